@@ -1,53 +1,16 @@
 //! The HTTP API, over TCP and by commands.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-};
+use std::{fs, io::Write, net::TcpStream};
 
-use roost_tests::{Broker, Roost, Site, guest};
+use expect_test::expect;
+use roost_tests::{
+    Broker, Ran, Roost, Site, guest,
+    http::{JSON, ask, get, refusals, talk, text},
+    redact,
+};
 use serde_json::Value;
 
-use crate::{
-    job,
-    operations::{roost, text},
-    ticking,
-};
-
-/// Sends a request, and returns the response's status, head and body.
-pub(crate) fn talk(address: &str, request: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {request}: {answer}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), body.to_owned())
-}
-
-pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
-    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n");
-    let (status, head, text) = talk(address, &(head + body));
-    let kind = if status < 300 { "application/json" } else { "application/problem+json" };
-    assert!(head.contains(&format!("content-type: {kind}")), "{method} {path}: {head}\n{text}");
-    for sealed in ["x-content-type-options: nosniff", "cross-origin-resource-policy: same-origin"] {
-        assert!(head.contains(sealed), "{method} {path}: {head}");
-    }
-    let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}"));
-    if status >= 300 {
-        assert_eq!((value["status"].as_u64(), value["type"].as_str()), (Some(status.into()), Some("about:blank")));
-        assert!(value["detail"].is_string(), "{value}");
-    }
-    (status, value)
-}
-
-pub(crate) fn get(address: &str, path: &str) -> Value {
-    let (status, value) = ask(address, "GET", path, "", "");
-    assert_eq!(status, 200, "{path}: {value}");
-    value
-}
+use crate::{job, ticking};
 
 /// Starts a host with two devices of three jobs each.
 fn planned() -> (Broker, Site, Roost, String) {
@@ -103,12 +66,18 @@ fn planned_jobs_are_listed_in_pages() {
     assert_eq!((text(&job, "trigger"), job["following"].as_array().unwrap().len()), ("cron 30 6 * * *", 2), "{job}");
     assert_eq!(job["steps"][0]["topic"], "declared/x");
 
-    let (table, _) = roost(&site, &["jobs", "declared/south"]);
-    assert_eq!(table.lines().count(), 4, "{table}");
-    assert!(table.contains("declared/south/c  cron 30 6 * * *"), "{table}");
-    assert!(roost(&site, &["plugins"]).0.contains("declared"));
-    assert!(roost(&site, &["plugins", "declared"]).0.contains("south"));
-    assert!(roost(&site, &["status"]).0.contains("2 devices and 6 jobs"));
+    expect![[r#"
+        $ roost jobs declared/south
+        NEXT (+00:00)        JOB               TRIGGER          LABEL
+        [TIME]  declared/south/a  cron 30 6 * * *
+        [TIME]  declared/south/b  cron 30 6 * * *
+        [TIME]  declared/south/c  cron 30 6 * * *
+
+        $ roost plugins
+        PLUGIN    STATE    DEVICES  JOBS  PLAN  MEMORY  ERROR
+        declared  running  2        6  [USED]
+    "#]]
+    .assert_eq(&site.transcript(&[&["jobs", "declared/south"], &["plugins"]]));
     assert!(host.stop().success());
 }
 
@@ -136,59 +105,134 @@ fn runs_are_listed_in_pages_alone_and_by_commands_from_another_folder() {
     let out = command.env("ROOST_URL", format!("http://{address}")).output().unwrap();
     let lines = String::from_utf8(out.stdout).unwrap();
     assert_eq!(lines.lines().count(), 3, "{lines}");
-    assert!(roost(&site, &["runs", "--json", "--limit", "1000"]).0.contains(lines.lines().last().unwrap()));
+    let whole = site.roost(&["runs", "--json", "--limit", "1000"]);
+    assert!(lines.lines().all(|line| whole.lines().any(|other| other == line)), "{lines}");
     assert!(host.stop().success());
 }
 
 #[test]
 fn an_invalid_request_gets_a_problem_document() {
     let (_broker, _site, host, address) = planned();
-    let json = "content-type: application/json\r\n";
     let long = format!("{{\"run\":\"{}\"}}", "a".repeat(256 * 1024));
-    for (method, path, headers, body, expected) in [
-        ("GET", "/", "", "", 404),
-        ("GET", "/api/v1/nothing", "", "", 404),
-        ("POST", "/api/v1/status", "", "", 405),
-        ("GET", "/api/v1/runs/replay", "", "", 405),
-        ("GET", "/api/v1/jobs?limit=0", "", "", 400),
-        ("GET", "/api/v1/jobs?limit=1001", "", "", 400),
-        ("GET", "/api/v1/jobs?limit=x", "", "", 400),
-        ("GET", "/api/v1/jobs?next=11", "", "", 400),
-        ("GET", "/api/v1/jobs?colour=red", "", "", 400),
-        ("GET", "/api/v1/jobs?cursor=zz", "", "", 404),
-        ("GET", "/api/v1/runs?cursor=00", "", "", 404),
-        ("GET", "/api/v1/runs?state=happy", "", "", 400),
-        ("GET", "/api/v1/runs?since=yesterday", "", "", 400),
-        ("GET", "/api/v1/plugins/Declared", "", "", 400),
-        ("GET", "/api/v1/plugins/other", "", "", 404),
-        ("GET", "/api/v1/plugins/%FF", "", "", 400),
-        ("GET", "/api/v1/jobs/declared/north/x", "", "", 404),
-        ("GET", "/api/v1/runs/declared/north/a/2027-03-01T06:30:00Z", "", "", 404),
-        ("GET", "/api/v1/runs/declared/north/a/never", "", "", 404),
-        ("POST", "/api/v1/runs/abandon", json, "", 400),
-        ("POST", "/api/v1/runs/abandon", json, "{", 400),
-        ("POST", "/api/v1/runs/abandon", json, "{\"run\":1}", 400),
-        ("POST", "/api/v1/runs/abandon", json, "{\"run\":\"x\"}", 404),
-        ("POST", "/api/v1/runs/abandon", json, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}", 404),
-        ("POST", "/api/v1/runs/replay", json, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}", 404),
-        ("POST", "/api/v1/runs/abandon", "", "{}", 415),
-        ("POST", "/api/v1/runs/abandon", "content-type: text/plain\r\n", "{}", 415),
-        ("POST", "/api/v1/runs/abandon", "content-type: application/wasm\r\n", "{}", 415),
-        ("POST", "/api/v1/runs/abandon", json, &long, 413),
-        ("GET", "/healthz", "origin: http://evil.example\r\n", "", 403),
-        ("GET", "/healthz", "sec-fetch-site: cross-site\r\n", "", 403),
-    ] {
-        let (status, value) = ask(&address, method, path, headers, body);
-        assert_eq!(status, expected, "{method} {path}: {value}");
-    }
-    for (path, shown) in [
-        ("/api/v1/jobs?colour=red", "the query is not understood: colour: unknown field `colour`"),
-        ("/api/v1/plugins/Declared", "the path is not understood: "),
-        ("/api/v1/jobs/declared/north/d", "device `declared/north` has no job `d`"),
-    ] {
-        let detail = ask(&address, "GET", path, "", "").1["detail"].to_string();
-        assert!(detail.contains(shown), "{path}: {detail}");
-    }
+    expect![[r#"
+        GET /
+          404 Not Found: there is no `/`
+          hint: see `/api/v1/openapi.json` for the paths that exist
+        GET /api/v1/nothing
+          404 Not Found: there is no `/api/v1/nothing`
+          hint: see `/api/v1/openapi.json` for the paths that exist
+        POST /api/v1/status
+          405 Method Not Allowed: `/api/v1/status` does not support `POST`
+        GET /api/v1/runs/replay
+          405 Method Not Allowed: `/api/v1/runs/replay` does not support `GET`
+        GET /api/v1/jobs?limit=0
+          400 Bad Request: the query is not understood: limit: `0` is not a whole number from 1 to 1000
+        GET /api/v1/jobs?limit=1001
+          400 Bad Request: the query is not understood: limit: `1001` is not a whole number from 1 to 1000
+        GET /api/v1/jobs?limit=x
+          400 Bad Request: the query is not understood: limit: `x` is not a whole number from 1 to 1000
+        GET /api/v1/jobs?next=11
+          400 Bad Request: the query is not understood: next: it must be 0 to 10
+        GET /api/v1/jobs?colour=red
+          400 Bad Request: the query is not understood: colour: unknown field `colour`, expected one of `plugin`, `device`, `next`, `limit`, `cursor`
+        GET /api/v1/jobs?cursor=zz
+          404 Not Found: there is no such page: `cursor` is not valid
+          hint: start without a cursor
+        GET /api/v1/runs?cursor=00
+          404 Not Found: there is no such page: `cursor` is not valid
+          hint: start without a cursor
+        GET /api/v1/runs?state=happy
+          400 Bad Request: the query is not understood: state: unknown variant `happy`, expected one of `running`, `succeeded`, `failed`, `missed`, `skipped`, `cancelled`, `denied`
+        GET /api/v1/runs?since=yesterday
+          400 Bad Request: the query is not understood: since: `yesterday` is not a time: write it like `2027-03-01T06:30:00Z`
+        GET /api/v1/plugins/Declared
+          400 Bad Request: the path is not understood: `Declared` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+        GET /api/v1/plugins/other
+          404 Not Found: there is no plugin `other`
+          hint: `roost plugins` lists the plugins
+        GET /api/v1/plugins/%FF
+          400 Bad Request: the path is not understood: Invalid UTF-8 in `plugin`
+        GET /api/v1/jobs/declared/north/x
+          404 Not Found: device `declared/north` has no job `x`
+          hint: did you mean `declared/north/a`?
+        GET /api/v1/jobs/declared/west/a
+          404 Not Found: plugin `declared` has no device `west`
+          hint: `roost plugins declared` lists its devices
+        GET /api/v1/jobs/declard/north/a
+          404 Not Found: there is no plugin `declard`
+          hint: did you mean `declared`?
+        GET /api/v1/runs/declared/north/a/2027-03-01T06:30:00Z
+          404 Not Found: there is no run `declared/north/a/2027-03-01T06:30:00Z`
+        GET /api/v1/runs/declared/north/a/never
+          404 Not Found: `declared/north/a/never` is not a run id: it must be like `coop-door/north/open/2027-03-01T06:30:00Z`
+        POST /api/v1/runs/abandon
+          400 Bad Request: the body is not understood: EOF while parsing a value at line 1 column 0
+        POST /api/v1/runs/abandon {
+          400 Bad Request: the body is not understood: EOF while parsing an object at line 1 column 1
+        POST /api/v1/runs/abandon {"run":1}
+          400 Bad Request: the body is not understood: run: invalid type: integer `1`, expected a string at line 1 column 8
+        POST /api/v1/runs/abandon {"run":"x"}
+          404 Not Found: `x` is not a run id: it must be like `coop-door/north/open/2027-03-01T06:30:00Z`
+          hint: `roost runs --state running` lists the runs that can be abandoned
+        POST /api/v1/runs/abandon {"run":"a/b/c/2027-03-01T06:30:00Z"}
+          404 Not Found: there is no run a/b/c/2027-03-01T06:30:00Z that has not ended
+          hint: `roost runs --state running` lists the runs that can be abandoned
+        POST /api/v1/runs/replay {"run":"a/b/c/2027-03-01T06:30:00Z"}
+          404 Not Found: there is no run `a/b/c/2027-03-01T06:30:00Z`
+          hint: `roost runs --failed` shows those that can be replayed
+        POST /api/v1/runs/abandon {}
+          415 Unsupported Media Type: the body must be JSON
+          hint: send `Content-Type: application/json`, or `application/wasm` with a component
+        POST /api/v1/runs/abandon content-type: text/plain {}
+          415 Unsupported Media Type: the body must be JSON
+          hint: send `Content-Type: application/json`, or `application/wasm` with a component
+        POST /api/v1/runs/abandon content-type: application/wasm {}
+          415 Unsupported Media Type: the body must be JSON
+          hint: send `Content-Type: application/json`
+        POST /api/v1/runs/abandon {"run":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
+          413 Payload Too Large: the body has more than 262144 bytes
+        GET /healthz origin: http://evil.example
+          403 Forbidden: the request comes from a page of another origin
+        GET /healthz sec-fetch-site: cross-site
+          403 Forbidden: the request comes from a page of another origin: it is `cross-site`
+    "#]].assert_eq(&refusals(
+        &address,
+        [
+            ["GET", "/", "", ""],
+            ["GET", "/api/v1/nothing", "", ""],
+            ["POST", "/api/v1/status", "", ""],
+            ["GET", "/api/v1/runs/replay", "", ""],
+            ["GET", "/api/v1/jobs?limit=0", "", ""],
+            ["GET", "/api/v1/jobs?limit=1001", "", ""],
+            ["GET", "/api/v1/jobs?limit=x", "", ""],
+            ["GET", "/api/v1/jobs?next=11", "", ""],
+            ["GET", "/api/v1/jobs?colour=red", "", ""],
+            ["GET", "/api/v1/jobs?cursor=zz", "", ""],
+            ["GET", "/api/v1/runs?cursor=00", "", ""],
+            ["GET", "/api/v1/runs?state=happy", "", ""],
+            ["GET", "/api/v1/runs?since=yesterday", "", ""],
+            ["GET", "/api/v1/plugins/Declared", "", ""],
+            ["GET", "/api/v1/plugins/other", "", ""],
+            ["GET", "/api/v1/plugins/%FF", "", ""],
+            ["GET", "/api/v1/jobs/declared/north/x", "", ""],
+            ["GET", "/api/v1/jobs/declared/west/a", "", ""],
+            ["GET", "/api/v1/jobs/declard/north/a", "", ""],
+            ["GET", "/api/v1/runs/declared/north/a/2027-03-01T06:30:00Z", "", ""],
+            ["GET", "/api/v1/runs/declared/north/a/never", "", ""],
+            ["POST", "/api/v1/runs/abandon", JSON, ""],
+            ["POST", "/api/v1/runs/abandon", JSON, "{"],
+            ["POST", "/api/v1/runs/abandon", JSON, "{\"run\":1}"],
+            ["POST", "/api/v1/runs/abandon", JSON, "{\"run\":\"x\"}"],
+            ["POST", "/api/v1/runs/abandon", JSON, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}"],
+            ["POST", "/api/v1/runs/replay", JSON, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}"],
+            ["POST", "/api/v1/runs/abandon", "", "{}"],
+            ["POST", "/api/v1/runs/abandon", "content-type: text/plain\r\n", "{}"],
+            ["POST", "/api/v1/runs/abandon", "content-type: application/wasm\r\n", "{}"],
+            ["POST", "/api/v1/runs/abandon", JSON, &long],
+            ["GET", "/healthz", "origin: http://evil.example\r\n", ""],
+            ["GET", "/healthz", "sec-fetch-site: cross-site\r\n", ""],
+        ],
+    ));
     let (status, head, _) = talk(&address, "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
     assert_eq!(status, 421, "{head}");
     let described = get(&address, "/api/v1/openapi.json");
@@ -204,28 +248,74 @@ fn an_invalid_request_gets_a_problem_document() {
 #[test]
 fn plugins_are_paused_and_planned_again_and_invalid_uploads_get_a_problem() {
     let (_broker, _site, host, address) = planned();
-    let (json, wasm) = ("content-type: application/json\r\n", "content-type: application/wasm\r\n");
-    for (method, path, headers, body, expected) in [
-        ("PUT", "/api/v1/plugins/coop_door", wasm, "x", 400),
-        ("PUT", "/api/v1/plugins/roost", wasm, "x", 400),
-        ("PUT", "/api/v1/plugins/other", json, "{}", 415),
-        ("PUT", "/api/v1/plugins/other", "", "", 415),
-        ("PUT", "/api/v1/plugins/other", wasm, "x", 422),
-        ("POST", "/api/v1/check", wasm, "x", 400),
-        ("POST", "/api/v1/check?plugin=other&colour=red", wasm, "x", 400),
-        ("POST", "/api/v1/check?plugin=Other", wasm, "x", 400),
-        ("POST", "/api/v1/check?plugin=other", wasm, "x", 422),
-        ("DELETE", "/api/v1/plugins/other", "", "", 404),
-        ("DELETE", "/api/v1/plugins/roost", "", "", 404),
-        ("POST", "/api/v1/plugins/other/rollback", "", "", 404),
-        ("POST", "/api/v1/plugins/declared/rollback", "", "", 409),
-        ("POST", "/api/v1/plugins/other/pause", "", "", 404),
-        ("POST", "/api/v1/plugins/other/resume", "", "", 404),
-        ("POST", "/api/v1/plugins/other/replan", "", "", 404),
-    ] {
-        let (status, value) = ask(&address, method, path, headers, body);
-        assert_eq!(status, expected, "{method} {path}: {value}");
-    }
+    let wasm = "content-type: application/wasm\r\n";
+    expect![[r#"
+        PUT /api/v1/plugins/coop_door content-type: application/wasm x
+          400 Bad Request: `coop_door` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+          hint: name it `coop-door`
+        PUT /api/v1/plugins/roost content-type: application/wasm x
+          400 Bad Request: `roost` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+        PUT /api/v1/plugins/other {}
+          415 Unsupported Media Type: the body must be a component
+          hint: send `Content-Type: application/wasm`
+        PUT /api/v1/plugins/other
+          415 Unsupported Media Type: the body must be a component
+          hint: send `Content-Type: application/wasm`
+        PUT /api/v1/plugins/other content-type: application/wasm x
+          422 Unprocessable Entity: plugin `other` was not loaded: it is not a WebAssembly component
+          hint: a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`
+        POST /api/v1/check content-type: application/wasm x
+          400 Bad Request: the query is not understood: missing field `plugin`
+        POST /api/v1/check?plugin=other&colour=red content-type: application/wasm x
+          400 Bad Request: the query is not understood: colour: unknown field `colour`, expected `plugin`
+        POST /api/v1/check?plugin=Other content-type: application/wasm x
+          400 Bad Request: `Other` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+          hint: name it `other`
+        POST /api/v1/check?plugin=other content-type: application/wasm x
+          422 Unprocessable Entity: plugin `other` was not loaded: it is not a WebAssembly component
+          hint: a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`
+        DELETE /api/v1/plugins/other
+          404 Not Found: plugin `other` was not removed: `plugins/other.wasm` does not exist
+          hint: `roost plugins` lists the plugins
+        DELETE /api/v1/plugins/roost
+          404 Not Found: plugin `roost` was not removed: `plugins/roost.wasm` does not exist
+          hint: `roost plugins` lists the plugins
+        POST /api/v1/plugins/other/rollback
+          404 Not Found: there is no plugin `other`
+          hint: `roost plugins` lists the plugins
+        POST /api/v1/plugins/declared/rollback
+          409 Conflict: plugin `declared` was not rolled back: no other version of it has run
+          hint: there is a previous version only after a new one has replaced it
+        POST /api/v1/plugins/other/pause
+          404 Not Found: there is no plugin `other`
+          hint: `roost plugins` lists the plugins
+        POST /api/v1/plugins/other/resume
+          404 Not Found: there is no plugin `other`
+          hint: `roost plugins` lists the plugins
+        POST /api/v1/plugins/other/replan
+          404 Not Found: there is no plugin `other`
+          hint: `roost plugins` lists the plugins
+    "#]].assert_eq(&refusals(
+        &address,
+        [
+            ["PUT", "/api/v1/plugins/coop_door", wasm, "x"],
+            ["PUT", "/api/v1/plugins/roost", wasm, "x"],
+            ["PUT", "/api/v1/plugins/other", JSON, "{}"],
+            ["PUT", "/api/v1/plugins/other", "", ""],
+            ["PUT", "/api/v1/plugins/other", wasm, "x"],
+            ["POST", "/api/v1/check", wasm, "x"],
+            ["POST", "/api/v1/check?plugin=other&colour=red", wasm, "x"],
+            ["POST", "/api/v1/check?plugin=Other", wasm, "x"],
+            ["POST", "/api/v1/check?plugin=other", wasm, "x"],
+            ["DELETE", "/api/v1/plugins/other", "", ""],
+            ["DELETE", "/api/v1/plugins/roost", "", ""],
+            ["POST", "/api/v1/plugins/other/rollback", "", ""],
+            ["POST", "/api/v1/plugins/declared/rollback", "", ""],
+            ["POST", "/api/v1/plugins/other/pause", "", ""],
+            ["POST", "/api/v1/plugins/other/resume", "", ""],
+            ["POST", "/api/v1/plugins/other/replan", "", ""],
+        ],
+    ));
     // A request that announces too much is refused without waiting for its body.
     let head = format!("PUT /api/v1/plugins/other HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{wasm}");
     let (status, _, shown) = talk(&address, &format!("{head}content-length: 67108865\r\n\r\n"));
@@ -249,18 +339,41 @@ fn with_a_token_only_its_holders_are_served_except_over_the_socket() {
     let address = host.address();
     host.wait_for_log("connected to the broker");
     assert_eq!(ask(&address, "GET", "/healthz", "", "").0, 200);
-    assert_eq!(ask(&address, "GET", "/api/v1/status", "", "").0, 401);
-    assert_eq!(ask(&address, "GET", "/api/v1/openapi.json", "", "").0, 401);
-    assert_eq!(ask(&address, "GET", "/api/v1/status", "authorization: Bearer 0123456789abcdeX\r\n", "").0, 401);
+    expect![[r#"
+        GET /api/v1/status
+          401 Unauthorized: the request has no token
+          hint: send `Authorization: Bearer TOKEN` with the content of the host's token file
+        GET /api/v1/openapi.json
+          401 Unauthorized: the request has no token
+          hint: send `Authorization: Bearer TOKEN` with the content of the host's token file
+        GET /api/v1/status authorization: Bearer 0123456789abcdeX
+          401 Unauthorized: the token is wrong
+          hint: send `Authorization: Bearer TOKEN` with the content of the host's token file
+        GET /api/v1/status authorization: Basic 0123456789abcdef
+          401 Unauthorized: the request has no token
+          hint: send `Authorization: Bearer TOKEN` with the content of the host's token file
+    "#]]
+    .assert_eq(&refusals(
+        &address,
+        [
+            ["GET", "/api/v1/status", "", ""],
+            ["GET", "/api/v1/openapi.json", "", ""],
+            ["GET", "/api/v1/status", "authorization: Bearer 0123456789abcdeX\r\n", ""],
+            ["GET", "/api/v1/status", "authorization: Basic 0123456789abcdef\r\n", ""],
+        ],
+    ));
     assert_eq!(ask(&address, "GET", "/api/v1/status", "authorization: Bearer 0123456789abcdef\r\n", "").0, 200);
-    assert!(roost(&site, &["status"]).0.contains("roost "));
+    assert_eq!(text(&site.json(&["status"])["link"], "broker"), broker.url());
     let by_url = |token: &str| {
         let mut command = site.command(&["status", "--json"]);
-        command.env("ROOST_URL", format!("http://{address}")).env("ROOST_TOKEN", token).output().unwrap()
+        Ran::of(command.env("ROOST_URL", format!("http://{address}")).env("ROOST_TOKEN", token))
     };
-    assert!(by_url("0123456789abcdef").status.success());
-    let shown = String::from_utf8(by_url("wrong").stderr).unwrap();
-    assert!(shown.starts_with("error: the token is wrong\nhint: set `ROOST_TOKEN` to the content of"), "{shown}");
+    assert_eq!(by_url("0123456789abcdef").code, Some(0));
+    expect![[r#"
+        error: the token is wrong
+        hint: set `ROOST_TOKEN` to the content of the host's token file
+    "#]]
+    .assert_eq(&by_url("wrong").refused());
     assert!(host.stop().success());
 }
 
@@ -269,15 +382,27 @@ fn an_occupied_address_is_an_error_only_if_it_is_configured() {
     let (broker, site) = (Broker::new(), Site::new());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (status, log) = site.start_with(&["--mqtt", &broker.url(), "--http", &address]).ended();
-    assert!(!status.success());
-    assert!(log.join("\n").contains(&format!("error: the HTTP API cannot listen on `{address}`")), "{log:?}");
-    let (status, log) = site.start_with(&["--mqtt", &broker.url(), "--http", "0.0.0.0:0"]).ended();
-    assert!(!status.success());
-    assert!(log.join("\n").contains("can be reached from other machines, and there is no token"), "{log:?}");
+    let refused = |address: &str| {
+        let (status, log) = site.start_with(&["--mqtt", &broker.url(), "--http", address]).ended();
+        assert!(!status.success());
+        let error = log.iter().skip_while(|line| !line.starts_with("error: "));
+        redact(&error.map(|line| format!("{line}\n")).collect::<String>())
+    };
+    expect![[r#"
+        error: the HTTP API cannot listen on `127.0.0.1:[PORT]`
+          caused by: Address already in use (os error 98)
+        hint: configure another address with `--http ADDRESS`, or turn the listener off with `--http off`
+    "#]]
+    .assert_eq(&refused(&address));
+    expect![[r#"
+        error: `0.0.0.0:0` can be reached from other machines, and there is no token
+          caused by: a client that reaches the HTTP API can do everything with Roost
+        hint: name a file with a secret by `token_file` below `[http]` in `roost.toml`, or listen on `127.0.0.1`
+    "#]]
+    .assert_eq(&refused("0.0.0.0:0"));
     let host = site.start_with(&["--mqtt", &broker.url(), "--http", "off"]);
     host.wait_for_log("connected to the broker");
-    assert!(roost(&site, &["status"]).0.contains("roost "));
+    site.roost(&["status"]);
     assert!(host.stop().success());
 }
 
@@ -303,7 +428,7 @@ fn idle_connections_delay_no_request() {
     }
     silent.truncate(silent.len().saturating_sub(4));
     assert_eq!(ask(&address, "GET", "/healthz", "", "").0, 200);
-    assert!(roost(&site, &["status"]).0.contains("roost "));
+    site.roost(&["status"]);
     drop(silent);
     assert!(host.stop().success());
 }

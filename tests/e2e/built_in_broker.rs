@@ -7,12 +7,12 @@ use std::{
     process::Command,
 };
 
-use roost_tests::{Listener, Roost, Site, free_port, guest};
-
-use crate::{
-    api::{ask, get},
-    crashes::sprinkler,
+use roost_tests::{
+    Listener, Roost, Site, free_port, guest,
+    http::{ask, get},
 };
+
+use crate::crashes::sprinkler;
 
 /// Makes a site with the built-in broker at a port of its own.
 fn site() -> (Site, u16) {

@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, fs, path::Path, process::Command};
 
-use roost_tests::{Broker, Listener, Site, free_port, guest, now_ms, retained};
+use roost_tests::{Broker, Listener, Site, free_port, guest, http::text, now_ms, retained};
 
-use crate::{job, operations};
+use crate::job;
 
 /// Makes a key and a certificate for a name, signed by an authority, or for an authority.
 fn certificate(folder: &Path, file: &str, name: &str, authority: Option<&str>) {
@@ -96,8 +96,12 @@ fn another_address_takes_over_and_nothing_is_lost() {
     one.kill();
     host.wait_for_log(&format!("lost the connection to the broker `{}`", one.url()));
     host.wait_for_log(&format!("connected to the broker `{}`", two.url()));
-    let status = operations::roost(&site, &["status"]).0;
-    assert!(status.contains(&format!("connected to {}, MQTT 5, since ", two.url())), "{status}");
+    let status = site.json(&["status"]);
+    assert_eq!(
+        (text(&status["link"], "broker"), &status["link"]["up"]),
+        (two.url().as_str(), &true.into()),
+        "{status}"
+    );
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", JOBS);
     let both = 2 * usize::try_from(JOBS).unwrap();
     let messages = |listener: &Listener| -> HashSet<String> {

@@ -1,31 +1,37 @@
 //! Commands and their output.
 
-use std::{fs, process::Output};
+use std::fs;
 
-use roost_tests::{Broker, Site, guest, sample};
-
-use crate::{
-    api::{ask, get},
-    job,
+use expect_test::expect;
+use roost_tests::{
+    Broker, Ran, Site, guest,
+    http::{get, text},
+    sample,
 };
 
-/// Runs `roost …`, at Greenwich by default, and returns the exit code, standard output and standard error.
-fn roost(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
+use crate::job;
+
+/// Runs `roost …`, at Greenwich by default.
+fn roost(site: &Site, arguments: &[&str]) -> Ran {
     let mut command = site.command(arguments);
     if !arguments.contains(&"--time-zone") {
         command.env("ROOST_TIME_ZONE", "Europe/London");
     }
     command.env("ROOST_LATITUDE", "51.4779").env("ROOST_LONGITUDE", "-0.0015");
-    let Output { status, stdout, stderr } = command.output().expect("the binary starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (status.code(), text(stdout), text(stderr))
+    Ran::of(&mut command)
+}
+
+/// Runs commands at Greenwich, and returns them with all that they print.
+fn transcript<'a>(site: &Site, commands: impl IntoIterator<Item = &'a [&'a str]>) -> String {
+    let shown = commands.into_iter().map(|arguments| site.shown(arguments, &roost(site, arguments)));
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 fn next(arguments: &[&str]) -> Vec<String> {
     let arguments = [&["next", "--json"], arguments].concat();
-    let (code, out, errors) = roost(&Site::new(), &arguments);
-    assert_eq!(code, Some(0), "{errors}");
-    serde_json::from_str(&out).expect("an array of texts")
+    let ran = roost(&Site::new(), &arguments);
+    assert_eq!(ran.code, Some(0), "{}", ran.errors);
+    serde_json::from_str(&ran.out).expect("an array of texts")
 }
 
 #[test]
@@ -50,92 +56,166 @@ fn next_runs_come_strictly_after_the_given_time_in_the_given_zone() {
 
 #[test]
 fn a_trigger_that_never_fires_or_is_invalid_is_explained() {
-    let site = Site::new();
-    let (code, out, errors) = roost(&site, &["next", "cron 0 0 31 2 *", "--json"]);
-    assert_eq!((code, out.as_str()), (Some(0), "[]\n"));
-    assert!(errors.contains("the calendar has no such day"), "{errors}");
-    for (trigger, shown) in [("evry 15m", "did you mean `every`?"), ("sunset -20x", "-20x"), ("sunset -20", "-20")] {
-        let words: Vec<_> = ["next"].into_iter().chain(trigger.split(' ')).collect();
-        let (code, out, errors) = roost(&site, &words);
-        assert_eq!((code, out.as_str()), (Some(1), ""), "{trigger}: {errors}");
-        assert!(errors.replace('−', "-").contains(shown), "{trigger}: {errors}");
-    }
+    let commands: [&[&str]; 4] = [
+        &["next", "cron 0 0 31 2 *", "--json"],
+        &["next", "evry", "15m"],
+        &["next", "sunset", "-20x"],
+        &["next", "sunset", "-20"],
+    ];
+    expect![[r#"
+        $ roost next 'cron 0 0 31 2 *' --json
+        []
+        `cron 0 0 31 2 *` never fires after [TIME]: the calendar has no such day
+
+        $ roost next evry 15m
+        error: `evry 15m` is not a trigger: it begins with `evry`; did you mean `every`?
+        hint: write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads it), or a sun event as in `sunset -20m`
+        (exit 1)
+
+        $ roost next sunset -20x
+        error: `sunset -20x` is not a trigger: the duration `20x` has `x` where a unit should be
+        hint: durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`
+        (exit 1)
+
+        $ roost next sunset -20
+        error: `sunset -20` is not a trigger: the duration `20` has no unit
+        hint: durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`
+        (exit 1)
+    "#]].assert_eq(&transcript(&Site::new(), commands));
 }
 
 #[test]
 fn a_check_shows_the_jobs_of_a_plugin() {
     let site = Site::new();
     site.drop_in(&sample("coop-door"), "coop");
-    let (code, out, errors) = roost(&site, &["check", "plugins/coop.wasm"]);
-    assert_eq!((code, errors.as_str()), (Some(0), ""));
-    for part in
-        ["roost:device/schedule@1.0.0", "device coop (Europe/London), 2 jobs", "publishes coop/coop/door/set  OPEN"]
-    {
-        assert!(out.contains(part), "{out}");
-    }
-    assert_eq!(out.matches("      next ").count(), 6, "{out}");
-    assert!(!out.contains("denied   "), "{out}");
-    for (name, what) in [("wants-files", "files"), ("wants-sockets", "sockets")] {
-        site.drop_in(&guest(name), name);
-        let (code, out, _) = roost(&site, &["check", &format!("plugins/{name}.wasm")]);
-        assert_eq!(code, Some(0));
-        assert!(out.contains(&format!("denied   {what}: Roost never grants them")), "{out}");
-    }
+    expect![[r#"
+        $ roost check plugins/coop.wasm
+        coop
+          exports  roost:device/tasks@1.0.0, roost:device/schedule@1.0.0
+          imports  13 of WASI 0.2
+          it may publish to coop/#, and read coop/#
+          task open: Open the door
+          task close: Close the door
+          device coop (Europe/London), 2 jobs
+            open: sunrise not-before 06:30 else 06:30  (Open the door)
+              only the latest missed run of group `door` is caught up
+              publishes coop/coop/door/set  OPEN
+              next [TIME]
+              next [TIME]
+              next [TIME]
+            close: civil-dusk +10m else 23:00  (Close the door)
+              only the latest missed run of group `door` is caught up
+              publishes coop/coop/door/set  CLOSE
+              next [TIME]
+              next [TIME]
+              next [TIME]
+    "#]]
+    .assert_eq(&transcript(&site, [&["check", "plugins/coop.wasm"][..]]));
 }
-
-const FIRST_MONDAY: &str = "for the first MON of a month write `cron 0 6 * * MON#1`";
 
 #[test]
 fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
     let (broker, site) = (Broker::new(), Site::new());
     let both = "cron 0 6 1-7 * 1";
-    let (code, _, errors) = roost(&site, &["next", both, "--count", "1"]);
-    assert!(code == Some(0) && errors.starts_with("note: ") && errors.contains(FIRST_MONDAY), "{errors}");
-    for (trigger, hint) in [
-        ("cron CRON_TZ=Europe/Oslo 30 6 * * *", "follows the expression: `cron 30 6 * * * in Europe/Oslo`"),
-        ("@every 5m", "a period is a trigger of its own: `every 5m`"),
-        ("@reboot", "hint: `now` runs once"),
-        ("cron 0 12 ? * MON", "hint: `?` is `*` here: `cron 0 12 * * MON`"),
-        ("cron 0 12 L-3 * *", "no expression means 3 days before it"),
-        ("every 2w", "hint: a week is `7d`: write `14d`"),
-        ("at 2027-02-29T06:00:00Z", "there is no 29 February 2027: February has 28 days that year"),
-        ("at 2027-02-29 06:00", "`2027-02-29 06:00`: there is no 29 February 2027"),
-    ] {
-        let (code, out, errors) = roost(&site, &["next", trigger]);
-        assert_eq!((code, out.as_str()), (Some(1), ""), "{trigger}");
-        assert!(errors.contains(hint), "{trigger}: {errors}");
-    }
+    let commands: [&[&str]; 9] = [
+        &["next", both, "--count", "1"],
+        &["next", "cron CRON_TZ=Europe/Oslo 30 6 * * *"],
+        &["next", "@every 5m"],
+        &["next", "@reboot"],
+        &["next", "cron 0 12 ? * MON"],
+        &["next", "cron 0 12 L-3 * *"],
+        &["next", "every 2w"],
+        &["next", "at 2027-02-29T06:00:00Z"],
+        &["next", "at 2027-02-29 06:00"],
+    ];
+    expect![[r#"
+        $ roost next 'cron 0 6 1-7 * 1' --count 1
+        [TIME]  in [SPAN]
+        note: it is due on each day that matches the day of the month (`1-7`) or the day of the week (`1`), as in cron(8), not only on days that match both; for the first MON of a month write `cron 0 6 * * MON#1`
+
+        $ roost next 'cron CRON_TZ=Europe/Oslo 30 6 * * *'
+        error: `cron CRON_TZ=Europe/Oslo 30 6 * * *` is not a trigger: `CRON_TZ=Europe/Oslo 30 6 * * *` is not a cron expression: second `CRON_TZ=EUROPE/OSLO`: a step needs a range, as in `CRON_TZ=EUROPE-59/2` or `*/2`
+        hint: the time zone follows the expression: `cron 30 6 * * * in Europe/Oslo`; in a plugin's plan it is `time-zone`
+        (exit 1)
+
+        $ roost next '@every 5m'
+        error: `@every 5m` is not a trigger: other kinds of cron accept that, Roost does not
+        hint: a period is a trigger of its own: `every 5m`
+        (exit 1)
+
+        $ roost next @reboot
+        error: `@reboot` is not a trigger: other kinds of cron accept that, Roost does not
+        hint: `now` runs once, immediately; for a state that must also hold after a start, use a job of a group (`latest-of-group`): its newest run is caught up
+        (exit 1)
+
+        $ roost next 'cron 0 12 ? * MON'
+        error: `cron 0 12 ? * MON` is not a trigger: `0 12 ? * MON` is not a cron expression: day of month `?`: write `*`
+        hint: `?` is `*` here: `cron 0 12 * * MON`
+        (exit 1)
+
+        $ roost next 'cron 0 12 L-3 * *'
+        error: `cron 0 12 L-3 * *` is not a trigger: `0 12 L-3 * *` is not a cron expression: day of month `L` is not one of 1 to 31
+        hint: `L` is the last day of a month, and no expression means 3 days before it: a plugin may compute the date and list it as `at`
+        (exit 1)
+
+        $ roost next 'every 2w'
+        error: `every 2w` is not a trigger: the duration `2w` has weeks, and there is no such unit
+        hint: a week is `7d`: write `14d`
+        (exit 1)
+
+        $ roost next 'at [TIME]'
+        error: `at [TIME]` is not a trigger: `[TIME]`: there is no 29 February 2027: February has 28 days that year
+        hint: write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`
+        (exit 1)
+
+        $ roost next 'at [TIME]'
+        error: `at [TIME]` is not a trigger: `[TIME]`: there is no 29 February 2027: February has 28 days that year
+        hint: write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`
+        (exit 1)
+    "#]].assert_eq(&transcript(&site, commands));
 
     site.settings("declared", &job("first", "cron = \"0 6 1-7 * 1\"", "declared/x"));
     site.drop_in(&guest("declared"), "declared");
-    let (code, out, _) = roost(&site, &["check", "plugins/declared.wasm"]);
-    assert!(code == Some(0) && out.contains("note: ") && out.contains(FIRST_MONDAY), "{out}");
-
     let host = site.start(&broker);
     host.wait_for_log("1 new");
-    let (code, out, errors) = roost(&site, &["schedule", both, "--topic", "a/b", "--id", "by-hand"]);
-    assert_eq!((code, out.as_str()), (Some(0), "roost/api/by-hand\n"), "{errors}");
-    assert!(errors.contains("note: ") && errors.contains(FIRST_MONDAY), "{errors}");
-    let address = host.address();
-    for job in ["declared/declared/first", "roost/api/by-hand"] {
-        let shown = get(&address, &format!("/api/v1/jobs/{job}"));
-        assert!(shown["note"].as_str().is_some_and(|note| note.contains(FIRST_MONDAY)), "{shown}");
-    }
-    let (status, problem) = ask(
-        &address,
-        "POST",
-        "/api/v1/jobs",
-        "content-type: application/json\r\n",
-        r#"{"trigger": "at 2027-02-29T06:00:00Z", "topic": "a/b"}"#,
-    );
-    assert!(status == 400 && problem.to_string().contains("there is no 29 February 2027"), "{status}: {problem}");
-
     // For a job that never ran, the next due time comes first.
-    for job in ["declared/declared/first", "roost/api/by-hand"] {
-        let (code, out, errors) = roost(&site, &["explain", job]);
-        assert_eq!(code, Some(0), "{errors}");
-        assert!(out.starts_with("it has not run yet: it is due ") && out.contains("06:00:00"), "{out}");
-    }
+    let commands: [&[&str]; 4] = [
+        &["check", "plugins/declared.wasm"],
+        &["schedule", both, "--topic", "a/b", "--id", "by-hand"],
+        &["explain", "declared/declared/first"],
+        &["explain", "roost/api/by-hand"],
+    ];
+    expect![[r#"
+        $ roost check plugins/declared.wasm
+        declared
+          exports  roost:device/tasks@1.0.0, roost:device/schedule@1.0.0
+          imports  13 of WASI 0.2
+          it may publish to declared/#, and read declared/#
+          task reply: Publish what the arguments say
+            arguments  {"type":"object"}
+          device declared (Europe/London), 1 job
+            first: cron 0 6 1-7 * 1
+              note: it is due on each day that matches the day of the month (`1-7`) or the day of the week (`1`), as in cron(8), not only on days that match both; for the first MON of a month write `cron 0 6 * * MON#1`
+              publishes declared/x  first
+              next [TIME]
+              next [TIME]
+              next [TIME]
+
+        $ roost schedule 'cron 0 6 1-7 * 1' --topic a/b --id by-hand
+        roost/api/by-hand
+        note: it is due on each day that matches the day of the month (`1-7`) or the day of the week (`1`), as in cron(8), not only on days that match both; for the first MON of a month write `cron 0 6 * * MON#1`
+        its next run is due [TIME]
+
+        $ roost explain declared/declared/first
+        it has not run yet: it is due [TIME]; it was last due [TIME], and there is no record of that run: no run has been recorded yet
+
+        $ roost explain roost/api/by-hand
+        it has not run yet: it is due [TIME]; it was last due [TIME], and there is no record of that run: no run has been recorded yet
+    "#]].assert_eq(&transcript(&site, commands));
+    let address = host.address();
+    let note = |job: &str| text(&get(&address, &format!("/api/v1/jobs/{job}")), "note").to_owned();
+    assert_eq!(note("declared/declared/first"), note("roost/api/by-hand"));
+    expect!["it is due on each day that matches the day of the month (`1-7`) or the day of the week (`1`), as in cron(8), not only on days that match both; for the first MON of a month write `cron 0 6 * * MON#1`"].assert_eq(&note("roost/api/by-hand"));
 }
 
 #[test]
@@ -146,21 +226,38 @@ fn settings_in_another_encoding_are_reported_with_it() {
     let utf16 = |unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
     let with_mark = |mark: &[u8], bytes: Vec<u8>| [mark, &bytes].concat();
     let latin1: Vec<u8> = text.chars().map(|char| u8::try_from(u32::from(char)).unwrap()).collect();
-    for (bytes, expected) in [
-        (with_mark(&[0xFF, 0xFE], utf16(u16::to_le_bytes)), "it is UTF-16, and must be UTF-8"),
-        (with_mark(&[0xFE, 0xFF], utf16(u16::to_be_bytes)), "it is UTF-16, and must be UTF-8"),
-        (utf16(u16::to_le_bytes), "it is UTF-16, and must be UTF-8"),
-        (latin1, "looks like Latin-1 or Windows-1252: line 2, column 4"),
-    ] {
-        fs::write(site.plugin("coop.toml"), &bytes).unwrap();
-        fs::write(site.path().join("other.toml"), &bytes).unwrap();
-        for arguments in [&["check", "plugins/coop.wasm"][..], &["run", "--config", "other.toml"]] {
-            let (code, _, errors) = roost(&site, arguments);
-            assert!(code == Some(1) && errors.contains(expected), "{arguments:?}: {errors}");
-        }
-    }
+    let little = with_mark(&[0xFF, 0xFE], utf16(u16::to_le_bytes));
+    let big = with_mark(&[0xFE, 0xFF], utf16(u16::to_be_bytes));
+    let refused = |bytes: &[u8]| {
+        fs::write(site.plugin("coop.toml"), bytes).unwrap();
+        fs::write(site.path().join("other.toml"), bytes).unwrap();
+        transcript(&site, [&["check", "plugins/coop.wasm"][..], &["run", "--config", "other.toml"]])
+    };
+    expect![[r#"
+        $ roost check plugins/coop.wasm
+        error: `plugins/coop.wasm` cannot be loaded
+          caused by: `plugins/coop.toml` cannot be read: it is UTF-16, and must be UTF-8: save it as UTF-8
+        (exit 1)
+
+        $ roost run --config other.toml
+        error: the settings `other.toml` cannot be read
+          caused by: it is UTF-16, and must be UTF-8: save it as UTF-8
+        (exit 1)
+    "#]]
+    .assert_eq(&refused(&little));
+    assert_eq!([refused(&big), refused(&utf16(u16::to_le_bytes))], [refused(&little), refused(&little)]);
+    expect![[r#"
+        $ roost check plugins/coop.wasm
+        error: `plugins/coop.wasm` cannot be loaded
+          caused by: `plugins/coop.toml` cannot be read: it is not UTF-8, and looks like Latin-1 or Windows-1252: line 2, column 4; save it as UTF-8
+        (exit 1)
+
+        $ roost run --config other.toml
+        error: the settings `other.toml` cannot be read
+          caused by: it is not UTF-8, and looks like Latin-1 or Windows-1252: line 2, column 4; save it as UTF-8
+        (exit 1)
+    "#]].assert_eq(&refused(&latin1));
     // As some editors write UTF-8.
     fs::write(site.plugin("coop.toml"), with_mark(&[0xEF, 0xBB, 0xBF], "# H\u{fc}hner\n".into())).unwrap();
-    let (code, _, errors) = roost(&site, &["check", "plugins/coop.wasm"]);
-    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(roost(&site, &["check", "plugins/coop.wasm"]).code, Some(0));
 }

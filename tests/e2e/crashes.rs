@@ -1,7 +1,5 @@
 //! Crashes (`kill -9`) and restarts.
 
-use std::{thread, time::Duration};
-
 use roost_tests::{Broker, Listener, Site, guest};
 
 use crate::{job, more, ticking};
@@ -71,8 +69,7 @@ fn after_a_crash_the_jobs_have_the_same_ids_and_no_run_is_repeated() {
 fn the_newest_run_missed_while_the_host_was_down_is_caught_up() {
     let (broker, site, listener, roost) = ticking("declared");
     roost.kill();
-    thread::sleep(Duration::from_secs(4));
-    let roost = site.start(&broker);
+    let roost = site.start_later(&broker, 4_000);
     more(&listener, "declared/tick");
     assert!(roost.stop().success());
     assert!(site.query("SELECT count(*) FROM runs WHERE state = 'missed'") >= 1);

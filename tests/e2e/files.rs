@@ -6,13 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roost_tests::{Broker, Roost, Site, guest};
+use expect_test::expect;
+use roost_tests::{Broker, Roost, Site, guest, redact_in};
 
-use crate::{
-    job, more,
-    operations::{roost, tried},
-    ticking,
-};
+use crate::{job, more, ticking};
 
 /// A user other than root; root can give files to it.
 const OTHER: u32 = 54_321;
@@ -46,11 +43,11 @@ fn an_upload_and_a_rollback_do_not_write_through_a_planted_link() {
     // The same with an empty custom section.
     fs::write(&file, [&content[..], &[0, 2, 1, b'x']].concat()).unwrap();
     symlink(&victim, &part).unwrap();
-    roost(&site, &["upload", file.to_str().unwrap(), "--as", "declared"]);
+    site.roost(&["upload", file.to_str().unwrap(), "--as", "declared"]);
     assert_eq!(fs::read(site.plugin("declared.wasm")).unwrap(), fs::read(&file).unwrap());
-    host.log.wait("the new version", |_| roost(&site, &["plugins", "declared"]).0.contains("previous ").then_some(()));
+    host.until("the new version", || site.json(&["plugins", "declared"])["previous"].is_string().then_some(()));
     symlink(&victim, &part).unwrap();
-    roost(&site, &["rollback", "declared"]);
+    site.roost(&["rollback", "declared"]);
     assert_eq!(fs::read(site.plugin("declared.wasm")).unwrap(), content);
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
     more(&listener, "declared/tick");
@@ -66,10 +63,9 @@ fn the_data_folder_is_for_its_user_alone() {
     site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    let log = host.wait_for_log("was open to other users (mode 777)");
-    assert!(log.contains("for the user that runs Roost alone"), "{log}");
+    expect!["[TIME]  WARN `data` was open to other users (mode 777), and is now for the user that runs Roost alone (mode 700)"].assert_eq(&report(&site, &host, "was open to other users", "mode 700"));
     host.wait_for_log("declared loaded");
-    roost(&site, &["backup", "copy.db"]);
+    site.roost(&["backup", "copy.db"]);
     assert_eq!((mode(&data), mode(&site.path().join("copy.db"))), (0o700, 0o600));
     let found = below(&data);
     let has = |end: &str| found.iter().any(|path| path.to_str().unwrap().ends_with(end));
@@ -95,11 +91,22 @@ fn the_data_folder_is_for_its_user_alone() {
     assert!(host.stop().success());
 }
 
-/// Starts a host that fails to start, and returns its log.
+/// Starts a host that fails to start, and returns its error.
 fn refused(site: &Site, broker: &Broker) -> String {
     let (status, log) = site.start(broker).ended();
     assert!(!status.success());
-    log.join("\n")
+    let error = log.iter().skip_while(|line| !line.starts_with("error: "));
+    redact_in(site.path(), &error.map(|line| format!("{line}\n")).collect::<String>())
+}
+
+/// Waits for a report in the log, whose first and last line contain these texts, and returns it.
+fn report(site: &Site, host: &Roost, first: &str, last: &str) -> String {
+    let lines = host.log.wait(first, |lines| {
+        let from = lines.iter().position(|line| line.contains(first))?;
+        let to = lines[from..].iter().position(|line| line.contains(last))?;
+        Some(lines[from..=from + to].to_vec())
+    });
+    redact_in(site.path(), &lines.join("\n"))
 }
 
 #[test]
@@ -115,16 +122,24 @@ fn a_data_folder_of_another_user_is_refused() {
         symlink(&victim, data.join(name)).unwrap();
     }
     chown(&data, Some(OTHER), None).unwrap();
-    let log = refused(&site, &broker);
-    assert!(log.contains("data` belongs to user 54321, and Roost runs as user 0") && log.contains("hint: "), "{log}");
+    expect![[r#"
+        error: `data` belongs to user 54321, and Roost runs as user 0
+        hint: a user that can write there decides what Roost runs and sends: run Roost as user 54321, or hand the folder over with `chown -R 0 data`, or name a folder that does not exist, such as `--data data/roost`, which Roost makes
+    "#]].assert_eq(&refused(&site, &broker));
     chown(&data, Some(0), None).unwrap();
     lchown(data.join("lock"), Some(OTHER), None).unwrap();
-    let log = refused(&site, &broker);
-    assert!(log.contains("data/lock` belongs to user 54321, and lies among the files of Roost"), "{log}");
+    expect![[r#"
+        error: `data/lock` belongs to user 54321, and lies among the files of Roost
+        hint: if Roost ran as that user before, hand the folder over with `chown -R`; otherwise find out why it is there, and remove it: `data/lock`
+    "#]].assert_eq(&refused(&site, &broker));
     // A link of the user's own is not written through either.
     lchown(data.join("lock"), Some(0), None).unwrap();
-    let log = refused(&site, &broker);
-    assert!(log.contains("it is a link, and must be a file"), "{log}");
+    expect![[r#"
+        error: cannot lock the data folder by `data/lock`
+          caused by: it is a link, and must be a file
+        hint: the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`
+    "#]]
+    .assert_eq(&refused(&site, &broker));
     fs::remove_file(data.join("lock")).unwrap();
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");
@@ -139,11 +154,11 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
     let is_settings = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
     let path = below(&site.path().join("data/versions")).into_iter().find(is_settings).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains("declared/#"), "{text}");
-    fs::write(&path, text.replace("declared/#", "#")).unwrap();
+    let widened = text.replace("declared/#", "#");
+    assert_ne!(widened, text);
+    fs::write(&path, widened).unwrap();
     let host = site.start(&broker);
-    let log = host.wait_for_log("is damaged: its contents do not match its name");
-    assert!(log.contains("so it gets the default grant"), "{log}");
+    expect!["[TIME] ERROR the stored settings of plugin `declared` cannot be read, so it gets the default grant: `data/versions/[DIGEST].json` is damaged: its contents do not match its name"].assert_eq(&report(&site, &host, "the stored settings of", "is damaged"));
     // The file in the folder counts again.
     host.wait_for_log("declared loaded");
     host.log.wait("it to be kept anew", |_| (fs::read_to_string(&path).unwrap() == text).then_some(()));
@@ -152,8 +167,8 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
 
 /// Returns a host's log so far, and its answers about its plugins.
 fn everything(site: &Site, host: &Roost) -> String {
-    let (_, plugins, errors) = tried(site, &["plugins", "--json"]);
-    [host.log.all().join("\n"), plugins, errors].concat()
+    let plugins = site.tried(&["plugins", "--json"]);
+    [host.log.all().join("\n"), plugins.out, plugins.errors].concat()
 }
 
 #[test]
@@ -171,8 +186,13 @@ fn the_target_of_a_link_is_not_shown() {
     let all = [log, everything(&site, &host)].concat();
     assert!(!all.contains("hunter2") && !all.contains("swordfish"), "{all}");
     // `roost check` shows it to a user that may read it.
-    let (_, _, log) = tried(&site, &["check", "plugins/spy.wasm"]);
-    assert!(log.contains("unknown key `swordfish`"), "{log}");
+    expect![[r#"
+        $ roost check plugins/spy.wasm
+        error: plugin `spy` was not loaded
+          caused by: spy.toml:1:1: unknown key `swordfish`
+        hint: known here: `config`, `device`, `grants`, `limits`; the plugin's own settings belong below `[config]`, and a device's location below `[[device]]`
+        (exit 1)
+    "#]].assert_eq(&site.transcript(&[&["check", "plugins/spy.wasm"]]));
     more(&listener, "declared/tick");
     assert!(host.stop().success());
 }
@@ -190,8 +210,11 @@ fn a_link_of_another_user_to_a_foreign_file_is_not_followed() {
     symlink(&elsewhere, site.plugin("ours.wasm")).unwrap();
     let host = site.start(&broker);
     host.wait_for_log("ours loaded");
-    let log = host.wait_for_log("theirs.wasm` of user 54321 leads to a file that this user does not own");
-    assert!(log.contains("put the file itself there"), "{log}");
+    expect![[r#"
+        [TIME] ERROR plugin `theirs` was not loaded
+              caused by: `plugins/theirs.wasm` cannot be read: the link `[SITE]/plugins/theirs.wasm` of user 54321 leads to a file that this user does not own
+            hint: put the file itself there, or make the link as the user that runs Roost
+              the plugin does not run until this is fixed"#]].assert_eq(&report(&site, &host, "plugin `theirs` was not loaded", "the plugin does not run"));
     assert!(host.stop().success());
 }
 
@@ -203,13 +226,19 @@ fn a_token_that_other_users_can_use_is_reported_or_refused() {
     fs::write(site.path().join("roost.toml"), "[http]\ntoken_file = \"token\"\n").unwrap();
     set_mode(&token, 0o644);
     let host = site.start(&broker);
-    host.wait_for_log("every user of this machine can read the token file");
-    host.wait_for_log("chmod 600");
+    expect![[r#"
+        [TIME]  WARN every user of this machine can read the token file `token`
+            hint: `chmod 600 token`, as the user that runs Roost"#]]
+    .assert_eq(&report(&site, &host, "the token file", "hint: "));
     host.wait_for_log("connected to the broker");
     assert!(host.stop().success());
     set_mode(&token, 0o666);
-    let log = refused(&site, &broker);
-    assert!(log.contains("every user of this machine can change the token file") && log.contains("chmod 600"), "{log}");
+    expect![[r#"
+        error: roost.toml:2:14: every user of this machine can change the token file `token`
+          caused by: a user that can set the token lets in any other
+        hint: `chmod 600 token`, as the user that runs Roost
+    "#]]
+    .assert_eq(&refused(&site, &broker));
     set_mode(&token, 0o600);
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
-
-use crate::operations::{roost, tried};
+use expect_test::expect;
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest, http::ask, redact};
+use serde_json::{Value, json};
 
 const FORGED: &str = "x\n2027-01-01T00:00:00.000000Z ERROR roost::store: the disk is full\r\n\u{1b}[2J\u{202e}\u{0}y";
 
@@ -47,7 +47,7 @@ fn no_output_of_a_plugin_looks_like_a_line_of_the_host() {
         assert_honest(format, &log);
         assert!(log.contains("ERROR roost::store: the disk is full"), "it is shown, escaped: {log}");
         if format == "json" {
-            host.log.all().iter().for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(line)));
+            host.log.all().iter().for_each(|line| drop(serde_json::from_str::<Value>(line).expect(line)));
         }
         // The output of commands.
         for name in ["log", "out", "err", "fail", "label"] {
@@ -55,11 +55,11 @@ fn no_output_of_a_plugin_looks_like_a_line_of_the_host() {
             for arguments in
                 [&["logs", &name][..], &["logs", &name, "--json"], &["plugins", &name], &["plugins", &name, "--json"]]
             {
-                let (_, out, errors) = tried(&site, arguments);
-                assert_honest(&format!("{arguments:?}"), &(out + &errors));
+                let ran = site.tried(arguments);
+                assert_honest(&format!("{arguments:?}"), &(ran.out + &ran.errors));
             }
-            let (_, out, errors) = tried(&site, &["check", &format!("plugins/{name}.wasm")]);
-            assert_honest(&format!("check of {name}"), &(out + &errors));
+            let ran = site.tried(&["check", &format!("plugins/{name}.wasm")]);
+            assert_honest(&format!("check of {name}"), &(ran.out + &ran.errors));
         }
     }
 }
@@ -83,17 +83,21 @@ fn no_text_of_a_device_a_file_or_a_request_looks_like_a_line_of_the_host() {
     host.wait_for_log("failed declared/declared/close");
     let address = host.address();
     let query = "plugin=%0A2027-01-01T00%3A00%3A00Z%20ERROR%E2%80%AE";
-    let (status, body) = crate::api::ask(&address, "GET", &format!("/api/v1/jobs?{query}"), "", "");
+    let (status, body) = ask(&address, "GET", &format!("/api/v1/jobs?{query}"), "", "");
     assert!(status >= 400 && !is_forged(body["detail"].as_str().unwrap()), "{body}");
-    let body = serde_json::json!({"trigger": FORGED, "topic": FORGED, "label": FORGED}).to_string();
-    let (status, body) = crate::api::ask(&address, "POST", "/api/v1/jobs", "", &body);
+    let body = json!({"trigger": FORGED, "topic": FORGED, "label": FORGED}).to_string();
+    let (status, body) = ask(&address, "POST", "/api/v1/jobs", "", &body);
     assert!(status >= 400 && !is_forged(body["detail"].as_str().unwrap()), "{body}");
     // The file's name is shown, escaped.
     host.wait_for_log("the disk is full\\u{202e}\\u{1b}[2J");
     assert_honest("the log", &host.log.all().join("\n"));
-    let (_, out, errors) = tried(&site, &["runs", "--failed"]);
-    assert!(out.contains("its last report was `x\\n2027-01-01"), "{out}");
-    assert_honest("runs", &(out + &errors));
+    let shown = site.transcript(&[&["runs", "--failed"]]);
+    assert_honest("runs", &shown);
+    expect![[r#"
+        $ roost runs --failed
+        TIME (+00:00)        STATE   ATTEMPTS  RUN                                               REASON
+        [TIME]  failed  1         declared/declared/close/[TIME]  step 1 was given up after 1 attempt: the device did not confirm the step within 1s500ms; its last report was `x\n[TIME] ERROR roost::store: the disk is full\r\n\u{1b}…`
+    "#]].assert_eq(&shown);
 }
 
 #[test]
@@ -111,10 +115,11 @@ fn a_long_label_is_refused_and_a_stored_one_does_no_harm() {
     site.execute("UPDATE jobs SET label = 'begin' || char(27, 8238) || replace(hex(zeroblob(2621440)), '00', 'xx')");
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");
-    let (jobs, _) = roost(&site, &["jobs"]);
+    let jobs = site.roost(&["jobs"]);
     let line = jobs.lines().find(|line| line.contains("speaks/speaks/speak")).expect("the job");
-    assert!(line.contains("begin\\u{1b}\\u{202e}xxx") && line.ends_with('…') && line.len() < 10_000, "{}", line.len());
-    let (explained, _) = roost(&site, &["explain", "speaks/speaks/speak"]);
+    let label = line.split("begin").nth(1).expect("the label");
+    assert!(label.starts_with("\\u{1b}\\u{202e}xxx") && label.ends_with('…') && label.len() < 10_000, "{label}");
+    let explained = site.roost(&["explain", "speaks/speaks/speak"]);
     assert_honest("explain", &explained);
 }
 
@@ -126,15 +131,16 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     site.settings(name, &crate::job("restart", "every_ms = 1000", "zigbee2mqtt/bridge/request/restart"));
     site.drop_in(&guest("declared"), name);
     let host = site.start(&broker);
-    host.wait_for_log(
-        "job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart` is outside what `zigbee2mqtt` may",
-    );
-    host.wait_for_log("topics below `zigbee2mqtt/` belong to Zigbee2MQTT");
-    host.wait_for_log("put this into `roost.toml`:");
-    host.wait_for_log("[grants.zigbee2mqtt]");
-    host.wait_for_log("publish = [\"zigbee2mqtt/bridge/request/restart\"]");
-    let (code, _, errors) = tried(&site, &["check", "plugins/zigbee2mqtt.wasm"]);
-    assert!(code == Some(1) && errors.contains("[grants.zigbee2mqtt]"), "{errors}");
+    host.wait_for_log("plugin `zigbee2mqtt` was not loaded");
+    expect![[r#"
+        error: plugin `zigbee2mqtt` was not loaded
+          caused by: device `zigbee2mqtt` has no plan
+          caused by: job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart` is outside what `zigbee2mqtt` may publish to
+        hint: topics below `zigbee2mqtt/` belong to Zigbee2MQTT, so a plugin of that name may use none of them by default: give its file another name, or, if it is meant to do that,
+          put this into `roost.toml`:
+          [grants.zigbee2mqtt]
+          publish = ["zigbee2mqtt/bridge/request/restart"]
+    "#]].assert_eq(&site.tried(&["check", "plugins/zigbee2mqtt.wasm"]).refused());
     assert!(host.stop().success());
     assert!(listener.messages().iter().all(|message| !message.topic.starts_with(name)));
 
@@ -142,11 +148,7 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     fs::write(site.path().join("roost.toml"), word).unwrap();
     let host = site.start(&broker);
     let loaded = host.wait_for_log("zigbee2mqtt loaded: 1 device, 1 job");
-    assert!(loaded.contains("; it may publish to zigbee2mqtt/bridge/request/restart, and read nothing"), "{loaded}");
-    assert!(
-        loaded.contains("beware, it may publish to topics of others: `zigbee2mqtt/bridge/request/restart`"),
-        "{loaded}"
-    );
+    expect!["[TIME]  INFO zigbee2mqtt loaded: 1 device, 1 job; it may publish to zigbee2mqtt/bridge/request/restart, and read nothing; beware, it may publish to topics of others: `zigbee2mqtt/bridge/request/restart` is Zigbee2MQTT's"].assert_eq(&redact(&loaded));
     listener.wait_for("zigbee2mqtt/bridge/request/restart");
 }
 
@@ -157,16 +159,36 @@ fn an_installation_shows_what_the_plugin_may_publish_and_read() {
     host.wait_for_log("connected to the broker");
     let file = guest("speaks");
     let file = file.to_str().unwrap();
-    let (out, _) = roost(&site, &["upload", file, "--check"]);
-    assert!(out.contains("\n  it may publish to speaks/#, and read speaks/#\n"), "{out}");
-    let (out, _) = roost(&site, &["upload", file, "--json"]);
-    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(answer["grant"]["publish"], serde_json::json!(["speaks/#"]), "{answer}");
+    expect![[r#"
+        speaks can be installed: 1 new, 0 changed, 0 gone, 0 unchanged
+          it may publish to speaks/#, and read speaks/#
+          + speaks/speak
+    "#]]
+    .assert_eq(&redact(&site.roost(&["upload", file, "--check"])));
+    let answer = site.json(&["upload", file]);
+    assert_eq!(answer["grant"]["publish"], json!(["speaks/#"]), "{answer}");
     host.wait_for_log("speaks loaded: 1 device, 1 job; it may publish to speaks/#, and read speaks/#");
-    let (out, _) = roost(&site, &["check", "plugins/speaks.wasm"]);
-    assert!(out.contains("\n  it may publish to speaks/#, and read speaks/#\n"), "{out}");
-    let (code, _, errors) = tried(&site, &["upload", file, "--as", "homeassistant"]);
-    assert!(code == Some(1) && errors.contains("belong to Home Assistant"), "{errors}");
+    expect![[r#"
+        $ roost check plugins/speaks.wasm
+        speaks
+          exports  roost:device/schedule@1.0.0
+          imports  roost:device/log@1.0.0, 13 of WASI 0.2
+          it may publish to speaks/#, and read speaks/#
+          device speaks (UTC), 1 job
+            speak: every 1h
+              publishes speaks/said  
+              next [TIME]
+              next [TIME]
+              next [TIME]
+    "#]]
+    .assert_eq(&site.transcript(&[&["check", "plugins/speaks.wasm"]]));
+    expect![[r#"
+        error: plugin `homeassistant` was not loaded: device `homeassistant` has no plan: job `speak`, step 1: `topic` `homeassistant/said` is outside what `homeassistant` may publish to
+        hint: topics below `homeassistant/` belong to Home Assistant, so a plugin of that name may use none of them by default: give its file another name, or, if it is meant to do that,
+          put this into `roost.toml`:
+          [grants.homeassistant]
+          publish = ["homeassistant/said"]
+    "#]].assert_eq(&site.tried(&["upload", file, "--as", "homeassistant"]).refused());
 }
 
 /// Returns a job of the guest `declared` that holds the pump until it turns a device off.
@@ -198,15 +220,46 @@ fn a_resource_is_only_for_the_configured_plugins_and_a_limited_time() {
     drop_in(&site, "thief", &pumping("steal", "in_ms = 0", "thief", 1, ", priority = 127"));
     drop_in(&site, "garden", &pumping("flood", "in_ms = 0", "garden", weeks, ", priority = 127"));
     let host = site.start(&broker);
-    host.wait_for_log(
-        "job `steal`: `policy.needs`: a job of `thief` may not hold `pump`: its `plugins` do not name `thief`",
-    );
-    host.wait_for_log("plugins = [\"garden\", \"thief\"]");
-    host.wait_for_log("job `flood`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h");
-    host.wait_for_log("longest_hold = \"49d\"");
+    host.wait_for_log("plugin `thief` was not loaded");
+    host.wait_for_log("plugin `garden` was not loaded");
     let by_hand = ["schedule", "now", "--topic", "a", "--needs", "pump"];
-    let (code, _, errors) = tried(&site, &by_hand);
-    assert!(code == Some(1) && errors.contains("its `plugins` do not name `api`"), "{errors}");
+    expect![[r#"
+        $ roost check plugins/thief.wasm
+        error: plugin `thief` was not loaded
+          caused by: device `thief` has no plan
+          caused by: job `steal`: `policy.needs`: a job of `thief` may not hold `pump`: its `plugins` do not name `thief`
+        hint: to allow it, make its entry in `roost.toml` this, and start Roost again:
+          [[resource]]
+          name = "pump"
+          capacity = 1
+          plugins = ["garden", "thief"]
+        (exit 1)
+
+        $ roost check plugins/garden.wasm
+        error: plugin `garden` was not loaded
+          caused by: device `garden` has no plan
+          caused by: job `flood`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h
+        hint: to allow it, make its entry in `roost.toml` this, and start Roost again:
+          [[resource]]
+          name = "pump"
+          capacity = 1
+          plugins = ["garden"]
+          longest_hold = "49d"
+        (exit 1)
+
+        $ roost schedule now --topic a --needs pump
+        error: `policy.needs`: a job made by hand may not hold `pump`: its `plugins` do not name `api`
+        hint: to allow it, make its entry in `roost.toml` this, and start Roost again:
+          [[resource]]
+          name = "pump"
+          capacity = 1
+          plugins = ["garden", "api"]
+        (exit 1)
+    "#]].assert_eq(&site.transcript(&[
+        &["check", "plugins/thief.wasm"],
+        &["check", "plugins/garden.wasm"],
+        &by_hand,
+    ]));
     site.settings("garden", &pumping("water", "in_ms = 0", "garden", 1, ""));
     listener.wait_for("garden/water");
     assert!(listener.messages().iter().all(|message| !message.topic.starts_with("thief")));
@@ -216,7 +269,7 @@ fn a_resource_is_only_for_the_configured_plugins_and_a_limited_time() {
     fs::write(site.path().join("roost.toml"), "[[resource]]\nname = \"pump\"\n").unwrap();
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");
-    roost(&site, &by_hand);
+    site.roost(&by_hand);
     listener.wait_for("a");
 }
 
@@ -264,11 +317,16 @@ fn a_run_that_holds_a_resource_can_be_ended_after_its_plugin_was_removed() {
     fs::remove_file(site.plugin("greedy.wasm")).unwrap();
     host.wait_for_log("greedy removed");
     // I5: its valve is open, and is closed when it is due.
-    let (shown, _) = roost(&site, &["explain", "modest/modest/m"]);
-    assert!(shown.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{shown}");
-    let holder = shown.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
+    let shown = site.roost(&["explain", "modest/modest/m"]);
+    expect![[r#"
+        it has not ended: it was due [TIME], and it waits to start: `pump` is in use by `greedy/greedy/hog/[TIME]`; it will be missed if it cannot start by [TIME]
+        note: `roost abandon greedy/greedy/hog/[TIME]` would free it; the owed messages of that run would never be sent
+        note: it is never due again
+    "#]].assert_eq(&redact(&shown));
+    let holder =
+        shown.split("`roost abandon ").nth(1).and_then(|rest| rest.split(['`', ' ']).next()).expect("a command");
     assert!(listener.messages().iter().all(|message| message.topic == "greedy/hog"));
-    roost(&site, &["abandon", holder.split(' ').next().unwrap()]);
+    site.roost(&["abandon", holder]);
     listener.wait_for("modest/m");
 }
 
@@ -285,18 +343,52 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
 
     fs::write(site.path().join("roost.toml"), "[grants.declared]\nmax_qos = 0\n[ceilings]\nmemory_mib = 64\n").unwrap();
     let host = site.start(&broker);
-    host.wait_for_log(
-        "job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`",
-    );
-    host.wait_for_log("put this into `roost.toml`:");
-    host.wait_for_log("max_qos = 1");
+    host.wait_for_log("plugin `declared` was not loaded");
     // I6: the previous version continues; I8: within the operator's present grant.
     host.wait_for_log("publishing to `declared/door` with QoS 1 is not granted, only up to 0");
-    let (out, _) = roost(&site, &["explain", "declared/declared/open"]);
-    assert!(out.contains("with QoS 1, only up to 0") && out.contains("max_qos = 1"), "{out}");
+    expect![[r#"
+        $ roost plugins declared
+        plugin    declared
+        state     outdated, since [TIME]
+        error     plugin `declared` was not loaded, at [TIME]
+                    caused by: device `declared` has no plan
+                    caused by: job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`
+                    hint: to allow it, put this into `roost.toml`:
+                    [grants.declared]
+                    max_qos = 1
+        version   [DIGEST]
+        settings  [DIGEST]
+        publishes declared/#
+        qos       at most 0
+        reads     declared/#
+        calls     [COUNT], 1 failed, 0 of these trapped or stopped
+        plan      last [SPAN], longest [SPAN], of 10000 ms
+        memory    at most [SIZE], of 64 MiB
+        task      reply: Publish what the arguments say
+        jobs      1
+
+        DEVICE    JOBS  TIME ZONE      NEXT PLAN                   FAULT
+        declared  1     Europe/London  [TIME]
+
+        $ roost explain declared/declared/open
+        it did not run: it was due [TIME], and was denied: its plugin may not publish to `declared/door` with QoS 1, only up to 0
+        note: to allow it, put this into `roost.toml`:
+          [grants.declared]
+          max_qos = 1
+        note: its plugin runs in its previous version, because the newest files were refused [TIME]: plugin `declared` was not loaded: device `declared` has no plan: job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`
+        note: it is due next [TIME]
+    "#]].assert_eq(&site.transcript(&[
+        &["plugins", "declared"],
+        &["explain", "declared/declared/open"],
+    ]));
     site.settings("declared", &(job + "[limits]\nmemory_mib = 128\n"));
-    host.wait_for_log("`memory_mib` is 128, and the operator allows 64 at most");
-    host.wait_for_log("[ceilings]");
-    let log = host.log.all().join("\n");
-    assert!(log.contains("memory_mib = 128"), "{log}");
+    host.wait_for_log("`memory_mib` is 128");
+    expect![[r#"
+        error: plugin `declared` was not loaded
+          caused by: declared.toml:6:14: `memory_mib` is 128, and the operator allows 64 at most
+        hint: if the plugin needs that much, put this into `roost.toml` and start Roost again:
+          [ceilings]
+          memory_mib = 128
+    "#]]
+    .assert_eq(&site.tried(&["check", "plugins/declared.wasm"]).refused());
 }

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use roost_tests::{Broker, PATIENCE, Roost, Site, guest, hostile};
 use serde_json::Value;
 
-use crate::{
-    fairness::{PEAK_MIB, peak_mib},
-    operations,
-};
+use crate::fairness::{PEAK_MIB, peak_mib};
 
 const DEVICES: i64 = 20;
 
@@ -24,7 +21,7 @@ fn ticks(site: &Site) {
 
 /// Returns the causes and the hint of each refused plugin.
 fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
-    let (listed, _) = operations::roost(site, &["plugins", "--json"]);
+    let listed = site.roost(&["plugins", "--json"]);
     let records = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
     let of = |record: Value| {
@@ -35,23 +32,14 @@ fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
     records.filter_map(of).collect()
 }
 
+/// Waits until all of these are refused. Some take a compiler long, so each further one is waited for.
 fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<String, (String, Option<String>)> {
-    let mut refused = HashMap::new();
-    // Some of them take a compiler long.
-    for _ in 0..4 {
-        refused = refusals(site);
-        if names.iter().all(|name| refused.contains_key(name)) {
-            return refused;
-        }
-        let missing = names.iter().find(|name| !refused.contains_key(*name)).unwrap();
-        host.wait_for_log(&format!("plugin `{missing}` was not loaded"));
-        refused =
-            host.until("that in the list", || Some(refusals(site)).filter(|refused| refused.contains_key(missing)));
+    let count = |refused: &HashMap<_, _>| names.iter().filter(|name| refused.contains_key(*name)).count();
+    let mut refused = refusals(site);
+    while let Some(missing) = names.iter().find(|name| !refused.contains_key(*name)) {
+        let so_far = count(&refused);
+        refused = host.until(missing, || Some(refusals(site)).filter(|refused| count(refused) > so_far));
     }
-    host.until("all of them", || {
-        Some(refusals(site)).filter(|refused| names.iter().all(|name| refused.contains_key(name)))
-    });
-    refused.extend(refusals(site));
     refused
 }
 

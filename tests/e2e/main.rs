@@ -1,6 +1,7 @@
 //! End-to-end tests with the real binary, a real broker and real plugins.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::too_many_lines, reason = "snapshots are in their tests")]
 
 mod api;
 mod brokers;
@@ -31,6 +32,13 @@ mod why;
 mod zones;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+
+const SECOND: i64 = 1_000;
+/// How far ahead jobs are, in milliseconds: all is loaded before they are due, and then the clock is set to shortly
+/// before it.
+const SOON: i64 = 600 * SECOND;
+/// 2027-07-01T12:00:00Z: when such jobs are due.
+const NOON: i64 = 1_814_443_200_000;
 
 /// Returns a job of the guest `declared`, as TOML: one message on a topic.
 fn job(id: &str, trigger: &str, topic: &str) -> String {

@@ -1,39 +1,11 @@
 //! Runs: listing, replaying and abandoning them; backups.
 
-use std::{collections::HashSet, fs, process::Output, thread, time::Duration};
+use std::{collections::HashSet, fs};
 
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
+use expect_test::expect;
+use roost_tests::{Broker, Listener, Message, Site, guest, http::text, now_ms, redact};
 
 use crate::{job, more, ticking};
-
-/// Runs a command that succeeds, and returns its standard output and standard error.
-pub(crate) fn roost(site: &Site, arguments: &[&str]) -> (String, String) {
-    let (code, out, errors) = tried(site, arguments);
-    assert_eq!(code, Some(0), "{arguments:?}: {errors}");
-    (out, errors)
-}
-
-pub(crate) fn tried(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = site.command(arguments);
-    let Output { status, stdout, stderr } = command.env("ROOST_TIME_ZONE", "UTC").output().expect("the binary starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (status.code(), text(stdout), text(stderr))
-}
-
-/// Returns the runs that `roost runs --json` shows.
-pub(crate) fn runs(site: &Site, arguments: &[&str]) -> Vec<serde_json::Value> {
-    let (out, _) = roost(site, &[&["runs", "--json"], arguments].concat());
-    out.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
-}
-
-/// Waits until exactly one run is shown, and returns it.
-pub(crate) fn the_run(host: &Roost, site: &Site, arguments: &[&str]) -> serde_json::Value {
-    host.log.wait("a run to be shown", |_| runs(site, arguments).pop())
-}
-
-pub(crate) fn text<'a>(run: &'a serde_json::Value, key: &str) -> &'a str {
-    run[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {run}"))
-}
 
 /// Returns a job of the guest `declared` that opens a valve at once, and closes it later.
 fn valve(close_after_ms: u32) -> String {
@@ -55,32 +27,38 @@ fn a_failed_run_is_shown_with_its_reason_and_replayed() {
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
     host.wait_for_log("failed declared/declared/open");
-    let failed = the_run(&host, &site, &["--failed"]);
-    assert!(text(&failed, "reason").starts_with("step 1 was given up after 1 attempt: the broker refused"), "{failed}");
+    let failed = site.the_run(&host, &["--failed"]);
     let run = text(&failed, "run");
-    let (table, _) = roost(&site, &["runs"]);
-    assert!(table.starts_with("TIME ") && table.contains(run) && table.contains("  failed  "), "{table}");
+    expect![[r#"
+        $ roost runs
+        TIME (+00:00)        STATE   ATTEMPTS  RUN                                              REASON
+        [TIME]  failed  1         declared/declared/open/[TIME]  step 1 was given up after 1 attempt: the broker refused the message: the user is not authorized (0x87)
+    "#]].assert_eq(&site.transcript(&[&["runs"]]));
 
     fs::write(&rules, "topic readwrite #\n").unwrap();
     broker.stop();
     broker.start();
     let listener = Listener::new(broker.port);
-    let (replayed, _) = roost(&site, &["replay", run]);
+    let replayed = site.roost(&["replay", run]);
     assert!(replayed.starts_with(&format!("{run}/replay-")), "{replayed}");
     assert_eq!(listener.wait_for("declared/locked").property("roost-run"), Some(replayed.trim()));
-    let done = the_run(&host, &site, &["--state", "succeeded"]);
+    let done = site.the_run(&host, &["--state", "succeeded"]);
     assert_eq!(text(&done, "run"), replayed.trim());
-    let (code, _, errors) = tried(&site, &["replay", replayed.trim()]);
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("has not failed: its state is `succeeded`"), "{errors}");
+    let refused = redact(&site.tried(&["replay", replayed.trim()]).refused());
+    expect![[r#"
+        error: the run `declared/declared/open/[TIME]/replay-[TIME]` has not failed: its state is `succeeded`
+        hint: `roost runs --failed` shows those that can be replayed
+    "#]]
+    .assert_eq(&refused);
     assert!(host.stop().success());
     assert!(!site.path().join("data/control.sock").exists());
-    let (code, _, errors) = tried(&site, &["replay", run]);
-    assert_eq!(code, Some(1));
-    assert!(errors.starts_with("error: no host is running on `data`\nhint: start it with `roost run`"), "{errors}");
+    expect![[r#"
+        error: no host is running on `data`
+        hint: start it with `roost run`, or select a running host by its data folder with `--data DIR` or by its address with `ROOST_URL`
+    "#]].assert_eq(&site.tried(&["replay", run]).refused());
     // It is shown all the same.
-    assert_eq!(runs(&site, &["--limit", "1"]).len(), 1);
-    assert_eq!(runs(&site, &["--failed", "--since", "2100-01-01"]).len(), 0);
+    assert_eq!(site.runs(&["--limit", "1"]).len(), 1);
+    assert_eq!(site.runs(&["--failed", "--since", "2100-01-01"]).len(), 0);
 }
 
 #[test]
@@ -94,18 +72,16 @@ fn an_owed_step_is_shown_and_can_be_abandoned_even_over_a_crash() {
     host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
     host.kill();
     // The database can be read after a crash, although the old socket does not respond.
-    let owing = runs(&site, &["--state", "running"]);
+    let owing = site.runs(&["--state", "running"]);
     let [run] = &owing[..] else { panic!("{owing:?}") };
     assert_eq!((run["next"]["step"].as_u64(), run["next"]["owed"].as_bool()), (Some(2), Some(true)));
     let run = text(run, "run");
-    let (code, _, errors) = tried(&site, &["abandon", run]);
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("no host is running"), "{errors}");
+    assert_eq!(site.tried(&["abandon", run]).code, Some(1), "no host is running");
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");
     // The reason is on disk when the response arrives.
-    assert_eq!(roost(&site, &["abandon", run]).0.trim(), run);
-    assert_eq!(text(&runs(&site, &["--state", "cancelled"])[0], "reason"), "it was abandoned by hand");
+    assert_eq!(site.roost(&["abandon", run]).trim(), run);
+    assert_eq!(text(&site.runs(&["--state", "cancelled"])[0], "reason"), "it was abandoned by hand");
     assert!(host.stop().success());
     assert_eq!(listener.count("declared/valve"), 1);
 }
@@ -128,28 +104,32 @@ fn after_a_restore_only_owed_steps_are_sent() {
     listener.wait_for("declared/valve");
     let burst = |messages: &[Message]| messages.iter().filter(|one| one.topic.starts_with("burst/")).count();
     listener.wait("some of the burst", |messages| burst(messages) > JOBS / 4);
-    roost(&site, &["backup", "copy.db"]);
+    site.roost(&["backup", "copy.db"]);
     let so_far = burst(&listener.messages());
     assert!(so_far < JOBS, "the copy was made too late");
-    let (code, _, errors) = tried(&site, &["restore", "copy.db"]);
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("error: the data folder `data` is in use by process"), "{errors}");
+    expect![[r#"
+        error: the data folder `data` is in use by process [PID]
+        hint: only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`
+    "#]]
+    .assert_eq(&redact(&site.tried(&["restore", "copy.db"]).refused()));
     host.has(&site, &format!("SELECT count(*) = {JOBS} FROM runs WHERE plugin = 'burst' AND state = 'succeeded'"), 1);
     more(&listener, "ticking/tick");
     assert!(host.stop().success());
     let before = listener.messages();
-    let (_, shown) = roost(&site, &["restore", "copy.db"]);
-    assert!(
-        shown.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
-        "{shown}"
-    );
-    assert!(shown.contains("the previous database is kept as `data/roost.db.before-restore`"), "{shown}");
+    expect![[r#"
+        $ roost restore copy.db
+        restored 502 jobs
+        these runs owe messages, which are sent when the host starts:
+          declared/declared/water/[TIME]
+        the previous database is kept as `data/roost.db.before-restore`
+    "#]]
+    .assert_eq(&site.transcript(&[&["restore", "copy.db"]]));
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");
     listener.wait("off", |messages| messages[before.len()..].iter().any(|one| one.payload == "off"));
-    // Long enough for messages that must not be sent.
-    thread::sleep(Duration::from_secs(2));
+    // No run of the burst is left that could still be sent.
+    host.has(&site, &format!("SELECT count(*) = {JOBS} FROM history WHERE plugin = 'burst'"), 1);
     assert!(host.stop().success());
     let known: HashSet<_> = before.iter().filter_map(|one| one.property("roost-run")).collect();
     for message in &listener.messages()[before.len()..] {
@@ -157,21 +137,31 @@ fn after_a_restore_only_owed_steps_are_sent() {
         let owed = run.starts_with("declared/") && message.payload == "off";
         assert!(owed || (run.starts_with("ticking/") && !known.contains(run)), "{message:?}");
     }
-    let kept = runs(&site, &["--plugin", "declared"]);
+    let kept = site.runs(&["--plugin", "declared"]);
     assert_eq!(text(&kept[0], "state"), "succeeded");
 }
 
 #[test]
 fn without_a_database_there_is_an_error_and_no_folder() {
     let site = Site::new();
-    for arguments in [&["runs"][..], &["backup", "copy.db"]] {
-        let (code, out, errors) = tried(&site, arguments);
-        assert_eq!((code, out.as_str()), (Some(1), ""));
-        assert!(errors.starts_with("error: there is no `data/roost.db`\nhint: it is made when"), "{errors}");
-    }
-    let (code, _, errors) = tried(&site, &["restore", "copy.db"]);
-    assert_eq!(code, Some(1));
-    assert!(errors.starts_with("error: `copy.db` cannot be restored\n  caused by: there is no"), "{errors}");
+    expect![[r#"
+        $ roost runs
+        error: there is no `data/roost.db`
+        hint: it is made when Roost runs first; name its data folder with `--data DIR`
+        (exit 1)
+
+        $ roost backup copy.db
+        error: there is no `data/roost.db`
+        hint: it is made when Roost runs first; name its data folder with `--data DIR`
+        (exit 1)
+
+        $ roost restore copy.db
+        error: `copy.db` cannot be restored
+          caused by: there is no `copy.db`
+        hint: nothing was changed: name a file that `roost backup` has written
+        (exit 1)
+    "#]]
+    .assert_eq(&site.transcript(&[&["runs"], &["backup", "copy.db"], &["restore", "copy.db"]]));
     let files: Vec<_> = fs::read_dir(site.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(files, ["plugins"]);
 }

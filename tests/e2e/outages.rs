@@ -1,20 +1,24 @@
 //! Outages of the broker.
 
-use std::{collections::HashMap, thread, time::Duration};
+use std::collections::HashMap;
 
-use roost_tests::{Broker, Listener, Site, guest, now_ms};
+use roost_tests::{Broker, Listener, Site, guest};
 
-use crate::job;
+use crate::{NOON, SECOND, SOON, job};
 
 #[test]
 fn runs_due_during_an_outage_are_sent_when_the_broker_is_back() {
     let (mut broker, site) = (Broker::new(), Site::new());
-    site.settings("declared", &job("soon", "in_ms = 2000", "declared/soon"));
+    site.settings("declared", &job("soon", &format!("at_ms = {NOON}"), "declared/soon"));
     site.drop_in(&guest("declared"), "declared");
-    let roost = site.start(&broker);
+    let roost = site.start_at(&broker, NOON - SOON);
+    roost.wait_for_log("connected to the broker");
     roost.wait_for_log("1 new");
     broker.stop();
-    thread::sleep(Duration::from_secs(4));
+    roost.wait_for_log("lost the connection to the broker");
+    site.set_clock(NOON - SECOND);
+    let is_due = |shown: &serde_json::Value| shown["run"].is_object();
+    roost.until("it to be due", || Some(site.json(&["explain", "declared/declared/soon"])).filter(is_due));
     broker.start();
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("declared/soon").payload, "soon");
@@ -25,19 +29,20 @@ fn runs_due_during_an_outage_are_sent_when_the_broker_is_back() {
 fn a_broker_killed_under_load_loses_no_message_and_gets_no_acknowledged_one_again() {
     const JOBS: usize = 3000;
     let (mut broker, site) = (Broker::new(), Site::new());
-    let start_ms = now_ms() + 6000;
     site.settings(
         "burst",
         &format!(
             "[grants]\npublish = [\"burst/#\"]\n[[device]]\nname = \"one\"\nconfig = {{ first = 0, jobs = {JOBS}, \
-             total = {JOBS}, t0_ms = {start_ms}, spread_ms = 12000, topic = \"burst/x\" }}\n"
+             total = {JOBS}, t0_ms = {NOON}, spread_ms = 6000, topic = \"burst/x\" }}\n"
         ),
     );
     site.drop_in(&guest("burst"), "burst");
-    let roost = site.start(&broker);
+    let roost = site.start_at(&broker, NOON - SOON);
+    roost.wait_for_log("connected to the broker");
     roost.wait_for_log(&format!("{JOBS} new"));
     // The listener reconnects by itself.
     let listener = Listener::new(broker.port);
+    site.set_clock(NOON - SECOND);
     listener.wait("a third of the messages", |messages| messages.len() > JOBS / 3);
     broker.kill();
     broker.start();

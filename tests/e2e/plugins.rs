@@ -2,7 +2,8 @@
 
 use std::{fs, process::Command};
 
-use roost_tests::{Broker, Listener, Site, guest, root, sample};
+use expect_test::expect;
+use roost_tests::{Broker, Listener, Site, guest, redact, root, sample};
 
 use crate::{job, more, ticking};
 
@@ -55,7 +56,7 @@ fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
         let from = roost.log.count();
         fs::write(site.plugin("declared.wasm"), bytes).unwrap();
         let error = roost.log.wait_for(from, "`declared`");
-        assert!(error.contains("ERROR"), "{what}: {error}");
+        assert_eq!(error.split_whitespace().nth(1), Some("ERROR"), "{what}: {error}");
         roost.log.wait_for(from, "the previous version keeps running");
         more(&listener, "declared/tick");
     }
@@ -148,5 +149,10 @@ fn a_second_host_does_not_touch_the_data_of_the_first() {
     roost.wait_for_log("connected to the broker");
     let (status, log) = site.start(&broker).ended();
     assert_eq!(status.code(), Some(1));
-    assert!(log.iter().any(|line| line.contains("error: ")), "{log:?}");
+    let error = log.iter().skip_while(|line| !line.starts_with("error: "));
+    expect![[r#"
+        error: the data folder `data` is in use by process [PID]
+        hint: only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`
+    "#]]
+    .assert_eq(&redact(&error.map(|line| format!("{line}\n")).collect::<String>()));
 }

@@ -6,16 +6,16 @@ use std::{
     process::{Output, Stdio},
 };
 
-use roost_tests::{Site, guest, root, sample};
+use expect_test::expect;
+use roost_tests::{Ran, Site, guest, redact_in, root, sample};
 use serde_json::Value;
 
 use crate::job;
 
 /// Runs `roost simulate …`, at Greenwich, and returns the exit code, standard output and standard error.
 fn simulate(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command(site, arguments).output().expect("the binary starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (status.code(), text(stdout), text(stderr))
+    let Ran { code, out, errors } = Ran::of(&mut command(site, arguments));
+    (code, out, errors)
 }
 
 fn command(site: &Site, arguments: &[&str]) -> std::process::Command {
@@ -142,13 +142,14 @@ fn a_device_in_another_zone_has_its_own_time() {
         "[[device]]\nname = \"here\"\n{noon}\n[[device]]\nname = \"there\"\ntime_zone = \"Australia/Sydney\"\n{noon}"
     );
     let out = shown(&settings, &["--from", "2027-07-01", "--days", "1"]);
-    assert!(
-        out.contains(
-            "  03:00:00  declared/there/noon  declared/noon  noon  (there Thu 12:00:00 +10:00, Australia/Sydney)"
-        ),
-        "{out}"
-    );
-    assert!(out.contains("  12:00:00  declared/here/noon"), "{out}");
+    expect![[r#"
+        Thursday 2027-07-01 +01:00 (Europe/London)
+          03:00:00  declared/there/noon  declared/noon  noon  (there Thu 12:00:00 +10:00, Australia/Sydney)
+          12:00:00  declared/here/noon   declared/noon  noon
+
+        2 messages
+    "#]]
+    .assert_eq(&out);
     let messages = json(&shown(&settings, &["--from", "2027-07-01", "--days", "1", "--json"]));
     assert_eq!(texts(&messages, "at"), ["2027-07-01T12:00:00+10:00", "2027-07-01T12:00:00+01:00"]);
 }
@@ -161,19 +162,28 @@ fn a_plan_that_fails_on_a_later_day_is_noted_and_the_previous_one_continues() {
     let arguments = ["plugins/changes.wasm", "--from", "2027-07-01", "--days", "4"];
     let (code, out, errors) = simulate(&site, &arguments);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
-    assert!(out.contains("00:00:00  changes/changes"), "{out}");
-    assert!(
-        out.contains("! keeps the plan it has: `schedule-jobs` returned an error: no plan for 2027-07-03"),
-        "{out}"
-    );
-    assert!(out.contains("! has a new plan again") && out.ends_with("4 messages, 2 notes (!)\n"), "{out}");
+    // The payload tells the guest's clock and its random numbers, of which the latter are another test's.
+    let notes: Vec<&str> = out.lines().filter(|line| line.contains('!') || line.ends_with("(!)")).collect();
+    expect![[r#"
+          00:00:00  changes/changes         ! keeps the plan it has: `schedule-jobs` returned an error: no plan for 2027-07-03
+          00:03:00  changes/changes         ! has a new plan again
+        4 messages, 2 notes (!)"#]].assert_eq(&notes.join("\n"));
     let (code, json_out, errors) = simulate(&site, &[&arguments[..], &["--json"]].concat());
     assert_eq!((code, json(&json_out).len()), (Some(0), 4));
-    assert!(errors.starts_with("2027-07-03T00:00:00+01:00  changes/changes  keeps the plan it has"), "{errors}");
+    expect![[r#"
+        2027-07-03T00:00:00+01:00  changes/changes  keeps the plan it has: `schedule-jobs` returned an error: no plan for 2027-07-03
+        2027-07-04T00:03:00+01:00  changes/changes  has a new plan again
+    "#]].assert_eq(&errors);
     // The plan of the first day already fails.
     let (code, out, errors) = simulate(&site, &["plugins/changes.wasm", "--from", "2027-07-03"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(errors.contains("error: plugin `changes` was not loaded") && errors.contains("no plan for"), "{errors}");
+    expect![[r#"
+        error: plugin `changes` was not loaded
+          caused by: device `changes` has no plan
+          caused by: `schedule-jobs` returned an error: no plan for 2027-07-03
+        hint: the error is the plugin's own: see the documentation of its settings
+    "#]]
+    .assert_eq(&errors);
 }
 
 #[test]
@@ -181,8 +191,14 @@ fn runs_without_a_message_are_noted() {
     let long = "[[config.jobs]]\nid = \"long\"\ntrigger = { every_ms = 3_600_000 }\nsteps = [\n\
                 { topic = \"declared/a\" }, { topic = \"declared/a\", after_ms = 5_400_000 } ]\n";
     let out = shown(long, &["--from", "2027-07-01", "--days", "1"]);
-    assert!(out.contains("01:00:00  declared/declared/long  ! skipped"), "{out}");
-    assert!(out.contains("the run of 2027-06-30T23:00:00Z had not ended"), "{out}");
+    let noted =
+        out.lines().skip_while(|line| !line.contains('!')).take(4).map(|line| format!("{}\n", line.trim_start()));
+    expect![[r#"
+          01:00:00  declared/declared/long  ! skipped (due 2027-07-01T00:00:00Z): the run of 2027-06-30T23:00:00Z had not ended
+          01:30:00  declared/declared/long  declared/a  
+          02:00:00  declared/declared/long  declared/a  
+          03:00:00  declared/declared/long  ! skipped (due 2027-07-01T02:00:00Z): the run of 2027-07-01T01:00:00Z had not ended
+    "#]].assert_eq(&noted.collect::<String>());
 
     let site = Site::new();
     site.drop_in(&sample("coop-door"), "coop-door");
@@ -190,8 +206,20 @@ fn runs_without_a_message_are_noted() {
     site.settings("coop-door", far_north);
     let from = "2026-12-21T00:00:00+01:00";
     let (_, out, _) = simulate(&site, &["plugins/coop-door.wasm", "--from", from, "--days", "2"]);
-    assert_eq!(out.matches("! no sunrise on this day").count(), 2, "{out}");
-    assert!(out.contains("(Europe/Oslo)"), "{out}");
+    expect![[r#"
+        Monday 2026-12-21 +01:00 (Europe/Oslo)
+          00:00:00  coop-door/north/open  ! no sunrise on this day, so it is due at 06:30
+          06:30:00  coop-door/north/open  coop-door/north/door/set  OPEN
+          14:03:08  coop-door/north/close  coop-door/north/door/set  CLOSE
+
+        Tuesday 2026-12-22 +01:00 (Europe/Oslo)
+          00:00:00  coop-door/north/open   ! no sunrise on this day, so it is due at 06:30
+          06:30:00  coop-door/north/open   coop-door/north/door/set  OPEN
+          14:03:39  coop-door/north/close  coop-door/north/door/set  CLOSE
+
+        4 messages, 2 notes (!)
+    "#]]
+    .assert_eq(&out);
 }
 
 #[test]
@@ -232,10 +260,30 @@ fn a_candidate_is_compared_with_the_installed_version() {
     // A candidate with settings of its own is compared with these.
     fs::write(site.path().join("Candidate_2.toml"), "[[device]]\nname = \"south\"\n").unwrap();
     let out = diff("2027-12-01", &[]);
-    assert!(out.contains("- 07:") && out.contains("+ 07:") && out.contains("coop-door/south/open"), "{out}");
+    expect![[r#"
+        Wednesday 2027-12-01 +00:00 (Europe/London)
+        - 07:42:46  coop-door/north/open  coop-door/north/door/set  OPEN
+        + 07:42:46  coop-door/south/open  coop-door/south/door/set  OPEN
+        - 16:43:43  coop-door/north/close  coop-door/north/door/set  CLOSE
+        + 16:43:43  coop-door/south/close  coop-door/south/door/set  CLOSE
+
+        Thursday 2027-12-02 +00:00 (Europe/London)
+        - 07:44:10  coop-door/north/open   coop-door/north/door/set  OPEN
+        + 07:44:10  coop-door/south/open   coop-door/south/door/set  OPEN
+        - 16:43:13  coop-door/north/close  coop-door/north/door/set  CLOSE
+        + 16:43:13  coop-door/south/close  coop-door/south/door/set  CLOSE
+
+        4 messages removed, 4 added
+    "#]]
+    .assert_eq(&out);
     let (code, _, errors) =
         simulate(&site, &["plugins/coop-door.wasm", "plugins/x.wasm", "--diff", "Candidate_2.wasm"]);
-    assert!(code == Some(1) && errors.contains("name one plugin"), "{errors}");
+    assert_eq!(code, Some(1));
+    expect![[r#"
+        error: `--diff` compares one plugin, and several are given
+        hint: name one plugin, and with `--diff` the file that would replace it
+    "#]]
+    .assert_eq(&errors);
 }
 
 #[test]
@@ -244,15 +292,24 @@ fn a_plugin_that_cannot_be_loaded_is_refused_as_by_a_check() {
     fs::write(site.plugin("garbage.wasm"), "not a plugin").unwrap();
     let (code, out, errors) = simulate(&site, &["plugins/garbage.wasm"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    let checked = site.command(&["check", "plugins/garbage.wasm"]).output().unwrap();
-    assert_eq!(errors, String::from_utf8(checked.stderr).unwrap());
-    assert!(errors.contains("it is not a WebAssembly component"), "{errors}");
+    assert_eq!(errors, site.tried(&["check", "plugins/garbage.wasm"]).errors);
+    expect![[r#"
+        error: plugin `garbage` was not loaded
+          caused by: it is not a WebAssembly component
+        hint: a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`
+    "#]]
+    .assert_eq(&errors);
     fs::create_dir(site.path().join("other")).unwrap();
     for folder in ["plugins", "other"] {
         fs::copy(guest("changes"), site.path().join(folder).join("changes.wasm")).unwrap();
     }
     let (code, _, errors) = simulate(&site, &["plugins/changes.wasm", "other/changes.wasm"]);
-    assert!(code == Some(1) && errors.contains("a second plugin named `changes`"), "{errors}");
+    assert_eq!(code, Some(1));
+    expect![[r#"
+        error: `other/changes.wasm` is a second plugin named `changes`
+        hint: plugins are named after their files: rename one of them, or compare them with `--diff`
+    "#]]
+    .assert_eq(&redact_in(site.path(), &errors));
 }
 
 #[test]

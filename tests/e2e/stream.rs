@@ -5,15 +5,15 @@ use std::{
     net::TcpStream,
 };
 
-use roost_tests::{Broker, Lines, Listener, Message, PATIENCE, Site, guest};
+use expect_test::expect;
+use roost_tests::{
+    Broker, Lines, Listener, Message, PATIENCE, Site, guest,
+    http::{ask, get, has_header, problem, refusals, talk, text},
+    redact,
+};
 use serde_json::Value;
 
-use crate::{
-    api::{ask, get, talk},
-    job,
-    operations::{roost, text},
-    ticking,
-};
+use crate::{job, ticking};
 
 /// A stream of events, which is closed when it is dropped.
 struct Stream(BufReader<TcpStream>);
@@ -28,15 +28,9 @@ impl Stream {
         let head = format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let mut stream = Self(BufReader::new(stream));
-        assert!(stream.line().contains("200 OK"));
-        let mut is_stream = false;
-        loop {
-            match stream.line().to_lowercase().as_str() {
-                "" => break,
-                line => is_stream |= line == "content-type: text/event-stream",
-            }
-        }
-        assert!(is_stream);
+        let head: Vec<String> = std::iter::repeat_with(|| stream.line()).take_while(|line| !line.is_empty()).collect();
+        let head = head.join("\n").to_lowercase();
+        assert!(head.starts_with("http/1.1 200 ok\n") && has_header(&head, "content-type", "text/event-stream"));
         stream
     }
 
@@ -118,8 +112,13 @@ fn events_resume_where_a_client_left_off_and_a_restart_is_a_gap() {
     let (_, kind, gap) = stream.next();
     assert_eq!((kind.as_str(), &gap["missed"]), ("gap", &Value::Null));
     stream.find(|(_, kind, _)| kind == "run");
-    assert_eq!(ask(&address, "GET", "/api/v1/events?kind=tide", "", "").0, 400);
-    assert_eq!(ask(&address, "GET", "/api/v1/events?after=x", "", "").0, 400);
+    let invalid = ["/api/v1/events?kind=tide", "/api/v1/events?after=x"].map(|path| ["GET", path, "", ""]);
+    expect![[r#"
+        GET /api/v1/events?kind=tide
+          400 Bad Request: the query is not understood: kind: `tide` is not a comma-separated list of kinds: use run, plan, plugin, log, link, clock
+        GET /api/v1/events?after=x
+          400 Bad Request: `x` is neither the id of an event nor `oldest`
+    "#]].assert_eq(&refusals(&address, invalid));
     assert!(host.stop().success());
 }
 
@@ -128,15 +127,16 @@ fn the_number_of_streams_is_limited_and_ended_ones_make_room() {
     let (_broker, _site, _listener, host) = ticking("ticking");
     let address = host.address();
     let mut streams: Vec<_> = (0..256).map(|_| Stream::open(&address, "", "")).collect();
-    let (status, problem) = ask(&address, "GET", "/api/v1/events", "", "");
-    assert_eq!((status, text(&problem, "detail")), (503, "all 256 streams are in use"));
+    expect![[r#"
+        503 Service Unavailable: all 256 streams are in use
+          hint: close one of them, or try again later"#]]
+    .assert_eq(&problem(&ask(&address, "GET", "/api/v1/events", "", "")));
     let runs: Vec<Event> = streams.iter_mut().map(|stream| stream.find(|(_, kind, _)| kind == "run")).collect();
     assert!(runs.iter().all(|(_, _, run)| text(run, "plugin") == "ticking"));
     streams.truncate(10);
     host.log.wait("room", |_| {
-        let (_, _, metrics) =
-            talk(&address, &format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
-        metrics.contains("\nroost_event_streams 10\n").then_some(())
+        let (_, _, metrics) = scrape(&address, "");
+        (metric(&metrics, "roost_event_streams") == Some(10.0)).then_some(())
     });
     drop(Stream::open(&address, "", ""));
     assert!(host.stop().success());
@@ -154,8 +154,15 @@ fn a_plugins_logs_outlive_its_versions() {
     let refused = logs("");
     let item = &refused["items"][0];
     assert_eq!((text(item, "level"), text(item, "kind")), ("error", "plugin"), "{refused}");
-    assert!(text(item, "text").starts_with("plugin `tides` was not loaded\n  caused by: "), "{refused}");
-    assert!(text(item, "hint").contains("the plugin does not run until this is fixed"), "{refused}");
+    expect![[r#"
+        plugin `tides` was not loaded
+          caused by: device `tides` has no plan
+          caused by: job `tide`, step 1: `topic` `other/topic` is outside what `tides` may publish to
+        hint: to allow it, put this into `plugins/tides.toml`:
+        [grants]
+        publish = ["tides/#", "other/topic"]
+        the plugin does not run until this is fixed"#]]
+    .assert_eq(&format!("{}\nhint: {}", text(item, "text"), text(item, "hint")));
     let mut follow = site.command(&["logs", "tides", "-f", "--data", "data"]);
     let mut follow = follow.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let followed = Lines::of(follow.stdout.take().unwrap());
@@ -168,9 +175,25 @@ fn a_plugins_logs_outlive_its_versions() {
     let after = logs(&format!("?after={}", text(&refused, "next")));
     assert!(after["items"].as_array().unwrap().iter().all(|item| text(item, "level") != "error"), "{after}");
     assert!(logs("?limit=1")["items"].as_array().unwrap().len() == 1);
-    assert!(roost(&site, &["logs", "tides"]).0.contains("ERROR  tides  plugin `tides` was not loaded"));
-    assert!(roost(&site, &["logs", "--json"]).0.contains("\"kind\":\"plugin\""));
-    assert_eq!(ask(&address, "GET", "/api/v1/plugins/other/logs", "", "").0, 404);
+    expect![[r#"
+        [TIME]  ERROR  tides  plugin `tides` was not loaded
+              caused by: device `tides` has no plan
+              caused by: job `tide`, step 1: `topic` `other/topic` is outside what `tides` may publish to
+            hint: to allow it, put this into `plugins/tides.toml`:
+              [grants]
+              publish = ["tides/#", "other/topic"]
+              the plugin does not run until this is fixed
+        [TIME]  INFO   tides  tides loaded: 1 device, 1 job; it may publish to tides/#, and read tides/#
+    "#]]
+    .assert_eq(&redact(&site.roost(&["logs", "tides"])));
+    let lines = site.roost(&["logs", "--json"]);
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line["kind"].is_string())));
+    expect![[r#"
+        GET /api/v1/plugins/other/logs
+          404 Not Found: there is no plugin `other`
+          hint: `roost plugins` lists the plugins
+    "#]]
+    .assert_eq(&refusals(&address, [["GET", "/api/v1/plugins/other/logs", "", ""]]));
     assert!(host.stop().success());
     // After a restart of the host, the client is still there.
     let host = site.start(&broker);
@@ -179,6 +202,16 @@ fn a_plugins_logs_outlive_its_versions() {
     follow.kill().unwrap();
     follow.wait().unwrap();
     assert!(host.stop().success());
+}
+
+/// Requests the metrics, with header lines.
+fn scrape(address: &str, headers: &str) -> (u16, String, String) {
+    talk(address, &format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n"))
+}
+
+/// Returns the value of a series.
+fn metric(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[test]
@@ -190,30 +223,23 @@ fn the_metrics_can_be_scraped_with_the_token() {
     site.drop_in(&guest("declared"), "ticking");
     let host = site.start(&broker);
     let address = host.address();
-    let scrape = |token: &str| {
-        let head = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{token}\r\n");
-        talk(&address, &head)
-    };
-    assert_eq!(scrape("").0, 401);
-    let value = |text: &str, series: &str| -> Option<f64> {
-        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-    };
+    assert_eq!(scrape(&address, "").0, 401);
     let text = host.log.wait("a run to be counted", |_| {
-        let (status, head, text) = scrape("authorization: Bearer 0123456789abcdef\r\n");
+        let (status, head, text) = scrape(&address, "authorization: Bearer 0123456789abcdef\r\n");
         assert_eq!(status, 200);
-        assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
-        value(&text, "roost_runs_total{outcome=\"succeeded\"}").is_some_and(|count| count > 1.0).then_some(text)
+        assert!(has_header(&head, "content-type", "text/plain; version=0.0.4; charset=utf-8"), "{head}");
+        metric(&text, "roost_runs_total{outcome=\"succeeded\"}").is_some_and(|count| count > 1.0).then_some(text)
     });
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, number) = line.rsplit_once(' ').unwrap();
         assert!(number.parse::<f64>().is_ok() && name.starts_with(['r', 'p']), "{line}");
     }
-    assert_eq!(value(&text, "roost_jobs"), Some(1.0), "{text}");
-    assert_eq!(value(&text, "roost_link_up"), Some(1.0), "{text}");
-    assert!(value(&text, "roost_lateness_seconds_count").unwrap() > 1.0, "{text}");
-    assert!(value(&text, "roost_commit_seconds_count").unwrap() > 1.0, "{text}");
-    assert!(value(&text, "roost_http_requests_total{status=\"401\"}").unwrap() > 0.0, "{text}");
-    assert!(value(&text, "process_resident_memory_bytes").unwrap() > 1e6, "{text}");
+    assert_eq!(metric(&text, "roost_jobs"), Some(1.0), "{text}");
+    assert_eq!(metric(&text, "roost_link_up"), Some(1.0), "{text}");
+    assert!(metric(&text, "roost_lateness_seconds_count").unwrap() > 1.0, "{text}");
+    assert!(metric(&text, "roost_commit_seconds_count").unwrap() > 1.0, "{text}");
+    assert!(metric(&text, "roost_http_requests_total{status=\"401\"}").unwrap() > 0.0, "{text}");
+    assert!(metric(&text, "process_resident_memory_bytes").unwrap() > 1e6, "{text}");
     assert!(host.stop().success());
 }
 
@@ -230,7 +256,7 @@ fn a_timeline_has_past_and_expected_runs() {
     assert_eq!((items.len(), &day["next"]), (2, &Value::Null), "{day}");
     assert_eq!((text(&items[0], "device"), text(&items[1], "device")), ("north", "south"));
     assert_eq!((text(&items[0], "state"), text(&items[0]["message"], "topic")), ("expected", "daily/x"));
-    assert!(text(&items[0], "time").contains("T06:30:00"), "{day}");
+    assert_eq!(&text(&items[0], "time")[10..19], "T06:30:00", "{day}");
     assert_eq!(get(&address, "/api/v1/timeline?plugin=daily&device=south")["items"].as_array().unwrap().len(), 1);
 
     // Pages continue from past to expected runs without a gap.
@@ -253,11 +279,19 @@ fn a_timeline_has_past_and_expected_runs() {
     assert_eq!(times, sorted);
     assert!(states.iter().any(|state| state == "succeeded") && states.iter().any(|state| state == "expected"));
 
-    let (table, _) = roost(&site, &["timeline", "--plugin", "daily"]);
-    assert!(table.lines().nth(1).unwrap().contains("expected  daily/north/daily  daily/x  daily"), "{table}");
-    let (status, problem) =
-        ask(&address, "GET", "/api/v1/timeline?from=2027-03-02T00:00:00Z&to=2027-03-01T00:00:00Z", "", "");
-    assert_eq!((status, text(&problem, "detail")), (400, "`to` must be later than `from`"));
+    expect![[r#"
+        $ roost timeline --plugin daily
+        TIME (+00:00)        STATE     JOB                WHAT
+        [TIME]  expected  daily/north/daily  daily/x  daily
+        [TIME]  expected  daily/south/daily  daily/x  daily
+    "#]]
+    .assert_eq(&site.transcript(&[&["timeline", "--plugin", "daily"]]));
+    let reversed = "/api/v1/timeline?from=2027-03-02T00:00:00Z&to=2027-03-01T00:00:00Z";
+    expect![[r#"
+        GET /api/v1/timeline?from=[TIME]&to=[TIME]
+          400 Bad Request: `to` must be later than `from`
+    "#]]
+    .assert_eq(&refusals(&address, [["GET", reversed, "", ""]]));
     assert!(host.stop().success());
 }
 

@@ -1,26 +1,16 @@
 //! `roost explain`, during and after a run.
 
-use roost_tests::{Broker, Message, Roost, Site};
-use serde_json::{Value, json};
-
-use crate::{
-    api::ask,
-    operations::{self, text},
+use expect_test::expect;
+use roost_tests::{
+    Broker, Message, Roost, Site,
+    http::{schedule, text},
+    redact,
 };
-
-/// Runs a command, and returns its standard output.
-fn roost(site: &Site, arguments: &[&str]) -> String {
-    operations::roost(site, arguments).0
-}
-
-fn schedule(address: &str, job: &Value) {
-    let (status, made) = ask(address, "POST", "/api/v1/jobs", "content-type: application/json\r\n", &job.to_string());
-    assert_eq!(status, 201, "{made}");
-}
+use serde_json::json;
 
 /// Explains a job until the output contains a text.
 fn explain_until(host: &Roost, site: &Site, job: &str, expected: &str) -> String {
-    host.until(expected, || Some(roost(site, &["explain", job])).filter(|shown| shown.contains(expected)))
+    host.until(expected, || Some(site.roost(&["explain", job])).filter(|shown| shown.contains(expected)))
 }
 
 #[test]
@@ -30,23 +20,26 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
     schedule(&host.address(), &json!({"trigger": "cron 0 12 1 1 *", "topic": "lamp", "id": "lamp"}));
     let job = "roost/api/lamp";
     // The job itself has never been due.
-    assert!(roost(&site, &["explain", job]).contains("and there is no record of that run: "));
+    expect![[r#"
+        it has not run yet: it is due [TIME]; it was last due [TIME], and there is no record of that run: no run has been recorded yet
+    "#]].assert_eq(&redact(&site.roost(&["explain", job])));
     let mut runs = Vec::new();
     for _ in 0..14 {
-        let run = roost(&site, &["run-now", job]).trim().to_owned();
+        let run = site.roost(&["run-now", job]).trim().to_owned();
         // Explained at once: it is not mistaken for another run, neither under way nor just ended.
-        let shown: Value = serde_json::from_str(&roost(&site, &["explain", job, "--json"])).unwrap();
+        let shown = site.json(&["explain", job]);
         assert_eq!(text(&shown["run"], "run"), run, "{shown}");
         runs.push(run);
     }
     for run in &runs {
         let at = run.split('/').nth(3).unwrap();
-        let shown: Value = serde_json::from_str(&roost(&site, &["explain", job, "--at", at, "--json"])).unwrap();
+        let shown = site.json(&["explain", job, "--at", at]);
         assert_eq!((text(&shown["run"], "run"), text(&shown, "verdict")), (run.as_str(), "succeeded"), "{shown}");
     }
-    let shown = roost(&site, &["explain", job]);
-    assert!(shown.starts_with("it ran: it was started by hand ") && shown.contains(", began at once"), "{shown}");
-    assert!(shown.contains("note: it is due next "), "{shown}");
+    expect![[r#"
+        it ran: it was started by hand [TIME], began at once, and ended [TIME]; the broker had no subscriber for the topic of step 1
+        note: it is due next [TIME]
+    "#]].assert_eq(&redact(&site.roost(&["explain", job])));
 }
 
 #[test]
@@ -56,7 +49,7 @@ fn a_run_that_has_just_ended_is_not_mistaken_for_one_that_never_was() {
     for so_far in 1..=8 {
         // Explained right after it was sent, when its end may not be on disk yet.
         listener.wait("a tick", |messages| ticks(messages) > so_far);
-        let shown: Value = serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
+        let shown = site.json(&["explain", "ticking/ticking/tick"]);
         assert!(["succeeded", "running"].contains(&text(&shown, "verdict")), "{shown}");
     }
 }
@@ -71,12 +64,18 @@ fn a_delayed_run_is_explained_with_its_start_and_whether_it_will_run() {
     let before = explain_until(&host, &site, job, "and starts ");
     let started = explain_until(&host, &site, job, "it has not started yet: it was due ");
     let starts = |shown: &str| shown.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
-    assert!(started.contains(", because its runs are spread over 1d"), "{started}");
+    expect![[r#"
+        it has not started yet: it was due [TIME], and starts [TIME], because its runs are spread over 1d
+        note: it is never due again
+    "#]]
+    .assert_eq(&redact(&started));
     assert_eq!(starts(&before), starts(&started));
-    assert!(started.contains("note: it is never due again") && !started.contains("due next"), "{started}");
-    roost(&site, &["skip", job]);
-    let shown = roost(&site, &["explain", job]);
-    assert!(shown.contains("and will be skipped, because the operator requested it"), "{shown}");
+    site.roost(&["skip", job]);
+    expect![[r#"
+        it has not started yet: it was due [TIME], and will be skipped, because the operator requested it
+        note: it is never due again
+    "#]]
+    .assert_eq(&redact(&site.roost(&["explain", job])));
 }
 
 #[test]
@@ -88,13 +87,16 @@ fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
     host.wait_for_log("lost");
     schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
     let job = "roost/api/lamp";
-    let shown = explain_until(&host, &site, job, "waits for the connection");
-    assert!(
-        shown.contains("it will be missed if the connection is not back by ") || shown.contains("it had until "),
-        "{shown}"
-    );
-    explain_until(&host, &site, job, "to start, and will be missed when the connection is back");
+    let shown = explain_until(&host, &site, job, "to start, and will be missed when the connection is back");
+    expect![[r#"
+        it has not ended: it was due [TIME], and its message waits for the connection to the broker, which is down; it had until [TIME] to start, and will be missed when the connection is back
+        note: it is never due again
+        note: there is no connection to the broker now
+    "#]].assert_eq(&redact(&shown));
     broker.start();
     let shown = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
-    assert!(shown.contains(" late, and its grace is 3s"), "{shown}");
+    expect![[r#"
+        it did not run: it was due [TIME], and was missed: there was no connection to the broker; it would have started [SPAN] late, and its grace is 3s
+        note: it is never due again
+    "#]].assert_eq(&redact(&shown));
 }

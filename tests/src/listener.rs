@@ -3,14 +3,9 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
 };
 
 use crate::Lines;
-
-/// The message that is published until it is received: then the subscription is active.
-const PROBE: &str = "probe";
 
 /// Returns the payload that a broker has retained on a topic.
 pub fn retained(port: u16, topic: &str) -> Option<String> {
@@ -72,8 +67,9 @@ impl Listener {
     }
 
     fn with(port: u16, arguments: &[&str]) -> Self {
-        let mut process = Command::new("mosquitto_sub")
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1"])
+        // `-d` makes it print that it has subscribed, and `stdbuf` makes it print that at once.
+        let mut process = Command::new("stdbuf")
+            .args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1"])
             .args(["-F", "received\t%U\t%t\t%p\t%P"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -82,17 +78,9 @@ impl Listener {
             .expect("mosquitto_sub is not installed: run `make setup`");
         let lines = Lines::of(process.stdout.take().expect("it is piped"));
         let listener = Self { process, lines };
-        listener.lines.wait("the subscription", |lines| {
-            let messages = lines.iter().any(|line| line.contains(PROBE));
-            if !messages {
-                let _ = Command::new("mosquitto_pub")
-                    .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", PROBE, "-m", PROBE])
-                    .stderr(Stdio::null())
-                    .status();
-                thread::sleep(Duration::from_millis(20));
-            }
-            messages.then_some(())
-        });
+        listener
+            .lines
+            .wait("the subscription", |lines| lines.iter().any(|line| line.starts_with("Subscribed ")).then_some(()));
         listener
     }
 
@@ -120,7 +108,7 @@ impl Listener {
 
 fn parse_all(lines: &[String]) -> Vec<Message> {
     let messages = lines.iter().filter_map(|line| message(line));
-    messages.filter(|message| message.topic != "roost/status" && message.topic != PROBE).collect()
+    messages.filter(|message| message.topic != "roost/status").collect()
 }
 
 fn message(line: &str) -> Option<Message> {

@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Broker, Lines, binary};
+use crate::{Broker, Lines, binary, now_ms};
 
 /// A folder with `plugins/` and `data/`, which outlives the hosts that run in it.
 pub struct Site {
@@ -66,9 +66,26 @@ impl Site {
         self.start_with(&["--mqtt", &broker.url()])
     }
 
-    /// Starts a host here, with a broker, at Greenwich, whose clock is ahead by the milliseconds in a file.
-    pub fn start_ahead(&self, broker: &Broker, file: &Path) -> Roost {
-        self.start_in(&[("ROOST_CLOCK_AHEAD_FILE", file)], &["--mqtt", &broker.url()])
+    /// Starts a host here, with a broker, at Greenwich, whose clock shows a time, in milliseconds since the epoch.
+    /// Tests move this clock instead of waiting.
+    pub fn start_at(&self, broker: &Broker, millis: i64) -> Roost {
+        self.set_clock(millis);
+        self.start_in(&[("ROOST_CLOCK_AHEAD_FILE", &self.clock())], &["--mqtt", &broker.url()])
+    }
+
+    /// Starts a host here again, as if it had been down for some milliseconds.
+    pub fn start_later(&self, broker: &Broker, millis: i64) -> Roost {
+        let ahead: i64 = fs::read_to_string(self.clock()).map_or(0, |ahead| ahead.parse().expect("a number"));
+        self.start_at(broker, now_ms() + ahead + millis)
+    }
+
+    /// Sets the clock of the host that [`Self::start_at`] has started.
+    pub fn set_clock(&self, millis: i64) {
+        fs::write(self.clock(), (millis - now_ms()).to_string()).expect("a file");
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.folder.path().join("ahead")
     }
 
     /// Starts a host here, with the given arguments.
