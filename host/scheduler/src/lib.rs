@@ -38,9 +38,12 @@
 //! either: the link states whether a report matches.
 #![warn(missing_docs)]
 
+mod agenda;
 pub mod body;
 pub mod calendar;
 mod change;
+mod commits;
+mod delivery;
 pub mod event;
 mod fair_queue;
 mod jitter;
@@ -50,11 +53,11 @@ pub mod names;
 pub mod outcome;
 pub mod rate;
 pub mod rules;
+mod runs;
 pub mod scheduler;
 mod slab;
 pub mod text;
 pub mod time;
 pub mod topic;
 pub mod trigger;
-mod turns;
 pub mod zone;

@@ -14,48 +14,39 @@ mod reports;
 mod requests;
 mod resources;
 mod restore;
-mod run;
 mod runs;
 mod tasks;
 mod view;
 mod zones;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     hash::RandomState,
-    mem,
     ops::Bound::{Excluded, Unbounded},
 };
 
 use hashbrown::HashTable;
 
-use self::{
-    groups::{Group, GroupKey},
-    jobs::Next,
-    plans::Work,
-    reports::Report,
-    resources::Pool,
-    run::Run,
-};
-pub use self::{
-    jobs::start_of,
-    view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay},
-};
+use self::plans::Work;
+pub use self::view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay};
+pub use crate::agenda::start_of;
 use crate::{
+    agenda::{Agenda, Next, RunSlot, Timer},
     body::PackedJob,
+    commits::Commits,
+    delivery::Delivery,
     event::{
-        Announcement, AttemptId, CallId, Change, CommitToken, DeviceKey, Digest, Event, Generation, JobKey, LinkId,
-        Override, PluginKey, RunKey, Step, Version, WatchId,
+        Announcement, Change, CommitToken, DeviceKey, Digest, Event, Generation, JobKey, Override, PluginKey, Step,
+        Version,
     },
-    fair_queue::FairQueue,
     limits,
     model::Resource,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     rate::Rates,
+    runs::{Report, Resources, Runs},
     slab::Slab,
     time::{Instant, Site},
     topic::Grant,
-    trigger::SunCache,
     zone::Zone,
 };
 
@@ -77,13 +68,8 @@ pub struct Scheduler {
     jobs: Slab<JobState>,
     /// Hashes the ids in [`Device::jobs`].
     hasher: RandomState,
-    runs: Slab<Run>,
-    /// The runs of each job, in the order they were admitted.
-    runs_of: BTreeMap<(JobKey, Seq), RunSlot>,
-    /// Runs of removed jobs.
-    orphans: BTreeMap<RunId, RunSlot>,
-    groups: BTreeMap<GroupKey, Group>,
-    resources: BTreeMap<ResourceName, Pool>,
+    runs: Runs,
+    resources: Resources,
     tombstones: BTreeMap<JobName, Instant>,
     /// What the operator has changed of jobs.
     overrides: BTreeMap<JobKey, Override>,
@@ -95,47 +81,17 @@ pub struct Scheduler {
     host: HostScope,
     /// While expired tombstones are being removed: the last name that was examined.
     forget_after: Option<JobName>,
-    timers: BTreeSet<(Instant, Timer)>,
-    fair_queue: FairQueue,
+    agenda: Agenda,
+    delivery: Delivery,
+    commits: Commits,
     work: VecDeque<Work>,
     /// Whether a plan is partly adopted: its changes must be committed together.
     adopting: bool,
-    /// Jobs that are not due yet because their plan is not durable (I3).
-    unconfirmed: HashMap<CommitToken, Vec<JobKey>>,
-    /// Attempts in flight on the link; `None` if the run has ended.
-    attempts: BTreeMap<AttemptId, Option<RunSlot>>,
-    /// Runs that wait for their plugin's reply.
-    calls: BTreeMap<CallId, RunSlot>,
-    /// Runs that are subscribed to reports of their device.
-    watches: BTreeMap<WatchId, RunSlot>,
-    /// Runs that send their next attempt as soon as the commit is durable (I3).
-    arming: BTreeMap<CommitToken, RunSlot>,
-    /// Runs that are being saved, by the commit that makes them durable.
-    saving: HashMap<CommitToken, (RunSlot, RunKey)>,
-    link: Option<Link>,
-    /// When the link last came up: earlier runs were held up by the missing link.
-    link_since: Instant,
-    /// When the host started: earlier runs were held up because it was not running.
-    since: Instant,
     /// The generation of the plugin that was loaded last; no two loads share one.
     generation: Generation,
-    sun_cache: SunCache,
     stopping: bool,
     /// Whether the store has failed, so that nothing can be saved.
     failing: bool,
-    /// The number of times that the clock was set back.
-    series: u32,
-    /// Whether `series` has not been saved yet.
-    series_is_new: bool,
-    /// The stretch of time that the clock was last set forward over.
-    jumped: Option<(Instant, Instant)>,
-    next_attempt: AttemptId,
-    next_call: CallId,
-    next_run: RunKey,
-    next_commit_token: CommitToken,
-    next_seq: Seq,
-    next_watch: WatchId,
-    last_replay: Instant,
 }
 
 /// The operator's settings for the scheduler.
@@ -170,19 +126,6 @@ pub fn api_device() -> DeviceName {
 struct HostScope {
     grant: Grant,
     site: Site,
-}
-
-/// A sequence number: runs are ordered by when they were admitted.
-type Seq = u64;
-
-/// A run's slot in memory. Saved runs have a [`RunKey`] as well.
-type RunSlot = u32;
-
-#[derive(Debug)]
-struct Link {
-    id: LinkId,
-    /// How many more attempts may be in flight.
-    credit: u32,
 }
 
 #[derive(Debug)]
@@ -233,29 +176,13 @@ struct JobState {
     grouped: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// A job is due, or the search for its next occurrence continues.
-    Job(JobKey),
-    /// A run's wait ends.
-    Run(RunSlot),
-    /// The longest time for which a run may hold a resource ends.
-    Hold(RunSlot),
-    /// A device's plan is to be requested.
-    Replan(DeviceKey),
-    /// Expired tombstones are to be removed.
-    Forget,
-}
-
 impl Scheduler {
     /// Applies an event, and returns the changes to store and the effects to start. The work is bounded (I10): the next
     /// step does the rest, and [`Step::wake`] states when.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         let mut out = Step::default();
-        self.fair_queue.set_time(now);
-        if mem::take(&mut self.series_is_new) {
-            out.changes.push(Change::SeriesBegun(self.series));
-        }
+        self.delivery.set_time(now);
+        self.agenda.save_new_series(&mut out);
         if let Event::ClockSet { by_ms } = event {
             // Before any timer fires by the new time.
             self.clock_set(now, by_ms, &mut out);
@@ -277,11 +204,10 @@ impl Scheduler {
             Event::Answered { call, reply } => self.task_answered(now, call, reply, &mut out),
             Event::LinkUp { link, credit } => {
                 self.link_down(now, &mut out);
-                self.link = Some(Link { id: link, credit });
-                self.link_since = now;
+                self.delivery.link_up(now, link, credit);
                 self.resubscribe(&mut out);
             }
-            Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
+            Event::LinkDown { link } if self.delivery.link() == Some(link) => {
                 self.link_down(now, &mut out);
             }
             Event::LinkDown { .. } => {}
@@ -304,8 +230,7 @@ impl Scheduler {
         out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
-            let timer = self.timers.first().map(|(at, _)| *at);
-            timer.into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
+            self.agenda.next_at().into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
         };
         out
     }
@@ -313,11 +238,7 @@ impl Scheduler {
     /// Runs the timers that are due. Returns whether more are due.
     fn run_timers(&mut self, now: Instant, out: &mut Step) -> bool {
         for _ in 0..limits::TIMERS_PER_STEP {
-            match self.timers.first() {
-                Some((at, _)) if *at <= now => {}
-                _ => return false,
-            }
-            let Some((_, timer)) = self.timers.pop_first() else { return false };
+            let Some(timer) = self.agenda.pop_due(now) else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
                 Timer::Hold(run) => self.hold_expired(now, run, out),
@@ -328,7 +249,7 @@ impl Scheduler {
                 Timer::Forget => self.forget(now, out),
             }
         }
-        self.timers.first().is_some_and(|(at, _)| *at <= now)
+        self.agenda.is_due(now)
     }
 
     /// Removes tombstones that no occurrence can need any more.
@@ -345,10 +266,10 @@ impl Scheduler {
         for name in old.collect::<Vec<_>>() {
             self.tombstones.remove(&name);
         }
-        self.fair_queue.forget_idle();
+        self.delivery.forget_idle();
         let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
         let again = if self.forget_finished(now, out) { now } else { again };
         self.forget_after = last;
-        self.timers.insert((again, Timer::Forget));
+        self.agenda.arm(again, Timer::Forget);
     }
 }

@@ -2,37 +2,26 @@
 //! steps, `every`) continue as if the clock had not changed (I11).
 
 use super::{DeviceKey, JobKey, Scheduler, Timer, plans::Work};
-use crate::{
-    event::{Change, Step},
-    limits,
-    time::Instant,
-    trigger::Trigger,
-};
+use crate::{event::Step, limits, time::Instant, trigger::Trigger};
 
 impl Scheduler {
     /// Applies a change of the wall clock to all runs at once, because no timer may fire by a mixture of two clocks. It
     /// takes some tens of nanoseconds for each run.
     pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
-        self.fair_queue.shift(by_ms);
-        self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
-        if self.since > now {
-            // Later occurrences are not held up by the start of the host.
-            self.since = now;
-        }
-        self.link_since = self.link_since.min(now);
+        self.delivery.clock_set(now, by_ms);
         for slot in 0..self.runs.slot_count() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             let before = run.state.until();
             run.shift(by_ms);
             let after = run.state.until();
             if before != after {
-                before.map(|until| self.timers.remove(&(until, Timer::Run(slot))));
-                after.map(|until| self.timers.insert((until, Timer::Run(slot))));
+                before.inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
+                after.inspect(|until| self.agenda.arm(*until, Timer::Run(slot)));
             }
             if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
-                self.timers.remove(&(hold.until, Timer::Hold(slot)));
+                self.agenda.disarm(hold.until, Timer::Hold(slot));
                 (hold.since, hold.until) = (hold.since.plus_ms(by_ms), hold.until.plus_ms(by_ms));
-                self.timers.insert((hold.until, Timer::Hold(slot)));
+                self.agenda.arm(hold.until, Timer::Hold(slot));
             }
             match self.runs.get(slot) {
                 // A new series would give its occurrence another id.
@@ -45,10 +34,7 @@ impl Scheduler {
                 _ => {}
             }
         }
-        if by_ms < 0 {
-            self.last_replay = now;
-            self.begin_series(out);
-        }
+        self.agenda.clock_set(now, by_ms, out);
         self.work.push_back(Work::ClockSet { device: 0, job: 0 });
     }
 
@@ -68,22 +54,10 @@ impl Scheduler {
         }
     }
 
-    /// Begins a new series: from here on, the same occurrence is a different run.
-    pub(super) fn begin_series(&mut self, out: &mut Step) {
-        self.series += 1;
-        out.changes.push(Change::SeriesBegun(self.series));
-    }
-
-    /// Returns whether the clock was set forward past that time.
-    pub(super) fn was_skipped_by_clock(&self, at: Instant) -> bool {
-        self.jumped.is_some_and(|(from, to)| from < at && at <= to)
-    }
-
     /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
     /// back: nothing in it is caught up.
     pub(super) fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
-        let ((from, to), state) = (self.jumped?, self.jobs.get(key)?);
-        Some((from, to.min(state.decided))).filter(|(from, to)| from < to)
+        self.agenda.decided_before(self.jobs.get(key)?.decided)
     }
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns

@@ -1,26 +1,12 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::{DeviceName, Instant, JobKey, PluginName, RunSlot, Scheduler, Seq, misfires::PassedOccurrences};
+use super::{Instant, JobKey, RunSlot, Scheduler, misfires::PassedOccurrences};
 use crate::{
     event::Step,
     names::{GroupName, JobId, RunId},
     outcome::{Cancelled, MissedReason},
     trigger::Search,
 };
-
-/// Identifies a group.
-pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
-
-/// A group of jobs of a device, of which only the newest run counts.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    /// When its jobs are due.
-    pub(super) due: BTreeSet<(Instant, JobKey)>,
-    /// Its runs, in the order of admission.
-    pub(super) runs: BTreeMap<Seq, RunSlot>,
-}
 
 impl Scheduler {
     /// Cuts short the older runs of a group.
@@ -33,18 +19,10 @@ impl Scheduler {
         out: &mut Step,
     ) {
         let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> =
-            self.groups.get(&key).map(|group| group.runs.values().copied().collect()).unwrap_or_default();
-        for slot in older.into_iter().filter(|slot| *slot != newest) {
+        let older: Vec<RunSlot> = self.runs.of_group(&key).filter(|slot| *slot != newest).collect();
+        for slot in older {
             let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
             self.cut_short(now, slot, reason, Some(newest), out);
-        }
-    }
-
-    /// Removes a group that has no due job and no run.
-    pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
-        if self.groups.get(key).is_some_and(|group| group.due.is_empty() && group.runs.is_empty()) {
-            self.groups.remove(key);
         }
     }
 
@@ -86,21 +64,20 @@ impl Scheduler {
     /// Returns a run of the group that is newer than all passed occurrences of this job; its own job may have been
     /// removed.
     fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
-        let group = self.groups.get(&self.group_of_job(passed.key)?)?;
-        let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
+        let group = self.group_of_job(passed.key)?;
+        let mut runs = self.runs.of_group(&group).filter_map(|slot| self.runs.get(slot));
         // Compared by the current clock series.
         let newest = self.run_id(passed.key, passed.newest);
         let is_newer =
             |id: &&RunId| id.origin.is_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
-        let newer = runs.map(|run| &run.id).find(is_newer);
+        let newer = runs.find(|run| is_newer(&&run.id)).map(|run| &run.id);
         newer.map(|id| (id.job.clone(), id.occurrence))
     }
 
     /// Returns another due job of the same group: the one that was due last.
     fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
-        let group = self.groups.get(&self.group_of_job(key)?)?;
-        let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, competitor)| *competitor);
-        due.find(|competitor| self.counts_in_group(*competitor))
+        let group = self.group_of_job(key)?;
+        self.agenda.due_in_group(&group, now).find(|competitor| self.counts_in_group(*competitor))
     }
 
     /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
@@ -124,7 +101,7 @@ impl Scheduler {
         others.sort_unstable();
         others.into_iter().find_map(|job| {
             let trigger = &self.jobs.get(job)?.job.trigger;
-            match trigger.last(passed.newest, now, &passed.site, &mut self.sun_cache) {
+            match self.agenda.last(trigger, passed.newest, now, &passed.site) {
                 Search::Found(at) if self.is_skipped(job, at) => None,
                 Search::Found(at) => Some((self.job_id(job), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,

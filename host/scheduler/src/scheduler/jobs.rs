@@ -3,47 +3,18 @@
 use std::hash::BuildHasher;
 
 use super::{
-    DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, groups::GroupKey, overlap::OverlapDecision,
-    run::Run,
+    Device, DeviceKey, JobKey, JobState, Next, NextRun, Plugin, RunSlot, Scheduler, Slab, Timer,
+    overlap::OverlapDecision,
 };
 use crate::{
+    agenda::GroupKey,
     body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
-    jitter,
     names::{Origin, RunId},
     outcome::{Cause, Missed, MissedReason, Outcome},
+    runs::Run,
     time::{Instant, Site},
-    trigger::{Search, SunCache},
 };
-
-/// What a job waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// The next occurrence, and the jitter of its run in milliseconds.
-    Due { occurrence: Instant, jitter_ms: u32 },
-    /// No occurrence up to then, when the search continues.
-    Search(Instant),
-    /// It is never due again.
-    Never,
-}
-
-impl Next {
-    pub(super) fn due(self) -> Option<Instant> {
-        match self {
-            Self::Due { occurrence, .. } => Some(occurrence),
-            Self::Search(_) | Self::Never => None,
-        }
-    }
-
-    /// Returns when the job's timer fires.
-    pub(super) fn timer(self) -> Option<Instant> {
-        match self {
-            Self::Due { occurrence, jitter_ms } => Some(occurrence.plus_ms(jitter_ms.into())),
-            Self::Search(from) => Some(from),
-            Self::Never => None,
-        }
-    }
-}
 
 impl From<Next> for NextRun {
     fn from(next: Next) -> Self {
@@ -74,12 +45,12 @@ impl Scheduler {
         let (body, planned_late) = (state.job.body.clone(), state.planned_late);
         let policy = body.policy();
         let start = occurrence.plus_ms(jitter_ms.into());
-        for earlier in self.run_slots(key).collect::<Vec<_>>() {
+        for earlier in self.runs.of_job(key).collect::<Vec<_>>() {
             self.end_if_given_up(now, earlier, out);
             // The end of the earlier run may have armed it for this occurrence.
             self.disarm_timer(key);
         }
-        let earlier: Vec<RunSlot> = self.run_slots(key).collect();
+        let earlier: Vec<RunSlot> = self.runs.of_job(key).collect();
         let decision =
             if earlier.is_empty() { OverlapDecision::Join } else { self.overlap_decision(now, &earlier, &body, start) };
         if !matches!(decision, OverlapDecision::TakePlace) {
@@ -107,7 +78,7 @@ impl Scheduler {
         } else {
             self.end_earlier_runs(now, &earlier, occurrence, &decision, slot, out);
         }
-        if self.run_slots(key).nth(1).is_some() {
+        if self.runs.of_job(key).nth(1).is_some() {
             self.save_run(slot, out);
         }
         self.await_step(now, slot);
@@ -117,7 +88,7 @@ impl Scheduler {
     pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
         if planned_late {
             Cause::PlannedLate
-        } else if self.was_skipped_by_clock(occurrence) {
+        } else if self.agenda.was_skipped_by_clock(occurrence) {
             Cause::ClockSet
         } else {
             Cause::HostAway
@@ -140,7 +111,7 @@ impl Scheduler {
     /// Returns the watermark and the next occurrence of a job, as they are to be stored.
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.jobs.get(key)?;
-        let mut runs = self.run_slots(key).filter_map(|slot| self.runs.get(slot));
+        let mut runs = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
         let unsaved = runs.find(|run| run.key.is_none());
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
@@ -150,35 +121,24 @@ impl Scheduler {
 
     /// Returns what a job waits for after an occurrence.
     pub(super) fn next_after(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
-        let Some(state) = self.jobs.get(key) else { return Next::Never };
-        let (found, most) = next_with_jitter(&state.job, after, site, &mut self.sun_cache);
-        self.next(&state.job, state.device, found, most)
+        let Self { jobs, agenda, devices, plugins, .. } = self;
+        let Some(state) = jobs.get(key) else { return Next::Never };
+        let origin = agenda.origin();
+        agenda.next(&state.job, after, site, |at| run_of(plugins, devices, &state.job, state.device, at, origin))
     }
 
     /// Returns what a job of a device waits for after an instant.
     pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        let (found, most) = next_with_jitter(job, after, site, &mut self.sun_cache);
-        self.next(job, device, found, most)
-    }
-
-    fn next(&self, job: &PackedJob, device: DeviceKey, found: Search, most: u32) -> Next {
-        match found {
-            Search::Found(occurrence) => {
-                Next::Due { occurrence, jitter_ms: self.draw_jitter(job, device, occurrence, most) }
-            }
-            Search::NotUntil(until) => Next::Search(until),
-            Search::Never(_) => Next::Never,
-        }
+        let Self { agenda, devices, plugins, .. } = self;
+        let origin = agenda.origin();
+        agenda.next(job, after, site, |at| run_of(plugins, devices, job, device, at, origin))
     }
 
     /// Returns the jitter of a run, in milliseconds.
     pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
-        let most = most_jitter(job, occurrence, site, &mut self.sun_cache);
-        self.draw_jitter(job, device, occurrence, most)
-    }
-
-    fn draw_jitter(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
-        if most == 0 { 0 } else { jitter::draw(&self.run_of(job, device, occurrence), most) }
+        let Self { agenda, devices, plugins, .. } = self;
+        let origin = agenda.origin();
+        agenda.jitter_of(job, occurrence, site, |at| run_of(plugins, devices, job, device, at, origin))
     }
 
     /// Continues the search for a job's next occurrence.
@@ -199,12 +159,12 @@ impl Scheduler {
     pub(super) fn arm_timer(&mut self, key: JobKey) {
         let Some(state) = self.jobs.get(key).filter(|state| state.unconfirmed.is_none()) else { return };
         let Some(at) = state.next.timer() else { return };
-        self.timers.insert((at, Timer::Job(key)));
+        self.agenda.arm(at, Timer::Job(key));
         if state.grouped
             && state.next.due().is_some()
             && let Some(group) = self.group_of_job(key)
         {
-            self.groups.entry(group).or_default().due.insert((at, key));
+            self.agenda.join_group(group, at, key);
         }
     }
 
@@ -212,7 +172,7 @@ impl Scheduler {
         let Some(state) = self.jobs.get(key) else { return };
         let (at, grouped) = (state.next.timer(), state.grouped);
         if let Some(at) = at {
-            self.timers.remove(&(at, Timer::Job(key)));
+            self.agenda.disarm(at, Timer::Job(key));
             if grouped {
                 self.leave_group(key, at);
             }
@@ -221,10 +181,8 @@ impl Scheduler {
 
     /// Removes a due time of a job from its group.
     pub(super) fn leave_group(&mut self, key: JobKey, at: Instant) {
-        let Some(name) = self.group_of_job(key) else { return };
-        if let Some(group) = self.groups.get_mut(&name) {
-            group.due.remove(&(at, key));
-            self.drop_empty_group(&name);
+        if let Some(group) = self.group_of_job(key) {
+            self.agenda.leave_group(&group, at, key);
         }
     }
 
@@ -238,16 +196,7 @@ impl Scheduler {
     /// Returns the id of the run of one occurrence of a job (I2).
     pub(super) fn run_id(&self, key: JobKey, occurrence: Instant) -> RunId {
         let state = self.jobs.get(key).expect("the caller has the job");
-        self.run_of(&state.job, state.device, occurrence)
-    }
-
-    fn run_of(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant) -> RunId {
-        let device = self.devices.get(device).expect("a job has a device");
-        let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
-        let (plugin, device) = (plugin.name.clone(), device.name.clone());
-        // Triggers that count elapsed time go back with the clock, and a plan may give any job such a trigger.
-        let origin = if self.series == 0 { Origin::Trigger } else { Origin::Series(self.series) };
-        RunId { plugin, device, job: job.body.job_id(), occurrence, origin }
+        run_of(&self.plugins, &self.devices, &state.job, state.device, occurrence, self.agenda.origin())
     }
 
     /// Finds a device's job by its id.
@@ -286,30 +235,16 @@ impl JobState {
     }
 }
 
-/// Returns a job's first occurrence after an instant, and the largest jitter of its run.
-fn next_with_jitter(job: &PackedJob, after: Instant, site: &Site, sun_cache: &mut SunCache) -> (Search, u32) {
-    let found = job.trigger.next(after, site, sun_cache);
-    let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sun_cache) } else { 0 };
-    (found, most)
-}
-
-/// Returns when a run starts: its occurrence plus its jitter.
-#[must_use]
-pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
-    let most = most_jitter(job, run.occurrence, site, sun_cache);
-    let jitter_ms = if most == 0 { 0 } else { jitter::draw(run, most) };
-    run.occurrence.plus_ms(jitter_ms.into())
-}
-
-/// Returns the largest jitter of an occurrence: less than the time to the next occurrence, so that the runs of a job
-/// start in order.
-fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sun_cache: &mut SunCache) -> u32 {
-    let most = job.body.policy().jitter_ms;
-    if most > 0
-        && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
-    {
-        let room = next.ms_since(occurrence) - 1;
-        return most.min(u32::try_from(room).unwrap_or(u32::MAX));
-    }
-    most
+fn run_of(
+    plugins: &Slab<Plugin>,
+    devices: &Slab<Device>,
+    job: &PackedJob,
+    device: DeviceKey,
+    occurrence: Instant,
+    origin: Origin,
+) -> RunId {
+    let device = devices.get(device).expect("a job has a device");
+    let plugin = plugins.get(device.plugin).expect("a device has a plugin");
+    let (plugin, device) = (plugin.name.clone(), device.name.clone());
+    RunId { plugin, device, job: job.body.job_id(), occurrence, origin }
 }

@@ -1,16 +1,13 @@
 //! Misfires: which occurrences of a due job are caught up if several have passed.
 
-use super::{
-    JobKey, Scheduler,
-    jobs::{Due, Next},
-    run::{Run, State},
-};
+use super::{JobKey, Next, Scheduler, jobs::Due};
 use crate::{
     event::Step,
     limits,
     model::{Misfire, Overlap},
     names::JobId,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
+    runs::{Run, State},
     time::{Instant, Site},
     trigger::{Search, SunCache, Trigger},
 };
@@ -40,7 +37,7 @@ impl Scheduler {
     /// after the other, and runs that are due while an earlier one waits for its plugin's rate wait with it. Until
     /// then, the occurrence is part of its job, costs nothing and blocks no other run (I7).
     fn is_caught_up_later(&self, now: Instant, key: JobKey) -> bool {
-        let mut before = self.run_slots(key).filter_map(|slot| self.runs.get(slot)).peekable();
+        let mut before = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot)).peekable();
         let (Some(_), Some(state)) = (before.peek(), self.jobs.get(key)) else { return false };
         let policy = state.job.body.policy();
         // I7: a plugin that is over its rate costs no more than the messages it sends. Later occurrences are decided
@@ -49,7 +46,8 @@ impl Scheduler {
         if waits_for_rate
             && state.next.due().is_some()
             && self
-                .run_slots(key)
+                .runs
+                .of_job(key)
                 .all(|slot| self.runs.get(slot).is_some_and(|run| matches!(run.state, State::Limited(_))))
         {
             return true;
@@ -101,7 +99,7 @@ impl Scheduler {
             let Some(passed) = self.passed_occurrences(now, key) else { return };
             return self.admit_newest(now, &passed, out);
         }
-        if self.run_slots(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
+        if self.runs.of_job(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
             let Some(passed) = self.passed_occurrences(until, key) else { return };
             return self.record_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
         }
@@ -161,7 +159,7 @@ impl Scheduler {
         };
         let mut passed =
             PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
-        passed.count_until(&trigger, until, &mut self.sun_cache);
+        passed.count_until(&trigger, until, self.agenda.sun_cache());
         Some(passed)
     }
 

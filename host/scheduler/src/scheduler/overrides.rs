@@ -1,8 +1,7 @@
 //! The operator's overrides: pauses, skips and ad-hoc jobs, which no plan changes.
 
 use super::{
-    Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, api_device, jobs::Next, reconcile::Comparison,
-    run::Run,
+    Device, DeviceKey, Instant, JobKey, Next, Plugin, PluginKey, Scheduler, api_device, reconcile::Comparison,
 };
 use crate::{
     event::{
@@ -11,6 +10,7 @@ use crate::{
     limits,
     names::{JobName, PluginName},
     outcome::{Cancelled, Level, Outcome},
+    runs::Run,
     trigger::Trigger,
 };
 
@@ -95,7 +95,7 @@ impl Scheduler {
     fn finished_at(&self, key: JobKey) -> Option<Instant> {
         let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
         // A sun trigger may be due once the device has a location.
-        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.run_slots(key).next().is_none();
+        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.runs.of_job(key).next().is_none();
         is_over.then_some(state.watermark)
     }
 
@@ -120,7 +120,7 @@ impl Scheduler {
         let replaced = existing.and_then(|key| self.ad_hoc.get(&key)).copied();
         self.make_room_for_ad_hoc(now, replaced, job.body.bytes(), out)?;
         let Some(site) = self.devices.get(place).map(|device| device.site) else { return Ok(Done::Nothing) };
-        let mut alone = Comparison::ad_hoc(now, self.series, place, site);
+        let mut alone = Comparison::ad_hoc(now, self.agenda.series(), place, site);
         let (key, is_other) = match self.stage(now, &mut alone, job, out) {
             Ok(staged) => (self.adopt_alone(now, &alone, staged, out), true),
             Err(unchanged) => (unchanged, false),
@@ -222,7 +222,7 @@ impl Scheduler {
         // Occurrences that are due at this moment are decided, too.
         self.admit_past(now, key, now.plus_ms(1), out);
         self.end_unstarted(now, key, &Cancelled::JobCancelled, out);
-        for slot in self.run_slots(key).collect::<Vec<_>>() {
+        for slot in self.runs.of_job(key).collect::<Vec<_>>() {
             self.cut_short(now, slot, Cancelled::JobCancelled, None, out);
         }
         self.save_runs_of(key, out);
@@ -232,7 +232,7 @@ impl Scheduler {
 
     /// Ends the runs of a job that have not started.
     fn end_unstarted(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
-        for slot in self.run_slots(key).collect::<Vec<_>>() {
+        for slot in self.runs.of_job(key).collect::<Vec<_>>() {
             if self.runs.get(slot).is_some_and(Run::has_not_started) {
                 self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
             }

@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, mem, vec};
 use super::{
     CommitToken, Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Timer,
     reconcile::{Adoption, Comparison},
-    run::Run,
     zones::ZonesChanged,
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     limits,
     names::{DeviceName, JobName, PluginName},
     outcome::{Cancelled, Outcome},
+    runs::Run,
     time::Site,
 };
 
@@ -42,7 +42,7 @@ pub(super) enum Work {
     /// Cancel an ad-hoc job.
     Cancel(RequestId, JobName),
     /// Arm the jobs of a durable plan.
-    Arm(CommitToken),
+    Arm(CommitToken, Vec<JobKey>),
     DropDevice(DeviceKey, Cancelled),
     /// Examine devices and jobs from these keys on after the clock was set.
     ClockSet {
@@ -75,13 +75,10 @@ impl Scheduler {
     }
 
     /// Arms the jobs of a durable plan (I3).
-    pub(super) fn plan_durable(&mut self, token: CommitToken) {
-        let Some(jobs) = self.unconfirmed.get_mut(&token) else { return };
+    pub(super) fn plan_durable(&mut self, token: CommitToken, mut jobs: Vec<JobKey>) {
         let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
-        if jobs.is_empty() {
-            self.unconfirmed.remove(&token);
-        } else {
-            self.work.push_front(Work::Arm(token));
+        if !jobs.is_empty() {
+            self.work.push_front(Work::Arm(token, jobs));
         }
         for key in piece {
             if let Some(state) = self.jobs.get_mut(key)
@@ -130,7 +127,7 @@ impl Scheduler {
             Some(Work::RequestPlans(devices)) => self.request_plans(devices, out),
             Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
             Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
-            Some(Work::Arm(token)) => self.plan_durable(token),
+            Some(Work::Arm(token, jobs)) => self.plan_durable(token, jobs),
             Some(Work::ZonesChanged(changed)) => self.after_zones_changed(changed, out),
             Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
@@ -262,8 +259,8 @@ impl Scheduler {
 
     pub(super) fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
-        self.timers.remove(&(device.replan_at, Timer::Replan(key)));
-        self.timers.insert((at, Timer::Replan(key)));
+        self.agenda.disarm(device.replan_at, Timer::Replan(key));
+        self.agenda.arm(at, Timer::Replan(key));
         device.replan_at = at;
         device.plan_requested = false;
         self.save_device(key, out);
@@ -271,7 +268,7 @@ impl Scheduler {
 
     /// Saves the runs of a job that is about to change or to be removed.
     pub(super) fn save_runs_of(&mut self, job: JobKey, out: &mut Step) {
-        for slot in self.run_slots(job).collect::<Vec<_>>() {
+        for slot in self.runs.of_job(job).collect::<Vec<_>>() {
             if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
                 self.save_run(slot, out);
             }
@@ -282,7 +279,7 @@ impl Scheduler {
     pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let (id, decided) = (self.run_id(key, state.watermark), state.decided);
-        self.orphan_runs(key);
+        self.runs.detach(key);
         let tombstone =
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
@@ -305,7 +302,7 @@ impl Scheduler {
         for job in jobs {
             // Occurrences that are due at this moment are decided, too.
             self.admit_past(now, job, now.plus_ms(1), out);
-            for slot in self.run_slots(job).collect::<Vec<_>>() {
+            for slot in self.runs.of_job(job).collect::<Vec<_>>() {
                 if self.runs.get(slot).is_some_and(Run::has_not_started) {
                     self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
                 }
@@ -320,7 +317,7 @@ impl Scheduler {
             if let Some(plugin) = self.plugins.get_mut(device.plugin) {
                 plugin.devices.remove(&device.name);
             }
-            self.timers.remove(&(device.replan_at, Timer::Replan(key)));
+            self.agenda.disarm(device.replan_at, Timer::Replan(key));
             out.changes.push(Change::DeviceRemoved { key });
         }
     }
@@ -369,7 +366,7 @@ impl Scheduler {
             let not_started = self.runs.get(*slot).filter(|run| run.has_not_started() && run.id.plugin == plugin.name);
             not_started.is_some_and(|run| !plugin.devices.contains_key(&run.id.device))
         };
-        let mut orphans: Vec<RunSlot> = self.orphans.values().copied().filter(is_over).collect();
+        let mut orphans: Vec<RunSlot> = self.runs.orphans().filter(is_over).collect();
         orphans.sort_unstable();
         for slot in orphans {
             self.end(now, slot, Outcome::Cancelled(reason.clone()), out);

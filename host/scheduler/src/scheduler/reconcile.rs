@@ -5,12 +5,13 @@
 use std::{collections::HashSet, vec};
 
 use super::{
-    CommitToken, DeviceKey, Instant, JobKey, JobState, Scheduler, clock::is_ahead_of_clock, jobs::Next, plans::Work,
+    CommitToken, DeviceKey, Instant, JobKey, JobState, Next, Scheduler, clock::is_ahead_of_clock, plans::Work,
 };
 use crate::{
     body::PackedJob,
     calendar,
-    event::{Change, Effect, Plan, SavedJob, Step},
+    commits::Waiter,
+    event::{Change, Plan, SavedJob, Step},
     limits,
     time::Site,
     trigger::Trigger,
@@ -92,7 +93,7 @@ impl Scheduler {
         } else {
             Vec::new()
         };
-        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
+        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.agenda.series(), device, plan, site) }
     }
 
     fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
@@ -131,7 +132,7 @@ impl Scheduler {
             is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
         });
         if ahead.is_some() && !comparison.begins_series {
-            self.begin_series(out);
+            self.agenda.begin_series(out);
             comparison.begins_series = true;
         }
         let known = known.filter(|_| ahead.is_none());
@@ -169,7 +170,7 @@ impl Scheduler {
         counts.gone += gone.len();
         counts.changed += changed;
         counts.new += staged.len() - changed;
-        let token = self.commit_token();
+        let token = self.commits.token();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
         self.adopt(now, Adoption { device: key, requested_at, series, site, gone, staged, token, unconfirmed }, out);
@@ -208,8 +209,7 @@ impl Scheduler {
     /// Makes jobs due as soon as their plan is durable (I3).
     fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
         if !unconfirmed.is_empty() {
-            self.unconfirmed.insert(token, unconfirmed);
-            out.effects.push(Effect::NotifyDurable(token));
+            self.commits.wait(token, Waiter::Plan(unconfirmed), out);
         }
     }
 
@@ -222,7 +222,7 @@ impl Scheduler {
         out: &mut Step,
     ) -> JobKey {
         let Comparison { device, requested_at, series, site, .. } = *comparison;
-        let token = self.commit_token();
+        let token = self.commits.token();
         let (gone, none) = (Vec::new().into_iter(), Vec::new().into_iter());
         let mut adoption =
             Adoption { device, requested_at, series, site, gone, staged: none, token, unconfirmed: Vec::new() };
@@ -252,7 +252,7 @@ impl Scheduler {
         let Adoption { device, requested_at, series, ref site, token, .. } = *adoption;
         let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: an occurrence found by the earlier clock may be too late.
-        let is_outdated = series != self.series;
+        let is_outdated = series != self.agenda.series();
         let requested_at = requested_at.min(now);
         let key = match existing {
             Some(key) => {
@@ -308,9 +308,9 @@ impl Scheduler {
         let state = JobState { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped };
         let key = self.jobs.insert(state);
         self.index_job(device, key);
-        if !self.orphans.is_empty() {
+        if self.runs.has_orphans() {
             let name = self.run_id(key, watermark).into_job_name();
-            self.adopt_orphans(key, &name);
+            self.runs.attach(key, &name);
         }
         key
     }

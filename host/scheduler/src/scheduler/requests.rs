@@ -1,12 +1,13 @@
 //! Requests of clients.
 
-use super::{DeviceKey, JobKey, NextRun, PluginKey, RunSlot, Scheduler, plans::Work, run::Run};
+use super::{DeviceKey, JobKey, NextRun, PluginKey, RunSlot, Scheduler, plans::Work};
 use crate::{
     body::Body,
     event::{Change, Done, Effect, Part, Refusal, Request, RequestId, Step, Version},
     limits,
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
+    runs::Run,
     time::Instant,
 };
 
@@ -46,14 +47,14 @@ impl Scheduler {
     /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
     fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let waiting = self.run_slots(key).count();
+        let waiting = self.runs.of_job(key).count();
         if waiting >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
         }
         let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
-        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.unique_instant(now));
+        let (origin, occurrence) = (Origin::Manual { series: self.agenda.series() }, self.agenda.unique_instant(now));
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
         self.save_runs_of(key, out);
         let group = policy.group().cloned();
@@ -65,13 +66,6 @@ impl Scheduler {
         }
         self.enqueue(slot);
         Ok(Done::Run(id))
-    }
-
-    /// Returns the current time, moved so that no two calls return the same: neither within a millisecond, nor after
-    /// the clock was set back, because that starts a new series.
-    fn unique_instant(&mut self, now: Instant) -> Instant {
-        self.last_replay = now.max(self.last_replay.plus_ms(1));
-        self.last_replay
     }
 
     fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
@@ -139,8 +133,8 @@ impl Scheduler {
         }
         let job = self.job_of(run);
         let of_job: Vec<RunSlot> = match job {
-            Some(job) => self.run_slots(job).collect(),
-            None => self.orphans_of(&run.clone().into_job_name()),
+            Some(job) => self.runs.of_job(job).collect(),
+            None => self.runs.orphans_of(&run.clone().into_job_name()),
         };
         let is_replay =
             |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
@@ -150,8 +144,8 @@ impl Scheduler {
         if of_job.len() >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{} runs of its job are already waiting", of_job.len())));
         }
-        let at = self.unique_instant(now);
-        let id = RunId { origin: Origin::Replay { at, series: self.series }, ..run.clone() };
+        let at = self.agenda.unique_instant(now);
+        let id = RunId { origin: Origin::Replay { at, series: self.agenda.series() }, ..run.clone() };
         let policy = body.policy();
         if let Some(job) = job {
             self.save_runs_of(job, out);
@@ -171,9 +165,9 @@ impl Scheduler {
     }
 
     pub(super) fn find_run(&self, id: &RunId) -> Option<RunSlot> {
-        if let Some(slot) = self.orphans.get(id) {
-            return Some(*slot);
+        if let Some(slot) = self.runs.orphan(id) {
+            return Some(slot);
         }
-        self.run_slots(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
+        self.runs.of_job(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 }

@@ -2,16 +2,14 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::{
-    Device, JobState, Scheduler,
-    run::{Run, State},
-};
+use super::{Device, JobState, Scheduler};
 use crate::{
     body::{Body, PackedJob},
     event::{DeviceKey, JobKey, Override, PluginKey, Version},
     limits,
     names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
     outcome::{Attempt, Cause, Level},
+    runs::{Run, State},
     time::{Instant, Site},
     topic::Grant,
     trigger::SunCache,
@@ -299,7 +297,7 @@ impl Scheduler {
 
     /// Returns the runs of a job that have not ended, in the order of admission.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
-        self.run_slots(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
+        self.runs.of_job(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
     /// Returns the runs of a job that have not ended, even if the job was removed.
@@ -307,8 +305,8 @@ impl Scheduler {
         let (plugin, device, job) = name;
         let key = self.job(plugin, device, job).map(|view| view.key);
         let slots = match key {
-            Some(key) => self.run_slots(key).collect(),
-            None => self.orphans_of(name),
+            Some(key) => self.runs.of_job(key).collect(),
+            None => self.runs.orphans_of(name),
         };
         slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
@@ -326,7 +324,7 @@ impl Scheduler {
 
     /// Returns the cache of sun events, so that others share it: computing an event takes long.
     pub fn sun_cache(&mut self) -> &mut SunCache {
-        &mut self.sun_cache
+        self.agenda.sun_cache()
     }
 
     /// Returns the number of plugins.
@@ -361,7 +359,7 @@ impl Scheduler {
     /// Returns the number of runs that could be sent and wait for their turn.
     #[must_use]
     pub fn ready_count(&self) -> usize {
-        self.fair_queue.len()
+        self.delivery.ready_count()
     }
 
     /// Returns the runs with an owed step, the step (counted from 1), and when it is due.
@@ -380,13 +378,13 @@ impl Scheduler {
     /// Returns the number of attempts in flight.
     #[must_use]
     pub fn attempts_under_way(&self) -> usize {
-        self.attempts.len()
+        self.delivery.attempt_count()
     }
 
     /// Returns since when there is a connection to the broker, if there is one.
     #[must_use]
     pub fn link_since(&self) -> Option<Instant> {
-        self.link.as_ref().map(|_| self.link_since)
+        self.delivery.link().map(|_| self.delivery.link_since())
     }
 
     /// Returns whether changes can be saved.

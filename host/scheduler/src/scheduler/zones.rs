@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{DeviceKey, JobKey, Scheduler, jobs::Next, plans::Work};
+use super::{DeviceKey, JobKey, Next, Scheduler, plans::Work};
 use crate::{
     event::{Change, Effect, Step},
     limits,
@@ -82,11 +82,11 @@ impl Scheduler {
         self.disarm_timer(key);
         let Some(state) = self.jobs.get(key) else { return false };
         // Occurrences before it by the new rules were decided under the old ones.
-        let decided = match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, &mut self.sun_cache)
-        {
-            Search::Found(before) => before,
-            Search::NotUntil(_) | Search::Never(_) => state.watermark,
-        };
+        let decided =
+            match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, self.agenda.sun_cache()) {
+                Search::Found(before) => before,
+                Search::NotUntil(_) | Search::Never(_) => state.watermark,
+            };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, occurrence, &site);
         if let Some(state) = self.jobs.get_mut(key) {
@@ -102,7 +102,7 @@ impl Scheduler {
     /// Returns the occurrence nearest to one that was found by earlier rules.
     fn nearest(&mut self, key: JobKey, due: Instant, site: &Site) -> Option<Instant> {
         let state = self.jobs.get(key)?;
-        let (trigger, watermark, sun_cache) = (&state.job.trigger, state.watermark, &mut self.sun_cache);
+        let (trigger, watermark, sun_cache) = (&state.job.trigger, state.watermark, self.agenda.sun_cache());
         let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
         let just_before = due.plus_ms(-1);
         let after = found(trigger.next(watermark.max(just_before), site, sun_cache));
