@@ -41,6 +41,7 @@
 mod agenda;
 pub mod body;
 pub mod calendar;
+mod catalog;
 mod change;
 mod commits;
 mod delivery;

@@ -19,32 +19,20 @@ mod tasks;
 mod view;
 mod zones;
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    hash::RandomState,
-    ops::Bound::{Excluded, Unbounded},
-};
-
-use hashbrown::HashTable;
-
-use self::plans::Work;
+use self::plans::{Planner, Work};
 pub use self::view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay};
 pub use crate::agenda::start_of;
 use crate::{
-    agenda::{Agenda, Next, RunSlot, Timer},
-    body::PackedJob,
+    agenda::{Agenda, Timer},
+    catalog::Catalog,
     commits::Commits,
     delivery::Delivery,
-    event::{
-        Announcement, Change, CommitToken, DeviceKey, Digest, Event, Generation, JobKey, Override, PluginKey, Step,
-        Version,
-    },
+    event::{Change, Event, Step},
     limits,
     model::Resource,
-    names::{DeviceName, JobName, PluginName, ResourceName, RunId},
+    names::{DeviceName, PluginName, ResourceName},
     rate::Rates,
     runs::{Report, Resources, Runs},
-    slab::Slab,
     time::{Instant, Site},
     topic::Grant,
     zone::Zone,
@@ -62,33 +50,15 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Scheduler {
-    plugins: Slab<Plugin>,
-    plugin_keys: BTreeMap<PluginName, PluginKey>,
-    devices: Slab<Device>,
-    jobs: Slab<JobState>,
-    /// Hashes the ids in [`Device::jobs`].
-    hasher: RandomState,
+    catalog: Catalog,
     runs: Runs,
     resources: Resources,
-    tombstones: BTreeMap<JobName, Instant>,
-    /// What the operator has changed of jobs.
-    overrides: BTreeMap<JobKey, Override>,
-    /// The ad-hoc jobs, each with the size of its body in bytes.
-    ad_hoc: BTreeMap<JobKey, usize>,
-    ad_hoc_bytes: usize,
-    requests: HashMap<Digest, JobKey>,
-    /// The site and the grant of the host's own jobs.
-    host: HostScope,
-    /// While expired tombstones are being removed: the last name that was examined.
-    forget_after: Option<JobName>,
     agenda: Agenda,
     delivery: Delivery,
     commits: Commits,
-    work: VecDeque<Work>,
-    /// Whether a plan is partly adopted: its changes must be committed together.
-    adopting: bool,
-    /// The generation of the plugin that was loaded last; no two loads share one.
-    generation: Generation,
+    planner: Planner,
+    /// The site and the grant of the host's own jobs.
+    host: HostScope,
     stopping: bool,
     /// Whether the store has failed, so that nothing can be saved.
     failing: bool,
@@ -128,54 +98,6 @@ struct HostScope {
     site: Site,
 }
 
-#[derive(Debug)]
-struct Plugin {
-    name: PluginName,
-    version: Version,
-    generation: Generation,
-    grant: Grant,
-    devices: BTreeMap<DeviceName, DeviceKey>,
-    paused: bool,
-    /// What its new plans have changed so far.
-    announcement: Announcement,
-}
-
-#[derive(Debug)]
-struct Device {
-    plugin: PluginKey,
-    name: DeviceName,
-    /// The site that its current plan was made for.
-    site: Site,
-    /// The site that its next plan will be made for.
-    next_site: Site,
-    replan_at: Instant,
-    /// The number of consecutive plans that failed.
-    failures: u32,
-    error: Option<String>,
-    /// Whether a plan has been requested and has not arrived yet.
-    plan_requested: bool,
-    paused: bool,
-    /// Indexed by the job's id, which is stored in the job.
-    jobs: HashTable<JobKey>,
-}
-
-#[derive(Debug)]
-struct JobState {
-    device: DeviceKey,
-    job: PackedJob,
-    /// Everything up to here is decided or admitted (I2). The stored watermark stays behind an unsaved run.
-    watermark: Instant,
-    /// The watermark before the clock was set back: when the clock is set right, nothing up to here is caught up.
-    decided: Instant,
-    next: Next,
-    /// Whether it was due before it was planned.
-    planned_late: bool,
-    /// The plan's commit, which must be durable before the job is due.
-    unconfirmed: Option<CommitToken>,
-    /// Whether it is in a group.
-    grouped: bool,
-}
-
 impl Scheduler {
     /// Applies an event, and returns the changes to store and the effects to start. The work is bounded (I10): the next
     /// step does the rest, and [`Step::wake`] states when.
@@ -199,7 +121,7 @@ impl Scheduler {
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),
             Event::Planned { plugin, device, generation, plan } => {
-                self.work.push_back(Work::Replan { plugin, device, generation, plan });
+                self.planner.push(Work::Replan { plugin, device, generation, plan });
             }
             Event::Answered { call, reply } => self.task_answered(now, call, reply, &mut out),
             Event::LinkUp { link, credit } => {
@@ -225,8 +147,8 @@ impl Scheduler {
         }
         let timers_left = self.run_timers(now, &mut out);
         let runs_left = self.serve(now, &mut out);
-        out.partial = self.adopting && !self.failing;
-        let work_left = !self.work.is_empty() && !self.failing;
+        out.partial = self.planner.is_adopting() && !self.failing;
+        let work_left = !self.planner.is_empty() && !self.failing;
         out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
@@ -255,21 +177,13 @@ impl Scheduler {
     /// Removes tombstones that no occurrence can need any more.
     fn forget(&mut self, now: Instant, out: &mut Step) {
         let before = now.plus_ms(-limits::TOMBSTONE_MS);
-        let from = self.forget_after.take();
-        if from.is_none() && !self.tombstones.is_empty() {
+        let forgotten = self.catalog.tombstones.forget(before);
+        if forgotten.begins {
             out.changes.push(Change::TombstonesForgotten { before });
         }
-        let rest = (from.map_or(Unbounded, Excluded), Unbounded);
-        let piece: Vec<_> = self.tombstones.range(rest).take(limits::TOMBSTONES_PER_STEP).collect();
-        let last = piece.last().filter(|_| piece.len() == limits::TOMBSTONES_PER_STEP).map(|(name, _)| (*name).clone());
-        let old = piece.into_iter().filter(|(_, watermark)| **watermark < before).map(|(name, _)| name.clone());
-        for name in old.collect::<Vec<_>>() {
-            self.tombstones.remove(&name);
-        }
         self.delivery.forget_idle();
-        let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
-        let again = if self.forget_finished(now, out) { now } else { again };
-        self.forget_after = last;
+        let is_more = self.forget_finished(now, out) || forgotten.is_more;
+        let again = if is_more { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
         self.agenda.arm(again, Timer::Forget);
     }
 }

@@ -1,12 +1,11 @@
 //! Attempts at steps: what must be durable before one is sent, how it ends, and what follows a failed one.
 
-use std::mem;
-
-use super::{CommitToken, RunSlot, Scheduler, plans::Work};
+use super::{Scheduler, plans::Work};
 use crate::{
+    agenda::RunSlot,
     body::StepRef,
     commits::Waiter,
-    event::{AttemptId, Effect, LinkId, Publish, Refusal, Step},
+    event::{AttemptId, CommitToken, Effect, LinkId, Publish, Refusal, Step},
     jitter, limits,
     model::ResourceRefusal,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
@@ -84,7 +83,7 @@ impl Scheduler {
             return Some(Outcome::Missed(Missed { why, several: None }));
         }
         if run.id.origin.is_trigger()
-            && let Some(what) = self.is_run_paused(run)
+            && let Some(what) = self.paused_of_run(run)
         {
             return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
         }
@@ -110,8 +109,7 @@ impl Scheduler {
     /// Checks a run against its plugin's grant again before it starts (I8). All its steps are checked then, because
     /// owed steps use the grant under which the run started.
     fn denied(&self, run: &Run) -> Option<Denied> {
-        let key = self.plugin_keys.get(&run.id.plugin)?;
-        let grant = &self.plugins.get(*key)?.grant;
+        let grant = &self.catalog.plugin_named(&run.id.plugin)?.grant;
         let denial = |step: StepRef<'_>| {
             if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
                 let topic = Topic::unchecked(step.topic());
@@ -188,7 +186,7 @@ impl Scheduler {
     /// Handles a failure of the store: only owed steps are sent from here on.
     pub(super) fn store_failed(&mut self, now: Instant, out: &mut Step) {
         self.failing = true;
-        for work in mem::take(&mut self.work) {
+        for work in self.planner.take_all() {
             // Queued requests are refused.
             if let Work::Schedule(request, _) | Work::Cancel(request, _) = work {
                 out.effects.push(Effect::Answer { request, answer: Err(Refusal::Stopping) });

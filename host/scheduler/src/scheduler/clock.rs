@@ -1,8 +1,14 @@
 //! Clock changes. The scheduler knows one time, that of the wall clock; durations that are measured (pauses, owed
 //! steps, `every`) continue as if the clock had not changed (I11).
 
-use super::{DeviceKey, JobKey, Scheduler, Timer, plans::Work};
-use crate::{event::Step, limits, time::Instant, trigger::Trigger};
+use super::{Scheduler, plans::Work};
+use crate::{
+    agenda::Timer,
+    event::{DeviceKey, JobKey, Step},
+    limits,
+    time::Instant,
+    trigger::Trigger,
+};
 
 impl Scheduler {
     /// Applies a change of the wall clock to all runs at once, because no timer may fire by a mixture of two clocks. It
@@ -35,29 +41,29 @@ impl Scheduler {
             }
         }
         self.agenda.clock_set(now, by_ms, out);
-        self.work.push_back(Work::ClockSet { device: 0, job: 0 });
+        self.planner.push(Work::ClockSet { device: 0, job: 0 });
     }
 
     /// Examines some devices and jobs after the clock was set: plans may depend on the date, and triggers that count
     /// elapsed time must not wait until the clock has caught up.
     pub(super) fn after_clock_set(&mut self, now: Instant, device: DeviceKey, job: JobKey, out: &mut Step) {
-        let devices = self.devices.slot_count().min(device.saturating_add(limits::SLOTS_PER_STEP));
+        let devices = self.catalog.device_slots().min(device.saturating_add(limits::SLOTS_PER_STEP));
         for key in device..devices {
             self.request_plan(key, out);
         }
-        let jobs = self.jobs.slot_count().min(job.saturating_add(limits::SLOTS_PER_STEP));
+        let jobs = self.catalog.job_slots().min(job.saturating_add(limits::SLOTS_PER_STEP));
         for key in job..jobs {
             self.set_back(now, key, out);
         }
-        if devices < self.devices.slot_count() || jobs < self.jobs.slot_count() {
-            self.work.push_back(Work::ClockSet { device: devices, job: jobs });
+        if devices < self.catalog.device_slots() || jobs < self.catalog.job_slots() {
+            self.planner.push(Work::ClockSet { device: devices, job: jobs });
         }
     }
 
     /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
     /// back: nothing in it is caught up.
     pub(super) fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
-        self.agenda.decided_before(self.jobs.get(key)?.decided)
+        self.agenda.decided_before(self.catalog.job(key)?.decided)
     }
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
@@ -71,7 +77,7 @@ impl Scheduler {
 
     /// Lets a job continue from now if it would wait for a clock that was set back.
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        let Some(state) = self.jobs.get_mut(key) else { return };
+        let Some(state) = self.catalog.job_mut(key) else { return };
         if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
             state.decided = state.decided.max(state.watermark);
             self.resume_after(key, now, out);
@@ -79,13 +85,12 @@ impl Scheduler {
     }
 
     fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
-        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
-        let Some(site) = site else { return };
+        let Some(site) = self.catalog.site_of(key) else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
         let next = self.next_after(key, watermark, &site);
-        let before = self.jobs.get(key).and_then(|state| state.next.due());
-        if let Some(state) = self.jobs.get_mut(key) {
+        let before = self.catalog.job(key).and_then(|state| state.next.due());
+        if let Some(state) = self.catalog.job_mut(key) {
             state.watermark = watermark;
             state.next = next;
         }

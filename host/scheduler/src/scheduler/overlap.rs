@@ -1,7 +1,8 @@
 //! The overlap policy: what becomes of a run that is due before earlier runs of its job have ended.
 
-use super::{RunSlot, Scheduler};
+use super::Scheduler;
 use crate::{
+    agenda::RunSlot,
     body::Body,
     event::Step,
     limits,

@@ -1,7 +1,8 @@
 //! The order of runs within a job and within a group: which run waits for which, and what it takes over.
 
-use super::{RunSlot, Scheduler};
+use super::Scheduler;
 use crate::{
+    agenda::RunSlot,
     event::Step,
     outcome::{Cancelled, Cause, Outcome},
     runs::{Run, Seq, Siblings, State},

@@ -1,7 +1,8 @@
 //! Confirmations by devices: a run subscribes to the report before its message is sent, and waits for it afterwards.
 
-use super::{RunSlot, Scheduler};
+use super::Scheduler;
 use crate::{
+    agenda::RunSlot,
     commits::Waiter,
     event::{Effect, LinkId, Step, WatchId},
     limits,

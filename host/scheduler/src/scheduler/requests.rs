@@ -1,9 +1,10 @@
 //! Requests of clients.
 
-use super::{DeviceKey, JobKey, NextRun, PluginKey, RunSlot, Scheduler, plans::Work};
+use super::{Scheduler, plans::Work, view::NextRun};
 use crate::{
+    agenda::RunSlot,
     body::Body,
-    event::{Change, Done, Effect, Part, Refusal, Request, RequestId, Step, Version},
+    event::{Change, DeviceKey, Done, Effect, JobKey, Part, PluginKey, Refusal, Request, RequestId, Step, Version},
     limits,
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
@@ -22,25 +23,26 @@ impl Scheduler {
             Request::Pause { what, paused } => self.set_paused(&what, paused, out),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
-            Request::Schedule(new) => return self.work.push_back(Work::Schedule(request, new)),
-            Request::Cancel(job) => return self.work.push_back(Work::Cancel(request, job)),
+            Request::Schedule(new) => return self.planner.push(Work::Schedule(request, new)),
+            Request::Cancel(job) => return self.planner.push(Work::Cancel(request, job)),
         };
         out.effects.push(Effect::Answer { request, answer });
     }
 
     /// Finds a job by its name.
     pub(super) fn find_job(&self, (plugin, device, job): &JobName) -> Result<JobKey, Refusal> {
-        let found = self.job_key(self.find_device(plugin, device)?, job.as_str());
+        let found = self.catalog.job_key(self.find_device(plugin, device)?, job.as_str());
         found.ok_or_else(|| Refusal::Unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
     }
 
     pub(super) fn find_device(&self, plugin: &PluginName, device: &DeviceName) -> Result<DeviceKey, Refusal> {
-        let of = self.plugins.get(self.find_plugin(plugin)?).and_then(|plugin| plugin.devices.get(device));
-        of.copied().ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))
+        self.find_plugin(plugin)?;
+        let key = self.catalog.device_key(plugin, device);
+        key.ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))
     }
 
     fn find_plugin(&self, plugin: &PluginName) -> Result<PluginKey, Refusal> {
-        let key = self.plugin_keys.get(plugin).copied();
+        let key = self.catalog.plugin_key(plugin);
         key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
     }
 
@@ -51,7 +53,7 @@ impl Scheduler {
         if waiting >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
         }
-        let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
+        let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
         let (origin, occurrence) = (Origin::Manual { series: self.agenda.series() }, self.agenda.unique_instant(now));
@@ -70,7 +72,7 @@ impl Scheduler {
 
     fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
+        let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let next = match state.next.into() {
             NextRun::Due(next) => next,
             NextRun::NotBefore(until) => {
@@ -88,14 +90,14 @@ impl Scheduler {
         match what {
             Part::Plugin(plugin) => {
                 let key = self.find_plugin(plugin)?;
-                if let Some(plugin) = self.plugins.get_mut(key) {
+                if let Some(plugin) = self.catalog.plugin_mut(key) {
                     plugin.paused = paused;
                 }
                 self.save_plugin(key, out);
             }
             Part::Device(plugin, device) => {
                 let key = self.find_device(plugin, device)?;
-                let Some(device) = self.devices.get_mut(key) else { return Ok(Done::Nothing) };
+                let Some(device) = self.catalog.device_mut(key) else { return Ok(Done::Nothing) };
                 device.paused = paused;
                 if device.error.is_some() {
                     // It is stored, and its error has been reported.
@@ -113,12 +115,12 @@ impl Scheduler {
     }
 
     fn replan_now(&mut self, plugin: &PluginName) -> Result<Done, Refusal> {
-        let Some(found) = self.plugins.get(self.find_plugin(plugin)?) else { return Ok(Done::Nothing) };
+        let Some(found) = self.catalog.plugin(self.find_plugin(plugin)?) else { return Ok(Done::Nothing) };
         if found.version == Version::BUILT_IN {
             return Err(Refusal::Conflict(format!("the jobs of `{plugin}` are not planned by a plugin")));
         }
         let devices: Vec<DeviceKey> = found.devices.values().copied().collect();
-        self.work.push_back(Work::RequestPlans(devices.into_iter()));
+        self.planner.push(Work::RequestPlans(devices.into_iter()));
         Ok(Done::Nothing)
     }
 
@@ -127,11 +129,11 @@ impl Scheduler {
         if self.find_run(run).is_some() {
             return Err(Refusal::Conflict(format!("the run {run} has not ended")));
         }
-        if !self.plugin_keys.contains_key(&run.plugin) {
+        if self.catalog.plugin_key(&run.plugin).is_none() {
             let what = format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin);
             return Err(Refusal::Conflict(what));
         }
-        let job = self.job_of(run);
+        let job = self.catalog.job_of(run);
         let of_job: Vec<RunSlot> = match job {
             Some(job) => self.runs.of_job(job).collect(),
             None => self.runs.orphans_of(&run.clone().into_job_name()),
@@ -168,6 +170,6 @@ impl Scheduler {
         if let Some(slot) = self.runs.orphan(id) {
             return Some(slot);
         }
-        self.runs.of_job(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
+        self.runs.of_job(self.catalog.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 }

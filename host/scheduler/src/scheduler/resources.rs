@@ -1,11 +1,14 @@
 //! Holds of resources: for how long, and what becomes of one when its run ends, yields or cannot start.
 
-use super::{Instant, ResourceName, RunId, RunSlot, Scheduler, Step, Timer};
+use super::Scheduler;
 use crate::{
-    event::Change,
+    agenda::{RunSlot, Timer},
+    event::{Change, Step},
     limits,
+    names::{ResourceName, RunId},
     outcome::{Attempt, Cause},
     runs::{Entry, Hold, Siblings, State},
+    time::Instant,
     trigger::Duration,
 };
 

@@ -1,14 +1,14 @@
 //! Restoring the scheduler from the stored state.
 
-use super::{
-    Agenda, Device, HostScope, Instant, JobKey, JobState, Next, Operator, Plugin, Scheduler, Timer,
-    clock::is_ahead_of_clock,
-};
+use super::{HostScope, Operator, Scheduler, clock::is_ahead_of_clock, plans::Planner};
 use crate::{
+    agenda::{Agenda, Next, Timer},
+    catalog::{Catalog, JobState, Plugin},
+    commits::Commits,
     delivery::Delivery,
-    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Version},
-    names::RunId,
-    runs::{Resources, Run},
+    event::{JobKey, Saved, SavedJob, SavedPlugin, Version},
+    runs::{Resources, Run, Runs},
+    time::Instant,
     trigger::Trigger,
 };
 
@@ -17,21 +17,29 @@ impl Scheduler {
     #[must_use]
     pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
         let Operator { resources, grant, site, rates } = operator;
-        let mut scheduler = Self::empty(now, saved.series, HostScope { grant, site }, Delivery::new(rates, now));
-        scheduler.resources = Resources::new(resources);
+        let mut scheduler = Self {
+            catalog: Catalog::default(),
+            runs: Runs::default(),
+            resources: Resources::new(resources),
+            agenda: Agenda::new(now, saved.series),
+            delivery: Delivery::new(rates, now),
+            commits: Commits::default(),
+            planner: Planner::default(),
+            host: HostScope { grant, site },
+            stopping: false,
+            failing: false,
+        };
         let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
             timers.extend(plugin.devices.iter().map(|device| (device.replan_at, Timer::Replan(device.key))));
             scheduler.restore_plugin(plugin);
         }
-        scheduler.plugins.restored();
-        scheduler.devices.restored();
         for job in jobs {
             timers.extend(scheduler.restore_job(now, job));
         }
-        scheduler.jobs.restored();
+        scheduler.catalog.restored();
         for (job, job_override) in saved.overrides {
-            if scheduler.jobs.get(job).is_some() {
+            if scheduler.catalog.job(job).is_some() {
                 scheduler.remember_override(job, job_override);
             }
         }
@@ -40,46 +48,19 @@ impl Scheduler {
         scheduler.restore_groups();
         for tombstone in saved.tombstones {
             let name = (tombstone.plugin, tombstone.device, tombstone.job);
-            scheduler.tombstones.insert(name, tombstone.watermark);
+            scheduler.catalog.tombstones.insert(name, tombstone.watermark);
         }
         // Runs that have started were admitted before those that wait for them.
         let mut runs = saved.runs;
         runs.sort_by_key(|(key, run)| (run.progress.started.is_none(), *key));
         for (key, run) in runs {
-            let job = scheduler.job_of(&run.id);
+            let job = scheduler.catalog.job_of(&run.id);
             scheduler.runs.remember_key(key);
             scheduler.agenda.remember_unique(&run.id);
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
             scheduler.await_step(now, slot);
         }
         scheduler
-    }
-
-    fn empty(now: Instant, series: u32, host: HostScope, delivery: Delivery) -> Self {
-        Self {
-            plugins: Default::default(),
-            plugin_keys: Default::default(),
-            devices: Default::default(),
-            jobs: Default::default(),
-            hasher: Default::default(),
-            runs: Default::default(),
-            tombstones: Default::default(),
-            overrides: Default::default(),
-            ad_hoc: Default::default(),
-            ad_hoc_bytes: 0,
-            requests: Default::default(),
-            host,
-            forget_after: None,
-            resources: Resources::new([]),
-            agenda: Agenda::new(now, series),
-            delivery,
-            commits: Default::default(),
-            work: Default::default(),
-            adopting: false,
-            generation: 0,
-            stopping: false,
-            failing: false,
-        }
     }
 
     fn restore_plugin(&mut self, saved: SavedPlugin) {
@@ -91,14 +72,7 @@ impl Scheduler {
             // A crash interrupted its first load or its removal: none of its jobs is due until it is loaded anew.
             self.removed(name.clone());
         }
-        let announcement = Announcement::new(name.clone());
-        let of_name = devices.iter().map(|device| (device.name.clone(), device.key)).collect();
-        for device in devices {
-            self.devices.restore(device.key, Device::restored(key, device));
-        }
-        self.plugin_keys.insert(name.clone(), key);
-        let generation = 0;
-        self.plugins.restore(key, Plugin { name, version, generation, grant, devices: of_name, paused, announcement });
+        self.catalog.restore_plugin(key, Plugin { paused, ..Plugin::new(name, version, grant) }, devices);
     }
 
     /// Restores a job. Returns its timer, if it has one.
@@ -109,8 +83,8 @@ impl Scheduler {
             self.agenda.begin_series_at_restart();
             (decided, watermark, due) = (decided.max(watermark), now, None);
         }
-        let owner = self.devices.get(device)?;
-        let version = self.plugins.get(owner.plugin)?.version;
+        let owner = self.catalog.device(device)?;
+        let version = self.catalog.plugin(owner.plugin)?.version;
         let (mut site, is_whole) = (owner.site, version != Version::NONE);
         if version == Version::BUILT_IN && site != self.host.site {
             // The host's site has changed.
@@ -123,43 +97,18 @@ impl Scheduler {
             // Either never, or not found yet: the search decides.
             None => Next::Search(watermark),
         };
-        let grouped = job.body.policy().group().is_some();
-        let state = JobState { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped };
-        self.jobs.restore(key, state);
-        self.index_job(device, key);
+        self.catalog.restore_job(key, JobState::new(device, job, watermark, decided, next));
         next.timer().filter(|_| is_whole).map(|at| (at, Timer::Job(key)))
     }
 
     /// Adds the jobs of groups to their groups, by when they are due.
     fn restore_groups(&mut self) {
-        let grouped: Vec<JobKey> = self.jobs.iter().filter(|(_, job)| job.grouped).map(|(key, _)| key).collect();
+        let grouped: Vec<JobKey> = self.catalog.jobs().filter(|(_, job)| job.grouped).map(|(key, _)| key).collect();
         for key in grouped {
-            let at = self.jobs.get(key).and_then(|job| job.next.timer());
+            let at = self.catalog.job(key).and_then(|job| job.next.timer());
             if at.is_some_and(|at| self.agenda.is_armed(at, Timer::Job(key))) {
                 self.arm_timer(key);
             }
-        }
-    }
-
-    pub(super) fn job_of(&self, id: &RunId) -> Option<JobKey> {
-        let plugin = self.plugins.get(*self.plugin_keys.get(&id.plugin)?)?;
-        self.job_key(*plugin.devices.get(&id.device)?, id.job.as_str())
-    }
-}
-
-impl Device {
-    fn restored(plugin: PluginKey, saved: SavedDevice) -> Self {
-        Self {
-            plugin,
-            name: saved.name,
-            site: saved.site,
-            next_site: saved.site,
-            replan_at: saved.replan_at,
-            failures: u32::from(saved.error.is_some()),
-            error: saved.error,
-            plan_requested: false,
-            paused: saved.paused,
-            jobs: Default::default(),
         }
     }
 }

@@ -14,8 +14,9 @@
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 
-use super::{RunSlot, Scheduler, Timer};
+use super::Scheduler;
 use crate::{
+    agenda::{RunSlot, Timer},
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
     limits,

@@ -1,7 +1,8 @@
 //! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
-use super::{RunSlot, Scheduler};
+use super::Scheduler;
 use crate::{
+    agenda::RunSlot,
     event::{CallId, Effect, Step},
     model::Reply,
     names::RunId,
@@ -58,8 +59,7 @@ impl Scheduler {
     }
 
     fn request_plan_of(&mut self, run: &RunId, out: &mut Step) {
-        let plugin = self.plugin_keys.get(&run.plugin).and_then(|key| self.plugins.get(*key));
-        if let Some(device) = plugin.and_then(|plugin| plugin.devices.get(&run.device)).copied() {
+        if let Some(device) = self.catalog.device_key(&run.plugin, &run.device) {
             self.request_plan(device, out);
         }
     }
