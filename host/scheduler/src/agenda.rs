@@ -8,17 +8,12 @@ use std::{
 use crate::{
     body::PackedJob,
     event::{Change, DeviceKey, JobKey, Step},
-    jitter,
-    names::{DeviceName, GroupName, Origin, PluginName, RunId},
+    keys::{GroupKey, RunSlot},
+    names::{Origin, RunId},
+    occurrence::{self, Next, most_jitter},
     time::{Instant, Site},
     trigger::{Search, SunCache, Trigger},
 };
-
-/// Identifies a group.
-pub(crate) type GroupKey = (PluginName, DeviceName, GroupName);
-
-/// A run's slot in memory. Saved runs have a [`RunKey`](crate::event::RunKey) as well.
-pub(crate) type RunSlot = u32;
 
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,35 +28,6 @@ pub(crate) enum Timer {
     Replan(DeviceKey),
     /// Expired tombstones are to be removed.
     Forget,
-}
-
-/// What a job waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// The next occurrence, and the jitter of its run in milliseconds.
-    Due { occurrence: Instant, jitter_ms: u32 },
-    /// No occurrence up to then, when the search continues.
-    Search(Instant),
-    /// It is never due again.
-    Never,
-}
-
-impl Next {
-    pub(crate) fn due(self) -> Option<Instant> {
-        match self {
-            Self::Due { occurrence, .. } => Some(occurrence),
-            Self::Search(_) | Self::Never => None,
-        }
-    }
-
-    /// Returns when the job's timer fires.
-    pub(crate) fn timer(self) -> Option<Instant> {
-        match self {
-            Self::Due { occurrence, jitter_ms } => Some(occurrence.plus_ms(jitter_ms.into())),
-            Self::Search(from) => Some(from),
-            Self::Never => None,
-        }
-    }
 }
 
 /// See the module.
@@ -264,27 +230,6 @@ impl Agenda {
         run_of: impl FnOnce(Instant) -> RunId,
     ) -> u32 {
         let most = most_jitter(job, occurrence, site, &mut self.sun_cache);
-        if most == 0 { 0 } else { jitter::draw(&run_of(occurrence), most) }
+        if most == 0 { 0 } else { occurrence::jitter(&run_of(occurrence), most) }
     }
-}
-
-/// Returns when a run starts: its occurrence plus its jitter.
-#[must_use]
-pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
-    let most = most_jitter(job, run.occurrence, site, sun_cache);
-    let jitter_ms = if most == 0 { 0 } else { jitter::draw(run, most) };
-    run.occurrence.plus_ms(jitter_ms.into())
-}
-
-/// Returns the largest jitter of an occurrence: less than the time to the next occurrence, so that the runs of a job
-/// start in order.
-fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sun_cache: &mut SunCache) -> u32 {
-    let most = job.body.policy().jitter_ms;
-    if most > 0
-        && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
-    {
-        let room = next.ms_since(occurrence) - 1;
-        return most.min(u32::try_from(room).unwrap_or(u32::MAX));
-    }
-    most
 }

@@ -13,10 +13,11 @@ use hashbrown::HashTable;
 
 pub(crate) use self::{overrides::Overrides, tombstones::Tombstones};
 use crate::{
-    agenda::{GroupKey, Next},
     body::{Body, PackedJob},
     event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PluginKey, SavedDevice, Version},
+    keys::GroupKey,
     names::{DeviceName, JobName, Origin, PluginName, RunId},
+    occurrence::Next,
     outcome::Level,
     slab::Slab,
     time::{Instant, Site},

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    agenda::RunSlot,
     event::{CommitToken, Effect, JobKey, RunKey, Step},
+    keys::RunSlot,
 };
 
 /// What waits for a commit.

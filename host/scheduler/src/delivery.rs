@@ -1,11 +1,13 @@
 //! The link to the broker: the runs that could be sent, and what is in flight.
 
+mod fair_queue;
+
 use std::{collections::BTreeMap, mem};
 
+use self::fair_queue::FairQueue;
 use crate::{
-    agenda::RunSlot,
     event::{AttemptId, CallId, LinkId, WatchId},
-    fair_queue::{FairQueue, Rank},
+    keys::{Rank, RunSlot},
     names::PluginName,
     rate::{Rate, Rates},
     time::Instant,

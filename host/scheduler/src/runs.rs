@@ -13,17 +13,14 @@ pub(crate) use self::{
     watch::{Report, Watch},
 };
 use crate::{
-    agenda::{GroupKey, RunSlot},
     event::{JobKey, RunKey},
+    keys::{GroupKey, RunSlot, Seq},
     model::Overlap,
     names::{JobName, Origin, RunId},
     outcome::Cause,
     slab::Slab,
     time::Instant,
 };
-
-/// A sequence number: runs are ordered by when they were admitted.
-pub(crate) type Seq = u64;
 
 /// See the module.
 #[derive(Debug, Default)]

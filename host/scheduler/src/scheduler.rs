@@ -21,7 +21,7 @@ mod zones;
 
 use self::plans::{Planner, Work};
 pub use self::view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay};
-pub use crate::agenda::start_of;
+pub use crate::occurrence::start_of;
 use crate::{
     agenda::{Agenda, Timer},
     catalog::Catalog,

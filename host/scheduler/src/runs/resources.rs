@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Run, turns::Turns};
-use crate::{agenda::RunSlot, limits, model::Resource, names::ResourceName, time::Instant};
+use crate::{keys::RunSlot, limits, model::Resource, names::ResourceName, time::Instant};
 
 /// See the module.
 #[derive(Debug)]

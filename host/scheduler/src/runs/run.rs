@@ -1,11 +1,10 @@
 //! A run, and everything about it that depends on no other state.
 
-use super::{Seq, Watch, resources::Hold};
+use super::{Watch, resources::Hold};
 use crate::{
-    agenda::RunSlot,
     body::Body,
     event::{AttemptId, CallId, CommitToken, JobKey, Progress, RunKey, SavedRun},
-    fair_queue::Rank,
+    keys::{Rank, RunSlot, Seq},
     limits,
     model::{Confirm, Policy},
     names::RunId,

@@ -2,12 +2,13 @@
 
 use super::{Scheduler, plans::Work};
 use crate::{
-    agenda::RunSlot,
     body::StepRef,
     commits::Waiter,
     event::{AttemptId, CommitToken, Effect, LinkId, Publish, Refusal, Step},
-    jitter, limits,
+    keys::RunSlot,
+    limits,
     model::ResourceRefusal,
+    occurrence,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
     runs::{Run, State},
     time::Instant,
@@ -19,7 +20,7 @@ impl Run {
     pub(super) fn pause_ms(&self) -> i64 {
         let doubled = u64::from(self.policy.retry.backoff_ms) << self.progress.attempts.saturating_sub(1).min(31);
         let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause - jitter::salted(&self.id, self.progress.attempts, pause / 4))
+        i64::from(pause - occurrence::salted(&self.id, self.progress.attempts, pause / 4))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Scheduler, misfires::PassedOccurrences};
 use crate::{
-    agenda::RunSlot,
     event::{JobKey, Step},
+    keys::RunSlot,
     names::{GroupName, JobId, RunId},
     outcome::{Cancelled, MissedReason},
     time::Instant,

@@ -2,10 +2,12 @@
 
 use super::{Scheduler, overlap::OverlapDecision, view::NextRun};
 use crate::{
-    agenda::{Next, RunSlot, Timer},
+    agenda::Timer,
     body::PackedJob,
     event::{Change, DeviceKey, JobKey, RunEnded, Step},
+    keys::RunSlot,
     names::RunId,
+    occurrence::Next,
     outcome::{Cause, Missed, MissedReason, Outcome},
     runs::Run,
     time::{Instant, Site},

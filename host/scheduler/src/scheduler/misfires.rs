@@ -2,11 +2,11 @@
 
 use super::{Scheduler, jobs::Due};
 use crate::{
-    agenda::Next,
     event::{JobKey, Step},
     limits,
     model::{Misfire, Overlap},
     names::JobId,
+    occurrence::Next,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
     runs::{Run, State},
     time::{Instant, Site},

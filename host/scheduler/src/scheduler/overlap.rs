@@ -2,9 +2,9 @@
 
 use super::Scheduler;
 use crate::{
-    agenda::RunSlot,
     body::Body,
     event::Step,
+    keys::RunSlot,
     limits,
     model::{Misfire, Overlap},
     outcome::{Cancelled, Missed, MissedReason, Outcome, Skipped},

@@ -2,7 +2,6 @@
 
 use super::{Scheduler, api_device, reconcile::Comparison};
 use crate::{
-    agenda::Next,
     catalog::Plugin,
     event::{
         AdHoc, Change, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, PluginKey, Refusal, RequestId,
@@ -10,6 +9,7 @@ use crate::{
     },
     limits,
     names::{JobName, PluginName},
+    occurrence::Next,
     outcome::{Cancelled, Level, Outcome},
     runs::Run,
     time::Instant,

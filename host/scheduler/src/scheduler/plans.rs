@@ -12,12 +12,13 @@ use super::{
     zones::ZonesChanged,
 };
 use crate::{
-    agenda::{RunSlot, Timer},
+    agenda::Timer,
     catalog::Plugin,
     event::{
         Announcement, Change, CommitToken, DeviceKey, Effect, Generation, JobKey, Loaded, LoadedDevice, NewJob, Plan,
         PluginKey, RequestId, Step, Tombstone, Version,
     },
+    keys::RunSlot,
     limits,
     names::{DeviceName, JobName, PluginName},
     outcome::{Cancelled, Outcome},

@@ -2,10 +2,10 @@
 
 use super::Scheduler;
 use crate::{
-    agenda::RunSlot,
     event::Step,
+    keys::{RunSlot, Seq},
     outcome::{Cancelled, Cause, Outcome},
-    runs::{Run, Seq, Siblings, State},
+    runs::{Run, Siblings, State},
     time::Instant,
 };
 

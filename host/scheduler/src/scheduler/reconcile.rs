@@ -6,13 +6,13 @@ use std::{collections::HashSet, vec};
 
 use super::{Scheduler, clock::is_ahead_of_clock, plans::Work};
 use crate::{
-    agenda::Next,
     body::PackedJob,
     calendar,
     catalog::JobState,
     commits::Waiter,
     event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob, Step},
     limits,
+    occurrence::Next,
     time::{Instant, Site},
     trigger::Trigger,
 };

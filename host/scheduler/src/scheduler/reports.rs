@@ -2,9 +2,9 @@
 
 use super::Scheduler;
 use crate::{
-    agenda::RunSlot,
     commits::Waiter,
     event::{Effect, LinkId, Step, WatchId},
+    keys::RunSlot,
     limits,
     outcome::{Attempt, Cause, Failed},
     runs::{Report, State, Watch},

@@ -2,9 +2,9 @@
 
 use super::{Scheduler, plans::Work, view::NextRun};
 use crate::{
-    agenda::RunSlot,
     body::Body,
     event::{Change, DeviceKey, Done, Effect, JobKey, Part, PluginKey, Refusal, Request, RequestId, Step, Version},
+    keys::RunSlot,
     limits,
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},

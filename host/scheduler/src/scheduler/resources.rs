@@ -2,8 +2,9 @@
 
 use super::Scheduler;
 use crate::{
-    agenda::{RunSlot, Timer},
+    agenda::Timer,
     event::{Change, Step},
+    keys::RunSlot,
     limits,
     names::{ResourceName, RunId},
     outcome::{Attempt, Cause},

@@ -2,11 +2,12 @@
 
 use super::{HostScope, Operator, Scheduler, clock::is_ahead_of_clock, plans::Planner};
 use crate::{
-    agenda::{Agenda, Next, Timer},
+    agenda::{Agenda, Timer},
     catalog::{Catalog, JobState, Plugin},
     commits::Commits,
     delivery::Delivery,
     event::{JobKey, Saved, SavedJob, SavedPlugin, Version},
+    occurrence::Next,
     runs::{Resources, Run, Runs},
     time::Instant,
     trigger::Trigger,

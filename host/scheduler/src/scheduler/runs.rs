@@ -16,9 +16,10 @@
 
 use super::Scheduler;
 use crate::{
-    agenda::{RunSlot, Timer},
+    agenda::Timer,
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
+    keys::RunSlot,
     limits,
     outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
     runs::{Siblings, State},

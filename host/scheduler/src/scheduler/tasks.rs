@@ -2,8 +2,8 @@
 
 use super::Scheduler;
 use crate::{
-    agenda::RunSlot,
     event::{CallId, Effect, Step},
+    keys::RunSlot,
     model::Reply,
     names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},

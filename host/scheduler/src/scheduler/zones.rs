@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::{Scheduler, plans::Work};
 use crate::{
-    agenda::Next,
     event::{Change, DeviceKey, Effect, JobKey, Step},
     limits,
+    occurrence::Next,
     time::{Instant, Site},
     trigger::{Search, Trigger},
     zone::Zone,
