@@ -1,5 +1,6 @@
 //! Runs that have not ended, and their order within a job and within a group.
 
+mod order;
 mod resources;
 mod run;
 mod turns;
@@ -7,6 +8,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 
+use self::order::OrderOfJobs;
 pub(crate) use self::{
     resources::{Entry, Hold, Resources},
     run::{Run, State},
@@ -26,8 +28,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     runs: Slab<Run>,
-    /// The runs of each job, in the order they were admitted.
-    of_job: BTreeMap<(JobKey, Seq), RunSlot>,
+    of_job: OrderOfJobs,
     /// Runs of removed jobs.
     orphans: BTreeMap<RunId, RunSlot>,
     /// The runs of each group, in the order they were admitted.
@@ -81,9 +82,11 @@ impl Runs {
         let (job, id, group, seq) = (run.job, run.id.clone(), group_of(&run), run.seq);
         let slot = self.runs.insert(run);
         match job {
-            Some(job) => self.of_job.insert((job, seq), slot),
-            None => self.orphans.insert(id, slot),
-        };
+            Some(job) => self.of_job.push(job, slot),
+            None => {
+                self.orphans.insert(id, slot);
+            }
+        }
         if let Some(group) = group {
             self.of_group.entry(group).or_default().insert(seq, slot);
         }
@@ -94,9 +97,11 @@ impl Runs {
     pub(crate) fn remove(&mut self, slot: RunSlot) -> Option<Run> {
         let run = self.runs.remove(slot)?;
         match run.job {
-            Some(job) => self.of_job.remove(&(job, run.seq)),
-            None => self.orphans.remove(&run.id),
-        };
+            Some(job) => self.of_job.remove(job, slot),
+            None => {
+                self.orphans.remove(&run.id);
+            }
+        }
         if let Some(group) = group_of(&run)
             && let Some(runs) = self.of_group.get_mut(&group)
         {
@@ -121,7 +126,12 @@ impl Runs {
 
     /// Returns the runs of a job, in the order of admission.
     pub(crate) fn of_job(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
-        self.of_job.range((job, 0)..=(job, Seq::MAX)).map(|(_, slot)| *slot)
+        self.of_job.of(job)
+    }
+
+    /// Returns the number of runs of a job.
+    pub(crate) fn count_of_job(&self, job: JobKey) -> usize {
+        self.of_job.count(job)
     }
 
     /// Returns the runs of a group, in the order of admission.
@@ -159,7 +169,7 @@ impl Runs {
         for slot in self.of_job(job).collect::<Vec<_>>() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.job = None;
-            self.of_job.remove(&(job, run.seq));
+            self.of_job.remove(job, slot);
             self.orphans.insert(run.id.clone(), slot);
         }
     }
@@ -170,15 +180,14 @@ impl Runs {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.job = Some(job);
             self.orphans.remove(&run.id);
-            self.of_job.insert((job, run.seq), slot);
+            self.of_job.push(job, slot);
         }
     }
 
     /// Returns whether no other run can block a run or leave steps to it.
     pub(crate) fn is_alone(&self, slot: RunSlot) -> bool {
-        self.get(slot).is_some_and(|run| {
-            run.policy.group().is_none() && run.job.is_some_and(|job| self.of_job(job).nth(1).is_none())
-        })
+        self.get(slot)
+            .is_some_and(|run| run.policy.group().is_none() && run.job.is_some_and(|job| self.count_of_job(job) < 2))
     }
 
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.
@@ -210,7 +219,7 @@ impl Runs {
     pub(crate) fn heir_of(&self, run: &Run) -> Option<RunSlot> {
         let heir = run.heir?;
         let of_group = group_of(run).and_then(|group| self.of_group.get(&group)?.get(&heir).copied());
-        of_group.or_else(|| self.of_job.get(&(run.job?, heir)).copied())
+        of_group.or_else(|| self.of_job(run.job?).find(|slot| self.get(*slot).is_some_and(|run| run.seq == heir)))
     }
 
     /// Returns the runs that may start after one of their siblings has ended: the next one of the job, and the next one

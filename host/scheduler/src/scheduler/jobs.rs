@@ -75,7 +75,7 @@ impl Scheduler {
         } else {
             self.end_earlier_runs(now, &earlier, occurrence, &decision, slot, out);
         }
-        if self.runs.of_job(key).nth(1).is_some() {
+        if self.runs.count_of_job(key) > 1 {
             self.save_run(slot, out);
         }
         self.await_step(now, slot);

@@ -99,7 +99,7 @@ impl Scheduler {
             let Some(passed) = self.passed_occurrences(now, key) else { return };
             return self.admit_newest(now, &passed, out);
         }
-        if self.runs.of_job(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
+        if self.runs.count_of_job(key) >= limits::RUNS_PER_JOB as usize {
             let Some(passed) = self.passed_occurrences(until, key) else { return };
             return self.record_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
         }

@@ -68,7 +68,7 @@ impl Scheduler {
     fn finished_at(&self, key: JobKey) -> Option<Instant> {
         let state = self.catalog.job(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
         // A sun trigger may be due once the device has a location.
-        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.runs.of_job(key).next().is_none();
+        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.runs.count_of_job(key) == 0;
         is_over.then_some(state.watermark)
     }
 

@@ -49,7 +49,7 @@ impl Scheduler {
     /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
     fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let waiting = self.runs.of_job(key).count();
+        let waiting = self.runs.count_of_job(key);
         if waiting >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
         }
