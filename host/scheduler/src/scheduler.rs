@@ -1,20 +1,20 @@
 //! The scheduler: a deterministic state machine that does no I/O and reads no clock (I1).
 
+mod ad_hoc;
+mod admission;
 mod attempts;
 mod clock;
 mod groups;
-mod jobs;
+mod holds;
+mod lifecycle;
 mod misfires;
 mod overlap;
-mod overrides;
 mod plans;
 mod queues;
 mod reconcile;
 mod reports;
 mod requests;
-mod resources;
 mod restore;
-mod runs;
 mod tasks;
 mod view;
 mod zones;

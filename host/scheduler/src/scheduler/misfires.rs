@@ -1,6 +1,6 @@
 //! Misfires: which occurrences of a due job are caught up if several have passed.
 
-use super::{Scheduler, jobs::Due};
+use super::{Scheduler, admission::Due};
 use crate::{
     event::{JobKey, Step},
     limits,
