@@ -17,7 +17,7 @@ use roost_scheduler::{
 
 use crate::{
     disk::{Disk, LONGEST_HOLD_MS},
-    world::site,
+    dsl::site,
 };
 
 /// Observes all changes and effects of the scheduler.

@@ -13,7 +13,7 @@ use roost_scheduler::{
     topic::{Grant, TopicFilter},
 };
 
-use crate::world::site;
+use crate::dsl::site;
 
 #[derive(Clone, Default)]
 pub(crate) struct Disk {

@@ -5,6 +5,7 @@ mod clocks;
 mod confirmation;
 mod corners;
 mod disk;
+mod dsl;
 mod histories;
 mod large;
 mod overrides;

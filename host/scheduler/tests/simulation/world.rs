@@ -16,15 +16,19 @@ use roost_scheduler::{
     outcome::Outcome,
     rate::Rates,
     scheduler::Scheduler,
-    time::{Instant, Site},
+    time::Instant,
     topic::Grant,
-    zone::Zone,
 };
 
 use crate::{
     checker::Checker,
     disk::{Disk, everything},
+    dsl::{name, site},
 };
+
+/// Steps without a moment of time between them: more than thousands of runs at once need, so that a scheduler that wakes
+/// itself again and again fails instead of running for ever.
+const STEPS_AT_ONCE: u32 = 100_000;
 
 pub(crate) struct World {
     pub(crate) scheduler: Scheduler,
@@ -34,6 +38,8 @@ pub(crate) struct World {
     /// The latest time that the clock has shown.
     pub(crate) latest: Instant,
     pub(crate) wake: Option<Instant>,
+    /// When the last step was, and how many there were at that time.
+    last_steps: (Instant, u32),
     pub(crate) disk: Disk,
     pub(crate) checker: Checker,
     /// Steps that are not durable yet, with the effects that wait for them.
@@ -76,14 +82,6 @@ pub(crate) struct World {
     pub(crate) dead_letters: Vec<RunId>,
 }
 
-pub(crate) fn name<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
-    parsed.expect("a valid name")
-}
-
-pub(crate) fn site() -> Site {
-    Site { zone: Zone::bundled("Europe/London").expect("a zone"), location: None }
-}
-
 impl World {
     pub(crate) fn new(now: Instant) -> Self {
         let disk = Disk::default();
@@ -107,6 +105,7 @@ impl World {
             now,
             latest: now,
             wake: Some(now),
+            last_steps: (now, 0),
             disk,
             checker: Checker::default(),
             uncommitted: VecDeque::new(),
@@ -135,6 +134,9 @@ impl World {
 
     /// Steps the scheduler. Returns the number of changes.
     pub(crate) fn step(&mut self, event: Event) -> usize {
+        let (at, count) = self.last_steps;
+        self.last_steps = (self.now, if at == self.now { count + 1 } else { 0 });
+        assert!(count < STEPS_AT_ONCE, "I4: the scheduler does not come to rest");
         let step = match &mut self.twin {
             None => self.scheduler.step(self.now, event),
             Some(twin) => {
