@@ -46,6 +46,7 @@ mod fair_queue;
 mod jitter;
 pub mod limits;
 pub mod model;
+pub mod mutation;
 pub mod names;
 pub mod outcome;
 pub mod rate;

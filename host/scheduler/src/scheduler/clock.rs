@@ -5,6 +5,7 @@ use super::{DeviceKey, JobKey, Scheduler, Timer, plans::Work};
 use crate::{
     event::{Change, Step},
     limits,
+    mutation::{Mutation, mutated},
     time::Instant,
     trigger::Trigger,
 };
@@ -36,7 +37,7 @@ impl Scheduler {
             }
             match self.runs.get(slot) {
                 // A new series would give its occurrence another id.
-                Some(run) if run.key.is_none() => self.save_run(slot, out),
+                Some(run) if run.key.is_none() && !mutated(Mutation::ClockLosesUnsavedRuns) => self.save_run(slot, out),
                 // The owed steps that it has taken over may be put off by the new clock, even if nothing of its own was
                 // sent.
                 Some(run) if !run.has_not_started() || run.progress.put_off_until.is_some() => {
@@ -70,7 +71,9 @@ impl Scheduler {
 
     /// Begins a new series: from here on, the same occurrence is a different run.
     pub(super) fn begin_series(&mut self, out: &mut Step) {
-        self.series += 1;
+        if !mutated(Mutation::ClockBeginsNoSeries) {
+            self.series += 1;
+        }
         out.changes.push(Change::SeriesBegun(self.series));
     }
 
@@ -99,7 +102,9 @@ impl Scheduler {
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get_mut(key) else { return };
         if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
-            state.decided = state.decided.max(state.watermark);
+            if !mutated(Mutation::ClockForgetsDecisions) {
+                state.decided = state.decided.max(state.watermark);
+            }
             self.resume_after(key, now, out);
         }
     }

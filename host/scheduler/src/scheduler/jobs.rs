@@ -10,6 +10,7 @@ use crate::{
     body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
     jitter,
+    mutation::{Mutation, mutated},
     names::{Origin, RunId},
     outcome::{Cause, Missed, MissedReason, Outcome},
     time::{Instant, Site},
@@ -87,7 +88,9 @@ impl Scheduler {
             self.save_runs_of(key, out);
         }
         let Some(state) = self.jobs.get_mut(key) else { return };
-        state.watermark = occurrence;
+        if !mutated(Mutation::AdmittedOccurrenceIsUndecided) {
+            state.watermark = occurrence;
+        }
         state.next = following;
         self.arm_timer(key);
 
@@ -141,7 +144,7 @@ impl Scheduler {
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.jobs.get(key)?;
         let mut runs = self.run_slots(key).filter_map(|slot| self.runs.get(slot));
-        let unsaved = runs.find(|run| run.key.is_none());
+        let unsaved = runs.find(|run| run.key.is_none() && !mutated(Mutation::WatermarkPassesUnsavedRun));
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
             None => (state.watermark, state.next.due()),
@@ -197,7 +200,9 @@ impl Scheduler {
 
     /// Arms a job's timer, unless its plan is not durable yet.
     pub(super) fn arm_timer(&mut self, key: JobKey) {
-        let Some(state) = self.jobs.get(key).filter(|state| state.unconfirmed.is_none()) else { return };
+        let may_be_due =
+            |state: &&JobState| state.unconfirmed.is_none() || mutated(Mutation::JobIsDueBeforePlanIsDurable);
+        let Some(state) = self.jobs.get(key).filter(may_be_due) else { return };
         let Some(at) = state.next.timer() else { return };
         self.timers.insert((at, Timer::Job(key)));
         if state.grouped

@@ -15,6 +15,7 @@ use crate::{
         Version,
     },
     limits,
+    mutation::{Mutation, mutated},
     names::{DeviceName, JobName, PluginName},
     outcome::{Cancelled, Outcome},
     time::Site,
@@ -238,7 +239,7 @@ impl Scheduler {
         let Some(key) = self.plugin_keys.get(plugin).copied() else { return };
         let Some(state) = self.plugins.get(key) else { return };
         let Some(device) = state.devices.get(device).copied() else { return };
-        if state.generation != generation {
+        if state.generation != generation && !mutated(Mutation::StalePlanIsAdopted) {
             return;
         }
         match plan {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     event::Step,
     model::Overlap,
+    mutation::{Mutation, mutated},
     names::{JobName, Origin, RunId},
     outcome::{Cancelled, Cause, Outcome},
     time::Instant,
@@ -45,7 +46,8 @@ impl Scheduler {
     pub(super) fn forget_run(&mut self, now: Instant, slot: RunSlot) -> Siblings {
         let Some(run) = self.runs.get_mut(slot) else { return Siblings::default() };
         let siblings = siblings_of(run);
-        let needs = run.policy.needs.clone().filter(|_| run.holds.is_some());
+        let holds = run.holds.is_some() && !mutated(Mutation::ResourceIsNeverReleased);
+        let needs = run.policy.needs.clone().filter(|_| holds);
         match run.job {
             Some(job) => {
                 self.runs_of.remove(&(job, run.seq));
@@ -123,7 +125,8 @@ impl Scheduler {
         };
         let group = group_of(run).and_then(|key| self.groups.get(&key));
         let of_group = group.is_some_and(|group| group.runs.range(..run.seq).any(|(_, slot)| before(slot)));
-        earlier >= at_once as usize || of_group
+        let of_job = earlier >= at_once as usize && !mutated(Mutation::RunsOfJobOverlap);
+        of_job || (of_group && !mutated(Mutation::RunsOfGroupOverlap))
     }
 
     /// Holds a run that has only steps left that a newer run is to take over.
@@ -142,7 +145,7 @@ impl Scheduler {
         let Some(run) = self.runs.get(slot) else { return };
         for earlier in self.yielding_to(&siblings_of(run), run.seq) {
             let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
-            if let Some(run) = self.runs.get_mut(slot) {
+            if let Some(run) = self.runs.get_mut(slot).filter(|_| !mutated(Mutation::TakenOverStepsAreNotOwed)) {
                 run.inherit(put_off_until);
             }
             let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     event::{Effect, Step},
     limits,
+    mutation::{Mutation, mutated},
     outcome::{Attempt, Cause, Failed},
     time::Instant,
 };
@@ -123,7 +124,9 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_owed() {
             // I5: sent without confirmation, and done when the broker has it.
-            run.unconfirmed_step = Some(run.step());
+            if !mutated(Mutation::OwedStepWaitsForSubscription) {
+                run.unconfirmed_step = Some(run.step());
+            }
             let last = Attempt::Prevented(format!(
                 "{}; the step was sent without confirmation",
                 Cause::SubscribeFailed(reason)
@@ -132,7 +135,7 @@ impl Scheduler {
             return self.enqueue(slot);
         }
         run.held_by = Some(Cause::SubscribeFailed(reason));
-        if run.has_not_started() {
+        if run.has_not_started() && !mutated(Mutation::FailedSubscriptionKeepsHold) {
             self.give_up_resource(now, slot, out);
         }
         self.save_waiting(slot, out);
@@ -156,7 +159,8 @@ impl Scheduler {
         let already = run.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut run.watch else { return };
         // An earlier state proves nothing, unless the step accepts it.
-        if !already && (!watch.counts_reports || report.retained) {
+        let is_earlier = !watch.counts_reports || report.retained;
+        if is_earlier && !already && !mutated(Mutation::EarlierReportCounts) {
             return;
         }
         if !report.matches {
@@ -175,7 +179,9 @@ impl Scheduler {
     pub(super) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
-        run.begin(now);
+        if starts || !mutated(Mutation::ConfirmedStepOwesNothing) {
+            run.begin(now);
+        }
         if starts {
             self.take_over(now, slot, out);
             if is_long {

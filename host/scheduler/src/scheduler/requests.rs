@@ -5,6 +5,7 @@ use crate::{
     body::Body,
     event::{Change, Done, Effect, Part, Refusal, Request, RequestId, Step, Version},
     limits,
+    mutation::{Mutation, mutated},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
     time::Instant,
@@ -59,7 +60,9 @@ impl Scheduler {
         let group = policy.group().cloned();
         let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
         // I2: saved before anything else of its job; it does not move the watermark.
-        self.save_run(slot, out);
+        if !mutated(Mutation::RunNowIsUnsaved) {
+            self.save_run(slot, out);
+        }
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         }

@@ -7,6 +7,7 @@ use crate::{
     event::Change,
     limits,
     model::Resource,
+    mutation::{Mutation, mutated},
     outcome::{Attempt, Cause},
     trigger::Duration,
     turns::Turns,
@@ -28,12 +29,15 @@ impl Pool {
     }
 
     fn is_taken(&self) -> bool {
-        self.holders.len() >= self.rule.capacity as usize
+        let capacity = self.rule.capacity as usize + usize::from(mutated(Mutation::ResourceIsOverbooked));
+        self.holders.len() >= capacity
     }
 
     /// Returns until when a run may hold it.
     fn until(&self, since: Instant) -> Instant {
-        since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
+        let longest_ms = i64::from(self.rule.longest_hold_ms);
+        let slack_ms = if mutated(Mutation::HoldExpiresEarly) { -longest_ms / 2 } else { limits::HOLD_SLACK_MS };
+        since.plus_ms(longest_ms + slack_ms)
     }
 }
 
@@ -78,7 +82,9 @@ impl Scheduler {
             until = pool.until(since);
         }
         run.holds = Some(Hold { since, inherited, until });
-        self.timers.insert((until, Timer::Hold(slot)));
+        if !mutated(Mutation::HoldNeverExpires) {
+            self.timers.insert((until, Timer::Hold(slot)));
+        }
     }
 
     /// Ends a run's hold of its resource.
@@ -210,6 +216,7 @@ impl Scheduler {
     pub(super) fn resume_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         if let Some(started) = run.progress.started
+            && !mutated(Mutation::CrashReleasesHold)
             && let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get(name))
             && (pool.until(started) > self.since || !run.is_owed())
         {

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     event::{Announcement, CommitToken, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Version},
     fair_queue::FairQueue,
+    mutation::{Mutation, mutated},
     names::{Origin, RunId},
     trigger::Trigger,
 };
@@ -31,7 +32,7 @@ impl Scheduler {
         }
         scheduler.jobs.restored();
         for (job, job_override) in saved.overrides {
-            if scheduler.jobs.get(job).is_some() {
+            if scheduler.jobs.get(job).is_some() && !mutated(Mutation::RestartLosesOverrides) {
                 scheduler.remember_override(job, job_override);
             }
         }

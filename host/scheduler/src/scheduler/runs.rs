@@ -19,6 +19,7 @@ use crate::{
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
     limits,
+    mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
     time::Instant,
 };
@@ -82,7 +83,7 @@ impl Scheduler {
                     *of = None;
                 }
             }
-            State::Asking(call) => {
+            State::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
                 self.calls.remove(&call);
             }
             State::Arming(token) => {
@@ -142,7 +143,9 @@ impl Scheduler {
     /// Returns a new token for [`Effect::NotifyDurable`].
     pub(super) fn commit_token(&mut self) -> CommitToken {
         let token = self.next_commit_token;
-        self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);
+        if !mutated(Mutation::CommitTokenIsReused) {
+            self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);
+        }
         token
     }
 
@@ -205,7 +208,9 @@ impl Scheduler {
         run.progress.attempts = 0;
         (run.tried_since, run.unsubscribed_since) = (None, None);
         self.unwatch(slot, out);
-        self.save_progress_of(slot, out);
+        if !mutated(Mutation::CompletedStepIsUnsaved) {
+            self.save_progress_of(slot, out);
+        }
         self.await_step(now, slot);
     }
 
@@ -239,8 +244,9 @@ impl Scheduler {
             run.on_the_wire = true;
         }
         // A step that is marked `once` and may have been sent is not sent again.
-        let first_left = if run.is_owed() && run.progress.armed { run.step() + 1 } else { run.step().max(1) };
-        if !run.on_the_wire || first_left >= run.steps {
+        let may_be_sent = run.progress.armed && !mutated(Mutation::CutShortRunRepeatsOnce);
+        let first_left = if run.is_owed() && may_be_sent { run.step() + 1 } else { run.step().max(1) };
+        if !run.on_the_wire || first_left >= run.steps || mutated(Mutation::CutShortRunLosesOwedSteps) {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
         // Only to a run that needs the same resource, which it takes over if this one still holds it; and only for a
@@ -291,13 +297,13 @@ impl Scheduler {
             attempts: run.progress.attempts,
             note: run.progress.note,
         }));
-        if let Some(job) = run.job.filter(|_| run.key.is_none()) {
+        if let Some(job) = run.job.filter(|_| run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun)) {
             self.save_progress(job, out);
         }
-        if let Some(job) = run.job {
+        if let Some(job) = run.job.filter(|_| !mutated(Mutation::OnlyFirstIsCaughtUp)) {
             self.catch_up_next(now, job);
         }
-        if let Some(heir) = unstarted {
+        if let Some(heir) = unstarted.filter(|_| !mutated(Mutation::UnstartedHeirKeepsOwedSteps)) {
             self.resume_yielding(now, &siblings, heir);
         }
         self.wake_next(&siblings);

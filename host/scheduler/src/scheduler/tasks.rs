@@ -4,6 +4,7 @@ use super::{CallId, RunSlot, Scheduler, run::State};
 use crate::{
     event::{Effect, Step},
     model::Reply,
+    mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
     time::Instant,
@@ -48,7 +49,7 @@ impl Scheduler {
         } else {
             run.body = run.body.with_steps(&steps);
             run.steps = steps.len();
-            if run.key.is_some() {
+            if run.key.is_some() && !mutated(Mutation::TaskReplyIsUnsaved) {
                 self.save_run(slot, out);
             }
             self.enqueue(slot);

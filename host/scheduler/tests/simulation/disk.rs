@@ -132,6 +132,8 @@ impl Disk {
     }
 
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
+        #[cfg(feature = "mutants")]
+        crate::mutants::mutate_core();
         Scheduler::new(self.saved(), self.jobs.values().cloned(), operator(self.rates.clone()), now)
     }
 

@@ -8,6 +8,8 @@ mod disk;
 mod dsl;
 mod histories;
 mod large;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod overrides;
 mod policies;
 mod rates;
