@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use crate::{
-    disk::everything,
+    disk::full_grant,
     dsl::{at, check, confirmed, each_step, in_group, job, name, with, world},
     world::World,
 };
@@ -122,7 +122,7 @@ fn a_step_confirmed_while_it_waited_for_a_commit_returns_its_credit_once() {
 fn no_run_subscribes_outside_the_current_grant() {
     let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
     let mut world = world(std::slice::from_ref(&open));
-    let grant = Grant { subscribe: vec![name(TopicFilter::parse("elsewhere"))], ..everything() };
+    let grant = Grant { subscribe: vec![name(TopicFilter::parse("elsewhere"))], ..full_grant() };
     world.load_granted("coop", 2, &[("north", vec![open])], grant);
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(

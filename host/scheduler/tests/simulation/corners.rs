@@ -21,7 +21,7 @@ fn qos0(job: Job) -> Job {
 /// Lets time pass: everything commits, the broker does not answer.
 fn pass_time(world: &mut World, until: Instant) {
     loop {
-        while world.commit() || world.answer() {}
+        while world.commit() || world.return_plan() {}
         let Some(wake) = world.wake.filter(|wake| *wake <= until) else { break };
         world.now = world.now.max(wake);
         world.step(Event::Woke);

@@ -14,7 +14,7 @@ use roost_scheduler::{
     zone::Zone,
 };
 
-use crate::{disk::everything, world::World};
+use crate::{disk::full_grant, world::World};
 
 /// When worlds begin.
 pub(crate) const START: &str = "2027-03-01T06:00:00Z";
@@ -102,7 +102,7 @@ pub(crate) fn loaded(version: u8, devices: Vec<(&str, Site, Result<Plan, String>
     Event::Loaded(Loaded {
         plugin: name(PluginName::parse("coop")),
         version: Version { component: digest, settings: digest },
-        grant: everything(),
+        grant: full_grant(),
         devices,
     })
 }

@@ -1,6 +1,6 @@
 //! Random histories from seeds: plans, reloads, removals and returns, broken settings, lost and late acknowledgements,
 //! lost links, silent devices, clock changes, failed commits, crashes before and after commits. The checker asserts the
-//! invariants at each step; after the faults, everything must end (I4, I5, I13), and every occurrence of a job that
+//! invariants at each step; after the faults, full_grant must end (I4, I5, I13), and every occurrence of a job that
 //! never changed must be accounted for.
 //!
 //! `SEED=n` repeats one history, `HISTORIES=n` sets the number of histories.
@@ -21,7 +21,7 @@ use roost_scheduler::{
 
 use crate::{
     checker::is_accounted_for,
-    disk::everything,
+    disk::full_grant,
     dsl::{START, at, job, name, site},
     rng::Rng,
     world::World,
@@ -122,21 +122,21 @@ fn random_request(world: &mut World, rng: &mut Rng) {
             Request::Schedule(Box::new(NewJob { plugin, device, job, idempotency, replaces: rng.one_in(2) }))
         }
     };
-    world.ask(what);
+    world.request(what);
 }
 
 /// Undoes all pauses and skips, and cancels all ad-hoc jobs.
 fn undo_requests(world: &mut World) {
     for (plugin, device) in devices() {
         for number in 0..2 {
-            world.ask(Request::Cancel((plugin.clone(), device.clone(), ad_hoc_id(number))));
+            world.request(Request::Cancel((plugin.clone(), device.clone(), ad_hoc_id(number))));
         }
         for id in ["every", "cron"] {
             let job = (plugin.clone(), device.clone(), name(JobId::parse(id)));
-            world.ask(Request::Pause { what: Part::Job(job), paused: false });
+            world.request(Request::Pause { what: Part::Job(job), paused: false });
         }
-        world.ask(Request::Pause { what: Part::Device(plugin.clone(), device), paused: false });
-        world.ask(Request::Pause { what: Part::Plugin(plugin), paused: false });
+        world.request(Request::Pause { what: Part::Device(plugin.clone(), device), paused: false });
+        world.request(Request::Pause { what: Part::Plugin(plugin), paused: false });
     }
 }
 
@@ -170,7 +170,7 @@ fn plan(rng: &mut Rng, now: Instant) -> Vec<Job> {
 /// Returns a grant for everything, or for all but one topic.
 fn any_grant(rng: &mut Rng) -> Grant {
     if !rng.one_in(8) {
-        return everything();
+        return full_grant();
     }
     let filters = ["a", "valve/#", "fixed/#", "z1/#", "z2/#", "state/#"].map(|text| name(TopicFilter::parse(text)));
     let max_qos = if !rng.one_in(4) { Qos::ExactlyOnce } else { Qos::AtMostOnce };
@@ -203,7 +203,7 @@ fn random_event(world: &mut World, rng: &mut Rng, clock_is_set: bool) {
         6 if clock_is_set && rng.one_in(8) => world.crash_and_shift(any_shift(rng)),
         6 => crash(world),
         7 | 8 => {
-            world.answer();
+            world.return_plan();
         }
         9 if !world.in_flight.is_empty() => world.refuse(rng.index(world.in_flight.len())),
         10..=16 if !world.in_flight.is_empty() => world.ack(rng.index(world.in_flight.len())),
@@ -243,7 +243,7 @@ fn random_event(world: &mut World, rng: &mut Rng, clock_is_set: bool) {
         }
         33 if rng.one_in(4) && !world.in_flight.is_empty() => {
             let run = world.in_flight[rng.index(world.in_flight.len())].run.clone();
-            world.ask(Request::Abandon(run));
+            world.request(Request::Abandon(run));
         }
         35 if rng.one_in(2) => random_request(world, rng),
         35 | 38 if !world.in_flight.is_empty() => random_suspect(world, rng),
@@ -291,7 +291,7 @@ fn wait(world: &mut World, rng: &mut Rng) {
 /// Runs a history. Returns the number of simulated hours.
 fn history(seed: u64) -> i64 {
     let mut rng = Rng::new(seed);
-    let mut world = if seed.is_multiple_of(16) { World::new(at(START)) } else { World::alone(at(START)) };
+    let mut world = if seed.is_multiple_of(16) { World::new(at(START)) } else { World::without_twin(at(START)) };
     world.is_verbose = number("SEED").is_some();
     if rng.one_in(3) {
         world.set_rates(any_rates(&mut rng));

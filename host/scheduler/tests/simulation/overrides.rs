@@ -19,7 +19,7 @@ fn named(job: &str) -> JobName {
 }
 
 fn pause(world: &mut World, what: Part, paused: bool) {
-    world.ask(Request::Pause { what, paused });
+    world.request(Request::Pause { what, paused });
 }
 
 fn new(job: &Job) -> NewJob {
@@ -28,7 +28,7 @@ fn new(job: &Job) -> NewJob {
 }
 
 fn schedule(world: &mut World, new: NewJob) {
-    world.ask(Request::Schedule(Box::new(new)));
+    world.request(Request::Schedule(Box::new(new)));
 }
 
 #[test]
@@ -36,8 +36,8 @@ fn a_job_can_run_now_regardless_of_its_trigger() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
     pause(&mut world, Part::Job(named("open")), true);
     world.now = at("2027-03-01T06:10:00Z");
-    world.ask(Request::RunNow(named("open")));
-    world.ask(Request::RunNow(named("shut")));
+    world.request(Request::RunNow(named("open")));
+    world.request(Request::RunNow(named("shut")));
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
@@ -59,7 +59,7 @@ fn a_manual_run_replaces_the_others_of_its_group() {
     world.link_down();
     for (minute, job) in [(10, "open"), (11, "close")] {
         world.now = at(&format!("2027-03-01T06:{minute}:00Z"));
-        world.ask(Request::RunNow(named(job)));
+        world.request(Request::RunNow(named(job)));
         while world.commit() {}
     }
     world.link_up(100);
@@ -81,14 +81,14 @@ fn only_the_next_run_is_skipped() {
     let mut world =
         world(&[job("tick", "every 10m", &[(0, "tick")]), job("once", "at 2027-03-01T05:59:00Z", &[(0, "x")])]);
     world.log.clear();
-    world.ask(Request::Skip { job: named("tick"), undo: false });
-    world.ask(Request::Skip { job: named("once"), undo: false });
+    world.request(Request::Skip { job: named("tick"), undo: false });
+    world.request(Request::Skip { job: named("once"), undo: false });
     world.run_until(at("2027-03-01T06:05:00Z"));
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T06:15:00Z"));
-    world.ask(Request::Skip { job: named("tick"), undo: false });
-    world.ask(Request::Skip { job: named("tick"), undo: true });
+    world.request(Request::Skip { job: named("tick"), undo: false });
+    world.request(Request::Skip { job: named("tick"), undo: true });
     world.run_until(at("2027-03-01T06:25:00Z"));
     check(
         &world,
@@ -110,8 +110,8 @@ fn a_skip_follows_the_next_run_when_a_plan_or_the_clock_moves_it() {
     let mut world =
         world(&[job("close", "cron 30 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])]);
     world.run_until(at("2027-03-01T06:05:00Z"));
-    world.ask(Request::Skip { job: named("close"), undo: false });
-    world.ask(Request::Skip { job: named("tick"), undo: false });
+    world.request(Request::Skip { job: named("close"), undo: false });
+    world.request(Request::Skip { job: named("tick"), undo: false });
     let later = [job("close", "cron 40 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])];
     world.load("coop", 2, &[("north", later.to_vec())]);
     world.run_until(at("2027-03-01T06:06:00Z"));
@@ -153,7 +153,7 @@ fn an_ad_hoc_job_that_replaces_another_runs_instead_of_it() {
     world.run_until(at("2027-03-01T06:00:02Z"));
     schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "new")])));
     world.link_up(100);
-    world.ask(Request::Skip { job: own(), undo: false });
+    world.request(Request::Skip { job: own(), undo: false });
     schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "newer")])));
     world.run_until(at("2027-03-01T06:20:00Z"));
     world.log.retain(|line| !line.contains("answer"));
@@ -227,7 +227,7 @@ fn a_paused_or_skipped_run_replaces_no_other_of_its_group() {
         let open = in_group("open", "cron 0 8 * * *", &[(0, "door/open")]);
         let close = in_group("close", "cron 0 7 * * *", &[(0, "door/close")]);
         let mut world = world(&[open, close]);
-        world.ask(request);
+        world.request(request);
         world.run_until(at("2027-03-01T06:10:00Z"));
         world.now = at("2027-03-01T09:00:00Z");
         world.crash();
@@ -422,8 +422,8 @@ fn a_cancelled_job_sends_its_owed_steps_at_once() {
     schedule(&mut world, new(&job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])));
     world.run_until(at("2027-03-01T06:12:00Z"));
     let water = (PluginName::host(), api_device(), name(JobId::parse("water")));
-    world.ask(Request::Cancel(water));
-    world.ask(Request::Cancel(named("own")));
+    world.request(Request::Cancel(water));
+    world.request(Request::Cancel(named("own")));
     world.run_until(at("2027-03-01T06:30:00Z"));
     check(
         &world,
@@ -530,7 +530,7 @@ fn an_occurrence_due_when_its_job_is_cancelled_has_a_recorded_outcome() {
     world.run_until(at("2027-03-01T06:05:00Z"));
     world.link_down();
     world.run_until(at("2027-03-01T06:35:00Z"));
-    world.ask(Request::Cancel((PluginName::host(), api_device(), name(JobId::parse("tick")))));
+    world.request(Request::Cancel((PluginName::host(), api_device(), name(JobId::parse("tick")))));
     world.run_until(at("2027-03-01T06:36:00Z"));
     check(
         &world,

@@ -416,7 +416,7 @@ fn only_abandoning_a_run_drops_its_owed_steps() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T06:11:00Z"));
     let run = "coop/north/water/2027-03-01T06:10:00Z".parse().expect("a run");
-    world.ask(Request::Abandon(run));
+    world.request(Request::Abandon(run));
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,

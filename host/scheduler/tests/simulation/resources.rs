@@ -112,7 +112,7 @@ fn a_reply_that_takes_longer_than_a_resource_may_be_held_does_not_start() {
 fn run_refusing(world: &mut World, topic: &str, until: &str) {
     let until = at(until);
     loop {
-        while world.commit() || world.answer() {}
+        while world.commit() || world.return_plan() {}
         if let Some(sent) = world.in_flight.first() {
             if sent.message().topic() == topic {
                 world.refuse(0);

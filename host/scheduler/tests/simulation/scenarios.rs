@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use crate::{
-    disk::everything,
+    disk::full_grant,
     dsl::{START, at, check, job, name, site, world},
     world::World,
 };
@@ -412,7 +412,7 @@ fn a_message_above_a_ceiling_of_the_grant_is_denied_when_the_run_starts() {
             })
             .collect(),
     );
-    let grant = Grant { max_qos: Qos::AtMostOnce, retain: false, ..everything() };
+    let grant = Grant { max_qos: Qos::AtMostOnce, retain: false, ..full_grant() };
     world.load_granted("coop", 1, &[("north", vec![quiet, kept])], grant);
     world.run_until(at(START));
     world.log.clear();

@@ -134,7 +134,7 @@ fn sun_events_do_not_move_but_their_times_of_day_do() {
 fn a_skipped_occurrence_stays_skipped_when_rules_change() {
     let (mut world, town) = world("Etc/GMT", &daily());
     let (plugin, device) = (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
-    world.ask(Request::Skip { job: (plugin, device, name(JobId::parse("seven"))), undo: false });
+    world.request(Request::Skip { job: (plugin, device, name(JobId::parse("seven"))), undo: false });
     world.run_until(world.now);
     change(&mut world, town, "Etc/GMT+1");
     world.run_until(at("2027-03-02T09:00:00Z"));
