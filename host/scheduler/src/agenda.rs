@@ -9,6 +9,7 @@ use crate::{
     body::PackedJob,
     event::{Change, DeviceKey, JobKey, Step},
     keys::{GroupKey, RunSlot},
+    mutation::{Mutation, mutated},
     names::{Origin, RunId},
     occurrence::{self, Next, most_jitter},
     time::{Instant, Site},
@@ -132,7 +133,9 @@ impl Agenda {
 
     /// Begins a new series: from here on, the same occurrence is a different run.
     pub(crate) fn begin_series(&mut self, out: &mut Step) {
-        self.series += 1;
+        if !mutated(Mutation::ClockBeginsNoSeries) {
+            self.series += 1;
+        }
         out.changes.push(Change::SeriesBegun(self.series));
     }
 

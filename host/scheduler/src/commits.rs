@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     event::{CommitToken, Effect, JobKey, RunKey, Step},
     keys::RunSlot,
+    mutation::{Mutation, mutated},
 };
 
 /// What waits for a commit.
@@ -35,7 +36,9 @@ impl Commits {
     /// Returns a new token, for [`Commits::wait`].
     pub(crate) fn token(&mut self) -> CommitToken {
         let token = self.next;
-        self.next = token.checked_add(1).unwrap_or(CommitToken::MIN);
+        if !mutated(Mutation::CommitTokenIsReused) {
+            self.next = token.checked_add(1).unwrap_or(CommitToken::MIN);
+        }
         token
     }
 

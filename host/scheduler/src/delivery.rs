@@ -8,6 +8,7 @@ use self::fair_queue::FairQueue;
 use crate::{
     event::{AttemptId, CallId, LinkId, WatchId},
     keys::{Rank, RunSlot},
+    mutation::{Mutation, mutated},
     names::PluginName,
     rate::{Rate, Rates},
     time::Instant,
@@ -153,7 +154,9 @@ impl Delivery {
     pub(crate) fn end_attempt(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
         self.link().filter(|up| *up == link)?;
         let slot = self.attempts.remove(&attempt)?;
-        self.return_credit();
+        if !mutated(Mutation::CreditIsNotReturned) {
+            self.return_credit();
+        }
         slot
     }
 

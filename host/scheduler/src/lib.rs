@@ -49,6 +49,7 @@ pub mod event;
 mod keys;
 pub mod limits;
 pub mod model;
+pub mod mutation;
 pub mod names;
 mod occurrence;
 pub mod outcome;

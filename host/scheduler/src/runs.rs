@@ -18,6 +18,7 @@ use crate::{
     event::{JobKey, RunKey},
     keys::{GroupKey, RunSlot, Seq},
     model::Overlap,
+    mutation::{Mutation, mutated},
     names::{JobName, Origin, RunId},
     outcome::Cause,
     slab::Slab,
@@ -202,7 +203,8 @@ impl Runs {
         };
         let group = group_of(run).and_then(|group| self.of_group.get(&group));
         let of_group = group.is_some_and(|runs| runs.range(..run.seq).any(|(_, slot)| before(slot)));
-        earlier >= at_once as usize || of_group
+        let of_job = earlier >= at_once as usize && !mutated(Mutation::RunsOfJobOverlap);
+        of_job || (of_group && !mutated(Mutation::RunsOfGroupOverlap))
     }
 
     /// Returns the runs that leave owed steps to a run.

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     keys::Rank,
+    mutation::{Mutation, mutated},
     names::PluginName,
     rate::{Bucket, Rate, Rates},
     time::Instant,
@@ -91,7 +92,8 @@ impl FairQueue {
         loop {
             let plugin = self.ring.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&plugin) else { continue };
-            let rank = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
+            let may_send = lane.bucket.left(now) > 0 || mutated(Mutation::RateIsUnlimited);
+            let rank = if may_send || lane.runs.is_empty() { lane.runs.pop_first() } else { None };
             lane.is_listed = !lane.runs.is_empty();
             let is_over = rank.is_none();
             if lane.is_listed && is_over {
@@ -107,7 +109,7 @@ impl FairQueue {
 
     /// Returns when to call `pop` again if only rates hold up runs.
     pub(crate) fn wake(&self) -> Option<Instant> {
-        self.over.first().map(|(until, _)| *until)
+        self.over.first().map(|(until, _)| *until).filter(|_| !mutated(Mutation::RateNeverWakes))
     }
 
     /// Reserves a message of a plugin that is about to be sent.

@@ -3,7 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Run, turns::Turns};
-use crate::{keys::RunSlot, limits, model::Resource, names::ResourceName, time::Instant};
+use crate::{
+    keys::RunSlot,
+    limits,
+    model::Resource,
+    mutation::{Mutation, mutated},
+    names::ResourceName,
+    time::Instant,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,7 +29,8 @@ struct Pool {
 
 impl Pool {
     fn is_taken(&self) -> bool {
-        self.holders.len() >= self.rule.capacity as usize
+        let capacity = self.rule.capacity as usize + usize::from(mutated(Mutation::ResourceIsOverbooked));
+        self.holders.len() >= capacity
     }
 }
 
@@ -62,8 +70,9 @@ impl Resources {
 
     /// Returns until when a run may hold its resource; `None` if it needs none that exists.
     pub(crate) fn held_until(&self, run: &Run, since: Instant) -> Option<Instant> {
-        let rule = self.rule(run.policy.needs.as_ref()?)?;
-        Some(since.plus_ms(i64::from(rule.longest_hold_ms) + limits::HOLD_SLACK_MS))
+        let longest_ms = i64::from(self.rule(run.policy.needs.as_ref()?)?.longest_hold_ms);
+        let slack_ms = if mutated(Mutation::HoldExpiresEarly) { -longest_ms / 2 } else { limits::HOLD_SLACK_MS };
+        Some(since.plus_ms(longest_ms + slack_ms))
     }
 
     /// Records that a run holds its resource.

@@ -7,6 +7,7 @@ use crate::{
     keys::{Rank, RunSlot, Seq},
     limits,
     model::{Confirm, Policy},
+    mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause},
     time::Instant,
@@ -144,7 +145,8 @@ impl Run {
         let was_due = run.progress.started.is_some() && is_due();
         if was_due && !run.is_once() {
             // An attempt may have been made, so that the next one may be a repeat.
-            run.progress.attempts = run.progress.attempts.max(1);
+            let counted = if mutated(Mutation::CrashRestartsAttempts) { 0 } else { run.progress.attempts };
+            run.progress.attempts = counted.max(1);
         }
         if run.progress.attempts > 0 {
             run.last = Attempt::HostStopped;
@@ -246,7 +248,8 @@ impl Run {
     pub(crate) fn put_off_until(&self, step: usize) -> Option<Instant> {
         let after_ms = self.body.step(step)?.after_ms;
         let own = self.due_of(step)?.plus_ms(limits::PUT_OFF_MS.max(after_ms).into());
-        Some(self.progress.put_off_until.map_or(own, |taken_over| taken_over.min(own)))
+        let taken_over = self.progress.put_off_until.filter(|_| !mutated(Mutation::OwedStepIsPutOffForEver));
+        Some(taken_over.map_or(own, |taken_over| taken_over.min(own)))
     }
 
     /// Returns its next owed step, and when that is due.
@@ -266,7 +269,10 @@ impl Run {
         let topic = |step: usize| self.body.step(step).map(|step| step.topic());
         let due = |step: &usize| self.due_of(*step).is_some_and(|due| due <= now);
         let mut later = (current + 1..self.steps).take_while(due);
-        if self.is_owed() { later.any(|step| topic(step) == topic(current)) } else { later.next().is_some() }
+        if self.is_owed() {
+            return later.any(|step| topic(step) == topic(current));
+        }
+        later.next().is_some() && !mutated(Mutation::FirstStepFollowsNext)
     }
 
     /// Returns when the current step will be superseded by the next one: only a first step is; an owed step never (I5).
@@ -282,8 +288,10 @@ impl Run {
         let out_of_time = tried_ms >= i64::from(retry.give_up_after_ms);
         let out_of_attempts = retry.attempts.is_some_and(|most| self.progress.attempts >= most);
         // I5: an owed step is never given up.
-        let given_up = !self.is_owed() && (out_of_time || out_of_attempts);
-        self.progress.attempts > 0 && (given_up || self.is_spent())
+        let may_be_given_up = !self.is_owed() || mutated(Mutation::OwedStepIsGivenUp);
+        let given_up = may_be_given_up && (out_of_time || out_of_attempts);
+        let is_spent = self.is_spent() && !mutated(Mutation::OnceIsRetried);
+        self.progress.attempts > 0 && (given_up || is_spent)
     }
 
     /// Returns until when the current step is sent again while its topic has no subscriber, at most until the next step
@@ -316,7 +324,7 @@ impl Run {
     /// Returns whether the current step may be sent although the store has failed: it is owed, and the stored run shows
     /// that.
     pub(crate) fn can_continue_unsaved(&self) -> bool {
-        self.is_owed() && self.is_durable && !self.is_once()
+        self.is_owed() && self.is_durable && (!self.is_once() || mutated(Mutation::OnceIsSentWhileStoreFails))
     }
 
     /// Returns whether the current step is marked `once`.
@@ -363,7 +371,7 @@ impl Run {
         self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
         self.progress.put_off_until = self.progress.put_off_until.map(|until| until.plus_ms(by_ms));
         let waits_for_its_start = matches!(self.state, State::Resting(_)) && self.step() == 0;
-        if !waits_for_its_start {
+        if !waits_for_its_start || mutated(Mutation::ClockMovesStarts) {
             self.state = self.state.shifted(by_ms);
         }
         if let Some(watch) = &mut self.watch {

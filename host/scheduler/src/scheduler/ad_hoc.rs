@@ -8,6 +8,7 @@ use crate::{
         Step, Version,
     },
     limits,
+    mutation::{Mutation, mutated},
     names::{JobName, PluginName},
     occurrence::Next,
     outcome::{Cancelled, Outcome},
@@ -162,7 +163,9 @@ impl Scheduler {
         let key = self.find_job(name)?;
         self.may_replace(key, name, true)?;
         // Occurrences that are due at this moment are decided, too.
-        self.admit_past(now, key, now.plus_ms(1), out);
+        if !mutated(Mutation::CancelLeavesDueUndecided) {
+            self.admit_past(now, key, now.plus_ms(1), out);
+        }
         self.end_unstarted(now, key, &Cancelled::JobCancelled, out);
         for slot in self.runs.of_job(key).collect::<Vec<_>>() {
             self.cut_short(now, slot, Cancelled::JobCancelled, None, out);
@@ -175,7 +178,8 @@ impl Scheduler {
     /// Ends the runs of a job that have not started.
     fn end_unstarted(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
         for slot in self.runs.of_job(key).collect::<Vec<_>>() {
-            if self.runs.get(slot).is_some_and(Run::has_not_started) {
+            let is_cancelled = |run: &Run| run.has_not_started() || mutated(Mutation::CancelLosesOwedSteps);
+            if self.runs.get(slot).is_some_and(is_cancelled) {
                 self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
             }
         }

@@ -4,8 +4,10 @@ use super::{Scheduler, overlap::OverlapDecision, view::NextRun};
 use crate::{
     agenda::Timer,
     body::PackedJob,
+    catalog::JobState,
     event::{Change, DeviceKey, JobKey, RunEnded, Step},
     keys::RunSlot,
+    mutation::{Mutation, mutated},
     names::RunId,
     occurrence::Next,
     outcome::{Cause, Missed, MissedReason, Outcome},
@@ -55,7 +57,9 @@ impl Scheduler {
             self.save_runs_of(key, out);
         }
         let Some(state) = self.catalog.job_mut(key) else { return };
-        state.watermark = occurrence;
+        if !mutated(Mutation::AdmittedOccurrenceIsUndecided) {
+            state.watermark = occurrence;
+        }
         state.next = following;
         self.arm_timer(key);
 
@@ -109,7 +113,7 @@ impl Scheduler {
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.catalog.job(key)?;
         let mut runs = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
-        let unsaved = runs.find(|run| run.key.is_none());
+        let unsaved = runs.find(|run| run.key.is_none() && !mutated(Mutation::WatermarkPassesUnsavedRun));
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
             None => (state.watermark, state.next.due()),
@@ -152,7 +156,9 @@ impl Scheduler {
 
     /// Arms a job's timer, unless its plan is not durable yet.
     pub(super) fn arm_timer(&mut self, key: JobKey) {
-        let Some(state) = self.catalog.job(key).filter(|state| state.unconfirmed.is_none()) else { return };
+        let may_be_due =
+            |state: &&JobState| state.unconfirmed.is_none() || mutated(Mutation::JobIsDueBeforePlanIsDurable);
+        let Some(state) = self.catalog.job(key).filter(may_be_due) else { return };
         let Some(at) = state.next.timer() else { return };
         self.agenda.arm(at, Timer::Job(key));
         if state.grouped

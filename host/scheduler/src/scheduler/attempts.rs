@@ -8,6 +8,7 @@ use crate::{
     keys::RunSlot,
     limits,
     model::ResourceRefusal,
+    mutation::{Mutation, mutated},
     occurrence,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
     runs::{Run, State},
@@ -61,7 +62,7 @@ impl Scheduler {
         if run.body.asks_plugin() {
             return self.call_plugin(now, slot, out);
         }
-        if self.ensure_subscribed(now, slot, out) {
+        if self.ensure_subscribed(now, slot, out) || mutated(Mutation::StepIsSentBeforeSubscription) {
             self.send(now, slot, out);
         }
     }
@@ -69,7 +70,8 @@ impl Scheduler {
     /// Returns why a run may not start, if so.
     pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
-        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
+        let is_late = late_ms > i64::from(run.policy.grace_ms) && !mutated(Mutation::RunStartsAfterGrace);
+        if is_late && run.policy.group().is_none() {
             // A run with a grace that ended before the link came up was not held up by its rate.
             let waited_for_link =
                 run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.delivery.link_since());
@@ -84,6 +86,7 @@ impl Scheduler {
             return Some(Outcome::Missed(Missed { why, several: None }));
         }
         if run.id.origin.is_trigger()
+            && !mutated(Mutation::PausedRunStarts)
             && let Some(what) = self.paused_of_run(run)
         {
             return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
@@ -100,6 +103,7 @@ impl Scheduler {
         let Some(rule) = self.resources.rule(name) else { return Some(Denied::Resource(name.clone())) };
         let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
         Some(match rule.refusal(&run.id.plugin, hold_ms)? {
+            ResourceRefusal::NotGranted if mutated(Mutation::ResourceIsNotGranted) => return None,
             ResourceRefusal::NotGranted => Denied::NotGranted(name.clone()),
             ResourceRefusal::TooLong { hold_ms, longest_ms } => {
                 Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
@@ -115,13 +119,16 @@ impl Scheduler {
             if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
                 let topic = Topic::unchecked(step.topic());
                 return Some(match excess {
+                    Excess::Topic if mutated(Mutation::TopicsAreNotGranted) => return None,
+                    Excess::Qos | Excess::Retain if mutated(Mutation::GrantCeilingsAreIgnored) => return None,
                     Excess::Topic => Denied::Topic(topic),
                     Excess::Qos => Denied::Qos { topic, qos: step.qos, most: grant.max_qos },
                     Excess::Retain => Denied::Retain(topic),
                 });
             }
             let report = step.confirm()?.topic;
-            (!grant.allows_subscribe(report.as_str())).then_some(Denied::Report(report))
+            let is_granted = grant.allows_subscribe(report.as_str()) || mutated(Mutation::ReportsAreNotGranted);
+            (!is_granted).then_some(Denied::Report(report))
         };
         run.body.steps().find_map(denial)
     }
@@ -139,16 +146,18 @@ impl Scheduler {
         }
         let Some(run) = self.runs.get_mut(slot) else { return };
         let once = run.is_spent();
-        run.progress.armed = once;
+        run.progress.armed = once && !mutated(Mutation::OnceIsNotArmed);
         // I3: a run with later steps is stored before its first step is sent, a step marked `once` is stored before it
         // is sent, and each completed step before the next one is sent: after a crash, no earlier step is sent after a
         // later one. A run that outlives its job's plan is stored with that plan.
-        if run.key.is_none() && (once || run.is_long()) {
+        let must_be_saved = once || (run.is_long() && !mutated(Mutation::LongRunIsUnsaved));
+        if run.key.is_none() && must_be_saved {
             self.save_run(slot, out);
         } else if once || (starts && run.is_long()) {
             self.save_progress_of(slot, out);
         }
-        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) || self.failing {
+        let is_unsaved = self.runs.get(slot).is_some_and(|run| run.key.is_none());
+        if is_unsaved || self.failing || mutated(Mutation::StepIsSentBeforeDurable) {
             return self.publish(now, slot, out);
         }
         let token = self.commits.token();
@@ -173,7 +182,7 @@ impl Scheduler {
     fn attempt_durable(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_durable = true;
-        let is_first = run.step() == 0 && run.progress.attempts == 1;
+        let is_first = run.step() == 0 && run.progress.attempts == 1 && !mutated(Mutation::SlowCommitIsUnchecked);
         let is_too_late =
             |run: &Run| if is_first { self.start_refusal(now, run).is_some() } else { run.is_overtaken(now) };
         if self.runs.get(slot).is_some_and(is_too_late) {
@@ -263,7 +272,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
         match &run.watch {
-            Some(watch) if !watch.has_reported() => {
+            Some(watch) if !watch.has_reported() && !mutated(Mutation::ReportIsNotAwaited) => {
                 let until = watch.until().unwrap_or(now);
                 self.set_state(slot, State::Confirming(until));
             }
@@ -360,7 +369,7 @@ impl Scheduler {
         }
         for slot in in_flight {
             let Some(run) = self.runs.get_mut(slot) else { continue };
-            run.on_the_wire = true;
+            run.on_the_wire |= !mutated(Mutation::LostLinkLosesOwedSteps);
             if run.watch.as_ref().is_some_and(|watch| watch.has_reported()) {
                 self.next_step(now, slot, out);
                 continue;

@@ -6,6 +6,7 @@ use crate::{
     agenda::Timer,
     event::{DeviceKey, JobKey, Step},
     limits,
+    mutation::{Mutation, mutated},
     time::Instant,
     trigger::Trigger,
 };
@@ -31,7 +32,7 @@ impl Scheduler {
             }
             match self.runs.get(slot) {
                 // A new series would give its occurrence another id.
-                Some(run) if run.key.is_none() => self.save_run(slot, out),
+                Some(run) if run.key.is_none() && !mutated(Mutation::ClockLosesUnsavedRuns) => self.save_run(slot, out),
                 // The owed steps that it has taken over may be put off by the new clock, even if nothing of its own was
                 // sent.
                 Some(run) if !run.has_not_started() || run.progress.put_off_until.is_some() => {
@@ -79,7 +80,9 @@ impl Scheduler {
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job_mut(key) else { return };
         if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
-            state.decided = state.decided.max(state.watermark);
+            if !mutated(Mutation::ClockForgetsDecisions) {
+                state.decided = state.decided.max(state.watermark);
+            }
             self.resume_after(key, now, out);
         }
     }

@@ -4,6 +4,7 @@ use super::{Scheduler, misfires::PassedOccurrences};
 use crate::{
     event::{JobKey, Step},
     keys::RunSlot,
+    mutation::{Mutation, mutated},
     names::{GroupName, JobId, RunId},
     outcome::{Cancelled, MissedReason},
     time::Instant,
@@ -36,12 +37,14 @@ impl Scheduler {
         let Some(passed) = self.passed_occurrences(now, key) else { return };
         let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));
         let Some(competitor) = competitor else {
-            return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
+            let newer = self.newer_run(&passed).or_else(|| self.due_since(now, &passed));
+            return match newer.filter(|_| !mutated(Mutation::GroupForgetsNewerDecision)) {
                 Some(by) => self.record_superseded(now, &passed, by, out),
                 None => self.admit_newest(now, &passed, out),
             };
         };
-        if (competitor.newest, competitor.key) > (passed.newest, key) {
+        let is_newer = (competitor.newest, competitor.key) > (passed.newest, key);
+        if is_newer != mutated(Mutation::GroupCatchesUpOldest) {
             let by = (self.job_id(competitor.key), competitor.newest);
             return self.record_superseded(now, &passed, by, out);
         }

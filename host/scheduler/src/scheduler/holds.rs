@@ -6,6 +6,7 @@ use crate::{
     event::{Change, Step},
     keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     names::{ResourceName, RunId},
     outcome::{Attempt, Cause},
     runs::{Entry, Hold, Siblings, State},
@@ -39,7 +40,9 @@ impl Scheduler {
         self.resources.hold(run, slot);
         let until = self.resources.held_until(run, since).unwrap_or(Instant::MAX);
         run.holds = Some(Hold { since, inherited, until });
-        self.agenda.arm(until, Timer::Hold(slot));
+        if !mutated(Mutation::HoldNeverExpires) {
+            self.agenda.arm(until, Timer::Hold(slot));
+        }
     }
 
     /// Ends a run's hold of its resource.
@@ -169,6 +172,7 @@ impl Scheduler {
     pub(super) fn resume_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         if let Some(started) = run.progress.started
+            && !mutated(Mutation::CrashReleasesHold)
             && let Some(until) = self.resources.held_until(run, started)
             && (until > self.agenda.since() || !run.is_owed())
         {

@@ -21,6 +21,7 @@ use crate::{
     event::{Change, Progress, RunEnded, Step},
     keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
     runs::{Siblings, State},
     time::Instant,
@@ -80,7 +81,7 @@ impl Scheduler {
             }
             // The broker's answer still returns the credit.
             State::Sent(attempt) => self.delivery.detach_attempt(attempt),
-            State::Asking(call) => {
+            State::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
                 self.delivery.end_call(call);
             }
             State::Arming(token) => {
@@ -194,7 +195,9 @@ impl Scheduler {
         run.progress.attempts = 0;
         (run.tried_since, run.unsubscribed_since) = (None, None);
         self.unwatch(slot, out);
-        self.save_progress_of(slot, out);
+        if !mutated(Mutation::CompletedStepIsUnsaved) {
+            self.save_progress_of(slot, out);
+        }
         self.await_step(now, slot);
     }
 
@@ -228,8 +231,9 @@ impl Scheduler {
             run.on_the_wire = true;
         }
         // A step that is marked `once` and may have been sent is not sent again.
-        let first_left = if run.is_owed() && run.progress.armed { run.step() + 1 } else { run.step().max(1) };
-        if !run.on_the_wire || first_left >= run.steps {
+        let may_be_sent = run.progress.armed && !mutated(Mutation::CutShortRunRepeatsOnce);
+        let first_left = if run.is_owed() && may_be_sent { run.step() + 1 } else { run.step().max(1) };
+        if !run.on_the_wire || first_left >= run.steps || mutated(Mutation::CutShortRunLosesOwedSteps) {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
         // Only to a run that needs the same resource, which it takes over if this one still holds it; and only for a
@@ -268,7 +272,9 @@ impl Scheduler {
         if unstarted.is_some() {
             self.return_hold(slot);
         }
-        self.release_hold(now, slot);
+        if !mutated(Mutation::ResourceIsNeverReleased) {
+            self.release_hold(now, slot);
+        }
         let Some(run) = self.runs.remove(slot) else { return };
         let siblings = Siblings::of(&run);
         out.changes.push(Change::RunEnded(RunEnded {
@@ -281,13 +287,13 @@ impl Scheduler {
             attempts: run.progress.attempts,
             note: run.progress.note,
         }));
-        if let Some(job) = run.job.filter(|_| run.key.is_none()) {
+        if let Some(job) = run.job.filter(|_| run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun)) {
             self.save_progress(job, out);
         }
-        if let Some(job) = run.job {
+        if let Some(job) = run.job.filter(|_| !mutated(Mutation::OnlyFirstIsCaughtUp)) {
             self.catch_up_next(now, job);
         }
-        if let Some(heir) = unstarted {
+        if let Some(heir) = unstarted.filter(|_| !mutated(Mutation::UnstartedHeirKeepsOwedSteps)) {
             self.resume_yielding(now, &siblings, heir);
         }
         self.wake_next(&siblings);

@@ -20,6 +20,7 @@ use crate::{
     },
     keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     names::{DeviceName, JobName, PluginName},
     outcome::{Cancelled, Outcome},
     runs::Run,
@@ -268,7 +269,7 @@ impl Scheduler {
         let Some(key) = self.catalog.plugin_key(plugin) else { return };
         let Some(state) = self.catalog.plugin(key) else { return };
         let Some(device) = state.devices.get(device).copied() else { return };
-        if state.generation != generation {
+        if state.generation != generation && !mutated(Mutation::StalePlanIsAdopted) {
             return;
         }
         match plan {

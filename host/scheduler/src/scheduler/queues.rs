@@ -4,6 +4,7 @@ use super::Scheduler;
 use crate::{
     event::Step,
     keys::{RunSlot, Seq},
+    mutation::{Mutation, mutated},
     outcome::{Cancelled, Cause, Outcome},
     runs::{Run, Siblings, State},
     time::Instant,
@@ -34,7 +35,7 @@ impl Scheduler {
         let Some(run) = self.runs.get(slot) else { return };
         for earlier in self.runs.yielding_to(&Siblings::of(run), run.seq) {
             let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
-            if let Some(run) = self.runs.get_mut(slot) {
+            if let Some(run) = self.runs.get_mut(slot).filter(|_| !mutated(Mutation::TakenOverStepsAreNotOwed)) {
                 run.inherit(put_off_until);
             }
             let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());

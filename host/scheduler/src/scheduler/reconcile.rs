@@ -12,6 +12,7 @@ use crate::{
     commits::Waiter,
     event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob, Step},
     limits,
+    mutation::{Mutation, mutated},
     occurrence::Next,
     time::{Instant, Site},
     trigger::Trigger,
@@ -146,7 +147,7 @@ impl Scheduler {
 
     /// Returns the watermark of a removed job of the same name (I2).
     fn tombstone(&self, device: DeviceKey, job: &PackedJob) -> Option<Instant> {
-        if self.catalog.tombstones.is_empty() {
+        if self.catalog.tombstones.is_empty() || mutated(Mutation::TombstonesAreIgnored) {
             return None;
         }
         let device = self.catalog.device(device)?;
@@ -161,7 +162,8 @@ impl Scheduler {
         let count_unchanged = unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let is_planned = |job: &JobKey| !self.catalog.overrides.is_ad_hoc(*job);
+        let is_planned =
+            |job: &JobKey| !self.catalog.overrides.is_ad_hoc(*job) || mutated(Mutation::PlanRemovesAdHocJobs);
         let mut gone: Vec<JobKey> = device.jobs().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();
         let changed = staged.iter().filter(|staged| staged.existing.is_some()).count();
@@ -181,7 +183,9 @@ impl Scheduler {
         for _ in 0..limits::JOBS_PER_STEP {
             if let Some(job) = adoption.gone.next() {
                 self.admit_past(now, job, adoption.requested_at, out);
-                self.save_runs_of(job, out);
+                if !mutated(Mutation::PlanLosesUnsavedRuns) {
+                    self.save_runs_of(job, out);
+                }
                 self.drop_job(job, out);
             } else if let Some(staged) = adoption.staged.next() {
                 self.adopt_job(now, &mut adoption, staged, out);
@@ -257,7 +261,9 @@ impl Scheduler {
         let key = match existing {
             Some(key) => {
                 // By the old plan, at the old site.
-                self.admit_past(now, key, requested_at, out);
+                if !mutated(Mutation::PlanLosesEarlierOccurrences) {
+                    self.admit_past(now, key, requested_at, out);
+                }
                 // An admitted run keeps its copy of the action.
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);

@@ -6,6 +6,7 @@ use crate::{
     event::{Effect, LinkId, Step, WatchId},
     keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     outcome::{Attempt, Cause, Failed},
     runs::{Report, State, Watch},
     time::Instant,
@@ -74,7 +75,9 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_owed() {
             // I5: sent without confirmation, and done when the broker has it.
-            run.unconfirmed_step = Some(run.step());
+            if !mutated(Mutation::OwedStepWaitsForSubscription) {
+                run.unconfirmed_step = Some(run.step());
+            }
             let last = Attempt::Prevented(format!(
                 "{}; the step was sent without confirmation",
                 Cause::SubscribeFailed(reason)
@@ -83,7 +86,7 @@ impl Scheduler {
             return self.enqueue(slot);
         }
         run.held_by = Some(Cause::SubscribeFailed(reason));
-        if run.has_not_started() {
+        if run.has_not_started() && !mutated(Mutation::FailedSubscriptionKeepsHold) {
             self.give_up_resource(now, slot, out);
         }
         self.save_waiting(slot, out);
@@ -116,7 +119,9 @@ impl Scheduler {
     pub(super) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
-        run.begin(now);
+        if starts || !mutated(Mutation::ConfirmedStepOwesNothing) {
+            run.begin(now);
+        }
         if starts {
             self.take_over(now, slot, out);
             if is_long {

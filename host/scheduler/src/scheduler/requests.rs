@@ -8,6 +8,7 @@ use crate::{
     },
     keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Level, Outcome},
     runs::Run,
@@ -64,7 +65,9 @@ impl Scheduler {
         let group = policy.group().cloned();
         let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
         // I2: saved before anything else of its job; it does not move the watermark.
-        self.save_run(slot, out);
+        if !mutated(Mutation::RunNowIsUnsaved) {
+            self.save_run(slot, out);
+        }
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         }
@@ -178,6 +181,7 @@ impl Scheduler {
         let next = self.catalog.job(key).and_then(|state| state.next.due());
         if let (Some(before), Some(next)) = (before, next)
             && before != next
+            && !mutated(Mutation::MovedSkipIsForgotten)
             && self.catalog.overrides.is_skipped(key, before)
         {
             self.change_override(key, |job_override| job_override.skip = Some(next), out);

@@ -7,6 +7,7 @@ use crate::{
     commits::Commits,
     delivery::Delivery,
     event::{JobKey, Saved, SavedJob, SavedPlugin, Version},
+    mutation::{Mutation, mutated},
     occurrence::Next,
     runs::{Resources, Run, Runs},
     time::Instant,
@@ -40,7 +41,7 @@ impl Scheduler {
         }
         scheduler.catalog.restored();
         for (job, job_override) in saved.overrides {
-            if scheduler.catalog.job(job).is_some() {
+            if scheduler.catalog.job(job).is_some() && !mutated(Mutation::RestartLosesOverrides) {
                 scheduler.remember_override(job, job_override);
             }
         }

@@ -5,6 +5,7 @@ use crate::{
     event::{CallId, Effect, Step},
     keys::RunSlot,
     model::Reply,
+    mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
     runs::State,
@@ -48,7 +49,7 @@ impl Scheduler {
         } else {
             run.body = run.body.with_steps(&steps);
             run.steps = steps.len();
-            if run.key.is_some() {
+            if run.key.is_some() && !mutated(Mutation::TaskReplyIsUnsaved) {
                 self.save_run(slot, out);
             }
             self.enqueue(slot);
