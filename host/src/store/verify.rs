@@ -11,8 +11,8 @@ use super::{MIGRATIONS, error::Damage, load, runs};
 const MOST: i64 = JobKey::MAX as i64 / 2;
 const MOST_RUNS: i64 = i64::MAX / 2;
 
-/// Returns the first object whose definition differs from that of `format`, if any. The tables of `ANALYZE` are
-/// ignored.
+/// Returns the first object whose definition differs from that of `format`, if any, in more than comments and white
+/// space. The tables of `ANALYZE` are ignored.
 pub(super) fn schema_mismatch(connection: &Connection, format: usize) -> rusqlite::Result<Option<String>> {
     let own = Connection::open_in_memory()?;
     MIGRATIONS.iter().take(format).try_for_each(|migration| own.execute_batch(migration))?;
@@ -24,13 +24,13 @@ pub(super) fn schema_mismatch(connection: &Connection, format: usize) -> rusqlit
 fn parts(of: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
     let sql = "SELECT type || ' `' || name || '`', tbl_name || coalesce(sql, '') FROM sqlite_schema
                WHERE name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'";
-    let plain = |made: String| made.lines().map(without_comment).collect::<Vec<_>>().join(" ");
-    of.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, plain(row.get(1)?))))?.collect()
+    of.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, words(&row.get::<_, String>(1)?))))?.collect()
 }
 
-/// Removes a line's comment, because comments may differ.
-fn without_comment(line: &str) -> &str {
-    line.split("--").next().unwrap_or_default().trim()
+/// Returns the words of a definition, without comments.
+fn words(sql: &str) -> String {
+    let code = sql.lines().filter_map(|line| line.split("--").next());
+    code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 /// Checks whether a host can resume with this database.
@@ -57,5 +57,26 @@ fn none(connection: &Connection, table: &'static str, sql: &str, what: &str) -> 
     match connection.query_row(sql, [], |row| row.get(0)).optional()? {
         Some(row) => Err(Damage::Row { table, row, what: what.to_owned() }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_white_space_make_no_other_schema() {
+        let made = |from: &str, to: &str| {
+            let connection = Connection::open_in_memory().unwrap();
+            assert!(MIGRATIONS[0].contains(from), "{from}");
+            connection.execute_batch(&MIGRATIONS[0].replacen(from, to, 1)).unwrap();
+            schema_mismatch(&connection, 1).unwrap()
+        };
+        let comment = "-- JSON; NULL: the defaults\n";
+        assert_eq!(made(comment, "-- JSON; NULL:\n    -- the defaults\n"), None);
+        assert_eq!(made(comment, "\n"), None);
+        assert_eq!(made("    label     TEXT,", "label TEXT,\n\n"), None);
+        assert_eq!(made("    label     TEXT,", "    label     BLOB,"), Some("table `jobs`".into()));
+        assert_eq!(made("    label     TEXT,", "    label     TEXT, -- x\n extra TEXT,"), Some("table `jobs`".into()));
     }
 }
