@@ -52,6 +52,7 @@ pub mod rate;
 pub mod rules;
 pub mod scheduler;
 mod slab;
+pub mod suggest;
 pub mod text;
 pub mod time;
 pub mod topic;

@@ -16,6 +16,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
+use roost_scheduler::suggest::{did_you_mean, nearest};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -30,7 +31,7 @@ use tokio_rustls::{
 
 use super::output;
 use crate::{
-    config::{self, DataFlags, nearest::nearest},
+    config::{self, DataFlags},
     http::{DeviceRecord, Page, PluginRecord, Problem, socket_path},
     report::Report,
     store,
@@ -174,7 +175,7 @@ impl Client {
     fn missing(&self, plugin: &str, device: Option<&str>) -> Option<String> {
         let suggestion = |name: &str, known: &[String]| {
             let nearest = nearest(name, known.iter().map(String::as_str));
-            nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default()
+            nearest.map(|nearest| format!(": {}", did_you_mean(nearest))).unwrap_or_default()
         };
         let mut known = Vec::new();
         let name = |plugin: PluginRecord| {

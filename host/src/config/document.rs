@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
+use roost_scheduler::suggest::{did_you_mean, nearest};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::nearest::nearest;
 use crate::{
     files::{self, Exposure},
     report::Report,
@@ -101,7 +101,7 @@ impl<'d> Table<'d> {
             if !known.contains(&name) {
                 let report = self.source.report(&key.span(), format!("unknown key `{name}`"));
                 return Err(match nearest(name, known.iter().copied()) {
-                    Some(meant) => report.hint(format!("did you mean `{meant}`?")),
+                    Some(meant) => report.hint(did_you_mean(meant)),
                     None => report.hint(format!("known here: {}{elsewhere}", in_backticks(known))),
                 });
             }

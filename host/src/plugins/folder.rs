@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roost_scheduler::names::PluginName;
+use roost_scheduler::{names::PluginName, suggest};
 
 use self::reading::{Reading, Snapshot, identity, read};
 pub(super) use self::reading::{SettingsText, read_settings, settings_at};
@@ -449,17 +449,10 @@ fn incomplete(name: &PluginName, component: &Path, empty: bool) -> Report {
 
 /// Returns the hint for a file whose name is not a plugin name.
 pub(super) fn rename_hint(stem: &str) -> String {
-    match name_like(stem) {
+    match suggest::plugin_name(stem) {
         Some(name) => format!("rename the file to `{name}.wasm`"),
         None => "rename the file".into(),
     }
-}
-
-/// Returns the plugin name closest to a file's stem. Cargo writes `coop_door.wasm` for a crate called `coop-door`.
-pub(crate) fn name_like(stem: &str) -> Option<PluginName> {
-    let letters = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
-    let better = letters.collect::<String>().to_ascii_lowercase();
-    PluginName::parse(better.trim_matches('-')).ok()
 }
 
 #[cfg(test)]
