@@ -6,7 +6,6 @@ mod clock;
 mod config;
 mod event_log;
 mod files;
-mod hex;
 mod http;
 mod metrics;
 mod mqtt;

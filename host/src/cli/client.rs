@@ -28,6 +28,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
 };
+use url::{Url, form_urlencoded};
 
 use super::output;
 use crate::{
@@ -66,12 +67,7 @@ pub(super) struct Client {
 enum Endpoint {
     /// The host on this machine with this data folder, by its Unix socket.
     Folder(PathBuf),
-    Url {
-        tls: bool,
-        /// Host and port, as in the URL.
-        authority: String,
-        token: Option<String>,
-    },
+    Url { url: Url, token: Option<String> },
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -130,8 +126,8 @@ impl Client {
 
     /// Sends a GET request with query parameters.
     pub(super) fn query<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Report> {
-        let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
-        self.get(&format!("{path}?{}", query.join("&")))
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.get(&format!("{path}?{query}"))
     }
 
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
@@ -271,41 +267,25 @@ impl Client {
     }
 }
 
-/// Percent-encodes a value for a query.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(data) => write!(f, "the host on `{}`", data.display()),
-            Self::Url { tls, authority, .. } => {
-                write!(f, "the host at `http{}://{authority}`", if *tls { "s" } else { "" })
-            }
+            Self::Url { url, .. } => write!(f, "the host at `{}`", url.origin().ascii_serialization()),
         }
     }
 }
 
 impl Endpoint {
     fn parse(url: &str) -> Result<Self, Report> {
-        let wrong = || {
+        let is_origin = |url: &Url| url.as_str().strip_suffix('/') == Some(url.origin().ascii_serialization().as_str());
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && is_origin(url));
+        let url = parsed.ok_or_else(|| {
             let report = Report::new(format!("`{url}` is not the URL of a host"));
             report.hint(format!("set `{URL}` to a URL such as `http://127.0.0.1:8080`, or `https://roost.example`"))
-        };
-        let (scheme, authority) = url.split_once("://").ok_or_else(wrong)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let tls = match scheme {
-            "http" => false,
-            "https" => true,
-            _ => return Err(wrong()),
-        };
-        if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
-            return Err(wrong());
-        }
+        })?;
         let token = std::env::var(TOKEN).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Ok(Self::Url { tls, authority: authority.to_owned(), token })
+        Ok(Self::Url { url, token })
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Report> {
@@ -314,14 +294,17 @@ impl Endpoint {
                 Ok(stream) => Ok(Box::new(stream)),
                 Err(error) => Err(unreachable(data, &error)),
             },
-            Self::Url { tls, authority, .. } => {
-                let (host, port) = host_and_port(authority, *tls);
+            Self::Url { url, .. } => {
+                let (host, port) = host_and_port(url);
                 let unreachable = |error: io::Error| {
                     let report = Report::new(format!("{self} cannot be reached")).cause(error);
                     report.hint(format!("check the address in `{URL}`"))
                 };
                 let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-                if *tls { secured(stream, host).await.map_err(unreachable) } else { Ok(Box::new(stream)) }
+                match url.scheme() {
+                    "https" => secured(stream, host).await.map_err(unreachable),
+                    _ => Ok(Box::new(stream)),
+                }
             }
         }
     }
@@ -345,8 +328,8 @@ impl Endpoint {
         let mut request = Request::builder().method(method).uri(path);
         match self {
             Self::Folder(_) => request = request.header(HOST, "localhost"),
-            Self::Url { authority, token, .. } => {
-                request = request.header(HOST, authority);
+            Self::Url { url, token } => {
+                request = request.header(HOST, url.authority());
                 if let Some(token) = token {
                     request = request.header(AUTHORIZATION, format!("Bearer {token}"));
                 }
@@ -368,13 +351,9 @@ impl Endpoint {
     }
 }
 
-fn host_and_port(authority: &str, tls: bool) -> (&str, u16) {
-    let default = if tls { 443 } else { 80 };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),
-        _ => (authority, default),
-    };
-    (host.trim_matches(['[', ']']), port)
+fn host_and_port(url: &Url) -> (&str, u16) {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    (host, url.port_or_known_default().unwrap_or_default())
 }
 
 async fn secured(stream: TcpStream, host: &str) -> io::Result<Box<dyn Stream>> {
@@ -427,11 +406,11 @@ mod tests {
             ("http://", None),
             ("http://a/b", None),
             ("http://me@a", None),
+            ("http://a?b", None),
+            ("http://a:99999", None),
         ] {
             match (Endpoint::parse(url), expected) {
-                (Ok(Endpoint::Url { tls, authority, .. }), Some(expected)) => {
-                    assert_eq!(host_and_port(&authority, tls), expected, "{url}");
-                }
+                (Ok(Endpoint::Url { url, .. }), Some(expected)) => assert_eq!(host_and_port(&url), expected, "{url}"),
                 (Err(_), None) => {}
                 _ => panic!("{url}"),
             }
@@ -446,10 +425,5 @@ mod tests {
         assert!(error(io::ErrorKind::ConnectionRefused).starts_with("no host is running on `"));
         assert!(error(io::ErrorKind::PermissionDenied).contains("as the user that runs the host"));
         assert!(error(io::ErrorKind::InvalidInput).contains("use a data folder with a shorter path"));
-    }
-
-    #[test]
-    fn queries_are_encoded() {
-        assert_eq!(encoded("2027-03-01T06:30:00+01:00 é"), "2027-03-01T06%3A30%3A00%2B01%3A00%20%C3%A9");
     }
 }

@@ -26,7 +26,6 @@ use super::{
     progress::{cancelled_from_json, failed_from_json, late_from_json},
 };
 use crate::{
-    hex,
     records::{body_from_json, policy_from_json},
     zones,
 };
@@ -97,7 +96,7 @@ impl<'a> Row<'a> {
     }
 
     fn digest(&self, column: usize) -> Result<Digest, Damage> {
-        let bytes = hex::decode(self.text(column)?).and_then(|bytes| bytes.try_into().ok());
+        let bytes = hex::decode(self.text(column)?).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map(Digest).ok_or_else(|| self.damage("a SHA-256 is not one"))
     }
 }
