@@ -1,7 +1,5 @@
 //! The connections of the API: their number and their timeouts.
 
-mod write_timeout;
-
 use std::{
     collections::BTreeMap,
     io,
@@ -24,9 +22,9 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
-use self::write_timeout::WriteTimeout;
 use super::limits;
 
 /// A listener for connections over TCP or on the Unix socket.
@@ -118,7 +116,10 @@ async fn serve_connection(
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(WriteTimeout::new(stream)), service));
+    let mut stream = TimeoutStream::new(stream);
+    // hyper has no timeout for writes, and would wait for ever for a client that does not read.
+    stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         _ = stopped.changed() => {
