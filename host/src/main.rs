@@ -7,6 +7,7 @@ mod config;
 mod event_log;
 mod files;
 mod http;
+mod limits;
 mod metrics;
 mod mqtt;
 mod plugins;

@@ -6,7 +6,6 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -30,7 +29,7 @@ use tokio_rustls::{
 };
 use url::{Url, form_urlencoded};
 
-use super::output;
+use super::{limits, output};
 use crate::{
     config::{self, DataFlags},
     http::{DeviceRecord, Page, PluginRecord, Problem, socket_path},
@@ -42,16 +41,6 @@ use crate::{
 const URL: &str = "ROOST_URL";
 /// Environment variable with the bearer token for that host.
 const TOKEN: &str = "ROOST_TOKEN";
-/// Timeout of a request: longer than the host's own.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
-/// Timeout of the probe that checks whether a host is running.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout of the upload of a plugin, which includes its compilation.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(620);
-/// Bytes of a response at the most: it is held in memory.
-const RESPONSE_BYTES: usize = 256 << 20;
-/// Items per page of a list.
-const PAGE: usize = 1_000;
 
 /// A content type and a body.
 type Content = (&'static str, Bytes);
@@ -67,7 +56,10 @@ pub(super) struct Client {
 enum Endpoint {
     /// The host on this machine with this data folder, by its Unix socket.
     Folder(PathBuf),
-    Url { url: Url, token: Option<String> },
+    Url {
+        url: Url,
+        token: Option<String>,
+    },
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -92,9 +84,9 @@ impl Client {
             self.endpoint.send(stream, Method::GET, "/healthz", None).await
         };
         match &self.endpoint {
-            Endpoint::Folder(_) => {
-                self.runtime.block_on(async { timeout(PROBE_TIMEOUT, probe).await.is_ok_and(|sent| sent.is_ok()) })
-            }
+            Endpoint::Folder(_) => self
+                .runtime
+                .block_on(async { timeout(limits::PROBE_TIMEOUT, probe).await.is_ok_and(|sent| sent.is_ok()) }),
             Endpoint::Url { .. } => true,
         }
     }
@@ -144,7 +136,7 @@ impl Client {
     ) -> anyhow::Result<bool> {
         let (mut left, mut next) = (most, None);
         loop {
-            let limit = ("limit", left.min(PAGE).to_string());
+            let limit = ("limit", left.min(limits::PAGE).to_string());
             let cursor = next.map(|cursor| ("cursor", cursor));
             let query: Vec<_> = query.iter().cloned().chain([limit]).chain(cursor).collect();
             let page: Page<T> = self.query(path, &query)?;
@@ -193,7 +185,7 @@ impl Client {
     }
 
     /// Passes server-sent events to `take` until the host ends the stream or `take` returns false. Fails if the host
-    /// sends nothing for [`REQUEST_TIMEOUT`].
+    /// sends nothing for [`limits::REQUEST_TIMEOUT`].
     pub(super) fn follow(&self, path: &str, mut take: impl FnMut(stream::Event) -> bool) -> Result<(), Report> {
         let silent = || Report::new(format!("{} has stopped responding", self.endpoint));
         self.runtime.block_on(async {
@@ -201,14 +193,14 @@ impl Client {
                 let stream = self.endpoint.connect().await?;
                 self.endpoint.send(stream, Method::GET, path, None).await
             };
-            let response = timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| silent())??;
+            let response = timeout(limits::REQUEST_TIMEOUT, exchange).await.map_err(|_| silent())??;
             if !response.status().is_success() {
                 let (status, bytes) = self.endpoint.read(response).await?;
                 return Err(self.problem(status, &bytes));
             }
             let (mut body, mut parser) = (response.into_body(), stream::Parser::default());
             loop {
-                let frame = match timeout(REQUEST_TIMEOUT, body.frame()).await {
+                let frame = match timeout(limits::REQUEST_TIMEOUT, body.frame()).await {
                     Ok(None) => return Ok(()),
                     Ok(Some(frame)) => frame.map_err(|error| self.endpoint.no_response(&error))?,
                     Err(_) => return Err(silent()),
@@ -226,7 +218,7 @@ impl Client {
 
     fn request<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
         let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind == WASM);
-        let limit = if is_upload { UPLOAD_TIMEOUT } else { REQUEST_TIMEOUT };
+        let limit = if is_upload { limits::UPLOAD_TIMEOUT } else { limits::REQUEST_TIMEOUT };
         let exchange = async {
             let stream = self.endpoint.connect().await?;
             let response = self.endpoint.send(stream, method, path, body).await?;
@@ -345,7 +337,7 @@ impl Endpoint {
 
     async fn read(&self, response: Response<Incoming>) -> Result<(StatusCode, Bytes), Report> {
         let status = response.status();
-        let body = Limited::new(response.into_body(), RESPONSE_BYTES).collect().await;
+        let body = Limited::new(response.into_body(), limits::RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| self.no_response(&*error))?;
         Ok((status, body.to_bytes()))
     }

@@ -5,11 +5,7 @@ use std::{collections::BTreeSet, sync::mpsc};
 use roost_scheduler::event::JobKey;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{MIGRATIONS, error::Damage, load, runs};
-
-/// Keys beyond these were not assigned by Roost: as many must be left to be assigned.
-const MOST: i64 = JobKey::MAX as i64 / 2;
-const MOST_RUNS: i64 = i64::MAX / 2;
+use super::{MIGRATIONS, error::Damage, limits, load, runs};
 
 /// Returns the first object whose definition differs from that of `format`, if any, in more than comments and white
 /// space. The tables of `ANALYZE` are ignored.
@@ -38,13 +34,14 @@ pub(super) fn check(connection: &mut Connection) -> Result<(), Damage> {
     load::load(connection)?;
     let (unused, _) = mpsc::sync_channel(1);
     load::jobs(connection, 0..JobKey::MAX, &unused)?;
+    let (keys, run_numbers) = (limits::KEYS, limits::RUN_NUMBERS);
     for table in ["plugins", "devices", "jobs"] {
-        let sql = format!("SELECT id FROM {table} WHERE id NOT BETWEEN 0 AND {MOST} LIMIT 1");
+        let sql = format!("SELECT id FROM {table} WHERE id NOT BETWEEN 0 AND {keys} LIMIT 1");
         none(connection, table, &sql, "that is not a number that Roost assigns")?;
     }
     let twice = "SELECT max(id) FROM jobs GROUP BY device, job HAVING count(*) > 1 LIMIT 1";
     none(connection, "jobs", twice, "its device has another job of that name")?;
-    let number = format!("SELECT number FROM runs WHERE number NOT BETWEEN 0 AND {MOST_RUNS} LIMIT 1");
+    let number = format!("SELECT number FROM runs WHERE number NOT BETWEEN 0 AND {run_numbers} LIMIT 1");
     none(connection, "runs", &number, "that is not a number that Roost assigns")?;
     let state = "SELECT row_number() OVER () FROM runs WHERE (state = 'running') <> (number IS NOT NULL)
                  OR (state <> 'running' AND ended IS NULL) LIMIT 1";
