@@ -58,6 +58,7 @@ pub mod rules;
 mod runs;
 pub mod scheduler;
 mod slab;
+pub mod suggest;
 pub mod text;
 pub mod time;
 pub mod topic;
