@@ -10,6 +10,7 @@ use crate::{
     mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause},
+    policy::grace,
     time::Instant,
 };
 
@@ -210,8 +211,7 @@ impl Run {
 
     /// Returns when its grace ends, if it has one that still counts.
     pub(crate) fn grace_end(&self) -> Option<Instant> {
-        let has_grace = self.has_not_started() && self.policy.group().is_none();
-        has_grace.then(|| self.start.plus_ms(i64::from(self.policy.grace_ms) + 1))
+        grace::end(&self.policy, self.start).filter(|_| self.has_not_started())
     }
 
     /// Returns whether all its owed steps are left to a newer run, if that starts.

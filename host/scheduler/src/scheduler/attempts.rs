@@ -11,6 +11,7 @@ use crate::{
     mutation::{Mutation, mutated},
     occurrence,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
+    policy::grace,
     runs::{Run, State},
     time::Instant,
     topic::{Excess, Topic},
@@ -70,8 +71,7 @@ impl Scheduler {
     /// Returns why a run may not start, if so.
     pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
-        let is_late = late_ms > i64::from(run.policy.grace_ms) && !mutated(Mutation::RunStartsAfterGrace);
-        if is_late && run.policy.group().is_none() {
+        if grace::is_over(&run.policy, run.start, now) && !mutated(Mutation::RunStartsAfterGrace) {
             // A run with a grace that ended before the link came up was not held up by its rate.
             let waited_for_link =
                 run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.delivery.link_since());
