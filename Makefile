@@ -21,10 +21,10 @@ help: ## show the targets
 run: wasm plugins ## build everything and run Roost with the sample plugins
 	cargo run --release -p roost -- run
 
-# Most end-to-end tests wait rather than compute, so several of them run on each core.
+# Most end-to-end tests wait rather than compute, so two of them run on each core.
 test: setup check plugins guests ## run all tests, after `check`
 	cargo build --bins --tests
-	@FROM=1000 RUST_TEST_THREADS=$$(( 3 * $$(nproc) )) cargo test --no-fail-fast 2>&1 | tee target/test.log
+	@FROM=1000 RUST_TEST_THREADS=$$(( 2 * $$(nproc) )) cargo test --no-fail-fast 2>&1 | tee target/test.log
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 	@cargo test --quiet --test soak
 	@FROM=1000 $(MAKE) --no-print-directory sim

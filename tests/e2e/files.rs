@@ -91,14 +91,6 @@ fn the_data_folder_is_for_its_user_alone() {
     assert!(host.stop().success());
 }
 
-/// Starts a host that fails to start, and returns its error.
-fn refused(site: &Site, broker: &Broker) -> String {
-    let (status, log) = site.start(broker).ended();
-    assert!(!status.success());
-    let error = log.iter().skip_while(|line| !line.starts_with("error: "));
-    redact_in(site.path(), &error.map(|line| format!("{line}\n")).collect::<String>())
-}
-
 /// Waits for a report in the log, whose first and last line contain these texts, and returns it.
 fn report(site: &Site, host: &Roost, first: &str, last: &str) -> String {
     let lines = host.log.wait(first, |lines| {
@@ -125,13 +117,13 @@ fn a_data_folder_of_another_user_is_refused() {
     expect![[r#"
         error: `data` belongs to user 54321, and Roost runs as user 0
         hint: a user that can write there decides what Roost runs and sends: run Roost as user 54321, or hand the folder over with `chown -R 0 data`, or name a folder that does not exist, such as `--data data/roost`, which Roost makes
-    "#]].assert_eq(&refused(&site, &broker));
+    "#]].assert_eq(&site.start(&broker).refused());
     chown(&data, Some(0), None).unwrap();
     lchown(data.join("lock"), Some(OTHER), None).unwrap();
     expect![[r#"
         error: `data/lock` belongs to user 54321, and lies among the files of Roost
         hint: if Roost ran as that user before, hand the folder over with `chown -R`; otherwise find out why it is there, and remove it: `data/lock`
-    "#]].assert_eq(&refused(&site, &broker));
+    "#]].assert_eq(&site.start(&broker).refused());
     // A link of the user's own is not written through either.
     lchown(data.join("lock"), Some(0), None).unwrap();
     expect![[r#"
@@ -139,7 +131,7 @@ fn a_data_folder_of_another_user_is_refused() {
           caused by: it is a link, and must be a file
         hint: the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`
     "#]]
-    .assert_eq(&refused(&site, &broker));
+    .assert_eq(&site.start(&broker).refused());
     fs::remove_file(data.join("lock")).unwrap();
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");
@@ -238,7 +230,7 @@ fn a_token_that_other_users_can_use_is_reported_or_refused() {
           caused by: a user that can set the token lets in any other
         hint: `chmod 600 token`, as the user that runs Roost
     "#]]
-    .assert_eq(&refused(&site, &broker));
+    .assert_eq(&site.start(&broker).refused());
     set_mode(&token, 0o600);
     let host = site.start(&broker);
     host.wait_for_log("connected to the broker");

@@ -32,15 +32,11 @@ fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
     records.filter_map(of).collect()
 }
 
-/// Waits until all of these are refused. Some take a compiler long, so each further one is waited for.
+/// Waits until all of these are refused. A compiler may take five minutes for one of them.
 fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<String, (String, Option<String>)> {
-    let count = |refused: &HashMap<_, _>| names.iter().filter(|name| refused.contains_key(*name)).count();
-    let mut refused = refusals(site);
-    while let Some(missing) = names.iter().find(|name| !refused.contains_key(*name)) {
-        let so_far = count(&refused);
-        refused = host.until(missing, || Some(refusals(site)).filter(|refused| count(refused) > so_far));
-    }
-    refused
+    host.log.wait_at_most(4 * PATIENCE, "all to be refused", |_| {
+        Some(refusals(site)).filter(|refused| names.iter().all(|name| refused.contains_key(name)))
+    })
 }
 
 #[test]

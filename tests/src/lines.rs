@@ -57,9 +57,14 @@ impl Lines {
     }
 
     /// Waits until `done` returns a value for the lines so far.
+    pub fn wait<T>(&self, what: &str, done: impl FnMut(&[String]) -> Option<T>) -> T {
+        self.wait_at_most(PATIENCE, what, done)
+    }
+
+    /// As [`Self::wait`], with another time limit.
     #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
-    pub fn wait<T>(&self, what: &str, mut done: impl FnMut(&[String]) -> Option<T>) -> T {
-        let until = Instant::now() + PATIENCE;
+    pub fn wait_at_most<T>(&self, limit: Duration, what: &str, mut done: impl FnMut(&[String]) -> Option<T>) -> T {
+        let until = Instant::now() + limit;
         loop {
             let so_far = self.all();
             if let Some(answer) = done(&so_far) {

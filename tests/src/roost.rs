@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Broker, Lines, binary, now_ms};
+use crate::{Broker, Lines, binary, now_ms, redact};
 
 /// A folder with `plugins/` and `data/`, which outlives the hosts that run in it.
 pub struct Site {
@@ -188,6 +188,14 @@ impl Roost {
     pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let status = self.process.wait().expect("it ran");
         (status, self.log.whole())
+    }
+
+    /// Waits until it ends with an error, and returns that, redacted.
+    pub fn refused(self) -> String {
+        let (status, log) = self.ended();
+        assert_eq!(status.code(), Some(1), "{log:#?}");
+        let error = log.iter().skip_while(|line| !line.starts_with("error: "));
+        redact(&error.map(|line| format!("{line}\n")).collect::<String>())
     }
 }
 
