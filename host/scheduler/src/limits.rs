@@ -16,9 +16,9 @@ pub const STEPS_PER_ACTION: usize = 100;
 pub const LABEL_BYTES: usize = 1_024;
 /// Bytes of a message's content type: what RFC 6838 allows for both of its parts.
 pub const CONTENT_TYPE_BYTES: usize = 255;
-/// Bytes of an unknown time zone's name for which a similar name is suggested: the search compares it with all 600
-/// names.
-pub const ZONE_BYTES: usize = 64;
+/// Bytes of an unknown name for which a similar one is suggested: no name is longer, and that of a time zone is compared
+/// with 600 others.
+pub const SUGGESTION_BYTES: usize = 64;
 /// Tasks of a plugin: users choose from the list.
 pub const TASKS_PER_PLUGIN: usize = 100;
 /// Bytes of a task's summary: a sentence.

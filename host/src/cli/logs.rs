@@ -1,19 +1,16 @@
 //! `roost logs`: the log lines of plugins and the host's messages about them.
 
-use std::{io::Write, thread, time::Duration};
+use std::{io::Write, thread};
 
 use anyhow::Result;
 use roost_scheduler::names::PluginName;
 
-use super::{client::Client, output, plugins::line, table::local};
+use super::{client::Client, limits, output, plugins::line, table::local};
 use crate::{
     config::DataFlags,
     http::{GapRecord, HostEventRecord, Logs},
     report::{Report, printable},
 };
-
-/// Delay between attempts to reconnect to the host.
-const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Show the logs of plugins
 ///
@@ -112,7 +109,7 @@ fn follow_logs(
             show(LogEntry::Note(format!("waiting for the host{why}")))?;
             is_away = true;
         }
-        thread::sleep(RECONNECT_DELAY);
+        thread::sleep(limits::RECONNECT_DELAY);
     }
 }
 

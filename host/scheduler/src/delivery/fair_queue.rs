@@ -2,33 +2,17 @@
 //! plugin, and by rank within a plugin (I7).
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
 };
 
 use crate::{
+    keys::Rank,
     mutation::{Mutation, mutated},
     names::PluginName,
     rate::{Bucket, Rate, Rates},
     time::Instant,
 };
-
-/// The rank of a run among those of its plugin: owed steps first, because a plugin that is always over its rate would
-/// otherwise delay them without end (I5); then by priority, then by due time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    is_first: bool,
-    priority: Reverse<i8>,
-    due: Instant,
-    run: u32,
-}
-
-impl Rank {
-    pub(crate) const fn new(is_owed: bool, priority: i8, due: Instant, run: u32) -> Self {
-        Self { is_first: !is_owed, priority: Reverse(priority), due, run }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -118,7 +102,7 @@ impl FairQueue {
                 self.ring.push_back(plugin);
             }
             if let Some(rank) = rank {
-                return Some(rank.run);
+                return Some(rank.run());
             }
         }
     }
