@@ -14,6 +14,7 @@ mod manual;
 mod next;
 mod output;
 mod plugins;
+mod progress;
 mod replay;
 mod rollback;
 mod run;
