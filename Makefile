@@ -126,8 +126,8 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 	cargo build --bins
 	cargo test --quiet --test soak
 
-mutants: ## break the core line by line, and see that the histories notice: ONLY=word picks, HISTORIES=n for each
-	cargo test --quiet --test mutants
+mutants: ## break the core in one way after the other, and see that the simulation notices: ONLY=word picks, HISTORIES=n for each
+	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
 
 oracles: ## compare `roost next` with another cron, with an ephemeris, and with the newest time zones
 	cargo build -p roost

@@ -5,6 +5,7 @@
 
 mod batch;
 mod inspector;
+mod limits;
 mod log;
 mod replies;
 
@@ -37,21 +38,6 @@ use crate::{
     store::{Committed, Writer},
     zones::{self, Changed},
 };
-
-/// Events that are taken before their changes are handed to the store: a batch must not grow without bound.
-const EVENTS_PER_TURN: usize = 256;
-/// How long events are taken before the link has its turn, so that due messages do not wait for many plans.
-const TURN: Duration = Duration::from_millis(1);
-/// How long changes that nothing waits for are gathered: fewer and larger transactions, because a page of the disk is
-/// written as often as a transaction touches it. After a crash, the messages acknowledged in this time are sent again.
-const GATHER: Duration = Duration::from_millis(100);
-/// Changes that may wait for a slow disk: beyond that, no more events are taken until it has caught up.
-const CHANGES_WAITING: usize = 131_072;
-/// How far ahead owed steps are still sent after the store has failed. The operator has a chance to restart the host
-/// for the rest.
-const OWED: Duration = Duration::from_secs(15 * 60);
-/// How long a stopping host waits for acknowledgements.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The scheduler, and the edges that it acts through.
 pub(crate) struct App {
@@ -89,7 +75,7 @@ impl App {
         let mut alarm = Alarm::new().context("the kernel gave no timer")?;
         let mut batch = CommitBatch::default();
         let mut stopping = false;
-        let (gathered, disconnect) = (tokio::time::sleep(GATHER), tokio::time::sleep(STOP_TIMEOUT));
+        let (gathered, disconnect) = (tokio::time::sleep(limits::GATHER), tokio::time::sleep(limits::STOP_TIMEOUT));
         tokio::pin!(stop, gathered, disconnect);
         self.step(Event::Woke, &mut batch);
         self.compare_zones(&mut batch);
@@ -104,7 +90,7 @@ impl App {
             }
             alarm.set(batch.wake).context("the kernel's timer cannot be set")?;
             // A partial batch has to be completed before the store can have it.
-            let has_room = batch.partial || batch.changes.len() < CHANGES_WAITING;
+            let has_room = batch.partial || batch.changes.len() < limits::CHANGES_WAITING;
             let had_none = batch.changes.is_empty();
             let event = tokio::select! {
                 biased;
@@ -147,11 +133,11 @@ impl App {
             if matches!(event, Event::StopRequested) && !stopping {
                 stopping = true;
                 service::stopping();
-                disconnect.as_mut().reset(tokio::time::Instant::now() + STOP_TIMEOUT);
+                disconnect.as_mut().reset(tokio::time::Instant::now() + limits::STOP_TIMEOUT);
             }
             self.take(event, &mut batch).await;
             if had_none && !batch.changes.is_empty() {
-                gathered.as_mut().reset(tokio::time::Instant::now() + GATHER);
+                gathered.as_mut().reset(tokio::time::Instant::now() + limits::GATHER);
             }
         }
         self.end(batch).await
@@ -173,7 +159,7 @@ impl App {
         let is_under_way = batch.committing || self.scheduler.attempts_under_way() > 0;
         match batch.failed_at {
             Some(at) if !stopping => {
-                let left = OWED.saturating_sub(at.elapsed());
+                let left = limits::OWED_AHEAD.saturating_sub(at.elapsed());
                 let until = clock::now().plus_ms(left.as_millis() as i64);
                 !left.is_zero() && (is_under_way || self.scheduler.owes_until(until))
             }
@@ -183,13 +169,13 @@ impl App {
 
     /// Steps an event and those that wait behind it, within the bounds of a turn.
     async fn take(&mut self, event: Event, batch: &mut CommitBatch) {
-        let end = clock::monotonic() + TURN;
+        let end = clock::monotonic() + limits::TURN;
         self.step(event, batch);
         // However many events there are, one query is answered in each turn.
         if let Ok(query) = self.queries.try_recv() {
             query(&self.scheduler);
         }
-        for _ in 1..EVENTS_PER_TURN {
+        for _ in 1..limits::EVENTS_PER_TURN {
             if clock::monotonic() > end {
                 break;
             }
@@ -340,7 +326,7 @@ impl App {
 
     /// Starts the effects that waited for a durable batch, for at most a turn. Returns whether more are left.
     async fn start_durable(&mut self, batch: &mut CommitBatch) -> bool {
-        let end = clock::monotonic() + TURN;
+        let end = clock::monotonic() + limits::TURN;
         while let Some(effect) = batch.next_durable() {
             self.start(effect, batch);
             if clock::monotonic() > end {

@@ -9,6 +9,7 @@ mod control;
 mod explain;
 mod format;
 mod jobs;
+mod limits;
 mod logs;
 mod manual;
 mod next;

@@ -5,7 +5,6 @@ use std::{
     os::fd::OwnedFd,
     sync::atomic::{AtomicI64, Ordering},
     thread,
-    time::Duration,
 };
 
 use roost_scheduler::{
@@ -18,18 +17,11 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// The longest sleep, because no event announces that the clock was slewed rather than stepped.
-const LONGEST_SLEEP_MS: i64 = 30_000;
-
-/// How often a clock that has lost the time is checked.
-const LOST_CHECK_EVERY: Duration = Duration::from_secs(1);
+use crate::limits;
 
 /// The environment variable with the path of a file that holds a number of milliseconds by which the wall clock is
 /// shifted forward, for tests with clock changes. A change of the file takes effect at once.
 const AHEAD_FILE: &str = "ROOST_CLOCK_AHEAD_FILE";
-
-/// How often that file is read, if there is one.
-const AHEAD_EVERY: Duration = Duration::from_millis(10);
 
 /// The shift in that file.
 static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
@@ -54,7 +46,7 @@ pub(crate) fn follow_file() -> io::Result<()> {
     read();
     let follow = move || {
         loop {
-            thread::sleep(AHEAD_EVERY);
+            thread::sleep(limits::AHEAD_EVERY);
             read();
         }
     };
@@ -69,7 +61,7 @@ pub(crate) async fn is_set() {
     }
     tracing::warn!("the clock shows {}, which is impossible: nothing is planned before it is set", now());
     while now() < CLOCK_LOST_BEFORE {
-        tokio::time::sleep(LOST_CHECK_EVERY).await;
+        tokio::time::sleep(limits::LOST_CHECK_EVERY).await;
     }
     tracing::info!("the clock is set");
 }
@@ -125,7 +117,11 @@ impl Alarm {
             return Ok(());
         }
         let ahead_ms = AHEAD_MS.load(Ordering::Relaxed);
-        let latest = now().plus_ms(if ahead_ms == 0 { LONGEST_SLEEP_MS } else { AHEAD_EVERY.as_millis() as i64 });
+        let latest = now().plus_ms(if ahead_ms == 0 {
+            limits::LONGEST_SLEEP_MS
+        } else {
+            limits::AHEAD_EVERY.as_millis() as i64
+        });
         let at = at.map_or(latest, |at| at.min(latest)).plus_ms(-ahead_ms).millis().max(1);
         let value = Timespec { tv_sec: at / 1000, tv_nsec: at % 1000 * 1_000_000 };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };

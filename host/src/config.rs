@@ -7,7 +7,6 @@ pub(crate) mod grant;
 mod http;
 pub(crate) mod levels;
 pub(crate) mod limits;
-pub(crate) mod nearest;
 pub(crate) mod rules;
 pub(crate) mod site;
 mod system;

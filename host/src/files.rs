@@ -26,13 +26,12 @@ pub(crate) use self::{
     own::{FolderError, exposed_above},
 };
 
+use crate::limits;
+
 /// The mode of files in the data folder, and of copies: for the user that runs Roost alone.
 pub(crate) const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 /// The mode of plugins: other users may read them, unless the umask forbids it.
 pub(crate) const READABLE: Mode = Mode::from_raw_mode(0o644);
-
-/// How often a file with the name of a new one is removed: another process may keep making one.
-const TRIES: usize = 16;
 
 /// An open folder.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ impl Folder {
     /// Makes an empty file for reading and writing. A file that had its name is removed, not written to.
     pub(crate) fn create(&self, name: &str, mode: Mode) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        for _ in 0..TRIES {
+        for _ in 0..limits::FILE_TRIES {
             match rustix::fs::openat(&self.0, name, flags, mode) {
                 Err(Errno::EXIST) => self.remove(name)?,
                 made => return Ok(made?.into()),

@@ -49,7 +49,7 @@ use tokio::{
 
 pub(crate) use self::{
     contract::tasks::TaskDescription,
-    installer::{COMPONENT_BYTES, Installed, Installer, Refused, plugin_like},
+    installer::{COMPONENT_BYTES, Installed, Installer, Refused},
     queries::PluginQueries,
     statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
 };

@@ -14,8 +14,6 @@ use roost_scheduler::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::hex;
-
 /// A message of a job.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -278,7 +276,7 @@ impl ConfirmRecord {
             MatchesRecord::Any => Matches::Any,
             MatchesRecord::Text(text) => Matches::Bytes(text.into_bytes().into()),
             MatchesRecord::Hex(hex) => {
-                Matches::Bytes(hex::decode(&hex).ok_or("a condition is not hexadecimal")?.into())
+                Matches::Bytes(hex::decode(hex).map_err(|_| "a condition is not hexadecimal")?.into())
             }
             MatchesRecord::Json { pointer, value } => Matches::Json { pointer, value },
             MatchesRecord::JsonRange { pointer, min, max } => {
@@ -317,7 +315,7 @@ impl StepRecord<'_> {
             Some(_) if !self.payload.is_empty() => {
                 return Err("there are `payload` and `payload_hex`: leave one out".into());
             }
-            Some(text) => hex::decode(&text).ok_or("`payload_hex` is not hexadecimal")?.into(),
+            Some(text) => hex::decode(text).map_err(|_| "`payload_hex` is not hexadecimal")?.into(),
             None => self.payload.as_bytes().into(),
         };
         let message = Message {

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 pub(crate) use roost_scheduler::text::in_one_line;
 use roost_scheduler::text::is_unprintable;
 
+use crate::limits;
+
 /// The report of a problem.
 ///
 /// ```text
@@ -65,9 +67,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// The largest number of characters in a line. It may contain a name that is as long as a file.
-const LINE: usize = 1_000;
-
 /// Decodes UTF-8.
 ///
 /// # Errors
@@ -99,10 +98,10 @@ fn has_zeros(bytes: &[u8]) -> bool {
 /// Leaves out the middle of a line that is too long.
 fn cut(line: &str) -> String {
     let count = line.chars().count();
-    if count <= LINE {
+    if count <= limits::LINE_CHARS {
         return line.to_owned();
     }
-    let (first, last) = (line.chars().take(LINE / 2), line.chars().skip(count - LINE / 4));
+    let (first, last) = (line.chars().take(limits::LINE_CHARS / 2), line.chars().skip(count - limits::LINE_CHARS / 4));
     format!("{} […] {}", first.collect::<String>(), last.collect::<String>())
 }
 

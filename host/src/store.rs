@@ -8,6 +8,7 @@ mod backup;
 mod commit;
 mod error;
 mod folder;
+mod limits;
 mod load;
 mod outcomes;
 mod progress;
@@ -66,25 +67,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/schema/6.sql"),
 ];
 
-/// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
-const CHECKPOINT_PAGES: i64 = 16_000;
-
-/// Batches of jobs that are read ahead.
-const BATCHES_AHEAD: usize = 4;
-
-/// How long a reader waits for another program that uses the database.
-const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the host waits for another program that writes to the database; after that, the commit fails and the host
-/// ends.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
-
-/// How long the host waits before it logs a warning.
-const BUSY_WARNING: Duration = Duration::from_secs(2);
-
-/// The longest pause before the next try.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-
 /// An open database, and the lock on its folder.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -125,7 +107,7 @@ impl Store {
         let second = Connection::open_with_flags(&self.path, read_only);
         let mut second = second.map_err(|error| StoreError::from_sqlite(&self.path, error))?;
         let middle = load::middle(&self.connection).map_err(damage)?;
-        let (to, jobs) = mpsc::sync_channel(BATCHES_AHEAD);
+        let (to, jobs) = mpsc::sync_channel(limits::BATCHES_AHEAD);
         let also_to = to.clone();
         let (first, second) = (&mut self.connection, &mut second);
         thread::scope(|scope| {
@@ -156,16 +138,18 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 /// statement. Returns whether SQLite is to try again.
 fn wait(times: i32) -> bool {
     let times = u32::try_from(times).unwrap_or(u32::MAX);
-    if times == (BUSY_WARNING.as_millis() / BUSY_PAUSE.as_millis()) as u32 {
+    if times == (limits::BUSY_WARNING.as_millis() / limits::BUSY_PAUSE.as_millis()) as u32 {
         let report = Report::new("another program holds a transaction open in the database")
             .cause("nothing can be written meanwhile, so no run starts that has to be written first");
-        let hint =
-            format!("end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`", BUSY_TIMEOUT.as_secs());
+        let hint = format!(
+            "end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`",
+            limits::BUSY_TIMEOUT.as_secs()
+        );
         tracing::warn!("{}", report.hint(hint));
     }
     // The first pauses are short, because most transactions are.
-    thread::sleep(BUSY_PAUSE.min(Duration::from_millis(1 << times.min(10))));
-    times < (BUSY_TIMEOUT.as_millis() / BUSY_PAUSE.as_millis()) as u32
+    thread::sleep(limits::BUSY_PAUSE.min(Duration::from_millis(1 << times.min(10))));
+    times < (limits::BUSY_TIMEOUT.as_millis() / limits::BUSY_PAUSE.as_millis()) as u32
 }
 
 /// Returns the database's format: how many migrations were applied to it.
@@ -190,7 +174,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // I3: a reported commit is on the disk, even if the power fails.
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", limits::CHECKPOINT_PAGES, |_| Ok(()))?;
     // 16 MiB: a large batch must not write its pages twice.
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.set_prepared_statement_cache_capacity(32);

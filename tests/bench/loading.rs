@@ -40,7 +40,8 @@ pub(crate) fn samples() -> Vec<Figure> {
                 let lines = host.log.after(from);
                 compiled.extend(took_ms(&lines, "compiled"));
                 cached.extend(took_ms(&lines, "loaded from the cache"));
-                planned.extend(took_ms(&lines, "planned"));
+                let plans: Vec<_> = lines.into_iter().filter(|line| line.contains("schedule-jobs")).collect();
+                planned.extend(took_ms(&plans, "called"));
             }
         }
         figures.push(Figure::lower(format!("{name}: compiled, in a process of its own"), "ms", compiled));

@@ -31,12 +31,17 @@ pub enum Better {
 impl Figure {
     /// Makes a figure of which lower values are better.
     pub fn lower(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, better: Better::Lower, samples }
+        Self::new(name.into(), unit, Better::Lower, samples)
     }
 
     /// Makes a figure of which higher values are better.
     pub fn higher(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, better: Better::Higher, samples }
+        Self::new(name.into(), unit, Better::Higher, samples)
+    }
+
+    fn new(name: String, unit: &'static str, better: Better, samples: Vec<f64>) -> Self {
+        assert!(!samples.is_empty(), "there is no sample of `{name}`");
+        Self { name, unit, better, samples }
     }
 
     fn spread(&self) -> Spread {

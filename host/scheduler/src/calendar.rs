@@ -3,7 +3,7 @@
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::{
-    limits,
+    suggest::{did_you_mean, nearest},
     text::excerpt,
     time::Instant,
     zone::{AtLocal, Zone},
@@ -11,7 +11,7 @@ use crate::{
 
 /// A text that is not the name of a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not an IANA time zone{}", .nearest.map_or_else(String::new, |zone| format!("; did you mean `{zone}`?")))]
+#[error("`{name}` is not an IANA time zone{}", .nearest.map_or_else(String::new, |zone| format!("; {}", did_you_mean(zone))))]
 pub struct ZoneError {
     name: String,
     nearest: Option<&'static str>,
@@ -21,7 +21,7 @@ impl ZoneError {
     /// Returns an error for an unknown name, which suggests the nearest bundled zone.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: excerpt(name), nearest: nearest_zone(name) }
+        Self { name: excerpt(name), nearest: nearest(name, Zone::bundled_names()) }
     }
 }
 
@@ -32,20 +32,6 @@ impl ZoneError {
 /// Suggests the nearest zone, if one is near.
 pub fn parse_zone(name: &str) -> Result<Zone, ZoneError> {
     Zone::bundled(name).ok_or_else(|| ZoneError::new(name))
-}
-
-fn nearest_zone(name: &str) -> Option<&'static str> {
-    if name.len() > limits::ZONE_BYTES {
-        return None;
-    }
-    let (name, city) = (name.to_lowercase(), name.to_lowercase().replace(' ', "_"));
-    let distance = |zone: &str| {
-        let zone = zone.to_lowercase();
-        // Users know their city better than the continent that the name files it under.
-        if zone.rsplit('/').next() == Some(&city) { 0 } else { strsim::damerau_levenshtein(&zone, &name) }
-    };
-    let (near, zone) = Zone::bundled_names().map(|zone| (distance(zone), zone)).min()?;
-    (near <= name.len() / 4).then_some(zone)
 }
 
 /// Returns why a date in the form of RFC 3339, with or without a time, does not exist, if so: `2027-02-29`,

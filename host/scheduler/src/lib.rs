@@ -38,23 +38,29 @@
 //! either: the link states whether a report matches.
 #![warn(missing_docs)]
 
+mod agenda;
 pub mod body;
 pub mod calendar;
+mod catalog;
 mod change;
+mod commits;
+mod delivery;
 pub mod event;
-mod fair_queue;
-mod jitter;
+mod keys;
 pub mod limits;
 pub mod model;
+pub mod mutation;
 pub mod names;
+mod occurrence;
 pub mod outcome;
 pub mod rate;
 pub mod rules;
+mod runs;
 pub mod scheduler;
 mod slab;
+pub mod suggest;
 pub mod text;
 pub mod time;
 pub mod topic;
 pub mod trigger;
-mod turns;
 pub mod zone;

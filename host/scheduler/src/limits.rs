@@ -16,9 +16,9 @@ pub const STEPS_PER_ACTION: usize = 100;
 pub const LABEL_BYTES: usize = 1_024;
 /// Bytes of a message's content type: what RFC 6838 allows for both of its parts.
 pub const CONTENT_TYPE_BYTES: usize = 255;
-/// Bytes of an unknown time zone's name for which a similar name is suggested: the search compares it with all 600
-/// names.
-pub const ZONE_BYTES: usize = 64;
+/// Bytes of an unknown name for which a similar one is suggested: no name is longer, and that of a time zone is compared
+/// with 600 others.
+pub const SUGGESTION_BYTES: usize = 64;
 /// Tasks of a plugin: users choose from the list.
 pub const TASKS_PER_PLUGIN: usize = 100;
 /// Bytes of a task's summary: a sentence.
@@ -116,6 +116,8 @@ pub const JOBS_PER_STEP: usize = 250;
 pub const ZONED_JOBS_PER_STEP: u32 = 250;
 /// Jobs and devices that one step examines when the clock was set.
 pub const SLOTS_PER_STEP: u32 = 2_000;
+/// Slots for jobs, devices, plugins or runs that are allocated together: growing must not move a million others.
+pub const SLOTS_PER_PAGE: usize = 1_024;
 /// Slots that one query of jobs or runs examines: queries must not hold up due runs.
 pub const SLOTS_PER_VIEW: usize = 2_000;
 /// Devices of a new version that one step sets up.
@@ -143,6 +145,8 @@ pub const TOMBSTONES_PER_STEP: usize = 1_000;
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are cached: 2 MB at most, enough for three events a day at a thousand locations.
 pub const SUN_CACHE_DAYS: usize = 8_192;
+/// Characters of a value in an error message: the beginning identifies it, and a long one must not fill the log.
+pub const EXCERPT_CHARS: usize = 120;
 /// Bytes of a trigger's text: a longer one is a mistake, and similar words are searched for in it.
 pub const TRIGGER_BYTES: usize = 1_024;
 /// The year 2500, in seconds since 1970: up to then the rules of a zone are expanded, 17 kB where there is summer time.

@@ -409,26 +409,41 @@ impl fmt::Display for MissedReason {
     }
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Cause {
+    /// Returns the cause of a delay that lasts, in the present tense. [`fmt::Display`] writes the past tense.
+    #[must_use]
+    pub fn lasting(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.write(f, ["is", "are", "has"]))
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, [was, were, had]: [&str; 3]) -> fmt::Result {
         match self {
             Self::HostAway => f.write_str("the host was not running, or the machine slept"),
             Self::ClockSet => f.write_str("the clock was set forward"),
             Self::PlannedLate => f.write_str("it was planned only after it was due"),
-            Self::LinkDown => f.write_str("there was no connection to the broker"),
-            Self::Busy => f.write_str("the broker was busy with other runs"),
+            Self::LinkDown => write!(f, "there {was} no connection to the broker"),
+            Self::Busy => write!(f, "the broker {was} busy with other runs"),
             Self::OverRate { per_second } => {
                 let plural = if *per_second == 1 { "" } else { "s" };
-                write!(f, "its plugin had more to send than its rate of {per_second} message{plural} a second allows")
+                write!(f, "its plugin {had} more to send than its rate of {per_second} message{plural} a second allows")
             }
-            Self::EarlierRun => f.write_str("an earlier run had not ended"),
-            Self::Taken(name) => write!(f, "`{name}` was in use"),
+            Self::EarlierRun => write!(f, "an earlier run {had} not ended"),
+            Self::Taken(name) => write!(f, "`{name}` {was} in use"),
             Self::SlowPlugin => f.write_str("its plugin took too long to return its messages"),
             Self::SubscribeFailed(reason) => write!(f, "the subscription to the device's reports failed: {reason}"),
             Self::HeldBack(topic) => {
-                write!(f, "messages to `{topic}` were held back, because the broker had ended the connection at one")
+                write!(
+                    f,
+                    "messages to `{topic}` {were} held back, because the broker {had} ended the connection at one"
+                )
             }
         }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, ["was", "were", "had"])
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{limits, names::PluginName, time::Instant};
+use crate::{
+    limits,
+    mutation::{Mutation, mutated},
+    names::PluginName,
+    time::Instant,
+};
 
 /// A rate: messages a second in the long run, and messages at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +85,10 @@ impl Bucket {
     }
 
     /// Reserves a message that is about to be sent.
-    pub(crate) const fn reserve(&mut self) {
-        self.reserved += 1;
+    pub(crate) fn reserve(&mut self) {
+        if !mutated(Mutation::ReservedMessagesAreNotCounted) {
+            self.reserved += 1;
+        }
     }
 
     /// Deducts a reserved message, which is sent.

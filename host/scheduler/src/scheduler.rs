@@ -1,61 +1,40 @@
 //! The scheduler: a deterministic state machine that does no I/O and reads no clock (I1).
 
+mod ad_hoc;
+mod admission;
 mod attempts;
 mod clock;
 mod groups;
-mod jobs;
+mod holds;
+mod lifecycle;
 mod misfires;
 mod overlap;
-mod overrides;
 mod plans;
 mod queues;
 mod reconcile;
 mod reports;
 mod requests;
-mod resources;
 mod restore;
-mod run;
-mod runs;
 mod tasks;
 mod view;
 mod zones;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    hash::RandomState,
-    mem,
-    ops::Bound::{Excluded, Unbounded},
-};
-
-use hashbrown::HashTable;
-
-use self::{
-    groups::{Group, GroupKey},
-    jobs::Next,
-    plans::Work,
-    reports::Report,
-    resources::Pool,
-    run::Run,
-};
-pub use self::{
-    jobs::start_of,
-    view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay},
-};
+use self::plans::{Planner, Work};
+pub use self::view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay};
+pub use crate::occurrence::start_of;
 use crate::{
-    body::PackedJob,
-    event::{
-        Announcement, AttemptId, CallId, Change, CommitToken, DeviceKey, Digest, Event, Generation, JobKey, LinkId,
-        Override, PluginKey, RunKey, Step, Version, WatchId,
-    },
-    fair_queue::FairQueue,
+    agenda::{Agenda, Timer},
+    catalog::Catalog,
+    commits::Commits,
+    delivery::Delivery,
+    event::{Change, Event, Step},
     limits,
     model::Resource,
-    names::{DeviceName, JobName, PluginName, ResourceName, RunId},
+    names::{DeviceName, PluginName, ResourceName},
     rate::Rates,
-    slab::Slab,
+    runs::{Report, Resources, Runs},
     time::{Instant, Site},
     topic::Grant,
-    trigger::SunCache,
     zone::Zone,
 };
 
@@ -71,71 +50,18 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Scheduler {
-    plugins: Slab<Plugin>,
-    plugin_keys: BTreeMap<PluginName, PluginKey>,
-    devices: Slab<Device>,
-    jobs: Slab<JobState>,
-    /// Hashes the ids in [`Device::jobs`].
-    hasher: RandomState,
-    runs: Slab<Run>,
-    /// The runs of each job, in the order they were admitted.
-    runs_of: BTreeMap<(JobKey, Seq), RunSlot>,
-    /// Runs of removed jobs.
-    orphans: BTreeMap<RunId, RunSlot>,
-    groups: BTreeMap<GroupKey, Group>,
-    resources: BTreeMap<ResourceName, Pool>,
-    tombstones: BTreeMap<JobName, Instant>,
-    /// What the operator has changed of jobs.
-    overrides: BTreeMap<JobKey, Override>,
-    /// The ad-hoc jobs, each with the size of its body in bytes.
-    ad_hoc: BTreeMap<JobKey, usize>,
-    ad_hoc_bytes: usize,
-    requests: HashMap<Digest, JobKey>,
+    catalog: Catalog,
+    runs: Runs,
+    resources: Resources,
+    agenda: Agenda,
+    delivery: Delivery,
+    commits: Commits,
+    planner: Planner,
     /// The site and the grant of the host's own jobs.
     host: HostScope,
-    /// While expired tombstones are being removed: the last name that was examined.
-    forget_after: Option<JobName>,
-    timers: BTreeSet<(Instant, Timer)>,
-    fair_queue: FairQueue,
-    work: VecDeque<Work>,
-    /// Whether a plan is partly adopted: its changes must be committed together.
-    adopting: bool,
-    /// Jobs that are not due yet because their plan is not durable (I3).
-    unconfirmed: HashMap<CommitToken, Vec<JobKey>>,
-    /// Attempts in flight on the link; `None` if the run has ended.
-    attempts: BTreeMap<AttemptId, Option<RunSlot>>,
-    /// Runs that wait for their plugin's reply.
-    calls: BTreeMap<CallId, RunSlot>,
-    /// Runs that are subscribed to reports of their device.
-    watches: BTreeMap<WatchId, RunSlot>,
-    /// Runs that send their next attempt as soon as the commit is durable (I3).
-    arming: BTreeMap<CommitToken, RunSlot>,
-    /// Runs that are being saved, by the commit that makes them durable.
-    saving: HashMap<CommitToken, (RunSlot, RunKey)>,
-    link: Option<Link>,
-    /// When the link last came up: earlier runs were held up by the missing link.
-    link_since: Instant,
-    /// When the host started: earlier runs were held up because it was not running.
-    since: Instant,
-    /// The generation of the plugin that was loaded last; no two loads share one.
-    generation: Generation,
-    sun_cache: SunCache,
     stopping: bool,
     /// Whether the store has failed, so that nothing can be saved.
     failing: bool,
-    /// The number of times that the clock was set back.
-    series: u32,
-    /// Whether `series` has not been saved yet.
-    series_is_new: bool,
-    /// The stretch of time that the clock was last set forward over.
-    jumped: Option<(Instant, Instant)>,
-    next_attempt: AttemptId,
-    next_call: CallId,
-    next_run: RunKey,
-    next_commit_token: CommitToken,
-    next_seq: Seq,
-    next_watch: WatchId,
-    last_replay: Instant,
 }
 
 /// The operator's settings for the scheduler.
@@ -172,90 +98,13 @@ struct HostScope {
     site: Site,
 }
 
-/// A sequence number: runs are ordered by when they were admitted.
-type Seq = u64;
-
-/// A run's slot in memory. Saved runs have a [`RunKey`] as well.
-type RunSlot = u32;
-
-#[derive(Debug)]
-struct Link {
-    id: LinkId,
-    /// How many more attempts may be in flight.
-    credit: u32,
-}
-
-#[derive(Debug)]
-struct Plugin {
-    name: PluginName,
-    version: Version,
-    generation: Generation,
-    grant: Grant,
-    devices: BTreeMap<DeviceName, DeviceKey>,
-    paused: bool,
-    /// What its new plans have changed so far.
-    announcement: Announcement,
-}
-
-#[derive(Debug)]
-struct Device {
-    plugin: PluginKey,
-    name: DeviceName,
-    /// The site that its current plan was made for.
-    site: Site,
-    /// The site that its next plan will be made for.
-    next_site: Site,
-    replan_at: Instant,
-    /// The number of consecutive plans that failed.
-    failures: u32,
-    error: Option<String>,
-    /// Whether a plan has been requested and has not arrived yet.
-    plan_requested: bool,
-    paused: bool,
-    /// Indexed by the job's id, which is stored in the job.
-    jobs: HashTable<JobKey>,
-}
-
-#[derive(Debug)]
-struct JobState {
-    device: DeviceKey,
-    job: PackedJob,
-    /// Everything up to here is decided or admitted (I2). The stored watermark stays behind an unsaved run.
-    watermark: Instant,
-    /// The watermark before the clock was set back: when the clock is set right, nothing up to here is caught up.
-    decided: Instant,
-    next: Next,
-    /// Whether it was due before it was planned.
-    planned_late: bool,
-    /// The plan's commit, which must be durable before the job is due.
-    unconfirmed: Option<CommitToken>,
-    /// Whether it is in a group.
-    grouped: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// A job is due, or the search for its next occurrence continues.
-    Job(JobKey),
-    /// A run's wait ends.
-    Run(RunSlot),
-    /// The longest time for which a run may hold a resource ends.
-    Hold(RunSlot),
-    /// A device's plan is to be requested.
-    Replan(DeviceKey),
-    /// Expired tombstones are to be removed.
-    Forget,
-}
-
 impl Scheduler {
     /// Applies an event, and returns the changes to store and the effects to start. The work is bounded (I10): the next
     /// step does the rest, and [`Step::wake`] states when.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         let mut out = Step::default();
-        self.fair_queue.set_time(now);
-        if mem::take(&mut self.series_is_new) {
-            out.changes.push(Change::SeriesBegun(self.series));
-        }
+        self.delivery.set_time(now);
+        self.agenda.save_new_series(&mut out);
         if let Event::ClockSet { by_ms } = event {
             // Before any timer fires by the new time.
             self.clock_set(now, by_ms, &mut out);
@@ -272,16 +121,15 @@ impl Scheduler {
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),
             Event::Planned { plugin, device, generation, plan } => {
-                self.work.push_back(Work::Replan { plugin, device, generation, plan });
+                self.planner.push(Work::Replan { plugin, device, generation, plan });
             }
             Event::Answered { call, reply } => self.task_answered(now, call, reply, &mut out),
             Event::LinkUp { link, credit } => {
                 self.link_down(now, &mut out);
-                self.link = Some(Link { id: link, credit });
-                self.link_since = now;
+                self.delivery.link_up(now, link, credit);
                 self.resubscribe(&mut out);
             }
-            Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
+            Event::LinkDown { link } if self.delivery.link() == Some(link) => {
                 self.link_down(now, &mut out);
             }
             Event::LinkDown { .. } => {}
@@ -299,13 +147,12 @@ impl Scheduler {
         }
         let timers_left = self.run_timers(now, &mut out);
         let runs_left = self.serve(now, &mut out);
-        out.partial = self.adopting && !self.failing;
-        let work_left = !self.work.is_empty() && !self.failing;
+        out.partial = self.planner.is_adopting() && !self.failing;
+        let work_left = !self.planner.is_empty() && !self.failing;
         out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
-            let timer = self.timers.first().map(|(at, _)| *at);
-            timer.into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
+            self.agenda.next_at().into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
         };
         out
     }
@@ -313,11 +160,7 @@ impl Scheduler {
     /// Runs the timers that are due. Returns whether more are due.
     fn run_timers(&mut self, now: Instant, out: &mut Step) -> bool {
         for _ in 0..limits::TIMERS_PER_STEP {
-            match self.timers.first() {
-                Some((at, _)) if *at <= now => {}
-                _ => return false,
-            }
-            let Some((_, timer)) = self.timers.pop_first() else { return false };
+            let Some(timer) = self.agenda.pop_due(now) else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
                 Timer::Hold(run) => self.hold_expired(now, run, out),
@@ -328,27 +171,19 @@ impl Scheduler {
                 Timer::Forget => self.forget(now, out),
             }
         }
-        self.timers.first().is_some_and(|(at, _)| *at <= now)
+        self.agenda.is_due(now)
     }
 
     /// Removes tombstones that no occurrence can need any more.
     fn forget(&mut self, now: Instant, out: &mut Step) {
         let before = now.plus_ms(-limits::TOMBSTONE_MS);
-        let from = self.forget_after.take();
-        if from.is_none() && !self.tombstones.is_empty() {
+        let forgotten = self.catalog.tombstones.forget(before);
+        if forgotten.begins {
             out.changes.push(Change::TombstonesForgotten { before });
         }
-        let rest = (from.map_or(Unbounded, Excluded), Unbounded);
-        let piece: Vec<_> = self.tombstones.range(rest).take(limits::TOMBSTONES_PER_STEP).collect();
-        let last = piece.last().filter(|_| piece.len() == limits::TOMBSTONES_PER_STEP).map(|(name, _)| (*name).clone());
-        let old = piece.into_iter().filter(|(_, watermark)| **watermark < before).map(|(name, _)| name.clone());
-        for name in old.collect::<Vec<_>>() {
-            self.tombstones.remove(&name);
-        }
-        self.fair_queue.forget_idle();
-        let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
-        let again = if self.forget_finished(now, out) { now } else { again };
-        self.forget_after = last;
-        self.timers.insert((again, Timer::Forget));
+        self.delivery.forget_idle();
+        let is_more = self.forget_finished(now, out) || forgotten.is_more;
+        let again = if is_more { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
+        self.agenda.arm(again, Timer::Forget);
     }
 }

@@ -1,12 +1,11 @@
 //! Numbered slots, which are reused when they are free. The numbers are the keys of the store's rows.
 
-/// Slots that are allocated together: growing must not move a million others (I10).
-const PAGE: usize = 1_024;
+use crate::limits::SLOTS_PER_PAGE;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    /// All pages but the last have [`PAGE`] slots.
+    /// All pages but the last have [`SLOTS_PER_PAGE`] slots.
     pages: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
     taken: usize,
@@ -29,10 +28,10 @@ impl<T> Slab<T> {
     }
 
     fn push(&mut self, slot: Option<T>) -> u32 {
-        if self.pages.last().is_none_or(|page| page.len() == PAGE) {
+        if self.pages.last().is_none_or(|page| page.len() == SLOTS_PER_PAGE) {
             self.pages.push(Vec::new());
         }
-        let before = (self.pages.len() - 1) * PAGE;
+        let before = (self.pages.len() - 1) * SLOTS_PER_PAGE;
         let page = self.pages.last_mut().expect("a page was added");
         page.push(slot);
         u32::try_from(before + page.len() - 1).expect("fewer than 2^32 slots")
@@ -63,11 +62,11 @@ impl<T> Slab<T> {
     }
 
     fn slot(&mut self, key: u32) -> Option<&mut Option<T>> {
-        self.pages.get_mut(key as usize / PAGE)?.get_mut(key as usize % PAGE)
+        self.pages.get_mut(key as usize / SLOTS_PER_PAGE)?.get_mut(key as usize % SLOTS_PER_PAGE)
     }
 
     pub(crate) fn get(&self, key: u32) -> Option<&T> {
-        self.pages.get(key as usize / PAGE)?.get(key as usize % PAGE)?.as_ref()
+        self.pages.get(key as usize / SLOTS_PER_PAGE)?.get(key as usize % SLOTS_PER_PAGE)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
@@ -95,7 +94,7 @@ mod tests {
     #[test]
     fn slots_are_reused_and_restored_ones_keep_their_numbers() {
         let mut slots = Slab::default();
-        let count = u32::try_from(PAGE).unwrap() * 2 + 5;
+        let count = u32::try_from(SLOTS_PER_PAGE).unwrap() * 2 + 5;
         slots.restore(count, "last");
         slots.restore(7, "seven");
         slots.restored();

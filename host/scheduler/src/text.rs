@@ -1,5 +1,7 @@
 //! Text for users: which characters it may have, and how any other text is shown.
 
+use crate::limits;
+
 /// Returns whether a character is invisible, changes the direction of writing, or ends a line: it can make text look
 /// like other text, or move the cursor of a terminal. These are control characters, and Unicode's format characters,
 /// line separators and fillers; the selectors that give an emoji its colour are allowed.
@@ -13,15 +15,12 @@ pub fn is_unprintable(char: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Characters of a value in an error message: the beginning identifies it.
-const EXCERPT: usize = 120;
-
 /// Returns the beginning of a text for an error message: in one line, with unprintable characters escaped.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let mut excerpt = String::new();
     let mut chars = text.chars();
-    for char in chars.by_ref().take(EXCERPT) {
+    for char in chars.by_ref().take(limits::EXCERPT_CHARS) {
         put_escaped(&mut excerpt, char);
     }
     if chars.next().is_some() {

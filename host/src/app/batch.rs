@@ -7,11 +7,8 @@ use roost_scheduler::{
     time::Instant,
 };
 
-use super::PendingReplies;
+use super::{PendingReplies, limits};
 use crate::{clock, event_log::HostEvent, report::Report, store::StoreError};
-
-/// Changes at which a batch is committed at once: a transaction must stay short, because the next one waits for it.
-const CHANGES_PER_BATCH: usize = 8_192;
 
 /// Changes that are being gathered or committed, and the effects and events that wait for them.
 #[derive(Default)]
@@ -62,7 +59,7 @@ impl CommitBatch {
     /// Checks whether the gathered changes are to be committed now: an effect waits for them, or there are enough.
     pub(super) fn is_due(&self) -> bool {
         let is_awaited = self.waiting.back().is_some_and(|(batch, _)| *batch == self.gathering);
-        is_awaited || self.changes.len() >= CHANGES_PER_BATCH
+        is_awaited || self.changes.len() >= limits::CHANGES_PER_BATCH
     }
 
     /// Handles a failed commit: memory must not run ahead of the disk, so the waiting effects never start, and waiting
@@ -99,8 +96,8 @@ mod tests {
 
     #[test]
     fn changes_that_nothing_waits_for_are_gathered_until_there_are_enough() {
-        assert!(!gathered(CHANGES_PER_BATCH - 1).is_due());
-        assert!(gathered(CHANGES_PER_BATCH).is_due());
+        assert!(!gathered(limits::CHANGES_PER_BATCH - 1).is_due());
+        assert!(gathered(limits::CHANGES_PER_BATCH).is_due());
     }
 
     #[test]

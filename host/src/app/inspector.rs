@@ -3,8 +3,7 @@
 use roost_scheduler::scheduler::Scheduler;
 use tokio::sync::{mpsc, oneshot};
 
-/// Queries that may wait for the loop; further ones wait for a place in the queue.
-const QUERIES: usize = 64;
+use super::limits;
 
 /// A query to the scheduler, which sends its result back itself.
 pub(crate) type Query = Box<dyn FnOnce(&Scheduler) + Send>;
@@ -19,7 +18,7 @@ pub(crate) struct LoopClosed;
 
 /// Returns the two ends of the channel of queries.
 pub(crate) fn inspector() -> (Inspector, mpsc::Receiver<Query>) {
-    let (sender, queries) = mpsc::channel(QUERIES);
+    let (sender, queries) = mpsc::channel(limits::QUERIES);
     (Inspector(sender), queries)
 }
 

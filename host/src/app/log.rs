@@ -8,24 +8,15 @@ use roost_scheduler::{
     time::Instant,
 };
 
+use super::limits;
 use crate::{event_log::HostEvent, report::counted};
-
-/// Lines about one batch: the log must not slow down a burst.
-const LINES_PER_BATCH: usize = 20;
-/// Next runs that are logged when a plugin is loaded.
-const NEXT_RUNS: usize = 8;
-/// Jobs of a plugin that are examined for that: the log must not hold up the loop (I10).
-const JOBS_EXAMINED: usize = 1_000;
-
-/// Plugins whose next runs are logged when the host starts.
-const PLUGINS: usize = 8;
 
 /// Logs the decisions of a batch: the first in full, of the others the number of each kind.
 pub(crate) fn write(events: &[HostEvent]) {
     let mut lines = 0;
     let mut rest: BTreeMap<&str, usize> = BTreeMap::new();
     for event in events {
-        if lines < LINES_PER_BATCH {
+        if lines < limits::LINES_PER_BATCH {
             lines += 1;
             event.log();
         } else {
@@ -59,8 +50,8 @@ pub(crate) fn owed_steps(scheduler: &Scheduler) {
     let mut owed: Vec<(Instant, String)> =
         scheduler.owed().map(|(run, step, due)| (due, format!("step {step} of {run}, due {due}"))).collect();
     owed.sort();
-    let more = owed.len().saturating_sub(LINES_PER_BATCH);
-    for (_, step) in owed.into_iter().take(LINES_PER_BATCH) {
+    let more = owed.len().saturating_sub(limits::LINES_PER_BATCH);
+    for (_, step) in owed.into_iter().take(limits::LINES_PER_BATCH) {
         tracing::warn!("still owed, and sent when Roost is started again: {step}");
     }
     if more > 0 {
@@ -76,21 +67,22 @@ pub(crate) fn resumed(scheduler: &Scheduler) {
         return tracing::info!("the database has no plugins yet");
     }
     tracing::info!("resuming with {}, {jobs}, {runs} under way", counted(plugins.len() as u64, "plugin"));
-    for plugin in plugins.into_iter().take(PLUGINS) {
+    for plugin in plugins.into_iter().take(limits::PLUGINS_LOGGED) {
         next_runs(plugin, scheduler);
     }
 }
 
 /// Logs the next runs of a plugin.
 pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
-    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(JOBS_EXAMINED + 1).collect();
-    if jobs.len() > JOBS_EXAMINED {
-        return tracing::info!("next: `{plugin}` has more than {JOBS_EXAMINED} jobs, too many to find the first");
+    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(limits::JOBS_EXAMINED + 1).collect();
+    let most = limits::JOBS_EXAMINED;
+    if jobs.len() > most {
+        return tracing::info!("next: `{plugin}` has more than {most} jobs, too many to find the first");
     }
     jobs.retain(|job| job.next != NextRun::Never);
     jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));
     let count = jobs.len();
-    for JobView { device, site, job, next, .. } in jobs.into_iter().take(NEXT_RUNS) {
+    for JobView { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = job.body.id();
         match next {
@@ -101,7 +93,7 @@ pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
             NextRun::Never => {}
         }
     }
-    if count > NEXT_RUNS {
-        tracing::info!("and {} more jobs", count - NEXT_RUNS);
+    if count > limits::NEXT_RUNS {
+        tracing::info!("and {} more jobs", count - limits::NEXT_RUNS);
     }
 }

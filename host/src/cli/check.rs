@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     format::{describe_policy, put_message},
-    output,
+    limits, output,
     progress::show_while,
 };
 use crate::{
@@ -35,8 +35,6 @@ use crate::{
 const NEXT_RUNS: usize = 3;
 /// WASI interfaces that toolchains may import by default and that no plugin is granted.
 const NEVER_GRANTED: [(&str, &str); 2] = [("files", "wasi:filesystem/"), ("sockets", "wasi:sockets/")];
-/// Bound on the searches for the next occurrences of a job. Each search of a sun trigger covers a month.
-const SEARCHES: usize = 100;
 
 /// Check plugins, and show what they would do
 ///
@@ -177,7 +175,7 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut SunCache, n
 fn next_runs(job: &Job, site: &Site, sun: &mut SunCache, now: Instant) -> (Vec<Instant>, Option<String>) {
     let mut runs = Vec::new();
     let mut after = now;
-    for _ in 0..SEARCHES {
+    for _ in 0..limits::SEARCHES {
         if runs.len() == NEXT_RUNS {
             break;
         }

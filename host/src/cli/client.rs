@@ -6,7 +6,6 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,6 +15,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
+use roost_scheduler::suggest::{did_you_mean, nearest};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,10 +27,11 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
 };
+use url::{Url, form_urlencoded};
 
-use super::output;
+use super::{limits, output};
 use crate::{
-    config::{self, DataFlags, nearest::nearest},
+    config::{self, DataFlags},
     http::{DeviceRecord, Page, PluginRecord, Problem, socket_path},
     report::Report,
     store,
@@ -40,16 +41,6 @@ use crate::{
 const URL: &str = "ROOST_URL";
 /// Environment variable with the bearer token for that host.
 const TOKEN: &str = "ROOST_TOKEN";
-/// Timeout of a request: longer than the host's own.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
-/// Timeout of the probe that checks whether a host is running.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout of the upload of a plugin, which includes its compilation.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(620);
-/// Bytes of a response at the most: it is held in memory.
-const RESPONSE_BYTES: usize = 256 << 20;
-/// Items per page of a list.
-const PAGE: usize = 1_000;
 
 /// A content type and a body.
 type Content = (&'static str, Bytes);
@@ -66,9 +57,7 @@ enum Endpoint {
     /// The host on this machine with this data folder, by its Unix socket.
     Folder(PathBuf),
     Url {
-        tls: bool,
-        /// Host and port, as in the URL.
-        authority: String,
+        url: Url,
         token: Option<String>,
     },
 }
@@ -95,9 +84,9 @@ impl Client {
             self.endpoint.send(stream, Method::GET, "/healthz", None).await
         };
         match &self.endpoint {
-            Endpoint::Folder(_) => {
-                self.runtime.block_on(async { timeout(PROBE_TIMEOUT, probe).await.is_ok_and(|sent| sent.is_ok()) })
-            }
+            Endpoint::Folder(_) => self
+                .runtime
+                .block_on(async { timeout(limits::PROBE_TIMEOUT, probe).await.is_ok_and(|sent| sent.is_ok()) }),
             Endpoint::Url { .. } => true,
         }
     }
@@ -129,8 +118,8 @@ impl Client {
 
     /// Sends a GET request with query parameters.
     pub(super) fn query<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Report> {
-        let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
-        self.get(&format!("{path}?{}", query.join("&")))
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.get(&format!("{path}?{query}"))
     }
 
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
@@ -147,7 +136,7 @@ impl Client {
     ) -> anyhow::Result<bool> {
         let (mut left, mut next) = (most, None);
         loop {
-            let limit = ("limit", left.min(PAGE).to_string());
+            let limit = ("limit", left.min(limits::PAGE).to_string());
             let cursor = next.map(|cursor| ("cursor", cursor));
             let query: Vec<_> = query.iter().cloned().chain([limit]).chain(cursor).collect();
             let page: Page<T> = self.query(path, &query)?;
@@ -174,7 +163,7 @@ impl Client {
     fn missing(&self, plugin: &str, device: Option<&str>) -> Option<String> {
         let suggestion = |name: &str, known: &[String]| {
             let nearest = nearest(name, known.iter().map(String::as_str));
-            nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default()
+            nearest.map(|nearest| format!(": {}", did_you_mean(nearest))).unwrap_or_default()
         };
         let mut known = Vec::new();
         let name = |plugin: PluginRecord| {
@@ -196,7 +185,7 @@ impl Client {
     }
 
     /// Passes server-sent events to `take` until the host ends the stream or `take` returns false. Fails if the host
-    /// sends nothing for [`REQUEST_TIMEOUT`].
+    /// sends nothing for [`limits::REQUEST_TIMEOUT`].
     pub(super) fn follow(&self, path: &str, mut take: impl FnMut(stream::Event) -> bool) -> Result<(), Report> {
         let silent = || Report::new(format!("{} has stopped responding", self.endpoint));
         self.runtime.block_on(async {
@@ -204,14 +193,14 @@ impl Client {
                 let stream = self.endpoint.connect().await?;
                 self.endpoint.send(stream, Method::GET, path, None).await
             };
-            let response = timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| silent())??;
+            let response = timeout(limits::REQUEST_TIMEOUT, exchange).await.map_err(|_| silent())??;
             if !response.status().is_success() {
                 let (status, bytes) = self.endpoint.read(response).await?;
                 return Err(self.problem(status, &bytes));
             }
             let (mut body, mut parser) = (response.into_body(), stream::Parser::default());
             loop {
-                let frame = match timeout(REQUEST_TIMEOUT, body.frame()).await {
+                let frame = match timeout(limits::REQUEST_TIMEOUT, body.frame()).await {
                     Ok(None) => return Ok(()),
                     Ok(Some(frame)) => frame.map_err(|error| self.endpoint.no_response(&error))?,
                     Err(_) => return Err(silent()),
@@ -229,7 +218,7 @@ impl Client {
 
     fn request<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
         let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind == WASM);
-        let limit = if is_upload { UPLOAD_TIMEOUT } else { REQUEST_TIMEOUT };
+        let limit = if is_upload { limits::UPLOAD_TIMEOUT } else { limits::REQUEST_TIMEOUT };
         let exchange = async {
             let stream = self.endpoint.connect().await?;
             let response = self.endpoint.send(stream, method, path, body).await?;
@@ -270,41 +259,25 @@ impl Client {
     }
 }
 
-/// Percent-encodes a value for a query.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(data) => write!(f, "the host on `{}`", data.display()),
-            Self::Url { tls, authority, .. } => {
-                write!(f, "the host at `http{}://{authority}`", if *tls { "s" } else { "" })
-            }
+            Self::Url { url, .. } => write!(f, "the host at `{}`", url.origin().ascii_serialization()),
         }
     }
 }
 
 impl Endpoint {
     fn parse(url: &str) -> Result<Self, Report> {
-        let wrong = || {
+        let is_origin = |url: &Url| url.as_str().strip_suffix('/') == Some(url.origin().ascii_serialization().as_str());
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && is_origin(url));
+        let url = parsed.ok_or_else(|| {
             let report = Report::new(format!("`{url}` is not the URL of a host"));
             report.hint(format!("set `{URL}` to a URL such as `http://127.0.0.1:8080`, or `https://roost.example`"))
-        };
-        let (scheme, authority) = url.split_once("://").ok_or_else(wrong)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let tls = match scheme {
-            "http" => false,
-            "https" => true,
-            _ => return Err(wrong()),
-        };
-        if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
-            return Err(wrong());
-        }
+        })?;
         let token = std::env::var(TOKEN).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Ok(Self::Url { tls, authority: authority.to_owned(), token })
+        Ok(Self::Url { url, token })
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Report> {
@@ -313,14 +286,17 @@ impl Endpoint {
                 Ok(stream) => Ok(Box::new(stream)),
                 Err(error) => Err(unreachable(data, &error)),
             },
-            Self::Url { tls, authority, .. } => {
-                let (host, port) = host_and_port(authority, *tls);
+            Self::Url { url, .. } => {
+                let (host, port) = host_and_port(url);
                 let unreachable = |error: io::Error| {
                     let report = Report::new(format!("{self} cannot be reached")).cause(error);
                     report.hint(format!("check the address in `{URL}`"))
                 };
                 let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-                if *tls { secured(stream, host).await.map_err(unreachable) } else { Ok(Box::new(stream)) }
+                match url.scheme() {
+                    "https" => secured(stream, host).await.map_err(unreachable),
+                    _ => Ok(Box::new(stream)),
+                }
             }
         }
     }
@@ -344,8 +320,8 @@ impl Endpoint {
         let mut request = Request::builder().method(method).uri(path);
         match self {
             Self::Folder(_) => request = request.header(HOST, "localhost"),
-            Self::Url { authority, token, .. } => {
-                request = request.header(HOST, authority);
+            Self::Url { url, token } => {
+                request = request.header(HOST, url.authority());
                 if let Some(token) = token {
                     request = request.header(AUTHORIZATION, format!("Bearer {token}"));
                 }
@@ -361,19 +337,15 @@ impl Endpoint {
 
     async fn read(&self, response: Response<Incoming>) -> Result<(StatusCode, Bytes), Report> {
         let status = response.status();
-        let body = Limited::new(response.into_body(), RESPONSE_BYTES).collect().await;
+        let body = Limited::new(response.into_body(), limits::RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| self.no_response(&*error))?;
         Ok((status, body.to_bytes()))
     }
 }
 
-fn host_and_port(authority: &str, tls: bool) -> (&str, u16) {
-    let default = if tls { 443 } else { 80 };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),
-        _ => (authority, default),
-    };
-    (host.trim_matches(['[', ']']), port)
+fn host_and_port(url: &Url) -> (&str, u16) {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    (host, url.port_or_known_default().unwrap_or_default())
 }
 
 async fn secured(stream: TcpStream, host: &str) -> io::Result<Box<dyn Stream>> {
@@ -426,11 +398,11 @@ mod tests {
             ("http://", None),
             ("http://a/b", None),
             ("http://me@a", None),
+            ("http://a?b", None),
+            ("http://a:99999", None),
         ] {
             match (Endpoint::parse(url), expected) {
-                (Ok(Endpoint::Url { tls, authority, .. }), Some(expected)) => {
-                    assert_eq!(host_and_port(&authority, tls), expected, "{url}");
-                }
+                (Ok(Endpoint::Url { url, .. }), Some(expected)) => assert_eq!(host_and_port(&url), expected, "{url}"),
                 (Err(_), None) => {}
                 _ => panic!("{url}"),
             }
@@ -445,10 +417,5 @@ mod tests {
         assert!(error(io::ErrorKind::ConnectionRefused).starts_with("no host is running on `"));
         assert!(error(io::ErrorKind::PermissionDenied).contains("as the user that runs the host"));
         assert!(error(io::ErrorKind::InvalidInput).contains("use a data folder with a shorter path"));
-    }
-
-    #[test]
-    fn queries_are_encoded() {
-        assert_eq!(encoded("2027-03-01T06:30:00+01:00 é"), "2027-03-01T06%3A30%3A00%2B01%3A00%20%C3%A9");
     }
 }

@@ -61,7 +61,7 @@ fn put_payload(line: &mut String, payload: &[u8]) -> fmt::Result {
         Ok(text) => put_text(line, &text[..text.floor_char_boundary(PAYLOAD_BYTES)]),
         Err(_) => {
             line.push_str("0x");
-            payload.iter().take(PAYLOAD_BYTES).try_for_each(|byte| write!(line, "{byte:02x}"))?;
+            line.push_str(&hex::encode(&payload[..payload.len().min(PAYLOAD_BYTES)]));
         }
     }
     if payload.len() > PAYLOAD_BYTES {

@@ -3,23 +3,19 @@
 use std::{
     io::{self, Write},
     thread,
-    time::Duration,
 };
 
 use anyhow::Result;
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use roost_scheduler::names::PluginName;
 
-use super::{client::Client, output, plugins::line, table::local};
+use super::{client::Client, limits, output, plugins::line, table::local};
 use crate::{
     config::DataFlags,
     http::{GapRecord, HostEventRecord, Logs},
     report::{Report, printable},
     terminal,
 };
-
-/// Delay between attempts to reconnect to the host.
-const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Show the logs of plugins
 ///
@@ -119,7 +115,7 @@ fn follow_logs(
             show(LogEntry::Note(format!("waiting for the host{why}")))?;
             is_away = true;
         }
-        thread::sleep(RECONNECT_DELAY);
+        thread::sleep(limits::RECONNECT_DELAY);
     }
 }
 

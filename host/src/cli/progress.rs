@@ -7,13 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::output;
+use super::{limits, output};
 use crate::{report::in_one_line, terminal};
 
-/// What has ended by then shows no progress.
-const DELAY: Duration = Duration::from_secs(1);
-/// The interval in which the line is written again.
-const EVERY: Duration = Duration::from_millis(250);
 /// The width of a terminal that does not know its own.
 const COLUMNS: usize = 80;
 
@@ -29,12 +25,12 @@ impl Progress {
         }
         let (stop, stopped) = mpsc::channel();
         let show = move || {
-            let (mut line, mut elapsed, mut pause) = (Line::default(), DELAY, DELAY);
+            let (mut line, mut elapsed, mut pause) = (Line::default(), limits::PROGRESS_DELAY, limits::PROGRESS_DELAY);
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let columns = terminal::stderr_columns().unwrap_or(COLUMNS);
                 // A terminal that is gone needs no progress.
                 let _ = line.draw(&mut output::unescaped_stderr(), &text(elapsed), columns);
-                (elapsed, pause) = (elapsed + EVERY, EVERY);
+                (elapsed, pause) = (elapsed + limits::PROGRESS_EVERY, limits::PROGRESS_EVERY);
             }
             let _ = line.erase(&mut output::unescaped_stderr());
         };

@@ -15,6 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
+use super::limits;
 use crate::{
     app::{self, App, PendingReplies},
     clock::{self, Clock},
@@ -27,9 +28,6 @@ use crate::{
     report::Report,
     store, telemetry,
 };
-
-/// Events that may be queued for the loop: twice as many as the link and the plugins can cause at once.
-const EVENTS: usize = 4_096;
 
 /// Run the host
 ///
@@ -72,7 +70,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let zones = saved.zones.clone();
-    let (events_in, events) = mpsc::channel::<Event>(EVENTS);
+    let (events_in, events) = mpsc::channel::<Event>(limits::EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link_info = LinkInfo::default();
     let (link, broker) = link(&config, events_in.clone(), link_info.clone())?;

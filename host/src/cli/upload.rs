@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Result;
 use hyper::Method;
+use roost_scheduler::{names::PluginName, suggest};
 
 use super::{client::Client, output, plugins::line, progress::show_while};
 use crate::{
@@ -49,9 +50,9 @@ pub(super) fn main(args: Args) -> Result<()> {
         Some(name) => name,
         None => args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
-    if let Err(error) = roost_scheduler::names::PluginName::parse(&name) {
+    if let Err(error) = PluginName::parse(&name) {
         let report = Report::new(format!("`{}` is not uploaded", args.file.display())).cause(error);
-        return Err(match crate::plugins::plugin_like(&name) {
+        return Err(match suggest::plugin_name(&name) {
             Some(name) => report.hint(format!("name it `{name}` with `--as {name}`")),
             None => report.hint("set its name with `--as NAME`"),
         }

@@ -6,19 +6,17 @@ use std::{
     path::Path,
 };
 
+use roost_scheduler::suggest::{did_you_mean, nearest};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::nearest::nearest;
+use super::limits;
 use crate::{
     files::{self, Exposure},
     report::Report,
 };
-
-/// The largest size of a file with a password or a token, in bytes.
-const SECRET_BYTES: u64 = 64 << 10;
 
 /// A well-formed TOML file.
 pub(crate) struct Document<'t> {
@@ -101,7 +99,7 @@ impl<'d> Table<'d> {
             if !known.contains(&name) {
                 let report = self.source.report(&key.span(), format!("unknown key `{name}`"));
                 return Err(match nearest(name, known.iter().copied()) {
-                    Some(meant) => report.hint(format!("did you mean `{meant}`?")),
+                    Some(meant) => report.hint(did_you_mean(meant)),
                     None => report.hint(format!("known here: {}{elsewhere}", in_backticks(known))),
                 });
             }
@@ -161,7 +159,8 @@ impl<'d> Value<'d> {
     pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<Secret, Report> {
         let path = folder.join(self.text()?);
         let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text");
-        let text = files::read(&path, SECRET_BYTES).and_then(|bytes| String::from_utf8(bytes).map_err(not_text));
+        let text =
+            files::read(&path, limits::SECRET_BYTES).and_then(|bytes| String::from_utf8(bytes).map_err(not_text));
         let text = text.map_err(|error| {
             self.error(format!("the {what} file `{}` cannot be read", path.display()))
                 .cause(error)

@@ -6,13 +6,14 @@ use std::{
     str::FromStr,
 };
 
-use super::document::{Secret, Value};
+use super::{
+    document::{Secret, Value},
+    limits,
+};
 use crate::report::Report;
 
 /// The default address: this machine alone.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// The least number of bytes of a token: a shorter one can be guessed.
-const TOKEN_BYTES: usize = 16;
 const HTTP_KEYS: [&str; 3] = ["listen", "token_file", "hosts"];
 
 /// Settings of the HTTP API. They are not `Debug`, because they have a token.
@@ -73,8 +74,9 @@ impl HttpFile {
 fn read_token(folder: &Path, file: &Value<'_>) -> Result<Secret, Report> {
     let secret = file.secret(folder, "token")?;
     let token = &secret.text;
-    if token.len() < TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let what = format!("the token must have {TOKEN_BYTES} or more letters, digits and signs, and nothing else");
+    let least = limits::TOKEN_BYTES;
+    if token.len() < least || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let what = format!("the token must have {least} or more letters, digits and signs, and nothing else");
         return Err(file.error(what).hint("`(umask 077; openssl rand -hex 32 > FILE)` makes one"));
     }
     Ok(secret)

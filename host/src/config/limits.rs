@@ -1,4 +1,5 @@
-//! Limits of a call of a plugin: those in the plugin's settings, and the operator's ceilings.
+//! Bounds of the settings, each with its reason (I10); and the limits of a call of a plugin: those in the plugin's
+//! settings, and the operator's ceilings.
 
 use std::ops::RangeInclusive;
 
@@ -6,6 +7,20 @@ use roost_scheduler::limits::JOBS_PER_PLAN;
 
 use super::document::{Table, Value};
 use crate::report::Report;
+
+/// The largest size of a file with a password or a token, in bytes.
+pub(super) const SECRET_BYTES: u64 = 64 << 10;
+/// The least number of bytes of a token: a shorter one can be guessed.
+pub(super) const TOKEN_BYTES: usize = 16;
+/// The largest capacity: more than any site has of anything.
+pub(super) const CAPACITY: u32 = 10_000;
+/// The default for all calls together: 256 MiB for a plugin in Python, and the rest for others beside it. A small
+/// machine has 1,000 MiB.
+pub(super) const GUESTS_MIB: u32 = 384;
+/// Less leaves no room for a plugin in Go; no machine that Roost is made for has more.
+pub(super) const GUEST_MIB: RangeInclusive<u32> = 192..=1 << 20;
+/// More than any broker or disk can take: as good as no rate at all.
+pub(super) const MESSAGES: u32 = 10_000_000;
 
 /// The limits of one call of a plugin (I7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,6 @@
 //! The operator's rules for plugins: grants, resources, rates, ceilings and memory.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::RangeInclusive,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     limits::LONGEST_HOLD_MS,
@@ -19,7 +16,7 @@ use roost_scheduler::{
 use super::{
     document::{Table, Value},
     grant::{GRANT_KEYS, default_of, read_grant},
-    limits::Limits,
+    limits::{self, Limits},
 };
 use crate::report::Report;
 
@@ -50,7 +47,7 @@ impl GuestMemory {
 
 impl Default for GuestMemory {
     fn default() -> Self {
-        Self(GUESTS_MIB)
+        Self(limits::GUESTS_MIB)
     }
 }
 
@@ -72,8 +69,6 @@ impl Rules {
 }
 
 const RESOURCE_KEYS: [&str; 4] = ["name", "capacity", "plugins", "longest_hold"];
-/// The largest capacity: more than any site has of anything.
-const MOST: u32 = 10_000;
 
 /// Why a job may not need a resource, with the lines of `roost.toml` that would allow it.
 pub(crate) struct NotNeedable {
@@ -150,21 +145,15 @@ pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant
     Ok(grants)
 }
 
-/// The default for all calls together: 256 MiB for a plugin in Python, and the rest for others beside it. A small
-/// machine has 1,000 MiB.
-const GUESTS_MIB: u32 = 384;
-/// Less leaves no room for a plugin in Go; no machine that Roost is made for has more.
-const GUEST_MIB: RangeInclusive<u32> = 192..=1 << 20;
-
 /// Reads `[guests]`.
 pub(super) fn read_guests(value: &Value<'_>) -> Result<GuestMemory, Report> {
     let table = value.table(&["memory_mib"])?;
-    Ok(GuestMemory(table.get("memory_mib").map_or(Ok(GUESTS_MIB), |value| value.integer_in(GUEST_MIB))?))
+    Ok(GuestMemory(
+        table.get("memory_mib").map_or(Ok(limits::GUESTS_MIB), |value| value.integer_in(limits::GUEST_MIB))?,
+    ))
 }
 
 const RATE_KEYS: [&str; 2] = ["per_second", "burst"];
-/// More than any broker or disk can take: as good as no rate at all.
-const MOST_MESSAGES: u32 = 10_000_000;
 
 /// Reads `[rates]`, `[rates.plugins.<plugin>]`, and `[rates.plugins.api]` for ad-hoc jobs. A plugin's missing keys are
 /// those of `[rates]`.
@@ -184,7 +173,7 @@ pub(super) fn read_rates(value: &Value<'_>) -> Result<Rates, Report> {
 }
 
 fn read_rate(table: &Table<'_>, default: Rate) -> Result<Rate, Report> {
-    let number = |key, default| table.get(key).map_or(Ok(default), |value| value.integer_in(1..=MOST_MESSAGES));
+    let number = |key, default| table.get(key).map_or(Ok(default), |value| value.integer_in(1..=limits::MESSAGES));
     Ok(Rate { per_second: number(RATE_KEYS[0], default.per_second)?, burst: number(RATE_KEYS[1], default.burst)? })
 }
 
@@ -205,7 +194,8 @@ pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName,
         })?;
         let named = table.get("name").ok_or_else(|| table.error("a resource has no `name`").hint(how))?;
         let name = named.parsed(ResourceName::parse)?;
-        let mut rule = Resource::new(table.get("capacity").map_or(Ok(1), |value| value.integer_in(1..=MOST))?);
+        let mut rule =
+            Resource::new(table.get("capacity").map_or(Ok(1), |value| value.integer_in(1..=limits::CAPACITY))?);
         if let Some(list) = table.get("plugins") {
             rule.plugins = list.list()?.iter().map(|item| item.parsed(plugin_or_api)).collect::<Result<_, _>>()?;
         }

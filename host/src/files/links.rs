@@ -12,8 +12,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-/// The largest number of links that are followed, as in the kernel.
-const LINKS: usize = 40;
+use crate::limits;
 
 /// Checks that each link on the way to an opened file belongs to the file's owner, to root, or to the user that runs
 /// Roost. Returns the path of the file itself.
@@ -62,7 +61,7 @@ fn walk(path: &Path, may_follow: impl Fn(&Path, &Metadata) -> io::Result<()>) ->
             continue;
         }
         links += 1;
-        if links > LINKS {
+        if links > limits::LINKS {
             return Err(rustix::io::Errno::LOOP.into());
         }
         may_follow(&at, &found)?;

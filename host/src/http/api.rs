@@ -7,12 +7,13 @@ use axum::{
     body::to_bytes,
     extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, Uri, header},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http_body_util::LengthLimitError;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
+use tower::limit::GlobalConcurrencyLimitLayer;
 use utoipa::{
     PartialSchema as _,
     openapi::{
@@ -54,7 +55,7 @@ pub(super) fn router(state: ApiState, guard: Option<Guard>) -> Router {
         Some(guard) => routes.layer(from_fn_with_state(guard, check)),
         None => routes,
     };
-    routes.layer(from_fn(security_headers)).layer(from_fn_with_state(state, count_request))
+    routes.layer(map_response(security_headers)).layer(map_response_with_state(state, count_request))
 }
 
 /// Returns the routes and their description. Each kind of request has a concurrency limit of its own, so that slow
@@ -108,7 +109,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
 
 /// Limits how many requests of these routes run at a time, and how long each may take, including the wait for its turn.
 fn limited(routes: OpenApiRouter<ApiState>, most: usize, within: Duration) -> OpenApiRouter<ApiState> {
-    let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(most)), limit_concurrency));
+    let routes = routes.route_layer(GlobalConcurrencyLimitLayer::new(most));
     routes.route_layer(from_fn_with_state(within, limit_time))
 }
 
@@ -130,14 +131,7 @@ async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> 
     Ok(next.run(Request::from_parts(parts, bytes.into())).await)
 }
 
-async fn limit_concurrency(State(permits): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    // The semaphore is never closed.
-    let _permit = permits.acquire().await;
-    next.run(request).await
-}
-
-async fn count_request(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+async fn count_request(State(state): State<ApiState>, response: Response) -> Response {
     state.metrics().count_request(response.status().as_u16());
     response
 }

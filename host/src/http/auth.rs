@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use subtle::ConstantTimeEq as _;
 
@@ -114,16 +114,13 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 /// Adds headers that forbid foreign pages to embed, run or probe a response.
-pub(super) async fn security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    for (name, value) in [
+pub(super) async fn security_headers(response: Response) -> impl IntoResponse {
+    let headers = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
+    ];
+    (headers, response)
 }
 
 /// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send.
@@ -145,6 +142,8 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef";

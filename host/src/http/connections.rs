@@ -1,25 +1,18 @@
 //! The connections of the API: their number and their timeouts.
 
-mod write_timeout;
-
 use std::{
     collections::BTreeMap,
     io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use axum::{Router, extract::Request};
-use bytes::Bytes;
-use hyper::{
-    body::{Body, Frame, Incoming, SizeHint},
-    server::conn::http1,
-    service::service_fn,
-};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use tokio::{
@@ -29,9 +22,9 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
-use self::write_timeout::WriteTimeout;
 use super::limits;
 
 /// A listener for connections over TCP or on the Unix socket.
@@ -113,12 +106,20 @@ async fn serve_connection(
         let (router, busy) = (router.clone(), Busy(is_busy.clone()));
         async move {
             let response = router.oneshot(request).await;
-            response.map(|response| response.map(|body| ResponseBody { body, _busy: busy }))
+            // Its connection is busy, and so not evicted, until the body is sent: a stream may take days.
+            let hold = move |error| {
+                let _busy = &busy;
+                error
+            };
+            response.map(|response| response.map(|body| body.map_err(hold)))
         }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(WriteTimeout::new(stream)), service));
+    let mut stream = TimeoutStream::new(stream);
+    // hyper has no timeout for writes, and would wait for ever for a client that does not read.
+    stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         _ = stopped.changed() => {
@@ -137,32 +138,6 @@ struct Busy(Arc<AtomicBool>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
-    }
-}
-
-/// The body of a response. Its connection is busy, and so not evicted, until it is sent: a stream may take days.
-struct ResponseBody {
-    body: axum::body::Body,
-    _busy: Busy,
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -95,3 +95,7 @@ pub(super) const DURABLE: Duration = Duration::from_millis(300);
 pub(super) const EXPLAIN_AHEAD_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
 /// Timeout for the body of a write.
 pub(super) const BODY: Duration = Duration::from_secs(10);
+/// Bound on the searches for an occurrence in the past. Each search of a sun trigger covers a month.
+pub(super) const EXPLAIN_SEARCHES: usize = 13;
+/// Bytes of an idempotency key at the most.
+pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 255;

@@ -4,10 +4,10 @@ use roost_scheduler::{
     event::Part,
     names::{DeviceName, JobId, PluginName},
     scheduler::{Scheduler, api_device},
+    suggest::{did_you_mean, nearest},
 };
 
 use super::{limits, problem::Problem, state::ApiState};
-use crate::config::nearest::nearest;
 
 /// Returns the problem for a plugin, device or job that does not exist.
 pub(super) async fn not_found(state: &ApiState, part: Part) -> Problem {
@@ -34,14 +34,14 @@ fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
             let problem = Problem::not_found(format!("plugin `{plugin}` has no device `{device}`"));
             let known = scheduler.devices_after(plugin, None).map(|device| device.name.as_str());
             match nearest(device.as_str(), known.take(limits::SUGGESTION_CANDIDATES)) {
-                Some(nearest) => problem.hint(format!("did you mean `{plugin}/{nearest}`?")),
+                Some(nearest) => problem.hint(did_you_mean(format_args!("{plugin}/{nearest}"))),
                 None => problem.hint(format!("`roost plugins {plugin}` lists its devices")),
             }
         }
         (plugin, Some(device), Some(job)) => {
             let problem = Problem::not_found(format!("device `{plugin}/{device}` has no job `{job}`"));
             match nearest_job(scheduler, (plugin, device), job) {
-                Some(nearest) => problem.hint(format!("did you mean `{plugin}/{device}/{nearest}`?")),
+                Some(nearest) => problem.hint(did_you_mean(format_args!("{plugin}/{device}/{nearest}"))),
                 None => problem.hint(format!("`roost jobs {plugin}/{device}` lists its jobs")),
             }
         }
@@ -62,7 +62,7 @@ fn no_plugin(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Pr
     }
     match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::SUGGESTION_CANDIDATES).map(PluginName::as_str))
     {
-        Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+        Some(nearest) => problem.hint(did_you_mean(nearest)),
         None => problem.hint("`roost plugins` lists the plugins"),
     }
 }
@@ -80,7 +80,7 @@ fn no_ad_hoc_job(scheduler: &Scheduler, job: &JobId) -> Problem {
     let problem = Problem::not_found(format!("there is no ad-hoc job `{job}`"));
     let (roost, api) = (PluginName::host(), api_device());
     match nearest_job(scheduler, (&roost, &api), job) {
-        Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+        Some(nearest) => problem.hint(did_you_mean(nearest)),
         None => problem
             .hint("`roost jobs roost` lists ad-hoc jobs; the job of a plugin is named like `coop-door/north/open`"),
     }

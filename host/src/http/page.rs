@@ -4,7 +4,6 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
 
 use super::{limits, problem::Problem};
-use crate::hex;
 
 /// A page of a list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -47,13 +46,13 @@ pub(super) fn cut<T>(mut found: Vec<T>, limit: usize, position: impl FnOnce(&T) 
 
 /// Encodes a position as an opaque cursor: clients pass it back unchanged, and its content may change.
 pub(super) fn cursor(text: &str) -> String {
-    hex::encode(text.as_bytes())
+    hex::encode(text)
 }
 
 /// Decodes a cursor. Fails if it is not valid.
 pub(super) fn resume<T>(cursor: Option<&str>, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
     let Some(cursor) = cursor else { return Ok(None) };
-    let text = hex::decode(cursor).and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = hex::decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let position = text.and_then(|text| parse(&text));
     let invalid = || Problem::not_found("there is no such page: `cursor` is not valid").hint("start without a cursor");
     position.map(Some).ok_or_else(invalid)

@@ -27,6 +27,7 @@ use utoipa::ToSchema;
 use super::{
     extract::{Json as Body, Path},
     jobs::{self, JobRecord},
+    limits,
     not_found::not_found,
     params::{Device, JobPath, Plugin},
     problem::Problem,
@@ -43,8 +44,6 @@ use crate::{
 
 /// Header that identifies repetitions of a request: 1 to 255 visible ASCII characters.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Bytes of an idempotency key at the most.
-const KEY_BYTES: usize = 255;
 
 /// A new job: a trigger, and either a message (`topic`, …), several messages (`steps`), or a `task` of a plugin.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -197,7 +196,9 @@ fn idempotency(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>,
     if keys.next().is_some() {
         return Err(Problem::bad_request("the request has more than one `Idempotency-Key`"));
     }
-    let is_key = |key: &str| (1..=KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_key = |key: &str| {
+        (1..=limits::IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
     let key = key.to_str().ok().filter(|key| is_key(key));
     let key = key.ok_or_else(|| Problem::bad_request("`Idempotency-Key` must be 1 to 255 visible ASCII characters"))?;
     let digest = |bytes: &[u8]| Digest(Sha256::digest(bytes).into());

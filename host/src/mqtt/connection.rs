@@ -36,49 +36,20 @@ use super::{
     failure::Failure,
     in_flight::{Answer, InFlight},
     info::LinkInfo,
-    limits::CREDIT,
+    limits,
     message::{fault, message},
     outgoing::Outgoing,
     pending_events::PendingEvents,
     reason::NOT_AUTHORIZED,
     suspects::{Recent, Subject, Suspects},
     unsubscribing::Unsubscribing,
-    watches::{PERIOD, Watches},
+    watches::Watches,
     wire::{self, AckKind, Incoming, Limits, Version},
 };
 use crate::{
     config::grant::{Access, how_broker_allows},
     report::Report,
 };
-
-/// Subscriptions and unsubscriptions that the broker has not answered. Together with the credit, far fewer than packet
-/// ids.
-const SUBSCRIPTIONS: usize = 1_000;
-/// Orders taken at the same time, so that they leave with one write.
-const ORDERS_PER_WRITE: usize = 64;
-/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory that a slow
-/// broker takes.
-const OUTGOING_BYTES: usize = 256 * 1024;
-/// The most bytes of one read. Even with [`REST`] after each read, this is more than brokers send in small packets.
-const READ_BYTES: usize = 64 * 1024;
-/// A read of at least this many bytes means that more is available. The task yields before the next read, but does not
-/// rest: otherwise acknowledgements would wait behind large reports.
-const LARGE_READ_BYTES: usize = READ_BYTES / 2;
-/// The number of attempts under way from which the task rests between two reads.
-const BUSY: usize = CREDIT as usize / 2;
-/// The pause between two reads while many attempts are under way: a hundred acknowledgements cost hardly more than one,
-/// here and in the core, and the broker may run on the same machine. The task also rests during a flood of reports, so
-/// that due messages are sent in between (I7).
-const REST: Duration = Duration::from_millis(1);
-/// Ticks, each half of the keep-alive, that a message or a subscription may wait for its acknowledgement. Without this
-/// limit a lost acknowledgement would hold its credit forever.
-const ACK_TICKS: u32 = 5;
-/// Topics with a logged warning that they cannot be watched, or have no subscriber. Further warnings add little: the
-/// core retries every few seconds, and the run's outcome contains the reason as well.
-const WARNINGS: usize = 100;
-/// The limit for the disconnect, in case the broker does not read. Acknowledgements were waited for before, and a
-/// service manager may soon kill the host.
-const DISCONNECT: Duration = Duration::from_millis(500);
 
 /// The state that is carried over from one connection to the next.
 #[derive(Debug)]
@@ -144,7 +115,7 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     while !outgoing.is_idle() {
         outgoing.advance(stream).await.map_err(before_connack)?;
     }
-    let mut read = BytesMut::with_capacity(READ_BYTES);
+    let mut read = BytesMut::with_capacity(limits::READ_BYTES);
     loop {
         if stream.read_buf(&mut read).await.map_err(before_connack)? == 0 {
             return Err(Failure::ClosedAtOnce);
@@ -209,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The number of attempts that may be under way at the same time.
     pub(super) fn credit(&self) -> u16 {
-        self.limits.receive_maximum.min(CREDIT)
+        self.limits.receive_maximum.min(limits::CREDIT)
     }
 
     /// Checks whether the connection lasted at least one tick.
@@ -234,25 +205,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), Failure> {
         self.announce_online()?;
-        let (mut ticks, mut periods) = (ticks(self.tick), ticks(PERIOD));
-        let mut taken = Vec::with_capacity(ORDERS_PER_WRITE);
-        let (rest, mut is_resting) = (sleep(REST), false);
+        let (mut ticks, mut periods) = (ticks(self.tick), ticks(limits::PERIOD));
+        let mut taken = Vec::with_capacity(limits::ORDERS_PER_WRITE);
+        let (rest, mut is_resting) = (sleep(limits::REST), false);
         tokio::pin!(rest);
         self.decode_incoming()?;
         loop {
             self.advance_trial()?;
             let room = self.room();
             let trial_at = self.trial_at();
-            self.incoming.reserve(READ_BYTES);
-            let mut space = (&mut self.incoming).limit(READ_BYTES);
+            self.incoming.reserve(limits::READ_BYTES);
+            let mut space = (&mut self.incoming).limit(limits::READ_BYTES);
             tokio::select! {
                 read = self.reader.read_buf(&mut space), if !is_resting && !self.watches.is_full() => {
                     let length = read.map_err(Failure::Broken)?;
                     let is_flooded = self.on_read(length)?;
-                    is_resting = is_flooded || self.in_flight.attempts() > BUSY;
+                    is_resting = is_flooded || self.in_flight.attempts() > limits::BUSY_ATTEMPTS;
                     if is_resting {
-                        rest.as_mut().reset(Instant::now() + REST);
-                    } else if length >= LARGE_READ_BYTES {
+                        rest.as_mut().reset(Instant::now() + limits::REST);
+                    } else if length >= limits::LARGE_READ_BYTES {
                         yield_now().await;
                     }
                 }
@@ -276,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ = &mut *stop => break,
             }
         }
-        if !matches!(timeout(DISCONNECT, self.disconnect(orders)).await, Ok(Ok(()))) {
+        if !matches!(timeout(limits::DISCONNECT, self.disconnect(orders)).await, Ok(Ok(()))) {
             tracing::debug!("the connection was not closed in order");
         }
         Ok(())
@@ -286,12 +257,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// credit. Orders are carried out in sequence, so that a subscription waits behind a publish that exceeds the
     /// credit; the core sends no such publish, and each acknowledgement makes room.
     fn room(&self) -> usize {
-        if self.outgoing.len() >= OUTGOING_BYTES || self.is_trying() {
+        if self.outgoing.len() >= limits::OUTGOING_BYTES || self.is_trying() {
             return 0;
         }
         let under_way = self.in_flight.attempts() + self.outgoing.unacknowledged();
-        let subscriptions = SUBSCRIPTIONS.saturating_sub(self.in_flight.subscriptions() + self.unsubscribing.waiting());
-        usize::from(self.credit()).saturating_sub(under_way).min(subscriptions).min(ORDERS_PER_WRITE)
+        let subscriptions =
+            limits::SUBSCRIPTIONS.saturating_sub(self.in_flight.subscriptions() + self.unsubscribing.waiting());
+        usize::from(self.credit()).saturating_sub(under_way).min(subscriptions).min(limits::ORDERS_PER_WRITE)
     }
 
     fn execute(&mut self, order: Order) -> Result<(), Failure> {
@@ -404,7 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Logs once for each topic that the message of a later step of a run has no subscriber: the device may be away.
     fn log_no_subscriber(&mut self, id: u16) {
         let Some((topic, 1..)) = self.recent.step_of(id) else { return };
-        if self.warned.len() < WARNINGS && self.warned.insert(topic.into()) {
+        if self.warned.len() < limits::WARNINGS && self.warned.insert(topic.into()) {
             tracing::warn!(
                 "the broker has no subscriber for `{topic}`: a run's owed steps on it are sent again for up to {} \
                  min, unless none of the run's messages had a subscriber",
@@ -431,8 +403,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.has_received {
             return Err(Failure::Silent(self.tick));
         }
-        if self.in_flight.tick() >= ACK_TICKS {
-            return Err(Failure::Unacknowledged(self.tick * (ACK_TICKS - 1)));
+        if self.in_flight.tick() >= limits::ACK_TICKS {
+            return Err(Failure::Unacknowledged(self.tick * (limits::ACK_TICKS - 1)));
         }
         self.has_received = false;
         self.ping()

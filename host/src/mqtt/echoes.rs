@@ -6,17 +6,14 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use super::wire::Arrived;
-
-/// Bound of each map. Beyond it the map is cleared, and an own message that comes back counts as a report.
-const ENTRIES: usize = 10_000;
+use super::{limits, wire::Arrived};
 
 /// The own messages that may come back.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
     hasher: RandomState,
     /// How often each message was sent and has not come back yet: messages under way, and those that the broker
-    /// delivers to no client (I10: bounded by [`ENTRIES`]).
+    /// delivers to no client (I10: bounded by [`limits::ECHOES`]).
     live: HashMap<u64, u32>,
     /// The newest retained message of each topic, if it is the link's own.
     retained: HashMap<u64, u64>,
@@ -27,13 +24,13 @@ impl Echoes {
     pub(super) fn sent(&mut self, topic: &str, payload: &[u8], retain: bool, is_watched: bool) {
         let message = self.hasher.hash_one((topic, payload));
         if is_watched {
-            if self.live.len() >= ENTRIES {
+            if self.live.len() >= limits::ECHOES {
                 self.live.clear();
             }
             *self.live.entry(message).or_default() += 1;
         }
         if retain {
-            if self.retained.len() >= ENTRIES {
+            if self.retained.len() >= limits::ECHOES {
                 self.retained.clear();
             }
             self.retained.insert(self.hasher.hash_one(topic), message);
@@ -96,9 +93,9 @@ mod tests {
         assert!(echoes.consume(&arrived("open", true)) && echoes.consume(&arrived("open", true)));
         assert!(!echoes.consume(&arrived("shut", true)));
         assert!(!echoes.consume(&arrived("open", false)));
-        for number in 0..2 * ENTRIES {
+        for number in 0..2 * limits::ECHOES {
             echoes.sent(&number.to_string(), b"open", true, true);
         }
-        assert!(echoes.live.len() <= ENTRIES && echoes.retained.len() <= ENTRIES, "I10");
+        assert!(echoes.live.len() <= limits::ECHOES && echoes.retained.len() <= limits::ECHOES, "I10");
     }
 }

@@ -38,3 +38,59 @@ pub(super) const TRY_5_AGAIN: Duration = Duration::from_secs(3_600);
 pub(super) const ADDRESSES_OF_HOST: usize = 8;
 /// Attempts under way at the same time: enough to fill a fast link, few enough that a lost connection repeats little.
 pub(super) const CREDIT: u16 = 1_000;
+/// Subscriptions and unsubscriptions that the broker has not answered. Together with the credit, far fewer than packet
+/// ids.
+pub(super) const SUBSCRIPTIONS: usize = 1_000;
+/// Orders taken at the same time, so that they leave with one write.
+pub(super) const ORDERS_PER_WRITE: usize = 64;
+/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory that a slow
+/// broker takes.
+pub(super) const OUTGOING_BYTES: usize = 256 * 1024;
+/// The most bytes of one read. Even with [`REST`] after each read, this is more than brokers send in small packets.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+/// A read of at least this many bytes means that more is available. The task yields before the next read, but does not
+/// rest: otherwise acknowledgements would wait behind large reports.
+pub(super) const LARGE_READ_BYTES: usize = READ_BYTES / 2;
+/// The number of attempts under way from which the task rests between two reads.
+pub(super) const BUSY_ATTEMPTS: usize = CREDIT as usize / 2;
+/// The pause between two reads while many attempts are under way: a hundred acknowledgements cost hardly more than one,
+/// here and in the core, and the broker may run on the same machine. The task also rests during a flood of reports, so
+/// that due messages are sent in between (I7).
+pub(super) const REST: Duration = Duration::from_millis(1);
+/// Ticks, each half of the keep-alive, that a message or a subscription may wait for its acknowledgement. Without this
+/// limit a lost acknowledgement would hold its credit forever.
+pub(super) const ACK_TICKS: u32 = 5;
+/// Topics with a logged warning that they cannot be watched, or have no subscriber. Further warnings add little: the
+/// core retries every few seconds, and the run's outcome contains the reason as well.
+pub(super) const WARNINGS: usize = 100;
+/// The limit for the disconnect, in case the broker does not read. Acknowledgements were waited for before, and a
+/// service manager may soon kill the host.
+pub(super) const DISCONNECT: Duration = Duration::from_millis(500);
+/// Acknowledgements for the broker's messages that are queued. A broker that respects the receive maximum never
+/// reaches it.
+pub(super) const RECEIPTS: usize = 10_000;
+/// Own messages that are remembered until they come back, of each kind. Beyond that they are forgotten, and an own message that comes back counts as a report.
+pub(super) const ECHOES: usize = 10_000;
+/// The factor on the longest pause if only the operator can resolve the failure: some brokers lock out clients that
+/// often use a wrong password.
+pub(super) const OPERATOR_FACTOR: u32 = 6;
+/// A longer report is not parsed as JSON: parsed values take up to a hundred times its length, and nothing is sent
+/// during the parse (I7).
+pub(super) const REPORT_JSON_BYTES: usize = 64 * 1024;
+/// Comparisons of a report with a condition in one period: about a millisecond of work. A flood on one topic must not
+/// delay the others (I7): beyond this number, only the newest report of each topic is queued for a later period.
+pub(super) const COMPARISONS_PER_PERIOD: usize = 4_096;
+/// The length of a period. Nine tenths of it remain for other work.
+pub(super) const PERIOD: Duration = Duration::from_millis(10);
+/// Bytes of JSON that can be parsed in the time of one comparison, in the worst case.
+pub(super) const JSON_BYTES_PER_COMPARISON: usize = 16;
+/// Bytes of queued reports. Above that, nothing is read from the connection.
+pub(super) const QUEUED_BYTES: usize = 4 << 20;
+/// Messages in one read that count as a flood: after it, the task rests.
+pub(super) const FLOOD: usize = 64;
+/// The largest packet that is read, so that a broker cannot fill the memory.
+pub(super) const INCOMING_PACKET_BYTES: usize = 1 << 20;
+/// The number of messages that the broker may send before it waits for their acknowledgements.
+pub(super) const RECEIVE_MAXIMUM: u16 = 100;
+/// The longest reason string of a broker. It appears in the log and in a run's outcome.
+pub(super) const REASON_TEXT_CHARS: usize = 200;

@@ -7,11 +7,7 @@ use roost_scheduler::event::AttemptId;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAck};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{failure::Failure, wire::Version};
-
-/// Bound of queued acknowledgements for the broker's messages (I10). A broker that respects the receive maximum never
-/// reaches it.
-const RECEIPTS: usize = 10_000;
+use super::{failure::Failure, limits, wire::Version};
 
 /// Encoded packets that the socket has not taken yet, many per write.
 #[derive(Debug, Default)]
@@ -61,7 +57,7 @@ impl Outgoing {
         while self.receipts.front().is_some_and(|end| *end <= self.written) {
             self.receipts.pop_front();
         }
-        if self.receipts.len() >= RECEIPTS {
+        if self.receipts.len() >= limits::RECEIPTS {
             return Err(Failure::Malformed("more messages than the receive maximum allows".to_owned()));
         }
         self.push(&Packet::PubAck(PubAck::new(id, None)))?;
@@ -135,7 +131,7 @@ mod tests {
     async fn acknowledgements_that_the_broker_does_not_read_are_bounded() {
         let mut outgoing = Outgoing::default();
         for _ in 0..2 {
-            for _ in 0..RECEIPTS {
+            for _ in 0..limits::RECEIPTS {
                 outgoing.push_receipt(1).expect("below the bound");
             }
             assert!(matches!(outgoing.push_receipt(1), Err(Failure::Malformed(_))));

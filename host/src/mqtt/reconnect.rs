@@ -8,12 +8,8 @@ use std::{
 
 use roost_scheduler::time::Instant;
 
-use super::{Settings, connection::Diagnosis, failure::Failure, url::BrokerUrl, wire::Version};
+use super::{Settings, connection::Diagnosis, failure::Failure, limits, url::BrokerUrl, wire::Version};
 use crate::{clock, report::Report};
-
-/// The factor on the longest pause if only the operator can resolve the failure: some brokers lock out clients that
-/// often use a wrong password.
-const OPERATOR_FACTOR: u32 = 6;
 
 /// The state of the tries to connect.
 #[derive(Default)]
@@ -110,7 +106,7 @@ impl Reconnect {
         let timeouts = &settings.timeouts;
         let doubled = timeouts.first_pause.saturating_mul(2_u32.saturating_pow(self.tries.min(16)));
         let full = if failure.needs_operator() {
-            timeouts.longest_pause.saturating_mul(OPERATOR_FACTOR)
+            timeouts.longest_pause.saturating_mul(limits::OPERATOR_FACTOR)
         } else {
             doubled.min(timeouts.longest_pause)
         };
@@ -156,7 +152,7 @@ mod tests {
         let login = Failure::Login(Reason { code: 0x86, text: None });
         assert!(
             Reconnect::default().record_failure(&settings, &settings.urls[0], &login, NEVER)
-                >= settings.timeouts.longest_pause * OPERATOR_FACTOR / 2
+                >= settings.timeouts.longest_pause * limits::OPERATOR_FACTOR / 2
         );
     }
 }

@@ -5,11 +5,8 @@ use std::{cell::OnceCell, sync::Arc};
 use roost_scheduler::{limits::REPORT_BYTES, model::Matches};
 use serde_json::{Number, Value};
 
+use super::limits;
 use crate::report::in_one_line;
-
-/// A longer report is not parsed as JSON: parsed values take up to a hundred times its length, and nothing is sent
-/// during the parse (I7).
-const JSON_BYTES: usize = 64 * 1024;
 
 /// A condition on reports: a [`Matches`] with its JSON parsed.
 #[derive(Debug)]
@@ -72,12 +69,19 @@ impl<'payload> Report<'payload> {
 
     fn at(&self, pointer: &str) -> Option<&Value> {
         let read = || serde_json::from_slice(self.payload).ok();
-        self.json.get_or_init(|| if self.payload.len() > JSON_BYTES { None } else { read() }).as_ref()?.pointer(pointer)
+        self.json
+            .get_or_init(|| if self.payload.len() > limits::REPORT_JSON_BYTES { None } else { read() })
+            .as_ref()?
+            .pointer(pointer)
     }
 
     /// The number of bytes that were parsed as JSON.
     pub(super) fn json_bytes(&self) -> usize {
-        if self.json.get().is_some() && self.payload.len() <= JSON_BYTES { self.payload.len() } else { 0 }
+        if self.json.get().is_some() && self.payload.len() <= limits::REPORT_JSON_BYTES {
+            self.payload.len()
+        } else {
+            0
+        }
     }
 
     /// Returns the beginning of the payload as printable text, in at most [`REPORT_BYTES`].
@@ -241,7 +245,7 @@ mod tests {
         assert_eq!(report.json_bytes(), 0);
         assert!(report.matches(&(&json("/a", "1")).into()));
         assert_eq!(report.json_bytes(), 7);
-        let long = format!("{{\"a\":1,\"b\":\"{}\"}}", "x".repeat(JSON_BYTES));
+        let long = format!("{{\"a\":1,\"b\":\"{}\"}}", "x".repeat(limits::REPORT_JSON_BYTES));
         let report = Report::new(long.as_bytes());
         assert!(!report.matches(&(&json("/a", "1")).into()), "too long to be parsed");
         assert_eq!(report.json_bytes(), 0);

@@ -1,6 +1,9 @@
 //! Broker addresses: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use percent_encoding::percent_decode_str;
+use url::{Host, ParseError, Url};
 
 const RIGHT_FORM: &str = "write `mqtt://host`, `mqtt://host:1883` or, with TLS, `mqtts://host:8883`";
 
@@ -36,74 +39,43 @@ impl FromStr for BrokerUrl {
     }
 }
 
+const NO_SCHEME: &str = "it does not start with `mqtt://` or `mqtts://`";
+const NO_HOST: &str = "the host is missing; an IPv6 address must be in brackets, as in `mqtt://[::1]:1883`";
+const NO_PORT: &str = "its port is not a number from 1 to 65535; an IPv6 address must be in brackets, and in a user or a \
+                       password `/`, `?` and `#` are written as `%2F`, `%3F` and `%23`";
+
 fn parse(text: &str) -> Result<BrokerUrl, String> {
-    let (scheme, rest) = text.split_once("://").ok_or("it does not start with `mqtt://`")?;
-    let tls = match scheme.to_ascii_lowercase().as_str() {
-        "mqtt" => false,
-        "mqtts" => true,
-        other => return Err(format!("`{other}://` is not supported")),
+    let url = Url::parse(text).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => NO_SCHEME.to_owned(),
+        ParseError::EmptyHost => NO_HOST.to_owned(),
+        ParseError::InvalidPort => NO_PORT.to_owned(),
+        ParseError::InvalidIpv6Address => "what is in brackets is not an IPv6 address".to_owned(),
+        other => other.to_string(),
+    })?;
+    let (tls, default_port) = match url.scheme() {
+        "mqtt" => (false, 1883),
+        "mqtts" => (true, 8883),
+        _ => return Err(NO_SCHEME.to_owned()),
     };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?', '#']) {
-        return Err(
-            "nothing can follow the port; in a user or a password, write `/`, `?` and `#` as `%2F`, `%3F` and `%23`"
-                .to_owned(),
-        );
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err("nothing can follow the port".to_owned());
     }
-    let (login, address) = match authority.rsplit_once('@') {
-        Some((login, address)) => (Some(login), address),
-        None => (None, authority),
+    let host = match url.host().ok_or(NO_HOST)? {
+        Host::Ipv6(address) => address.to_string(),
+        host => decoded(&host.to_string())?,
     };
-    let (host, port) = split_port(address)?;
-    if host.is_empty() || host.contains(char::is_whitespace) {
-        return Err("the host is missing".to_owned());
+    let port = url.port().unwrap_or(default_port);
+    if port == 0 {
+        return Err(NO_PORT.to_owned());
     }
-    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
-        Some((user, password)) => (percent_decoded(user)?, percent_decoded(password)?),
-        None => (None, None),
-    };
-    let port = port.unwrap_or(if tls { 8883 } else { 1883 });
-    Ok(BrokerUrl { tls, host: host.to_owned(), port, user, password })
+    let login = |text: &str| decoded(text).map(|text| Some(text).filter(|text| !text.is_empty()));
+    let (user, password) = (login(url.username())?, login(url.password().unwrap_or_default())?);
+    Ok(BrokerUrl { tls, host, port, user, password })
 }
 
-fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
-    let (host, port) = if let Some(rest) = address.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("the `[` of the IPv6 address is not closed")?;
-        host.parse::<std::net::Ipv6Addr>().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
-        match rest.strip_prefix(':') {
-            Some(port) => (host, Some(port)),
-            None if rest.is_empty() => (host, None),
-            None => return Err("only a port can follow `]`".to_owned()),
-        }
-    } else if address.matches(':').count() > 1 {
-        return Err("an IPv6 address must be in brackets, as in `mqtt://[::1]:1883`".to_owned());
-    } else {
-        address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)))
-    };
-    let number = |port: &str| match port.parse::<u16>() {
-        Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
-        _ => Err(format!("`{port}` is not a port, 1 to 65535")),
-    };
-    Ok((host, port.map(number).transpose()?))
-}
-
-/// Decodes `%xx` sequences. Returns `None` for an empty text.
-fn percent_decoded(text: &str) -> Result<Option<String>, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = after;
-            continue;
-        }
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(decoded.ok_or("a `%` in the user or password is not followed by two hexadecimal digits")?);
-        rest = &after[2..];
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "the user or password is not UTF-8")?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+fn decoded(text: &str) -> Result<String, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Cow::into_owned).map_err(|_| "the user, the password or the host is not UTF-8".to_owned())
 }
 
 /// Removes the user and the password from a text that may be a URL.
@@ -156,23 +128,30 @@ mod tests {
         assert_eq!(login.user.as_deref(), Some("ada@home"));
         assert_eq!(login.password.as_deref(), Some("p@ss:w/rd"));
         assert_eq!(url("mqtt://ada@broker").password, None);
+        assert_eq!(url("mqtt://:100%@broker").password.as_deref(), Some("100%"));
+        assert_eq!(url("mqtt://k%C3%BCche.local").host, "k\u{fc}che.local");
+        assert_eq!(url("mqtt://k\u{fc}che.local").host, "k\u{fc}che.local");
     }
 
     #[test]
     fn errors_for_bad_urls_name_the_fault_and_the_right_form() {
         for (text, part) in [
+            ("broker", "does not start with `mqtt://`"),
             ("broker:1883", "does not start with `mqtt://`"),
-            ("http://broker", "`http://` is not supported"),
+            ("http://broker", "does not start with `mqtt://`"),
             ("mqtt://", "the host is missing"),
             ("mqtt://:1883", "the host is missing"),
-            ("mqtt://broker:0", "not a port"),
-            ("mqtt://broker:+1", "not a port"),
-            ("mqtt://broker:99999", "not a port"),
+            ("mqtt://bro ker", "invalid domain character"),
+            ("mqtt://broker:0", "1 to 65535"),
+            ("mqtt://broker:+1", "1 to 65535"),
+            ("mqtt://broker:99999", "1 to 65535"),
             ("mqtt://::1:1883", "brackets"),
-            ("mqtt://[::1", "not closed"),
+            ("mqtt://ada:p/w@broker", "`%2F`"),
+            ("mqtt://[::1", "not an IPv6 address"),
             ("mqtt://[broker]", "not an IPv6 address"),
             ("mqtt://broker/topic", "nothing can follow the port"),
-            ("mqtt://a%4:b@broker", "hexadecimal"),
+            ("mqtt://broker?a", "nothing can follow the port"),
+            ("mqtt://a%ff:b@broker", "not UTF-8"),
         ] {
             let error = text.parse::<BrokerUrl>().expect_err(text).to_string();
             assert!(error.contains(part) && error.contains("`mqtts://host:8883`"), "{text}: {error}");

@@ -4,28 +4,16 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     mem,
     sync::Arc,
-    time::Duration,
 };
 
 use roost_scheduler::{event::WatchId, limits::CONDITION_BYTES, model::Confirm};
 
 use super::{
+    limits,
     pending_events::PendingEvents,
     report::{Condition, Report},
     wire::Arrived,
 };
-
-/// Comparisons of a report with a condition in one period: about a millisecond of work. A flood on one topic must not
-/// delay the others (I7): beyond this number, only the newest report of each topic is queued for a later period.
-const COMPARISONS_PER_PERIOD: usize = 4_096;
-/// The length of a period. Nine tenths of it remain for other work.
-pub(super) const PERIOD: Duration = Duration::from_millis(10);
-/// Bytes of JSON that can be parsed in the time of one comparison, in the worst case.
-const JSON_BYTES_PER_COMPARISON: usize = 16;
-/// Bound of the queued reports in bytes. Above it, nothing is read from the connection (I10).
-const QUEUED_BYTES: usize = 4 << 20;
-/// Messages in one read that count as a flood.
-const FLOOD: usize = 64;
 
 /// All watches of one connection.
 #[derive(Debug, Default)]
@@ -118,7 +106,7 @@ impl Watches {
         if is_own {
             return;
         }
-        if self.comparisons < COMPARISONS_PER_PERIOD {
+        if self.comparisons < limits::COMPARISONS_PER_PERIOD {
             self.compare(&topic, &payload, retained, pending);
         } else {
             self.enqueue(topic, &payload, retained);
@@ -127,7 +115,7 @@ impl Watches {
 
     /// Resets the count of messages after a read. Returns whether they were a flood.
     pub(super) fn end_read(&mut self) -> bool {
-        mem::take(&mut self.messages) >= FLOOD
+        mem::take(&mut self.messages) >= limits::FLOOD
     }
 
     /// Checks whether [`Self::next_period`] has an effect.
@@ -137,13 +125,13 @@ impl Watches {
 
     /// Checks whether the queue of reports has reached its bound.
     pub(super) fn is_full(&self) -> bool {
-        self.queued_bytes >= QUEUED_BYTES
+        self.queued_bytes >= limits::QUEUED_BYTES
     }
 
-    /// Begins the next [`PERIOD`], and compares as many queued reports as fit in it.
+    /// Begins the next [`limits::PERIOD`], and compares as many queued reports as fit in it.
     pub(super) fn next_period(&mut self, pending: &mut PendingEvents) {
-        self.comparisons = self.comparisons.saturating_sub(COMPARISONS_PER_PERIOD);
-        while self.comparisons < COMPARISONS_PER_PERIOD && self.compare_queued(pending) {}
+        self.comparisons = self.comparisons.saturating_sub(limits::COMPARISONS_PER_PERIOD);
+        while self.comparisons < limits::COMPARISONS_PER_PERIOD && self.compare_queued(pending) {}
     }
 
     /// Compares all queued reports at the end of the connection.
@@ -189,7 +177,7 @@ impl Watches {
         for (watch, condition) in &listeners.conditions {
             pending.push_report(*watch, report.matches(condition), retained, &excerpt);
         }
-        self.comparisons += listeners.conditions.len() + report.json_bytes() / JSON_BYTES_PER_COMPARISON;
+        self.comparisons += listeners.conditions.len() + report.json_bytes() / limits::JSON_BYTES_PER_COMPARISON;
     }
 }
 

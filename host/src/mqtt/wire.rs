@@ -14,14 +14,7 @@ use rumqttc::v5::mqttbytes::{
 };
 
 pub(super) use self::version::Version;
-use super::{failure::Failure, message::RUN, reason::Reason};
-
-/// The largest packet that is read, so that a broker cannot fill the memory (I10).
-pub(super) const INCOMING_PACKET_BYTES: usize = 1 << 20;
-/// The number of messages that the broker may send before it waits for their acknowledgements.
-const RECEIVE_MAXIMUM: u16 = 100;
-/// The longest reason string of a broker. It appears in the log and in a run's outcome.
-const REASON_TEXT_CHARS: usize = 200;
+use super::{failure::Failure, limits, message::RUN, reason::Reason};
 
 /// A packet from the broker.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,7 +102,7 @@ impl Limits {
 /// forever for more bytes.
 fn next_frame(read: &mut BytesMut) -> Result<Option<Frame>, Failure> {
     if let Some((of_length, length)) = read.get(1..).and_then(variable_length) {
-        if length > INCOMING_PACKET_BYTES {
+        if length > limits::INCOMING_PACKET_BYTES {
             return Err(Failure::Malformed(format!("a packet of {length} bytes")));
         }
         let header = 1 + of_length;
@@ -296,7 +289,7 @@ fn string<'bytes>(bytes: &mut &'bytes [u8]) -> Option<&'bytes [u8]> {
 }
 
 fn shown(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).take(REASON_TEXT_CHARS).collect()
+    text.chars().filter(|char| !char.is_control()).take(limits::REASON_TEXT_CHARS).collect()
 }
 
 /// Builds SUBSCRIBE without a packet id. Each subscription requests the retained message, and only that one is marked
@@ -325,8 +318,8 @@ pub(super) fn connect(
 ) -> Packet {
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = Some(0);
-    properties.receive_maximum = Some(RECEIVE_MAXIMUM);
-    properties.max_packet_size = Some(INCOMING_PACKET_BYTES as u32);
+    properties.receive_maximum = Some(limits::RECEIVE_MAXIMUM);
+    properties.max_packet_size = Some(limits::INCOMING_PACKET_BYTES as u32);
     let connect = Connect {
         keep_alive: keep_alive_s,
         client_id: client_id.to_owned(),

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roost_scheduler::names::PluginName;
+use roost_scheduler::{names::PluginName, suggest};
 
 use self::reading::{Reading, Snapshot, identity, read};
 pub(super) use self::reading::{SettingsText, read_settings, settings_at};
@@ -63,15 +63,6 @@ impl Debounce {
         }
     }
 }
-
-/// How long a file must stay unchanged if a scan found the change, and no notification.
-const UNANNOUNCED: Duration = Duration::from_millis(500);
-/// The pause before an incomplete file is read again.
-const INCOMPLETE_RETRY: Duration = Duration::from_millis(250);
-/// How long a file may be incomplete before that is reported.
-const INCOMPLETE_REPORTED: Duration = Duration::from_secs(2);
-/// I9: a file that comes back within this time does not count as removed.
-const GONE: Duration = Duration::from_secs(3);
 
 /// The two files of one plugin.
 #[derive(Debug, Default)]
@@ -176,7 +167,7 @@ impl Folder {
             let entry = self.entries.entry(name.clone()).or_default();
             if *snapshot != entry.read && entry.unsettled.is_none() {
                 // Files found by the first scan of a folder have most likely not changed recently.
-                let at = if renewed { now } else { now + UNANNOUNCED };
+                let at = if renewed { now } else { now + limits::UNANNOUNCED };
                 let expected = (!renewed).then_some(*snapshot);
                 entry.unsettled = Some(Unsettled {
                     component_until: at,
@@ -218,7 +209,7 @@ impl Folder {
         let unsettled = |entry: &Entry| entry.unsettled.map(|unsettled| unsettled.until());
         let gone = |entry: &Entry| {
             let counts = self.unmounted.is_none() && !self.unreadable;
-            entry.gone_since.filter(|_| counts).map(|since| since + GONE)
+            entry.gone_since.filter(|_| counts).map(|since| since + limits::GONE)
         };
         self.entries.values().flat_map(|entry| [unsettled(entry), gone(entry)]).flatten().min()
     }
@@ -230,7 +221,7 @@ impl Folder {
         let snapshot = Snapshot { component: identity(&component), settings: identity(&settings) };
         if unsettled.expected.is_some_and(|expected| expected != snapshot) {
             unsettled.expected = Some(snapshot);
-            unsettled.retry_at(now + UNANNOUNCED);
+            unsettled.retry_at(now + limits::UNANNOUNCED);
             entry.unsettled = Some(unsettled);
             return;
         }
@@ -246,7 +237,7 @@ impl Folder {
         entry.gone_since = None;
         if snapshot.settings.is_none() && entry.read.settings.is_some() {
             // Waits, because without settings the plugin would run with defaults.
-            let end = *unsettled.without_settings_since.get_or_insert(now) + GONE;
+            let end = *unsettled.without_settings_since.get_or_insert(now) + limits::GONE;
             if now < end {
                 unsettled.retry_at(end);
                 entry.unsettled = Some(unsettled);
@@ -272,8 +263,8 @@ impl Folder {
             }
             Reading::Incomplete => {
                 let since = *unsettled.incomplete_since.get_or_insert(now);
-                if now.duration_since(since) < INCOMPLETE_REPORTED {
-                    unsettled.retry_at(now + INCOMPLETE_RETRY);
+                if now.duration_since(since) < limits::INCOMPLETE_REPORTED {
+                    unsettled.retry_at(now + limits::INCOMPLETE_RETRY);
                     entry.unsettled = Some(unsettled);
                 } else {
                     // The fault is reported, so that the removal must be reported as well.
@@ -292,7 +283,7 @@ impl Folder {
     /// Reports removed files. I9: a file counts as removed if the folder is readable, is the same as before, and the
     /// file has been gone for 3 s.
     fn report_removed(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) {
-        let overdue = |entry: &Entry| entry.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
+        let overdue = |entry: &Entry| entry.gone_since.is_some_and(|since| now.duration_since(since) >= limits::GONE);
         if self.unmounted.is_some() || !self.entries.values().any(overdue) {
             return;
         }
@@ -449,17 +440,10 @@ fn incomplete(name: &PluginName, component: &Path, empty: bool) -> Report {
 
 /// Returns the hint for a file whose name is not a plugin name.
 pub(super) fn rename_hint(stem: &str) -> String {
-    match name_like(stem) {
+    match suggest::plugin_name(stem) {
         Some(name) => format!("rename the file to `{name}.wasm`"),
         None => "rename the file".into(),
     }
-}
-
-/// Returns the plugin name closest to a file's stem. Cargo writes `coop_door.wasm` for a crate called `coop-door`.
-pub(crate) fn name_like(stem: &str) -> Option<PluginName> {
-    let letters = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
-    let better = letters.collect::<String>().to_ascii_lowercase();
-    PluginName::parse(better.trim_matches('-')).ok()
 }
 
 #[cfg(test)]

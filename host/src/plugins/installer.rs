@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     complete,
-    folder::{Candidate, name_like, settings_at},
+    folder::{Candidate, settings_at},
     limits,
     registry::Question,
     statuses::PluginStatuses,
@@ -207,11 +207,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| Refused::Stopping)
 }
 
-/// Returns the plugin name closest to an invalid name.
-pub(crate) fn plugin_like(name: &str) -> Option<PluginName> {
-    name_like(name.strip_suffix(".wasm").unwrap_or(name))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -232,13 +227,5 @@ mod tests {
         assert!(fs::symlink_metadata(folder.join("porch.wasm")).unwrap().is_file());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left behind");
         assert!(put(Path::new("/nowhere"), &name, b"").is_err());
-    }
-
-    #[test]
-    fn an_invalid_name_has_a_suggestion() {
-        let suggestion = |name: &str| plugin_like(name).map(|name| name.to_string());
-        assert_eq!(suggestion("coop_door"), Some("coop-door".into()));
-        assert_eq!(suggestion("Coop Door.wasm"), Some("coop-door".into()));
-        assert_eq!(suggestion("___"), None);
     }
 }

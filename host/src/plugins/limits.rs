@@ -108,3 +108,18 @@ pub(super) const REPORT_CAUSES: usize = 8;
 /// Components that stay compiled after a trial, in case they are installed. The number is limited so that trials cannot
 /// fill the disk.
 pub(super) const TRIED: usize = 4;
+/// How long a file must stay unchanged if a scan found the change, and no notification.
+pub(super) const UNANNOUNCED: Duration = Duration::from_millis(500);
+/// The pause before an incomplete file is read again.
+pub(super) const INCOMPLETE_RETRY: Duration = Duration::from_millis(250);
+/// How long a file may be incomplete before that is reported.
+pub(super) const INCOMPLETE_REPORTED: Duration = Duration::from_secs(2);
+/// I9: a file that comes back within this time does not count as removed.
+pub(super) const GONE: Duration = Duration::from_secs(3);
+/// The interval between scans. It limits the delay on file systems without notifications, such as network and container
+/// file systems.
+pub(super) const SCAN: Duration = Duration::from_secs(5);
+/// How long files that are being written may delay the end of the initial scan, and thereby the readiness of the host.
+pub(super) const INITIAL_SCAN: Duration = Duration::from_secs(10);
+/// The interval between scans while the folder cannot be read. Such a scan costs little.
+pub(super) const SCAN_AWAY: Duration = Duration::from_secs(1);

@@ -15,10 +15,7 @@ use roost_scheduler::{
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Settings;
-use crate::{
-    files::{self, Folder, FolderError},
-    hex,
-};
+use crate::files::{self, Folder, FolderError};
 
 /// The folder of stored versions.
 #[derive(Clone, Debug)]
@@ -97,7 +94,7 @@ impl Versions {
     /// Returns the previous component of a plugin, if it is stored.
     pub(super) fn previous(&self, plugin: &PluginName) -> Option<Digest> {
         let digits = String::from_utf8(self.read(&before_name(plugin)).ok()?).ok()?;
-        let digest = Digest(hex::decode(digits.trim())?.try_into().ok()?);
+        let digest = Digest(hex::decode(digits.trim()).ok()?.try_into().ok()?);
         self.folder.join(component_name(digest)).is_file().then_some(digest)
     }
 

@@ -8,7 +8,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use notify::{
@@ -24,14 +24,6 @@ use super::{
     limits,
 };
 use crate::clock;
-
-/// The interval between scans. It limits the delay on file systems without notifications, such as network and container
-/// file systems.
-const SCAN: Duration = Duration::from_secs(5);
-/// How long files that are being written may delay the end of the initial scan, and thereby the readiness of the host.
-const INITIAL_SCAN: Duration = Duration::from_secs(10);
-/// The interval between scans while the folder cannot be read. Such a scan costs little.
-const SCAN_AWAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Hint {
@@ -94,13 +86,13 @@ struct Watcher {
 impl Watcher {
     fn run(mut self) {
         let mut scan_at = clock::monotonic();
-        let mut initial_scan_until = Some(scan_at + INITIAL_SCAN);
+        let mut initial_scan_until = Some(scan_at + limits::INITIAL_SCAN);
         loop {
             let mut found = Vec::new();
             let now = clock::monotonic();
             if now >= scan_at || self.overflowed.swap(false, Ordering::Relaxed) {
                 self.scan(now, &mut found);
-                scan_at = now + if self.folder.is_unreadable() { SCAN_AWAY } else { SCAN };
+                scan_at = now + if self.folder.is_unreadable() { limits::SCAN_AWAY } else { limits::SCAN };
             }
             self.folder.settle(now, &mut found);
             if initial_scan_until.is_some_and(|until| self.folder.is_settled() || now >= until) {

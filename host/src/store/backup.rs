@@ -11,13 +11,10 @@ use std::{
 use super::{
     DATABASE, StoreError,
     error::Damage,
-    folder,
+    folder, limits,
     reading::{query, with_suffix},
 };
 use crate::files;
-
-/// Names that are tried for an unfinished copy.
-const NAMES: u32 = 100;
 
 /// Writes a copy to a new file: all of it or nothing.
 pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
@@ -74,7 +71,7 @@ pub(super) fn copy(
 
 /// Makes an empty file beside `path`, with an unused name.
 fn make_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    for number in 0..NAMES {
+    for number in 0..limits::COPY_NAMES {
         let name = with_suffix(path, &format!(".new-{}", process::id().wrapping_add(number)));
         match make(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

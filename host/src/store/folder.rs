@@ -6,22 +6,17 @@ use std::{
     os::unix::fs::MetadataExt,
     path::Path,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::StoreError;
+use super::{StoreError, limits};
 use crate::{
     clock,
     files::{self, Folder},
     report::Report,
 };
-
-/// How often the lock is tried, and the pause in between: a process that the last host was starting holds the lock
-/// until its exec.
-const LOCK_TRIES: u32 = 20;
-const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The lock on the data folder, held for as long as the folder is in use.
 #[derive(Debug)]
@@ -40,9 +35,6 @@ pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
     Ok(opened)
 }
 
-/// How often the database's place is checked.
-const CHECK_EVERY: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
-
 /// The identity of the database's file. If the file is deleted or replaced, the host writes to a file that no later
 /// host finds.
 #[derive(Debug)]
@@ -60,7 +52,7 @@ impl DataFolder {
 
     /// Checks now and then whether the database is still the same file.
     pub(super) fn check(&mut self, path: &Path) -> Result<(), StoreError> {
-        if self.checked.elapsed() < CHECK_EVERY {
+        if self.checked.elapsed() < limits::CHECK_EVERY {
             return Ok(());
         }
         self.checked = clock::monotonic();
@@ -101,9 +93,9 @@ pub(super) fn lock(folder: &Folder, path: &Path) -> Result<Lock, StoreError> {
 
 /// Tries for a while, because a process that the last host was starting holds the lock until its exec.
 fn try_lock(file: &File) -> Result<(), rustix::io::Errno> {
-    for _ in 0..LOCK_TRIES {
+    for _ in 0..limits::LOCK_TRIES {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(LOCK_AGAIN),
+            Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(limits::LOCK_AGAIN),
             locked => return locked,
         }
     }

@@ -23,16 +23,13 @@ use rusqlite::{Connection, Params, types::FromSql};
 
 use super::{
     error::Damage,
+    limits,
     progress::{cancelled_from_json, failed_from_json, late_from_json},
 };
 use crate::{
-    hex,
     records::{body_from_json, policy_from_json},
     zones,
 };
-
-/// Jobs that are sent together.
-const JOBS_PER_BATCH: usize = 1_000;
 
 /// Loads everything but the jobs.
 pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
@@ -97,7 +94,7 @@ impl<'a> Row<'a> {
     }
 
     fn digest(&self, column: usize) -> Result<Digest, Damage> {
-        let bytes = hex::decode(self.text(column)?).and_then(|bytes| bytes.try_into().ok());
+        let bytes = hex::decode(self.text(column)?).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map(Digest).ok_or_else(|| self.damage("a SHA-256 is not one"))
     }
 }
@@ -181,7 +178,7 @@ pub(super) fn jobs(
 ) -> Result<(), Damage> {
     let devices: HashSet<DeviceKey> = device_keys(connection)?;
     let mut patterns = zones::stored_patterns();
-    let mut batch = Vec::with_capacity(JOBS_PER_BATCH);
+    let mut batch = Vec::with_capacity(limits::JOBS_PER_BATCH);
     let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due, decided FROM jobs
                WHERE ?1 <= id AND id < ?2 ORDER BY id";
     each_row(connection, "jobs", sql, [keys.start, keys.end], |row| {
@@ -201,9 +198,9 @@ pub(super) fn jobs(
             due: row.optional_instant(8)?,
             decided: row.instant(9)?,
         });
-        if batch.len() == JOBS_PER_BATCH {
+        if batch.len() == limits::JOBS_PER_BATCH {
             // Without a receiver the jobs are only checked.
-            let _ = to.send(mem::replace(&mut batch, Vec::with_capacity(JOBS_PER_BATCH)));
+            let _ = to.send(mem::replace(&mut batch, Vec::with_capacity(limits::JOBS_PER_BATCH)));
         }
         Ok(())
     })?;

@@ -8,17 +8,14 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{READ_BUSY_TIMEOUT, StoreError, error::Damage, format_of};
-
-/// How often a query is tried: a host that starts or stops meanwhile changes how the database has to be read.
-const TRIES: usize = 5;
+use super::{StoreError, error::Damage, format_of, limits};
 
 /// Runs a query on one consistent state of the database. The query gets the connection and the database's format.
 pub(super) fn query<T>(
     path: &Path,
     mut query: impl FnMut(&Connection, usize) -> Result<T, Damage>,
 ) -> Result<T, StoreError> {
-    for _ in 0..TRIES {
+    for _ in 0..limits::QUERY_TRIES {
         let before = DataVersion::of(path)?;
         let connection = connect(path, before.has_log)?;
         let format = format_of(&connection, path).map_err(only_read)?;
@@ -75,7 +72,7 @@ fn connect(path: &Path, has_log: bool) -> Result<Connection, StoreError> {
     let sqlite = |error| only_read(StoreError::from_sqlite(path, error));
     let connection = connection.map_err(sqlite)?;
     let prepare = || {
-        connection.busy_timeout(READ_BUSY_TIMEOUT)?;
+        connection.busy_timeout(limits::READ_BUSY_TIMEOUT)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
     };
     prepare().map_err(sqlite)?;

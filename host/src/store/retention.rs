@@ -5,18 +5,9 @@ use std::{cmp::Reverse, collections::HashMap, path::Path, sync::mpsc, thread};
 use roost_scheduler::{event::Change, outcome::Outcome, time::Instant};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
+use super::limits;
+
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
-
-/// How many more old runs than ended in a batch may be deleted with it: a table that is too long shrinks, but a host
-/// that starts after a month, or with a smaller limit, must not stall.
-const PRUNED_BEYOND: i64 = 500;
-
-/// How many more of the oldest occurrences are examined than may be deleted. Those of them that ended last stay,
-/// because a run that was due long ago may have ended only now.
-const SPARED: i64 = 250;
-
-/// How many runs, of any plugin, are examined for each run that may be deleted: other plugins' runs lie between them.
-const EXAMINED: i64 = 4;
 
 /// Deletes runs that are too old.
 const TOO_OLD: &str = "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
@@ -238,7 +229,7 @@ impl Past {
             self.rows.has_ended(run.id.plugin.as_str(), run.id.occurrence.millis(), which);
         }
         let count = ended().count() as i64;
-        let most = count + PRUNED_BEYOND;
+        let most = count + limits::PRUNED_BEYOND;
         // Runs that end with this batch stay, even if the clock was set back meanwhile (I13).
         let before = last.plus_ms(-DAY_MS * i64::from(self.keep.days)).min(first);
         self.delete_old(of, before, most.min(2 * count), most)?;
@@ -310,8 +301,8 @@ impl Rows {
         most: i64,
     ) -> rusqlite::Result<Vec<Old>> {
         let mut select = of.prepare_cached(if which == Which::Failed { FAILED } else { OTHERS })?;
-        let spared = SPARED / of_plugins.len().max(1) as i64 + 1;
-        let mut left = EXAMINED * (most + SPARED);
+        let spared = limits::SPARED / of_plugins.len().max(1) as i64 + 1;
+        let mut left = limits::EXAMINED * (most + limits::SPARED);
         let mut found = Vec::new();
         while let Some((from, plugin)) = self.begin(which, of_plugins) {
             let mut rows = select.query(params![from, plugin])?;

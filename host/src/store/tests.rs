@@ -353,7 +353,7 @@ fn a_commit_waits_for_another_programs_transaction_and_then_reports_it() {
     assert!(text.ends_with("use `sqlite3 -readonly`"), "{text}");
     thread::scope(|scope| {
         scope.spawn(move || {
-            thread::sleep(BUSY_TIMEOUT / 4);
+            thread::sleep(limits::BUSY_TIMEOUT / 4);
             other.execute_batch("COMMIT").unwrap();
         });
         store.commit(&[plugin_saved(1, "coop")]).unwrap();

@@ -9,15 +9,9 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Duration,
 };
 
-use crate::{config::LogFormat, report::in_json};
-
-/// The largest number of waiting bytes; further lines are counted and left out (I10).
-const WAITING_BYTES: usize = 4 << 20;
-/// How long the host waits at its end for the last lines to be written.
-const FLUSH: Duration = Duration::from_millis(500);
+use crate::{config::LogFormat, limits, report::in_json};
 
 enum Order {
     Write(Vec<u8>),
@@ -77,7 +71,7 @@ impl Write for Lines {
         };
         let length = line.len();
         let waiting = self.waiting.fetch_add(length, Ordering::Relaxed);
-        if waiting > WAITING_BYTES || self.orders.send(Order::Write(line)).is_err() {
+        if waiting > limits::LOG_BYTES || self.orders.send(Order::Write(line)).is_err() {
             self.waiting.fetch_sub(length, Ordering::Relaxed);
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
@@ -93,7 +87,7 @@ impl Drop for Flush {
     fn drop(&mut self) {
         let (done, written) = channel();
         if self.0.send(Order::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(FLUSH);
+            let _ = written.recv_timeout(limits::LOG_FLUSH);
         }
     }
 }

@@ -1,18 +1,17 @@
 //! Attempts at steps: what must be durable before one is sent, how it ends, and what follows a failed one.
 
-use std::mem;
-
-use super::{
-    AttemptId, CommitToken, LinkId, RunSlot, Scheduler,
-    plans::Work,
-    run::{Run, State},
-};
+use super::{Scheduler, plans::Work};
 use crate::{
     body::StepRef,
-    event::{Effect, Publish, Refusal, Step},
-    jitter, limits,
+    commits::Waiter,
+    event::{AttemptId, CommitToken, Effect, LinkId, Publish, Refusal, Step},
+    keys::RunSlot,
+    limits,
     model::ResourceRefusal,
+    mutation::{Mutation, mutated},
+    occurrence,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
+    runs::{Run, State},
     time::Instant,
     topic::{Excess, Topic},
 };
@@ -22,7 +21,7 @@ impl Run {
     pub(super) fn pause_ms(&self) -> i64 {
         let doubled = u64::from(self.policy.retry.backoff_ms) << self.progress.attempts.saturating_sub(1).min(31);
         let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause - jitter::salted(&self.id, self.progress.attempts, pause / 4))
+        i64::from(pause - occurrence::salted(&self.id, self.progress.attempts, pause / 4))
     }
 }
 
@@ -63,7 +62,7 @@ impl Scheduler {
         if run.body.asks_plugin() {
             return self.call_plugin(now, slot, out);
         }
-        if self.ensure_subscribed(now, slot, out) {
+        if self.ensure_subscribed(now, slot, out) || mutated(Mutation::StepIsSentBeforeSubscription) {
             self.send(now, slot, out);
         }
     }
@@ -71,21 +70,24 @@ impl Scheduler {
     /// Returns why a run may not start, if so.
     pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
-        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
+        let is_late = late_ms > i64::from(run.policy.grace_ms) && !mutated(Mutation::RunStartsAfterGrace);
+        if is_late && run.policy.group().is_none() {
             // A run with a grace that ended before the link came up was not held up by its rate.
-            let waited_for_link = run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.link_since);
+            let waited_for_link =
+                run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.delivery.link_since());
             let cause = match &run.held_by {
                 Some(cause) if !waited_for_link => cause.clone(),
-                _ if self.was_skipped_by_clock(run.start) => Cause::ClockSet,
-                _ if run.start < self.since => Cause::HostAway,
-                _ if run.start < self.link_since => Cause::LinkDown,
+                _ if self.agenda.was_skipped_by_clock(run.start) => Cause::ClockSet,
+                _ if run.start < self.agenda.since() => Cause::HostAway,
+                _ if run.start < self.delivery.link_since() => Cause::LinkDown,
                 _ => Cause::Busy,
             };
             let why = MissedReason::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
             return Some(Outcome::Missed(Missed { why, several: None }));
         }
         if run.id.origin.is_trigger()
-            && let Some(what) = self.is_run_paused(run)
+            && !mutated(Mutation::PausedRunStarts)
+            && let Some(what) = self.paused_of_run(run)
         {
             return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
         }
@@ -98,9 +100,10 @@ impl Scheduler {
     /// Returns why a run may not have its resource: checked again, because the settings may have changed since.
     fn denied_resource(&self, run: &Run) -> Option<Denied> {
         let name = run.policy.needs.as_ref()?;
-        let Some(pool) = self.resources.get(name) else { return Some(Denied::Resource(name.clone())) };
+        let Some(rule) = self.resources.rule(name) else { return Some(Denied::Resource(name.clone())) };
         let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
-        Some(match pool.rule.refusal(&run.id.plugin, hold_ms)? {
+        Some(match rule.refusal(&run.id.plugin, hold_ms)? {
+            ResourceRefusal::NotGranted if mutated(Mutation::ResourceIsNotGranted) => return None,
             ResourceRefusal::NotGranted => Denied::NotGranted(name.clone()),
             ResourceRefusal::TooLong { hold_ms, longest_ms } => {
                 Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
@@ -111,28 +114,29 @@ impl Scheduler {
     /// Checks a run against its plugin's grant again before it starts (I8). All its steps are checked then, because
     /// owed steps use the grant under which the run started.
     fn denied(&self, run: &Run) -> Option<Denied> {
-        let key = self.plugin_keys.get(&run.id.plugin)?;
-        let grant = &self.plugins.get(*key)?.grant;
+        let grant = &self.catalog.plugin_named(&run.id.plugin)?.grant;
         let denial = |step: StepRef<'_>| {
             if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
                 let topic = Topic::unchecked(step.topic());
                 return Some(match excess {
+                    Excess::Topic if mutated(Mutation::TopicsAreNotGranted) => return None,
+                    Excess::Qos | Excess::Retain if mutated(Mutation::GrantCeilingsAreIgnored) => return None,
                     Excess::Topic => Denied::Topic(topic),
                     Excess::Qos => Denied::Qos { topic, qos: step.qos, most: grant.max_qos },
                     Excess::Retain => Denied::Retain(topic),
                 });
             }
             let report = step.confirm()?.topic;
-            (!grant.allows_subscribe(report.as_str())).then_some(Denied::Report(report))
+            let is_granted = grant.allows_subscribe(report.as_str()) || mutated(Mutation::ReportsAreNotGranted);
+            (!is_granted).then_some(Denied::Report(report))
         };
         run.body.steps().find_map(denial)
     }
 
     /// Sends the current step, as soon as the changes that it depends on are durable.
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
-        link.credit -= 1;
-        self.fair_queue.reserve(&run.id.plugin);
+        let Some(run) = self.runs.get_mut(slot).filter(|_| self.delivery.has_link()) else { return };
+        self.delivery.reserve(&run.id.plugin);
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let starts = run.has_not_started();
@@ -142,42 +146,48 @@ impl Scheduler {
         }
         let Some(run) = self.runs.get_mut(slot) else { return };
         let once = run.is_spent();
-        run.progress.armed = once;
+        run.progress.armed = once && !mutated(Mutation::OnceIsNotArmed);
         // I3: a run with later steps is stored before its first step is sent, a step marked `once` is stored before it
         // is sent, and each completed step before the next one is sent: after a crash, no earlier step is sent after a
         // later one. A run that outlives its job's plan is stored with that plan.
-        if run.key.is_none() && (once || run.is_long()) {
+        let must_be_saved = once || (run.is_long() && !mutated(Mutation::LongRunIsUnsaved));
+        if run.key.is_none() && must_be_saved {
             self.save_run(slot, out);
         } else if once || (starts && run.is_long()) {
             self.save_progress_of(slot, out);
         }
-        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) || self.failing {
+        let is_unsaved = self.runs.get(slot).is_some_and(|run| run.key.is_none());
+        if is_unsaved || self.failing || mutated(Mutation::StepIsSentBeforeDurable) {
             return self.publish(now, slot, out);
         }
-        let token = self.commit_token();
-        self.arming.insert(token, slot);
+        let token = self.commits.token();
         self.set_state(slot, State::Arming(token));
-        out.effects.push(Effect::NotifyDurable(token));
+        self.commits.wait(token, Waiter::Attempt(slot), out);
     }
 
     /// Handles a durable commit, of an attempt or of a plan.
     pub(super) fn durable(&mut self, now: Instant, token: CommitToken, out: &mut Step) {
-        if let Some((slot, key)) = self.saving.remove(&token) {
-            if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
-                run.is_durable = true;
+        match self.commits.take(token) {
+            Some(Waiter::Attempt(slot)) => self.attempt_durable(now, slot, out),
+            Some(Waiter::Saved(slot, key)) => {
+                if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
+                    run.is_durable = true;
+                }
             }
-            return;
+            Some(Waiter::Plan(jobs)) => self.plan_durable(token, jobs),
+            None => {}
         }
-        let Some(slot) = self.arming.remove(&token) else { return self.plan_durable(token) };
+    }
+
+    fn attempt_durable(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_durable = true;
-        let is_first = run.step() == 0 && run.progress.attempts == 1;
+        let is_first = run.step() == 0 && run.progress.attempts == 1 && !mutated(Mutation::SlowCommitIsUnchecked);
         let is_too_late =
             |run: &Run| if is_first { self.start_refusal(now, run).is_some() } else { run.is_overtaken(now) };
         if self.runs.get(slot).is_some_and(is_too_late) {
             // The commit took too long.
             self.cancel_attempt(slot, out);
-            self.return_credit();
             return self.enqueue(slot);
         }
         self.publish(now, slot, out);
@@ -186,15 +196,14 @@ impl Scheduler {
     /// Handles a failure of the store: only owed steps are sent from here on.
     pub(super) fn store_failed(&mut self, now: Instant, out: &mut Step) {
         self.failing = true;
-        for work in mem::take(&mut self.work) {
+        for work in self.planner.take_all() {
             // Queued requests are refused.
             if let Work::Schedule(request, _) | Work::Cancel(request, _) = work {
                 out.effects.push(Effect::Answer { request, answer: Err(Refusal::Stopping) });
             }
         }
-        for slot in mem::take(&mut self.arming).into_values() {
+        for slot in self.commits.take_attempts() {
             self.cancel_attempt(slot, out);
-            self.return_credit();
             self.enqueue(slot);
         }
         let yielding: Vec<RunSlot> =
@@ -207,7 +216,7 @@ impl Scheduler {
     /// Cancels an attempt that was about to be sent.
     fn cancel_attempt(&mut self, slot: RunSlot, out: &mut Step) {
         if let Some(run) = self.runs.get(slot) {
-            self.fair_queue.cancel_reservation(&run.id.plugin);
+            self.delivery.cancel_reservation(&run.id.plugin);
         }
         self.undo_attempt(slot, out);
     }
@@ -226,19 +235,10 @@ impl Scheduler {
         self.save_progress_of(slot, out);
     }
 
-    pub(super) fn return_credit(&mut self) {
-        if let Some(link) = &mut self.link {
-            link.credit += 1;
-        }
-    }
-
     /// Sends the message.
     fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return };
-        self.fair_queue.spend(&run.id.plugin);
-        let attempt = self.next_attempt;
-        self.next_attempt += 1;
-        self.attempts.insert(attempt, Some(slot));
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some((link, attempt)) = self.delivery.begin_attempt(&run.id.plugin, slot) else { return };
         run.state = State::Sent(attempt);
         let due = run.due_of(run.step()).unwrap_or(now);
         let late_ms = now.ms_since(due);
@@ -246,7 +246,7 @@ impl Scheduler {
             run.progress.late = Some(Late { step: run.step() + 1, late_ms });
         }
         let publish = Publish {
-            link: link.id,
+            link,
             attempt,
             run: run.id.clone(),
             due,
@@ -268,12 +268,12 @@ impl Scheduler {
         no_subscriber: bool,
         out: &mut Step,
     ) {
-        let Some(slot) = self.take_attempt(link, attempt) else { return };
+        let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
         match &run.watch {
-            Some(watch) if !watch.has_reported => {
-                let until = watch.until.unwrap_or(now);
+            Some(watch) if !watch.has_reported() && !mutated(Mutation::ReportIsNotAwaited) => {
+                let until = watch.until().unwrap_or(now);
                 self.set_state(slot, State::Confirming(until));
             }
             None if no_subscriber => self.no_subscriber(now, slot, out),
@@ -304,17 +304,17 @@ impl Scheduler {
 
     /// Handles a refusal by the broker.
     pub(super) fn refused(&mut self, now: Instant, link: LinkId, attempt: AttemptId, reason: String, out: &mut Step) {
-        let Some(slot) = self.take_attempt(link, attempt) else { return };
+        let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         self.attempt_failed(now, slot, Attempt::Refused(reason), out);
     }
 
     /// Handles the end of the connection at the message. The broker may have passed it on, so that later steps are owed
     /// (I5).
     pub(super) fn ended_link(&mut self, now: Instant, link: LinkId, attempt: AttemptId, how: String, out: &mut Step) {
-        let Some(slot) = self.take_attempt(link, attempt) else { return };
+        let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
-        if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
+        if run.watch.as_ref().is_some_and(|watch| watch.has_reported()) {
             return self.next_step(now, slot, out);
         }
         let Some(topic) = run.body.step(run.step()).map(|step| Topic::unchecked(step.topic())) else { return };
@@ -323,7 +323,7 @@ impl Scheduler {
 
     /// Handles a message that the link put off: the run waits as if its turn had not come.
     pub(super) fn deferred(&mut self, now: Instant, link: LinkId, attempt: AttemptId, wait_ms: i64, out: &mut Step) {
-        let Some(slot) = self.take_attempt(link, attempt) else { return };
+        let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         // It still counts towards its plugin's rate: the try has a cost for all plugins.
         self.undo_attempt(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
@@ -358,27 +358,19 @@ impl Scheduler {
         self.pause(now, slot);
     }
 
-    /// Removes an attempt and returns its run; none if the link is over.
-    fn take_attempt(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
-        let up = self.link.as_mut().filter(|up| up.id == link)?;
-        let slot = self.attempts.remove(&attempt)?;
-        up.credit += 1;
-        slot
-    }
-
     /// Handles the end of the link: attempts in flight may or may not have arrived, and are made again. A message that
     /// was lost more than once pauses first: it may be the reason for the lost link, which other plugins need, too
     /// (I7).
     pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
-        self.link = None;
-        for slot in mem::take(&mut self.arming).into_values() {
+        let in_flight = self.delivery.link_down();
+        for slot in self.commits.take_attempts() {
             self.cancel_attempt(slot, out);
             self.enqueue(slot);
         }
-        for slot in mem::take(&mut self.attempts).into_values().flatten() {
+        for slot in in_flight {
             let Some(run) = self.runs.get_mut(slot) else { continue };
-            run.on_the_wire = true;
-            if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
+            run.on_the_wire |= !mutated(Mutation::LostLinkLosesOwedSteps);
+            if run.watch.as_ref().is_some_and(|watch| watch.has_reported()) {
                 self.next_step(now, slot, out);
                 continue;
             }

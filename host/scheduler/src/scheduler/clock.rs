@@ -1,10 +1,12 @@
 //! Clock changes. The scheduler knows one time, that of the wall clock; durations that are measured (pauses, owed
 //! steps, `every`) continue as if the clock had not changed (I11).
 
-use super::{DeviceKey, JobKey, Scheduler, Timer, plans::Work};
+use super::{Scheduler, plans::Work};
 use crate::{
-    event::{Change, Step},
+    agenda::Timer,
+    event::{DeviceKey, JobKey, Step},
     limits,
+    mutation::{Mutation, mutated},
     time::Instant,
     trigger::Trigger,
 };
@@ -13,30 +15,24 @@ impl Scheduler {
     /// Applies a change of the wall clock to all runs at once, because no timer may fire by a mixture of two clocks. It
     /// takes some tens of nanoseconds for each run.
     pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
-        self.fair_queue.shift(by_ms);
-        self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
-        if self.since > now {
-            // Later occurrences are not held up by the start of the host.
-            self.since = now;
-        }
-        self.link_since = self.link_since.min(now);
+        self.delivery.clock_set(now, by_ms);
         for slot in 0..self.runs.slot_count() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             let before = run.state.until();
             run.shift(by_ms);
             let after = run.state.until();
             if before != after {
-                before.map(|until| self.timers.remove(&(until, Timer::Run(slot))));
-                after.map(|until| self.timers.insert((until, Timer::Run(slot))));
+                before.inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
+                after.inspect(|until| self.agenda.arm(*until, Timer::Run(slot)));
             }
             if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
-                self.timers.remove(&(hold.until, Timer::Hold(slot)));
+                self.agenda.disarm(hold.until, Timer::Hold(slot));
                 (hold.since, hold.until) = (hold.since.plus_ms(by_ms), hold.until.plus_ms(by_ms));
-                self.timers.insert((hold.until, Timer::Hold(slot)));
+                self.agenda.arm(hold.until, Timer::Hold(slot));
             }
             match self.runs.get(slot) {
                 // A new series would give its occurrence another id.
-                Some(run) if run.key.is_none() => self.save_run(slot, out),
+                Some(run) if run.key.is_none() && !mutated(Mutation::ClockLosesUnsavedRuns) => self.save_run(slot, out),
                 // The owed steps that it has taken over may be put off by the new clock, even if nothing of its own was
                 // sent.
                 Some(run) if !run.has_not_started() || run.progress.put_off_until.is_some() => {
@@ -45,45 +41,30 @@ impl Scheduler {
                 _ => {}
             }
         }
-        if by_ms < 0 {
-            self.last_replay = now;
-            self.begin_series(out);
-        }
-        self.work.push_back(Work::ClockSet { device: 0, job: 0 });
+        self.agenda.clock_set(now, by_ms, out);
+        self.planner.push(Work::ClockSet { device: 0, job: 0 });
     }
 
     /// Examines some devices and jobs after the clock was set: plans may depend on the date, and triggers that count
     /// elapsed time must not wait until the clock has caught up.
     pub(super) fn after_clock_set(&mut self, now: Instant, device: DeviceKey, job: JobKey, out: &mut Step) {
-        let devices = self.devices.slot_count().min(device.saturating_add(limits::SLOTS_PER_STEP));
+        let devices = self.catalog.device_slots().min(device.saturating_add(limits::SLOTS_PER_STEP));
         for key in device..devices {
             self.request_plan(key, out);
         }
-        let jobs = self.jobs.slot_count().min(job.saturating_add(limits::SLOTS_PER_STEP));
+        let jobs = self.catalog.job_slots().min(job.saturating_add(limits::SLOTS_PER_STEP));
         for key in job..jobs {
             self.set_back(now, key, out);
         }
-        if devices < self.devices.slot_count() || jobs < self.jobs.slot_count() {
-            self.work.push_back(Work::ClockSet { device: devices, job: jobs });
+        if devices < self.catalog.device_slots() || jobs < self.catalog.job_slots() {
+            self.planner.push(Work::ClockSet { device: devices, job: jobs });
         }
-    }
-
-    /// Begins a new series: from here on, the same occurrence is a different run.
-    pub(super) fn begin_series(&mut self, out: &mut Step) {
-        self.series += 1;
-        out.changes.push(Change::SeriesBegun(self.series));
-    }
-
-    /// Returns whether the clock was set forward past that time.
-    pub(super) fn was_skipped_by_clock(&self, at: Instant) -> bool {
-        self.jumped.is_some_and(|(from, to)| from < at && at <= to)
     }
 
     /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
     /// back: nothing in it is caught up.
     pub(super) fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
-        let ((from, to), state) = (self.jumped?, self.jobs.get(key)?);
-        Some((from, to.min(state.decided))).filter(|(from, to)| from < to)
+        self.agenda.decided_before(self.catalog.job(key)?.decided)
     }
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
@@ -97,21 +78,22 @@ impl Scheduler {
 
     /// Lets a job continue from now if it would wait for a clock that was set back.
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        let Some(state) = self.jobs.get_mut(key) else { return };
+        let Some(state) = self.catalog.job_mut(key) else { return };
         if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
-            state.decided = state.decided.max(state.watermark);
+            if !mutated(Mutation::ClockForgetsDecisions) {
+                state.decided = state.decided.max(state.watermark);
+            }
             self.resume_after(key, now, out);
         }
     }
 
     fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
-        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
-        let Some(site) = site else { return };
+        let Some(site) = self.catalog.site_of(key) else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
         let next = self.next_after(key, watermark, &site);
-        let before = self.jobs.get(key).and_then(|state| state.next.due());
-        if let Some(state) = self.jobs.get_mut(key) {
+        let before = self.catalog.job(key).and_then(|state| state.next.due());
+        if let Some(state) = self.catalog.job_mut(key) {
             state.watermark = watermark;
             state.next = next;
         }

@@ -1,26 +1,15 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::{DeviceName, Instant, JobKey, PluginName, RunSlot, Scheduler, Seq, misfires::PassedOccurrences};
+use super::{Scheduler, misfires::PassedOccurrences};
 use crate::{
-    event::Step,
+    event::{JobKey, Step},
+    keys::RunSlot,
+    mutation::{Mutation, mutated},
     names::{GroupName, JobId, RunId},
     outcome::{Cancelled, MissedReason},
+    time::Instant,
     trigger::Search,
 };
-
-/// Identifies a group.
-pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
-
-/// A group of jobs of a device, of which only the newest run counts.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    /// When its jobs are due.
-    pub(super) due: BTreeSet<(Instant, JobKey)>,
-    /// Its runs, in the order of admission.
-    pub(super) runs: BTreeMap<Seq, RunSlot>,
-}
 
 impl Scheduler {
     /// Cuts short the older runs of a group.
@@ -33,18 +22,10 @@ impl Scheduler {
         out: &mut Step,
     ) {
         let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> =
-            self.groups.get(&key).map(|group| group.runs.values().copied().collect()).unwrap_or_default();
-        for slot in older.into_iter().filter(|slot| *slot != newest) {
+        let older: Vec<RunSlot> = self.runs.of_group(&key).filter(|slot| *slot != newest).collect();
+        for slot in older {
             let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
             self.cut_short(now, slot, reason, Some(newest), out);
-        }
-    }
-
-    /// Removes a group that has no due job and no run.
-    pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
-        if self.groups.get(key).is_some_and(|group| group.due.is_empty() && group.runs.is_empty()) {
-            self.groups.remove(key);
         }
     }
 
@@ -56,12 +37,14 @@ impl Scheduler {
         let Some(passed) = self.passed_occurrences(now, key) else { return };
         let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));
         let Some(competitor) = competitor else {
-            return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
+            let newer = self.newer_run(&passed).or_else(|| self.due_since(now, &passed));
+            return match newer.filter(|_| !mutated(Mutation::GroupForgetsNewerDecision)) {
                 Some(by) => self.record_superseded(now, &passed, by, out),
                 None => self.admit_newest(now, &passed, out),
             };
         };
-        if (competitor.newest, competitor.key) > (passed.newest, key) {
+        let is_newer = (competitor.newest, competitor.key) > (passed.newest, key);
+        if is_newer != mutated(Mutation::GroupCatchesUpOldest) {
             let by = (self.job_id(competitor.key), competitor.newest);
             return self.record_superseded(now, &passed, by, out);
         }
@@ -86,46 +69,45 @@ impl Scheduler {
     /// Returns a run of the group that is newer than all passed occurrences of this job; its own job may have been
     /// removed.
     fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
-        let group = self.groups.get(&self.group_of_job(passed.key)?)?;
-        let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
+        let group = self.catalog.group_of(passed.key)?;
+        let mut runs = self.runs.of_group(&group).filter_map(|slot| self.runs.get(slot));
         // Compared by the current clock series.
         let newest = self.run_id(passed.key, passed.newest);
         let is_newer =
             |id: &&RunId| id.origin.is_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
-        let newer = runs.map(|run| &run.id).find(is_newer);
+        let newer = runs.find(|run| is_newer(&&run.id)).map(|run| &run.id);
         newer.map(|id| (id.job.clone(), id.occurrence))
     }
 
     /// Returns another due job of the same group: the one that was due last.
     fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
-        let group = self.groups.get(&self.group_of_job(key)?)?;
-        let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, competitor)| *competitor);
-        due.find(|competitor| self.counts_in_group(*competitor))
+        let group = self.catalog.group_of(key)?;
+        self.agenda.due_in_group(&group, now).find(|competitor| self.counts_in_group(*competitor))
     }
 
     /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
     /// skipped.
     fn counts_in_group(&self, key: JobKey) -> bool {
-        let next = self.jobs.get(key).and_then(|state| state.next.due());
-        self.is_paused(key).is_none() && next.is_none_or(|next| !self.is_skipped(key, next))
+        let next = self.catalog.job(key).and_then(|state| state.next.due());
+        self.catalog.is_paused(key).is_none() && next.is_none_or(|next| !self.catalog.overrides.is_skipped(key, next))
     }
 
     /// Returns another job of the group that was due after all passed occurrences of this one, even if that is decided
     /// already.
     fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
-        let (.., group) = self.group_of_job(passed.key)?;
+        let (.., group) = self.catalog.group_of(passed.key)?;
         let of_group = |job: &JobKey| {
-            let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);
-            let state = state.filter(|_| self.is_paused(*job).is_none());
+            let state = self.catalog.job(*job).filter(|state| *job != passed.key && state.grouped);
+            let state = state.filter(|_| self.catalog.is_paused(*job).is_none());
             state.is_some_and(|state| state.job.body.policy().group() == Some(&group))
         };
-        let device = self.devices.get(self.jobs.get(passed.key)?.device)?;
-        let mut others: Vec<JobKey> = device.jobs.iter().copied().filter(of_group).collect();
+        let device = self.catalog.device(self.catalog.job(passed.key)?.device)?;
+        let mut others: Vec<JobKey> = device.jobs().filter(of_group).collect();
         others.sort_unstable();
         others.into_iter().find_map(|job| {
-            let trigger = &self.jobs.get(job)?.job.trigger;
-            match trigger.last(passed.newest, now, &passed.site, &mut self.sun_cache) {
-                Search::Found(at) if self.is_skipped(job, at) => None,
+            let trigger = &self.catalog.job(job)?.job.trigger;
+            match self.agenda.last(trigger, passed.newest, now, &passed.site) {
+                Search::Found(at) if self.catalog.overrides.is_skipped(job, at) => None,
                 Search::Found(at) => Some((self.job_id(job), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,
             }

@@ -1,16 +1,14 @@
 //! Misfires: which occurrences of a due job are caught up if several have passed.
 
-use super::{
-    JobKey, Scheduler,
-    jobs::{Due, Next},
-    run::{Run, State},
-};
+use super::{Scheduler, admission::Due};
 use crate::{
-    event::Step,
+    event::{JobKey, Step},
     limits,
     model::{Misfire, Overlap},
     names::JobId,
+    occurrence::Next,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
+    runs::{Run, State},
     time::{Instant, Site},
     trigger::{Search, SunCache, Trigger},
 };
@@ -31,7 +29,7 @@ pub(super) struct PassedOccurrences {
 impl Scheduler {
     /// Handles a job's timer.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        if self.is_paused(key).is_some() || !self.is_caught_up_later(now, key) {
+        if self.catalog.is_paused(key).is_some() || !self.is_caught_up_later(now, key) {
             self.decide_misfire(now, key, now, out);
         }
     }
@@ -40,8 +38,8 @@ impl Scheduler {
     /// after the other, and runs that are due while an earlier one waits for its plugin's rate wait with it. Until
     /// then, the occurrence is part of its job, costs nothing and blocks no other run (I7).
     fn is_caught_up_later(&self, now: Instant, key: JobKey) -> bool {
-        let mut before = self.run_slots(key).filter_map(|slot| self.runs.get(slot)).peekable();
-        let (Some(_), Some(state)) = (before.peek(), self.jobs.get(key)) else { return false };
+        let mut before = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot)).peekable();
+        let (Some(_), Some(state)) = (before.peek(), self.catalog.job(key)) else { return false };
         let policy = state.job.body.policy();
         // I7: a plugin that is over its rate costs no more than the messages it sends. Later occurrences are decided
         // together.
@@ -49,7 +47,8 @@ impl Scheduler {
         if waits_for_rate
             && state.next.due().is_some()
             && self
-                .run_slots(key)
+                .runs
+                .of_job(key)
                 .all(|slot| self.runs.get(slot).is_some_and(|run| matches!(run.state, State::Limited(_))))
         {
             return true;
@@ -60,14 +59,14 @@ impl Scheduler {
 
     /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
     pub(super) fn catch_up_next(&mut self, now: Instant, key: JobKey) {
-        if self.jobs.get(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
+        if self.catalog.job(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
             self.arm_timer(key);
         }
     }
 
     /// Decides the passed occurrences of a job; beyond the limits, none later than `until`.
     pub(super) fn decide_misfire(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
-        let Some(state) = self.jobs.get(key) else { return };
+        let Some(state) = self.catalog.job(key) else { return };
         let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
         };
@@ -75,17 +74,16 @@ impl Scheduler {
         if self.skip_decided(key, occurrence, out) {
             return;
         }
-        if let Some(what) = self.is_paused(key) {
+        if let Some(what) = self.catalog.is_paused(key) {
             return self.record_paused(now, key, what, until, out);
         }
-        if self.is_skipped(key, occurrence) {
+        if self.catalog.overrides.is_skipped(key, occurrence) {
             return self.record_skipped(now, key, occurrence, out);
         }
         if grouped {
             return self.group_timer(now, key, out);
         }
-        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
-        let Some(site) = site else { return };
+        let Some(site) = self.catalog.site_of(key) else { return };
         let following = self.next_after(key, occurrence, &site);
         if following.due().is_some() && following.timer().is_some_and(|start| start <= now) {
             return self.misfired(now, key, Due { occurrence, jitter_ms, following }, until, out);
@@ -95,13 +93,13 @@ impl Scheduler {
 
     /// Decides a job of which several occurrences have passed.
     fn misfired(&mut self, now: Instant, key: JobKey, oldest: Due, until: Instant, out: &mut Step) {
-        let Some(state) = self.jobs.get(key) else { return };
+        let Some(state) = self.catalog.job(key) else { return };
         let (policy, planned_late) = (state.job.body.policy(), state.planned_late);
         if policy.misfire != Misfire::RunAll {
             let Some(passed) = self.passed_occurrences(now, key) else { return };
             return self.admit_newest(now, &passed, out);
         }
-        if self.run_slots(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
+        if self.runs.count_of_job(key) >= limits::RUNS_PER_JOB as usize {
             let Some(passed) = self.passed_occurrences(until, key) else { return };
             return self.record_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
         }
@@ -126,8 +124,7 @@ impl Scheduler {
     /// Records an occurrence that the operator skips.
     fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
         self.disarm_timer(key);
-        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
-        let Some(site) = site else { return };
+        let Some(site) = self.catalog.site_of(key) else { return };
         let only = PassedOccurrences {
             key,
             site,
@@ -152,16 +149,16 @@ impl Scheduler {
 
     /// Returns the occurrences of a job that have passed up to an instant.
     pub(super) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
-        let state = self.jobs.get(key)?;
+        let state = self.catalog.job(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
-        let site = self.devices.get(state.device)?.site;
+        let site = self.catalog.device(state.device)?.site;
         let until = match self.decided_before(key) {
             Some((from, _)) if oldest <= from => until.min(from),
             _ => until,
         };
         let mut passed =
             PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
-        passed.count_until(&trigger, until, &mut self.sun_cache);
+        passed.count_until(&trigger, until, self.agenda.sun_cache());
         Some(passed)
     }
 
@@ -174,7 +171,7 @@ impl Scheduler {
             let id = self.run_id(key, before_newest);
             self.decide(now, key, id, Outcome::Missed(missed), out);
         }
-        let Some(state) = self.jobs.get(key) else { return };
+        let Some(state) = self.catalog.job(key) else { return };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, newest, &site);
         let following = self.next_after(key, newest, &site);
@@ -193,7 +190,7 @@ impl Scheduler {
         self.save_runs_of(key, out);
         let id = self.run_id(key, newest);
         let following = self.next_after(key, newest, &site);
-        if let Some(state) = self.jobs.get_mut(key) {
+        if let Some(state) = self.catalog.job_mut(key) {
             state.watermark = newest;
             state.next = following;
         }
@@ -203,7 +200,7 @@ impl Scheduler {
     }
 
     pub(super) fn job_id(&self, key: JobKey) -> JobId {
-        self.jobs.get(key).expect("the caller has the job").job.body.job_id()
+        self.catalog.job(key).expect("the caller has the job").job.body.job_id()
     }
 }
 

@@ -1,12 +1,14 @@
 //! The overlap policy: what becomes of a run that is due before earlier runs of its job have ended.
 
-use super::{RunSlot, Scheduler, run::Run};
+use super::Scheduler;
 use crate::{
     body::Body,
     event::Step,
+    keys::RunSlot,
     limits,
     model::{Misfire, Overlap},
     outcome::{Cancelled, Missed, MissedReason, Outcome, Skipped},
+    runs::Run,
     time::Instant,
 };
 
@@ -47,7 +49,7 @@ impl Scheduler {
             // The earlier runs may belong to an earlier plan.
             return join_up_to(limits::RUNS_PER_JOB);
         }
-        let queues = matches!(policy.overlap, Overlap::Queue(_)) && self.link.is_some();
+        let queues = matches!(policy.overlap, Overlap::Queue(_)) && self.delivery.has_link();
         if waiting == all && !queues {
             return OverlapDecision::TakePlace;
         }

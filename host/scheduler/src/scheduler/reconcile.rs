@@ -4,15 +4,17 @@
 
 use std::{collections::HashSet, vec};
 
-use super::{
-    CommitToken, DeviceKey, Instant, JobKey, JobState, Scheduler, clock::is_ahead_of_clock, jobs::Next, plans::Work,
-};
+use super::{Scheduler, clock::is_ahead_of_clock, plans::Work};
 use crate::{
     body::PackedJob,
     calendar,
-    event::{Change, Effect, Plan, SavedJob, Step},
+    catalog::JobState,
+    commits::Waiter,
+    event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob, Step},
     limits,
-    time::Site,
+    mutation::{Mutation, mutated},
+    occurrence::Next,
+    time::{Instant, Site},
     trigger::Trigger,
 };
 
@@ -82,17 +84,17 @@ impl Scheduler {
             }
             self.compare_job(now, &mut comparison, job, out);
         }
-        self.work.push_front(Work::Compare(Box::new(comparison)));
+        self.planner.push_front(Work::Compare(Box::new(comparison)));
     }
 
     pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
-        let ad_hoc = if self.devices.get(device).is_some_and(|device| device.site != site) {
-            let ad_hoc = self.ad_hoc.keys().filter_map(|key| self.jobs.get(*key));
+        let ad_hoc = if self.catalog.device(device).is_some_and(|device| device.site != site) {
+            let ad_hoc = self.catalog.overrides.ad_hoc().filter_map(|key| self.catalog.job(key));
             ad_hoc.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
         } else {
             Vec::new()
         };
-        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
+        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.agenda.series(), device, plan, site) }
     }
 
     fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
@@ -112,9 +114,9 @@ impl Scheduler {
         job: PackedJob,
         out: &mut Step,
     ) -> Result<Staged, JobKey> {
-        let existing = self.job_key(comparison.device, job.body.id());
-        let state = existing.and_then(|key| self.jobs.get(key));
-        let site = self.devices.get(comparison.device).map(|device| device.site);
+        let existing = self.catalog.job_key(comparison.device, job.body.id());
+        let state = existing.and_then(|key| self.catalog.job(key));
+        let site = self.catalog.device(comparison.device).map(|device| device.site);
         let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
         let moved = by_site && site != Some(comparison.site);
         if let (Some(key), Some(state)) = (existing, state)
@@ -131,7 +133,7 @@ impl Scheduler {
             is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
         });
         if ahead.is_some() && !comparison.begins_series {
-            self.begin_series(out);
+            self.agenda.begin_series(out);
             comparison.begins_series = true;
         }
         let known = known.filter(|_| ahead.is_none());
@@ -145,31 +147,32 @@ impl Scheduler {
 
     /// Returns the watermark of a removed job of the same name (I2).
     fn tombstone(&self, device: DeviceKey, job: &PackedJob) -> Option<Instant> {
-        if self.tombstones.is_empty() {
+        if self.catalog.tombstones.is_empty() || mutated(Mutation::TombstonesAreIgnored) {
             return None;
         }
-        let device = self.devices.get(device)?;
-        let plugin = self.plugins.get(device.plugin)?;
-        self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.body.job_id())).copied()
+        let device = self.catalog.device(device)?;
+        let plugin = self.catalog.plugin(device.plugin)?;
+        self.catalog.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.body.job_id()))
     }
 
     /// Adopts a plan that was compared completely.
     fn compared(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
         let Comparison { device: key, requested_at, series, site, staged, unchanged, .. } = comparison;
-        let Some(device) = self.devices.get(key) else { return };
-        let counts = &mut self.plugins.get_mut(device.plugin).expect("a device has a plugin").announcement;
-        counts.unchanged += unchanged.len();
+        let Some(device) = self.catalog.device(key) else { return };
+        let count_unchanged = unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let is_planned = |job: &JobKey| !self.ad_hoc.contains_key(job);
-        let mut gone: Vec<JobKey> =
-            device.jobs.iter().copied().filter(|job| !kept.contains(job) && is_planned(job)).collect();
+        let is_planned =
+            |job: &JobKey| !self.catalog.overrides.is_ad_hoc(*job) || mutated(Mutation::PlanRemovesAdHocJobs);
+        let mut gone: Vec<JobKey> = device.jobs().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();
         let changed = staged.iter().filter(|staged| staged.existing.is_some()).count();
+        let counts = &mut self.catalog.plugin_of_mut(key).expect("a device has a plugin").announcement;
+        counts.unchanged += count_unchanged;
         counts.gone += gone.len();
         counts.changed += changed;
         counts.new += staged.len() - changed;
-        let token = self.commit_token();
+        let token = self.commits.token();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
         self.adopt(now, Adoption { device: key, requested_at, series, site, gone, staged, token, unconfirmed }, out);
@@ -180,7 +183,9 @@ impl Scheduler {
         for _ in 0..limits::JOBS_PER_STEP {
             if let Some(job) = adoption.gone.next() {
                 self.admit_past(now, job, adoption.requested_at, out);
-                self.save_runs_of(job, out);
+                if !mutated(Mutation::PlanLosesUnsavedRuns) {
+                    self.save_runs_of(job, out);
+                }
                 self.drop_job(job, out);
             } else if let Some(staged) = adoption.staged.next() {
                 self.adopt_job(now, &mut adoption, staged, out);
@@ -188,15 +193,15 @@ impl Scheduler {
                 return self.adopted(adoption, out);
             }
         }
-        self.adopting = true;
-        self.work.push_front(Work::Adopt(Box::new(adoption)));
+        self.planner.set_adopting(true);
+        self.planner.push_front(Work::Adopt(Box::new(adoption)));
     }
 
     /// Completes the adoption of a plan.
     fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
         let Adoption { device: key, requested_at, site, token, unconfirmed, .. } = adoption;
-        self.adopting = false;
-        let Some(device) = self.devices.get_mut(key) else { return };
+        self.planner.set_adopting(false);
+        let Some(device) = self.catalog.device_mut(key) else { return };
         device.site = site;
         device.failures = 0;
         device.error = None;
@@ -208,8 +213,7 @@ impl Scheduler {
     /// Makes jobs due as soon as their plan is durable (I3).
     fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
         if !unconfirmed.is_empty() {
-            self.unconfirmed.insert(token, unconfirmed);
-            out.effects.push(Effect::NotifyDurable(token));
+            self.commits.wait(token, Waiter::Plan(unconfirmed), out);
         }
     }
 
@@ -222,7 +226,7 @@ impl Scheduler {
         out: &mut Step,
     ) -> JobKey {
         let Comparison { device, requested_at, series, site, .. } = *comparison;
-        let token = self.commit_token();
+        let token = self.commits.token();
         let (gone, none) = (Vec::new().into_iter(), Vec::new().into_iter());
         let mut adoption =
             Adoption { device, requested_at, series, site, gone, staged: none, token, unconfirmed: Vec::new() };
@@ -239,8 +243,8 @@ impl Scheduler {
         let requested_at = requested_at.min(now.plus_ms(1));
         // Several times, if all missed runs are caught up or other jobs of its group are decided first.
         while self
-            .jobs
-            .get(job)
+            .catalog
+            .job(job)
             .is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < requested_at))
         {
             self.disarm_timer(job);
@@ -252,21 +256,23 @@ impl Scheduler {
         let Adoption { device, requested_at, series, ref site, token, .. } = *adoption;
         let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: an occurrence found by the earlier clock may be too late.
-        let is_outdated = series != self.series;
+        let is_outdated = series != self.agenda.series();
         let requested_at = requested_at.min(now);
         let key = match existing {
             Some(key) => {
                 // By the old plan, at the old site.
-                self.admit_past(now, key, requested_at, out);
+                if !mutated(Mutation::PlanLosesEarlierOccurrences) {
+                    self.admit_past(now, key, requested_at, out);
+                }
                 // An admitted run keeps its copy of the action.
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
                 let is_stale =
                     |state: &&mut JobState| decided > now || is_ahead_of_clock(&job.trigger, state.watermark, now);
-                if let Some(state) = self.jobs.get_mut(key).filter(is_stale) {
+                if let Some(state) = self.catalog.job_mut(key).filter(is_stale) {
                     state.watermark = watermark.min(now);
                 }
-                if let Some(state) = self.jobs.get(key)
+                if let Some(state) = self.catalog.job(key)
                     && (state.watermark > watermark || is_outdated)
                 {
                     // An occurrence was admitted since the comparison.
@@ -283,7 +289,7 @@ impl Scheduler {
                 self.new_job(device, &job, watermark)
             }
         };
-        let Some(state) = self.jobs.get_mut(key) else { return key };
+        let Some(state) = self.catalog.job_mut(key) else { return key };
         let before = state.next.due();
         state.grouped = job.body.policy().group().is_some();
         state.job = job.clone();
@@ -302,15 +308,11 @@ impl Scheduler {
 
     /// Adds a job. Runs that have outlived an earlier job of that name become its runs.
     fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
-        let (job, next) = (job.clone(), Next::Never);
-        let grouped = job.body.policy().group().is_some();
-        let decided = Instant::MIN;
-        let state = JobState { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped };
-        let key = self.jobs.insert(state);
-        self.index_job(device, key);
-        if !self.orphans.is_empty() {
-            let name = self.run_id(key, watermark).into_job_name();
-            self.adopt_orphans(key, &name);
+        let state = JobState::new(device, job.clone(), watermark, Instant::MIN, Next::Never);
+        let key = self.catalog.insert_job(state);
+        if self.runs.has_orphans() {
+            let name = self.catalog.name_of(key);
+            self.runs.attach(key, &name);
         }
         key
     }

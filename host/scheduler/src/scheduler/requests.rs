@@ -1,12 +1,17 @@
 //! Requests of clients.
 
-use super::{DeviceKey, JobKey, NextRun, PluginKey, RunSlot, Scheduler, plans::Work, run::Run};
+use super::{Scheduler, plans::Work, view::NextRun};
 use crate::{
     body::Body,
-    event::{Change, Done, Effect, Part, Refusal, Request, RequestId, Step, Version},
+    event::{
+        Change, DeviceKey, Done, Effect, JobKey, Override, Part, PluginKey, Refusal, Request, RequestId, Step, Version,
+    },
+    keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
-    outcome::{Cancelled, Outcome},
+    outcome::{Cancelled, Level, Outcome},
+    runs::Run,
     time::Instant,
 };
 
@@ -21,45 +26,48 @@ impl Scheduler {
             Request::Pause { what, paused } => self.set_paused(&what, paused, out),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
-            Request::Schedule(new) => return self.work.push_back(Work::Schedule(request, new)),
-            Request::Cancel(job) => return self.work.push_back(Work::Cancel(request, job)),
+            Request::Schedule(new) => return self.planner.push(Work::Schedule(request, new)),
+            Request::Cancel(job) => return self.planner.push(Work::Cancel(request, job)),
         };
         out.effects.push(Effect::Answer { request, answer });
     }
 
     /// Finds a job by its name.
     pub(super) fn find_job(&self, (plugin, device, job): &JobName) -> Result<JobKey, Refusal> {
-        let found = self.job_key(self.find_device(plugin, device)?, job.as_str());
+        let found = self.catalog.job_key(self.find_device(plugin, device)?, job.as_str());
         found.ok_or_else(|| Refusal::Unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
     }
 
     pub(super) fn find_device(&self, plugin: &PluginName, device: &DeviceName) -> Result<DeviceKey, Refusal> {
-        let of = self.plugins.get(self.find_plugin(plugin)?).and_then(|plugin| plugin.devices.get(device));
-        of.copied().ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))
+        self.find_plugin(plugin)?;
+        let key = self.catalog.device_key(plugin, device);
+        key.ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))
     }
 
     fn find_plugin(&self, plugin: &PluginName) -> Result<PluginKey, Refusal> {
-        let key = self.plugin_keys.get(plugin).copied();
+        let key = self.catalog.plugin_key(plugin);
         key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
     }
 
     /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
     fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let waiting = self.run_slots(key).count();
+        let waiting = self.runs.count_of_job(key);
         if waiting >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
         }
-        let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
+        let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
-        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.unique_instant(now));
+        let (origin, occurrence) = (Origin::Manual { series: self.agenda.series() }, self.agenda.unique_instant(now));
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
         self.save_runs_of(key, out);
         let group = policy.group().cloned();
         let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
         // I2: saved before anything else of its job; it does not move the watermark.
-        self.save_run(slot, out);
+        if !mutated(Mutation::RunNowIsUnsaved) {
+            self.save_run(slot, out);
+        }
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         }
@@ -67,16 +75,9 @@ impl Scheduler {
         Ok(Done::Run(id))
     }
 
-    /// Returns the current time, moved so that no two calls return the same: neither within a millisecond, nor after
-    /// the clock was set back, because that starts a new series.
-    fn unique_instant(&mut self, now: Instant) -> Instant {
-        self.last_replay = now.max(self.last_replay.plus_ms(1));
-        self.last_replay
-    }
-
     fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
+        let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let next = match state.next.into() {
             NextRun::Due(next) => next,
             NextRun::NotBefore(until) => {
@@ -94,14 +95,14 @@ impl Scheduler {
         match what {
             Part::Plugin(plugin) => {
                 let key = self.find_plugin(plugin)?;
-                if let Some(plugin) = self.plugins.get_mut(key) {
+                if let Some(plugin) = self.catalog.plugin_mut(key) {
                     plugin.paused = paused;
                 }
                 self.save_plugin(key, out);
             }
             Part::Device(plugin, device) => {
                 let key = self.find_device(plugin, device)?;
-                let Some(device) = self.devices.get_mut(key) else { return Ok(Done::Nothing) };
+                let Some(device) = self.catalog.device_mut(key) else { return Ok(Done::Nothing) };
                 device.paused = paused;
                 if device.error.is_some() {
                     // It is stored, and its error has been reported.
@@ -119,12 +120,12 @@ impl Scheduler {
     }
 
     fn replan_now(&mut self, plugin: &PluginName) -> Result<Done, Refusal> {
-        let Some(found) = self.plugins.get(self.find_plugin(plugin)?) else { return Ok(Done::Nothing) };
+        let Some(found) = self.catalog.plugin(self.find_plugin(plugin)?) else { return Ok(Done::Nothing) };
         if found.version == Version::BUILT_IN {
             return Err(Refusal::Conflict(format!("the jobs of `{plugin}` are not planned by a plugin")));
         }
         let devices: Vec<DeviceKey> = found.devices.values().copied().collect();
-        self.work.push_back(Work::RequestPlans(devices.into_iter()));
+        self.planner.push(Work::RequestPlans(devices.into_iter()));
         Ok(Done::Nothing)
     }
 
@@ -133,14 +134,14 @@ impl Scheduler {
         if self.find_run(run).is_some() {
             return Err(Refusal::Conflict(format!("the run {run} has not ended")));
         }
-        if !self.plugin_keys.contains_key(&run.plugin) {
+        if self.catalog.plugin_key(&run.plugin).is_none() {
             let what = format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin);
             return Err(Refusal::Conflict(what));
         }
-        let job = self.job_of(run);
+        let job = self.catalog.job_of(run);
         let of_job: Vec<RunSlot> = match job {
-            Some(job) => self.run_slots(job).collect(),
-            None => self.orphans_of(&run.clone().into_job_name()),
+            Some(job) => self.runs.of_job(job).collect(),
+            None => self.runs.orphans_of(&run.clone().into_job_name()),
         };
         let is_replay =
             |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
@@ -150,8 +151,8 @@ impl Scheduler {
         if of_job.len() >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{} runs of its job are already waiting", of_job.len())));
         }
-        let at = self.unique_instant(now);
-        let id = RunId { origin: Origin::Replay { at, series: self.series }, ..run.clone() };
+        let at = self.agenda.unique_instant(now);
+        let id = RunId { origin: Origin::Replay { at, series: self.agenda.series() }, ..run.clone() };
         let policy = body.policy();
         if let Some(job) = job {
             self.save_runs_of(job, out);
@@ -160,6 +161,39 @@ impl Scheduler {
         self.save_run(slot, out);
         self.enqueue(slot);
         Ok(Done::Run(id))
+    }
+
+    /// Changes and saves a job's overrides.
+    pub(super) fn change_override(&mut self, key: JobKey, change: impl FnOnce(&mut Override), out: &mut Step) {
+        let mut job_override = self.catalog.overrides.get(key).cloned().unwrap_or_default();
+        change(&mut job_override);
+        self.remember_override(key, job_override.clone());
+        out.changes.push(Change::OverrideSaved { key, job_override });
+    }
+
+    pub(super) fn remember_override(&mut self, key: JobKey, job_override: Override) {
+        let bytes = self.catalog.job(key).map_or(0, |state| state.job.body.bytes());
+        self.catalog.overrides.set(key, job_override, bytes);
+    }
+
+    /// Moves a skip to the next occurrence if that has changed.
+    pub(super) fn move_skip(&mut self, key: JobKey, before: Option<Instant>, out: &mut Step) {
+        let next = self.catalog.job(key).and_then(|state| state.next.due());
+        if let (Some(before), Some(next)) = (before, next)
+            && before != next
+            && !mutated(Mutation::MovedSkipIsForgotten)
+            && self.catalog.overrides.is_skipped(key, before)
+        {
+            self.change_override(key, |job_override| job_override.skip = Some(next), out);
+        }
+    }
+
+    /// Returns what is paused of a run; its job may have been removed.
+    pub(super) fn paused_of_run(&self, run: &Run) -> Option<Level> {
+        match run.job {
+            Some(key) => self.catalog.is_paused(key),
+            None => self.catalog.is_device_paused(self.catalog.device_key(&run.id.plugin, &run.id.device)?),
+        }
     }
 
     /// Ends a run and drops its owed steps. Nothing else does.
@@ -171,9 +205,9 @@ impl Scheduler {
     }
 
     pub(super) fn find_run(&self, id: &RunId) -> Option<RunSlot> {
-        if let Some(slot) = self.orphans.get(id) {
-            return Some(*slot);
+        if let Some(slot) = self.runs.orphan(id) {
+            return Some(slot);
         }
-        self.run_slots(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
+        self.runs.of_job(self.catalog.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 }

@@ -1,11 +1,14 @@
 //! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
-use super::{CallId, RunSlot, Scheduler, run::State};
+use super::Scheduler;
 use crate::{
-    event::{Effect, Step},
+    event::{CallId, Effect, Step},
+    keys::RunSlot,
     model::Reply,
+    mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
+    runs::State,
     time::Instant,
 };
 
@@ -17,16 +20,14 @@ impl Scheduler {
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let (plugin, device, due) = (run.id.plugin.clone(), run.id.device.clone(), run.start);
-        let call = self.next_call;
-        self.next_call += 1;
-        self.calls.insert(call, slot);
+        let call = self.delivery.begin_call(slot);
         self.set_state(slot, State::Asking(call));
         out.effects.push(Effect::Call { call, plugin, device, task, due });
     }
 
     /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
     pub(super) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
-        let Some(slot) = self.calls.remove(&call) else { return };
+        let Some(slot) = self.delivery.end_call(call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {
             Ok(reply) => reply,
@@ -48,7 +49,7 @@ impl Scheduler {
         } else {
             run.body = run.body.with_steps(&steps);
             run.steps = steps.len();
-            if run.key.is_some() {
+            if run.key.is_some() && !mutated(Mutation::TaskReplyIsUnsaved) {
                 self.save_run(slot, out);
             }
             self.enqueue(slot);
@@ -59,8 +60,7 @@ impl Scheduler {
     }
 
     fn request_plan_of(&mut self, run: &RunId, out: &mut Step) {
-        let plugin = self.plugin_keys.get(&run.plugin).and_then(|key| self.plugins.get(*key));
-        if let Some(device) = plugin.and_then(|plugin| plugin.devices.get(&run.device)).copied() {
+        if let Some(device) = self.catalog.device_key(&run.plugin, &run.device) {
             self.request_plan(device, out);
         }
     }

@@ -2,16 +2,15 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::{
-    Device, JobState, Scheduler,
-    run::{Run, State},
-};
+use super::Scheduler;
 use crate::{
     body::{Body, PackedJob},
+    catalog::{Device, JobState, Plugin},
     event::{DeviceKey, JobKey, Override, PluginKey, Version},
     limits,
     names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
     outcome::{Attempt, Cause, Level},
+    runs::{Run, State},
     time::{Instant, Site},
     topic::Grant,
     trigger::SunCache,
@@ -123,26 +122,13 @@ pub struct RunUnderWay<'a> {
 impl Scheduler {
     /// Returns the plugins after one, in the order of their names.
     pub fn plugins_after<'a>(&'a self, after: Option<&PluginName>) -> impl Iterator<Item = PluginView<'a>> {
-        let from = (after.map_or(Unbounded, Excluded), Unbounded);
-        self.plugin_keys.range::<PluginName, _>(from).filter_map(|(_, key)| self.plugin_view(*key))
+        self.catalog.plugins_after(after).map(plugin_view)
     }
 
     /// Returns a plugin.
     #[must_use]
     pub fn plugin(&self, name: &PluginName) -> Option<PluginView<'_>> {
-        self.plugin_view(*self.plugin_keys.get(name)?)
-    }
-
-    fn plugin_view(&self, key: PluginKey) -> Option<PluginView<'_>> {
-        let plugin = self.plugins.get(key)?;
-        let devices = plugin.devices.len();
-        Some(PluginView {
-            name: &plugin.name,
-            version: plugin.version,
-            grant: &plugin.grant,
-            devices,
-            is_paused: plugin.paused,
-        })
+        self.catalog.plugin_named(name).map(plugin_view)
     }
 
     /// Returns the devices of a plugin after one, in the order of their names.
@@ -151,7 +137,7 @@ impl Scheduler {
         plugin: &PluginName,
         after: Option<&DeviceName>,
     ) -> impl Iterator<Item = DeviceView<'a>> {
-        let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let plugin = self.catalog.plugin_named(plugin);
         let from = (after.map_or(Unbounded, Excluded), Unbounded);
         let devices = plugin.map(|plugin| plugin.devices.range::<DeviceName, _>(from));
         devices.into_iter().flatten().filter_map(|(_, key)| self.device_view(*key))
@@ -160,12 +146,11 @@ impl Scheduler {
     /// Returns a device.
     #[must_use]
     pub fn device(&self, plugin: &PluginName, device: &DeviceName) -> Option<DeviceView<'_>> {
-        let plugin = self.plugins.get(*self.plugin_keys.get(plugin)?)?;
-        self.device_view(*plugin.devices.get(device)?)
+        self.device_view(self.catalog.device_key(plugin, device)?)
     }
 
     fn device_view(&self, key: DeviceKey) -> Option<DeviceView<'_>> {
-        let device = self.devices.get(key)?;
+        let device = self.catalog.device(key)?;
         Some(DeviceView {
             plugin: self.plugin_name(device.plugin)?,
             name: &device.name,
@@ -173,17 +158,17 @@ impl Scheduler {
             replan_at: device.replan_at,
             error: device.error.as_deref(),
             plan_requested: device.plan_requested,
-            jobs: device.jobs.len(),
+            jobs: device.job_count(),
             is_paused: device.paused,
         })
     }
 
     /// Returns the jobs of a plugin.
     pub fn jobs_of<'a>(&'a self, plugin: &PluginName) -> impl Iterator<Item = JobView<'a>> {
-        let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let plugin = self.catalog.plugin_named(plugin);
         let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
-        let devices = devices.filter_map(|key| self.devices.get(*key));
-        devices.flat_map(|device| device.jobs.iter()).filter_map(|key| self.job_view(*key))
+        let devices = devices.filter_map(|key| self.catalog.device(*key));
+        devices.flat_map(|device| device.jobs()).filter_map(|key| self.job_view(key))
     }
 
     /// Returns at most `most` jobs from a key on, in the order of their keys: all, those of a plugin, or those of
@@ -198,10 +183,11 @@ impl Scheduler {
     ) -> (Vec<JobView<'_>>, Option<JobKey>) {
         let Some(plugin) = plugin else {
             return self.jobs_at(from, most, |job| {
-                device.is_none_or(|name| self.devices.get(job.device).is_some_and(|device| device.name == *name))
+                device.is_none_or(|name| self.catalog.device(job.device).is_some_and(|device| device.name == *name))
             });
         };
-        let Some(plugin) = self.plugin_keys.get(plugin).and_then(|key| Some((*key, self.plugins.get(*key)?))) else {
+        let Some(plugin) = self.catalog.plugin_key(plugin).and_then(|key| Some((key, self.catalog.plugin(key)?)))
+        else {
             return (Vec::new(), None);
         };
         let device = match device.map(|name| plugin.1.devices.get(name)) {
@@ -211,16 +197,16 @@ impl Scheduler {
         };
         let of_one = device.as_slice().iter();
         let of_all = plugin.1.devices.values().take(if device.is_none() { limits::SLOTS_PER_VIEW + 1 } else { 0 });
-        let devices = || of_one.clone().chain(of_all.clone()).filter_map(|key| self.devices.get(*key));
-        let places: usize = devices().map(|device| device.jobs.len() + 1).sum();
+        let devices = || of_one.clone().chain(of_all.clone()).filter_map(|key| self.catalog.device(*key));
+        let places: usize = devices().map(|device| device.job_count() + 1).sum();
         if places > limits::SLOTS_PER_VIEW {
             // Too many to sort: they are filtered out of all jobs.
             return self.jobs_at(from, most, |job| match device {
                 Some(device) => job.device == device,
-                None => self.devices.get(job.device).is_some_and(|device| device.plugin == plugin.0),
+                None => self.catalog.device(job.device).is_some_and(|device| device.plugin == plugin.0),
             });
         }
-        let mut keys: Vec<JobKey> = devices().flat_map(|device| device.jobs.iter()).copied().collect();
+        let mut keys: Vec<JobKey> = devices().flat_map(|device| device.jobs()).collect();
         keys.retain(|key| *key >= from);
         keys.sort_unstable();
         let next = keys.get(most).copied();
@@ -233,11 +219,11 @@ impl Scheduler {
         most: usize,
         is_match: impl Fn(&JobState) -> bool,
     ) -> (Vec<JobView<'_>>, Option<JobKey>) {
-        let end = self.jobs.slot_count();
+        let end = self.catalog.job_slots();
         let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
         let mut found = Vec::new();
         for key in from..until {
-            if !self.jobs.get(key).is_some_and(&is_match) {
+            if !self.catalog.job(key).is_some_and(&is_match) {
                 continue;
             }
             if found.len() == most {
@@ -251,17 +237,16 @@ impl Scheduler {
     /// Returns a job.
     #[must_use]
     pub fn job(&self, plugin: &PluginName, device: &DeviceName, job: &JobId) -> Option<JobView<'_>> {
-        let plugin = self.plugins.get(*self.plugin_keys.get(plugin)?)?;
-        self.job_view(self.job_key(*plugin.devices.get(device)?, job.as_str())?)
+        self.job_view(self.catalog.job_key(self.catalog.device_key(plugin, device)?, job.as_str())?)
     }
 
     fn job_view(&self, key: JobKey) -> Option<JobView<'_>> {
-        let state = self.jobs.get(key)?;
-        let Device { plugin, name, site, .. } = self.devices.get(state.device)?;
+        let state = self.catalog.job(key)?;
+        let Device { plugin, name, site, .. } = self.catalog.device(state.device)?;
         let plugin = self.plugin_name(*plugin)?;
         let (next, watermark) = (state.next.into(), state.watermark);
-        let (job_override, paused) = (self.overrides.get(&key), self.is_paused(key));
-        let origin = self.run_id(key, watermark).origin;
+        let (job_override, paused) = (self.catalog.overrides.get(key), self.catalog.is_paused(key));
+        let origin = self.agenda.origin();
         Some(JobView {
             key,
             plugin,
@@ -290,16 +275,16 @@ impl Scheduler {
     /// continue. Bounded (I10), so that there may be none although more follow.
     #[must_use]
     pub fn paused_jobs(&self, from: JobKey) -> (Vec<JobName>, Option<JobKey>) {
-        let mut overrides = self.overrides.range(from..);
+        let mut overrides = self.catalog.overrides.from(from);
         let looked_at = overrides.by_ref().take(limits::SLOTS_PER_VIEW);
-        let paused = looked_at.filter(|(key, job_override)| job_override.paused && self.jobs.get(**key).is_some());
-        let names = paused.map(|(key, _)| self.run_id(*key, Instant::MIN).into_job_name()).collect();
-        (names, overrides.next().map(|(key, _)| *key))
+        let paused = looked_at.filter(|(key, job_override)| job_override.paused && self.catalog.job(*key).is_some());
+        let names = paused.map(|(key, _)| self.catalog.name_of(key)).collect();
+        (names, overrides.next().map(|(key, _)| key))
     }
 
     /// Returns the runs of a job that have not ended, in the order of admission.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
-        self.run_slots(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
+        self.runs.of_job(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
     /// Returns the runs of a job that have not ended, even if the job was removed.
@@ -307,44 +292,44 @@ impl Scheduler {
         let (plugin, device, job) = name;
         let key = self.job(plugin, device, job).map(|view| view.key);
         let slots = match key {
-            Some(key) => self.run_slots(key).collect(),
-            None => self.orphans_of(name),
+            Some(key) => self.runs.of_job(key).collect(),
+            None => self.runs.orphans_of(name),
         };
         slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
     /// Returns the names of all plugins.
     pub fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
-        self.plugin_keys.keys()
+        self.catalog.plugin_names()
     }
 
     /// Returns a plugin's name.
     #[must_use]
     pub fn plugin_name(&self, key: PluginKey) -> Option<&PluginName> {
-        self.plugins.get(key).map(|plugin| &plugin.name)
+        self.catalog.plugin(key).map(|plugin| &plugin.name)
     }
 
     /// Returns the cache of sun events, so that others share it: computing an event takes long.
     pub fn sun_cache(&mut self) -> &mut SunCache {
-        &mut self.sun_cache
+        self.agenda.sun_cache()
     }
 
     /// Returns the number of plugins.
     #[must_use]
     pub fn plugin_count(&self) -> usize {
-        self.plugin_keys.len()
+        self.catalog.plugin_count()
     }
 
     /// Returns the number of devices.
     #[must_use]
     pub fn device_count(&self) -> usize {
-        self.devices.len()
+        self.catalog.device_count()
     }
 
     /// Returns the number of jobs.
     #[must_use]
     pub fn job_count(&self) -> usize {
-        self.jobs.len()
+        self.catalog.job_count()
     }
 
     /// Returns the runs that have not ended, with their whole state, for debugging.
@@ -361,7 +346,7 @@ impl Scheduler {
     /// Returns the number of runs that could be sent and wait for their turn.
     #[must_use]
     pub fn ready_count(&self) -> usize {
-        self.fair_queue.len()
+        self.delivery.ready_count()
     }
 
     /// Returns the runs with an owed step, the step (counted from 1), and when it is due.
@@ -380,13 +365,13 @@ impl Scheduler {
     /// Returns the number of attempts in flight.
     #[must_use]
     pub fn attempts_under_way(&self) -> usize {
-        self.attempts.len()
+        self.delivery.attempt_count()
     }
 
     /// Returns since when there is a connection to the broker, if there is one.
     #[must_use]
     pub fn link_since(&self) -> Option<Instant> {
-        self.link.as_ref().map(|_| self.link_since)
+        self.delivery.link().map(|_| self.delivery.link_since())
     }
 
     /// Returns whether changes can be saved.
@@ -399,6 +384,16 @@ impl Scheduler {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping
+    }
+}
+
+fn plugin_view(plugin: &Plugin) -> PluginView<'_> {
+    PluginView {
+        name: &plugin.name,
+        version: plugin.version,
+        grant: &plugin.grant,
+        devices: plugin.devices.len(),
+        is_paused: plugin.paused,
     }
 }
 

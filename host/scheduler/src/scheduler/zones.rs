@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::{DeviceKey, JobKey, Scheduler, jobs::Next, plans::Work};
+use super::{Scheduler, plans::Work};
 use crate::{
-    event::{Change, Effect, Step},
+    event::{Change, DeviceKey, Effect, JobKey, Step},
     limits,
+    occurrence::Next,
     time::{Instant, Site},
     trigger::{Search, Trigger},
     zone::Zone,
@@ -35,24 +36,24 @@ impl ZonesChanged {
 
 impl Scheduler {
     pub(super) fn zones_changed(&mut self, zones: Option<Vec<Zone>>, rules: Arc<str>) {
-        self.work.push_back(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
+        self.planner.push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
     }
 
     /// Examines some devices and jobs. Devices are replanned, because plans depend on local times.
     pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, out: &mut Step) {
-        let devices = self.devices.slot_count().min(changed.device.saturating_add(limits::DEVICES_PER_STEP as u32));
+        let devices = self.catalog.device_slots().min(changed.device.saturating_add(limits::DEVICES_PER_STEP as u32));
         for key in changed.device..devices {
-            if self.devices.get(key).is_some_and(|device| changed.concerns(device.site.zone)) {
+            if self.catalog.device(key).is_some_and(|device| changed.concerns(device.site.zone)) {
                 self.request_plan(key, out);
             }
         }
-        let jobs = self.jobs.slot_count().min(changed.job.saturating_add(limits::ZONED_JOBS_PER_STEP));
+        let jobs = self.catalog.job_slots().min(changed.job.saturating_add(limits::ZONED_JOBS_PER_STEP));
         for key in changed.job..jobs {
             changed.moved += u64::from(self.move_job(key, &changed, out));
         }
         (changed.device, changed.job) = (devices, jobs);
-        if devices < self.devices.slot_count() || jobs < self.jobs.slot_count() {
-            self.work.push_back(Work::ZonesChanged(changed));
+        if devices < self.catalog.device_slots() || jobs < self.catalog.job_slots() {
+            self.planner.push(Work::ZonesChanged(changed));
         } else {
             // Only now: after a crash the whole traversal is repeated.
             out.changes.push(Change::ZonesKnown(changed.rules.clone()));
@@ -62,8 +63,8 @@ impl Scheduler {
 
     /// Moves a job's next occurrence by the current rules. Returns whether it has moved.
     fn move_job(&mut self, key: JobKey, changed: &ZonesChanged, out: &mut Step) -> bool {
-        let Some(state) = self.jobs.get(key) else { return false };
-        let (Some(site), Some(due)) = (self.devices.get(state.device).map(|device| device.site), state.next.due())
+        let Some(state) = self.catalog.job(key) else { return false };
+        let (Some(site), Some(due)) = (self.catalog.device(state.device).map(|device| device.site), state.next.due())
         else {
             return false;
         };
@@ -80,16 +81,16 @@ impl Scheduler {
         };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
-        let Some(state) = self.jobs.get(key) else { return false };
+        let Some(state) = self.catalog.job(key) else { return false };
         // Occurrences before it by the new rules were decided under the old ones.
-        let decided = match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, &mut self.sun_cache)
-        {
-            Search::Found(before) => before,
-            Search::NotUntil(_) | Search::Never(_) => state.watermark,
-        };
+        let decided =
+            match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, self.agenda.sun_cache()) {
+                Search::Found(before) => before,
+                Search::NotUntil(_) | Search::Never(_) => state.watermark,
+            };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, occurrence, &site);
-        if let Some(state) = self.jobs.get_mut(key) {
+        if let Some(state) = self.catalog.job_mut(key) {
             state.watermark = decided;
             state.next = Next::Due { occurrence, jitter_ms };
         }
@@ -101,8 +102,8 @@ impl Scheduler {
 
     /// Returns the occurrence nearest to one that was found by earlier rules.
     fn nearest(&mut self, key: JobKey, due: Instant, site: &Site) -> Option<Instant> {
-        let state = self.jobs.get(key)?;
-        let (trigger, watermark, sun_cache) = (&state.job.trigger, state.watermark, &mut self.sun_cache);
+        let state = self.catalog.job(key)?;
+        let (trigger, watermark, sun_cache) = (&state.job.trigger, state.watermark, self.agenda.sun_cache());
         let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
         let just_before = due.plus_ms(-1);
         let after = found(trigger.next(watermark.max(just_before), site, sun_cache));

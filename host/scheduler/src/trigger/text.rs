@@ -11,6 +11,7 @@ use super::{CronCache, CronError, Every, Never, OutOfOrder, Sun, SunEvent, Trigg
 use crate::{
     calendar::{no_such_clock, no_such_time},
     limits,
+    suggest::{did_you_mean, nearest},
     text::{excerpt, in_one_line},
     time::Instant,
 };
@@ -146,7 +147,7 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
         },
         Err(_) if text.is_empty() => "the time is missing".into(),
         Err(_) if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() => {
-            format!("`{text}` has no offset from UTC; did you mean `{text}Z`?")
+            format!("`{text}` has no offset from UTC; {}", did_you_mean(format_args!("{text}Z")))
         }
         Err(_) => match clock(text) {
             Some(time) => return Err(without_date(text, time)),
@@ -242,17 +243,20 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
             "not-after" => &mut sun.not_after,
             "else" => &mut sun.otherwise,
             "otherwise" => {
-                return Err(Problem::new(format!("`{word}` is not part of it; did you mean `else`?"), SUN));
+                return Err(Problem::new(format!("`{word}` is not part of it; {}", did_you_mean("else")), SUN));
             }
             "before" | "after" => {
-                return Err(Problem::new(format!("`{word}` is not part of it; did you mean `not-{word}`?"), SUN));
+                return Err(Problem::new(
+                    format!("`{word}` is not part of it; {}", did_you_mean(format_args!("not-{word}"))),
+                    SUN,
+                ));
             }
             _ if word.starts_with(|first: char| first.is_ascii_digit()) => {
                 return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
             }
             other => {
                 let reason =
-                    format!("`{word}` is not part of it{}", did_you_mean(other, &["not-before", "not-after", "else"]));
+                    format!("`{word}` is not part of it{}", suggestion(other, &["not-before", "not-after", "else"]));
                 return Err(Problem::new(reason, SUN));
             }
         };
@@ -370,29 +374,23 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     } else if let Some(why) = time.and_then(|text| no_such_time(text).or_else(|| no_such_clock(text))) {
         Problem::new(why, AT)
     } else if keyword == "in" && duration_ms(&rest.concat()).is_ok() {
-        Problem::new(format!("did you mean `at now+{}`?", rest.concat()), AT)
+        Problem::new(did_you_mean(format_args!("at now+{}", rest.concat())), AT)
     } else if is_cron {
-        Problem::new(format!("did you mean `cron {}`?", text.to_uppercase().trim()), CRON)
+        Problem::new(did_you_mean(format_args!("cron {}", text.to_uppercase().trim())), CRON)
     } else if DateTime::parse_from_rfc3339(keyword).is_ok() {
-        Problem::new(format!("did you mean `at {}`?", keyword.to_uppercase()), AT)
+        Problem::new(did_you_mean(format_args!("at {}", keyword.to_uppercase())), AT)
     } else if duration_ms(keyword).is_ok() {
-        Problem::new(format!("did you mean `every {keyword}`?"), EVERY)
+        Problem::new(did_you_mean(format_args!("every {keyword}")), EVERY)
     } else {
         let mut words = vec!["now", "at", "every", "cron"];
         words.extend(SunEvent::ALL.map(SunEvent::as_str));
-        Problem::new(format!("it begins with `{keyword}`{}", did_you_mean(keyword, &words)), ANY)
+        Problem::new(format!("it begins with `{keyword}`{}", suggestion(keyword, &words)), ANY)
     }
 }
 
-fn did_you_mean(word: &str, candidates: &[&str]) -> String {
-    let distance = |candidate: &&&str| {
-        let part = word.len() > 3 && candidate.split('-').any(|part| part == word);
-        if part { 0 } else { strsim::damerau_levenshtein(word, candidate) }
-    };
-    match candidates.iter().min_by_key(distance) {
-        Some(nearest) if distance(&nearest) <= word.len() / 3 => format!("; did you mean `{nearest}`?"),
-        _ => String::new(),
-    }
+/// Returns the end of an error that asks for one of the words, if one is near.
+fn suggestion(word: &str, words: &[&str]) -> String {
+    nearest(word, words.iter().copied()).map(|meant| format!("; {}", did_you_mean(meant))).unwrap_or_default()
 }
 
 /// Writes what [`parse`] accepts.

@@ -17,7 +17,7 @@ use roost_scheduler::{
 
 use crate::{
     disk::{Disk, LONGEST_HOLD_MS},
-    world::site,
+    dsl::site,
 };
 
 /// Observes all changes and effects of the scheduler.
@@ -140,7 +140,7 @@ impl Checker {
         }
         assert!(message.confirm().is_none() || listens, "{run} is sent before its subscription");
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
-            self.starts(publish);
+            self.check_start(publish);
         }
     }
 
@@ -155,7 +155,7 @@ impl Checker {
     }
 
     /// A run starts, or is tried again after a crash that knew nothing of it.
-    fn starts(&mut self, publish: &Publish) {
+    fn check_start(&mut self, publish: &Publish) {
         let (run, policy) = (&publish.run, publish.body.policy());
         let of_device = |other: &RunId| (&other.plugin, &other.device) == (&run.plugin, &run.device);
         let of_job = |other: &RunId| of_device(other) && other.job == run.job;
@@ -172,7 +172,7 @@ impl Checker {
             };
             let holder = self.active.values().find(holds).map(|other| &other.run);
             assert!(holder.is_none(), "{run} starts although {holder:?} holds `{needs}`");
-            self.takes_its_turn(run, needs);
+            self.check_turn(run, needs);
         }
         if let Some(group) = policy.group() {
             let of_group =
@@ -205,7 +205,7 @@ impl Checker {
     }
 
     /// I7: a plugin does not have a resource twice while a run of another one waits for it.
-    fn takes_its_turn(&mut self, run: &RunId, needs: &ResourceName) {
+    fn check_turn(&mut self, run: &RunId, needs: &ResourceName) {
         assert!(
             needs.as_str() != "well" || run.plugin.as_str() == "other",
             "{run} holds `{needs}`, which is not granted"
@@ -336,7 +336,7 @@ impl Checker {
     }
 
     /// Records the end of a run that is not durable yet.
-    pub(crate) fn ends(&mut self, ended: &RunEnded) {
+    pub(crate) fn ended_in_memory(&mut self, ended: &RunEnded) {
         if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
             self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
         }
@@ -390,7 +390,7 @@ impl Checker {
     }
 
     /// Records the end of a run on disk.
-    pub(crate) fn ended(&mut self, ended: &RunEnded) {
+    pub(crate) fn ended_on_disk(&mut self, ended: &RunEnded) {
         // An occurrence without sent messages may be decided again after a crash, with another reason.
         if !matches!(ended.outcome, Outcome::Skipped(_) | Outcome::Missed(_)) {
             self.ended.insert(ended.id.clone(), ended.outcome.clone());

@@ -1,29 +1,42 @@
 //! Scenarios in which the clock is set.
 
+use expect_test::expect;
 use roost_scheduler::{
     event::Event,
     model::{Job, Misfire},
-    time::Instant,
 };
 
-use crate::{
-    policies::{lines, with},
-    scenarios::{at, check, job, world},
-    world::World,
-};
+use crate::dsl::{at, check, job, with, world};
 
 #[test]
 fn an_owed_step_keeps_its_delay_when_the_clock_is_set() {
-    for by_ms in [-7_200_000, 7_200_000] {
+    for (by_ms, expected) in [
+        (
+            -7_200_000,
+            expect![[r#"
+                06:10:00 publish valve/on #1
+                04:13:00 clock set
+                04:20:00 publish valve/off #1
+                04:20:00 succeeded water 06:10:00
+            "#]],
+        ),
+        (
+            7_200_000,
+            expect![[r#"
+                06:10:00 publish valve/on #1
+                08:13:00 clock set
+                08:20:00 publish valve/off #1
+                08:20:00 succeeded water 06:10:00
+            "#]],
+        ),
+    ] {
         let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
         let mut world = world(&[water]);
         world.run_until(at("2027-03-01T06:13:00Z"));
         world.set_clock(by_ms);
         let set = world.now;
         world.run_until(set.plus_ms(3_600_000));
-        let off = world.log.iter().find(|line| line.contains("publish valve/off")).expect("it is closed");
-        let sent: Instant = at(off.split(' ').next().expect("a time"));
-        assert_eq!(sent.ms_since(set), 7 * 60_000, "by {by_ms}: {off}");
+        check(&world, &expected);
     }
 }
 
@@ -37,13 +50,13 @@ fn every_continues_when_the_clock_is_set_back_and_no_run_comes_twice() {
     world.run_until(at("2027-03-01T06:31:00Z"));
     check(
         &world,
-        &[
-            "05:40:00 clock set",
-            "06:00:00 publish tick #1",
-            "06:00:00 succeeded tick 06:00:00 again",
-            "06:30:00 publish tick #1",
-            "06:30:00 succeeded tick 06:30:00 again",
-        ],
+        &expect![[r#"
+            05:40:00 clock set
+            06:00:00 publish tick #1
+            06:00:00 succeeded tick 06:00:00 again
+            06:30:00 publish tick #1
+            06:30:00 succeeded tick 06:30:00 again
+        "#]],
     );
 }
 
@@ -55,10 +68,10 @@ fn an_occurrence_that_the_clock_was_set_past_is_missed_with_that_reason() {
     world.run_until(at("2027-03-01T08:21:00Z"));
     check(
         &world,
-        &[
-            "08:20:00 clock set",
-            "08:20:00 missed daily 06:30:00: the clock was set forward; it would have started 1h50m late, and its grace is 5m",
-        ],
+        &expect![[r#"
+            08:20:00 clock set
+            08:20:00 missed daily 06:30:00: the clock was set forward; it would have started 1h50m late, and its grace is 5m
+        "#]],
     );
 }
 
@@ -68,10 +81,6 @@ fn tick(misfire: Misfire, grace_ms: u32) -> Job {
         job.policy.misfire = misfire;
         job.policy.grace_ms = grace_ms;
     })
-}
-
-fn published(world: &World) -> Vec<String> {
-    lines(world).into_iter().filter(|line| line.contains("publish")).collect()
 }
 
 #[test]
@@ -84,7 +93,14 @@ fn runs_from_before_a_clock_was_set_back_are_not_caught_up_when_it_is_corrected(
         world.log.clear();
         world.set_clock(7_200_000);
         world.run_until(at("2027-03-01T07:40:00Z"));
-        check(&world, &["07:01:00 clock set", "07:30:00 publish tick #1", "07:30:00 succeeded tick 07:30:00 again"]);
+        check(
+            &world,
+            &expect![[r#"
+                07:01:00 clock set
+                07:30:00 publish tick #1
+                07:30:00 succeeded tick 07:30:00 again
+            "#]],
+        );
     }
 }
 
@@ -106,13 +122,13 @@ fn nor_if_the_host_was_started_with_a_wrong_clock() {
     // From here on the host was off, and the clock not set.
     check(
         &world,
-        &[
-            "07:32:00 clock set",
-            "07:32:00 publish tick #1",
-            "07:32:00 succeeded tick 07:30:00 again",
-            "08:00:00 publish tick #1",
-            "08:00:00 succeeded tick 08:00:00 again",
-        ],
+        &expect![[r#"
+            07:32:00 clock set
+            07:32:00 publish tick #1
+            07:32:00 succeeded tick 07:30:00 again
+            08:00:00 publish tick #1
+            08:00:00 succeeded tick 08:00:00 again
+        "#]],
     );
 }
 
@@ -131,11 +147,15 @@ fn a_run_that_waits_for_its_start_follows_the_clock() {
     world.link_up(100);
     world.set_clock(52 * 60_000 + 30_000);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    let sent = published(&world);
-    assert!(
-        matches!(&sent[..], [line] if line.starts_with("06:1") && line < &"06:12:00.001".to_owned()),
-        "{:#?}",
-        world.log
+    check(
+        &world,
+        &expect![[r#"
+            06:10:01 coop: 0 new, 0 changed, 1 gone, 0 unchanged
+            05:17:00 crash
+            06:09:30 clock set
+            06:10:23.503 publish door/open #1
+            06:10:23.503 succeeded open 06:10:00
+        "#]],
     );
 }
 
@@ -156,9 +176,16 @@ fn a_job_that_changes_to_every_does_not_wait_for_a_clock_that_was_set_back() {
         world.load("coop", 2, &[("north", vec![every.clone()])]);
         world.log.clear();
         world.run_until(at("2027-03-01T06:01:00Z"));
-        let sent = published(&world);
-        assert_eq!(sent, ["05:30:00 publish tick #1", "06:00:00 publish tick #1"], "{:#?}", world.log);
-        assert!(world.log.iter().any(|line| line.ends_with("succeeded tick 2027-03-01T06:00:00Z again")));
+        check(
+            &world,
+            &expect![[r#"
+                05:17:00 coop: 0 new, 1 changed, 0 gone, 0 unchanged
+                05:30:00 publish tick #1
+                05:30:00 succeeded tick 05:30:00 again
+                06:00:00 publish tick #1
+                06:00:00 succeeded tick 06:00:00 again
+            "#]],
+        );
     }
 }
 
@@ -183,20 +210,32 @@ fn a_tombstone_does_not_begin_a_series_at_each_start() {
 fn cron_waits_for_the_wall_clock_but_not_for_one_that_was_plainly_wrong() {
     let daily = job("daily", "cron 0,30 6 * * *", &[(0, "daily")]);
     let lost = at("1970-01-01T06:29:00Z").ms_since(at("2027-03-02T06:31:00Z"));
-    for (by_ms, comes_again) in [(-7_200_000, false), (-86_400_000, true), (lost, false)] {
+    let cases = [
+        (-7_200_000, expect![[""]]),
+        (
+            -86_400_000,
+            expect![[r#"
+                2027-03-02T06:00:00 publish daily #1
+                2027-03-02T06:00:00 succeeded daily 2027-03-02T06:00:00 again
+                2027-03-02T06:30:00 publish daily #1
+                2027-03-02T06:30:00 succeeded daily 2027-03-02T06:30:00 again
+            "#]],
+        ),
+        (lost, expect![[""]]),
+    ];
+    for (by_ms, expected) in cases {
         let mut world = world(std::slice::from_ref(&daily));
         world.run_until(at("2027-03-02T06:31:00Z"));
         world.set_clock(by_ms);
         let set = world.now;
         world.log.clear();
         world.run_until(set.plus_ms(86_400_000));
-        let sent = published(&world).iter().filter(|line| line.contains("daily")).count();
-        assert_eq!(sent, if comes_again { 2 } else { 0 }, "{:#?}", world.log);
+        check(&world, &expected);
     }
 }
 
 #[test]
-fn a_waiting_run_that_the_clock_was_set_past_is_missed_with_that_reason() {
+fn a_waiting_run_that_the_clock_was_set_past_is_missed() {
     let first = job("first", "at 2027-03-01T06:10:00Z", &[(0, "first")]);
     let mut world = world(&[first]);
     world.link_up(0);
@@ -206,5 +245,11 @@ fn a_waiting_run_that_the_clock_was_set_past_is_missed_with_that_reason() {
     world.set_clock(3_600_000);
     world.link_up(100);
     world.run_until(at("2027-03-01T07:20:00Z"));
-    assert_eq!(published(&world), Vec::<String>::new());
+    check(
+        &world,
+        &expect![[r#"
+            07:10:00 clock set
+            07:10:00 missed first 06:10:00: there was no connection to the broker; it would have started 1h late, and its grace is 5m
+        "#]],
+    );
 }

@@ -1,5 +1,6 @@
 //! Scenarios of steps that are confirmed by reports.
 
+use expect_test::expect;
 use roost_scheduler::{
     event::Event,
     model::{Action, Misfire, Step},
@@ -8,10 +9,9 @@ use roost_scheduler::{
 };
 
 use crate::{
-    disk::everything,
-    policies::{confirmed, each_step, in_group, lines, with},
-    scenarios::{at, check, job, world},
-    world::{World, name},
+    disk::full_grant,
+    dsl::{at, check, confirmed, each_step, in_group, job, name, with, world},
+    world::World,
 };
 
 #[test]
@@ -22,12 +22,14 @@ fn a_silent_device_is_retried_with_growing_pauses_and_its_run_can_be_replayed() 
     let mut world = world(&[open]);
     world.is_silent = true;
     world.run_until(at("2027-03-01T06:30:00Z"));
-    let times: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
-    assert_eq!(times.len(), 3, "{times:?}");
-    let last = lines(&world).pop().expect("a line");
-    assert!(
-        last.ends_with("step 1 was given up after 3 attempts: the device did not confirm the step within 5s"),
-        "{last}"
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:10:05.777 publish door/open #2
+            06:10:12.702 publish door/open #3
+            06:10:17.702 failed open 06:10:00: step 1 was given up after 3 attempts: the device did not confirm the step within 5s
+        "#]],
     );
     world.log.clear();
     world.is_silent = false;
@@ -36,13 +38,27 @@ fn a_silent_device_is_retried_with_growing_pauses_and_its_run_can_be_replayed() 
     world.run_until(at("2027-03-01T06:31:00Z"));
     check(
         &world,
-        &["06:30:00 answer: open", "06:30:00 publish door/open #1", "06:30:00 succeeded open 06:10:00 again"],
+        &expect![[r#"
+            06:30:00 answer: open
+            06:30:00 publish door/open #1
+            06:30:00 succeeded open 06:10:00 again
+        "#]],
     );
 }
 
 #[test]
 fn an_earlier_report_counts_only_if_the_step_allows_it() {
     for (already, retained) in [(false, false), (false, true), (true, false), (true, true)] {
+        let expected = if already {
+            expect![[r#"
+                06:10:00 succeeded open 06:10:00
+            "#]]
+        } else {
+            expect![[r#"
+                06:10:00 publish door/open #1
+                06:10:00 succeeded open 06:10:00
+            "#]]
+        };
         let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), already);
         let mut world = world(&[open]);
         world.now = at("2027-03-01T06:10:00Z");
@@ -50,9 +66,7 @@ fn an_earlier_report_counts_only_if_the_step_allows_it() {
         world.subscribed(0, None);
         world.report("door/state", true, retained);
         world.run_until(at("2027-03-01T06:11:00Z"));
-        let published = world.log.iter().any(|line| line.contains("publish"));
-        assert_eq!(published, !already, "{:#?}", world.log);
-        assert!(world.log.iter().any(|line| line.contains("succeeded open")));
+        check(&world, &expected);
     }
 }
 
@@ -69,7 +83,13 @@ fn a_retained_report_does_not_confirm_a_sent_step() {
     assert_eq!(world.in_flight.len(), 1);
     world.report("door/state", true, true);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    assert!(world.log.iter().any(|line| line.contains("failed open")), "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:10:05 failed open 06:10:00: step 1 was given up after 1 attempt: the device did not confirm the step within 5s
+        "#]],
+    );
 }
 
 #[test]
@@ -88,21 +108,29 @@ fn a_step_confirmed_while_it_waited_for_a_commit_returns_its_credit_once() {
     world.now = at("2027-03-01T06:10:10Z");
     world.step(Event::Woke);
     while world.commit() {}
-    assert!(lines(&world).contains(&"06:10:01 succeeded open 06:10:00".to_owned()), "{:#?}", world.log);
-    assert_eq!(world.in_flight.len(), 1, "the link takes one at a time: {:#?}", lines(&world));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:01 succeeded open 06:10:00
+            06:10:10 publish a #1
+        "#]],
+    );
+    assert_eq!(world.in_flight.len(), 1, "the link takes one at a time");
 }
 
 #[test]
 fn no_run_subscribes_outside_the_current_grant() {
     let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
     let mut world = world(std::slice::from_ref(&open));
-    let grant = Grant { subscribe: vec![name(TopicFilter::parse("elsewhere"))], ..everything() };
+    let grant = Grant { subscribe: vec![name(TopicFilter::parse("elsewhere"))], ..full_grant() };
     world.load_granted("coop", 2, &[("north", vec![open])], grant);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    assert!(
-        lines(&world).contains(&"06:10:00 denied open 06:10:00: reading `door/state` is not granted".to_owned()),
-        "{:#?}",
-        world.log
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 coop: 0 new, 0 changed, 0 gone, 1 unchanged
+            06:10:00 denied open 06:10:00: reading `door/state` is not granted
+        "#]],
     );
 }
 
@@ -121,10 +149,11 @@ fn a_first_step_is_not_sent_if_the_subscription_fails() {
             break;
         }
     }
-    let last = lines(&world).pop().expect("a line");
-    assert!(
-        last.contains("missed open 06:10:00: the subscription to the device's reports failed: not authorized"),
-        "{last}"
+    check(
+        &world,
+        &expect![[r#"
+            06:15:10 missed open 06:10:00: the subscription to the device's reports failed: not authorized; it would have started 5m10s late, and its grace is 5m
+        "#]],
     );
 }
 
@@ -154,7 +183,13 @@ fn a_run_releases_its_resource_while_its_subscription_fails() {
     let mut world = world(&[door, other]);
     // Long before the hold of the resource would expire.
     run_refusing_subscriptions_until(&mut world, "2027-03-01T06:12:00Z");
-    assert!(world.log.iter().any(|line| line.contains("succeeded other")), "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:11:00 publish other #1
+            06:11:00 succeeded other 06:11:00
+        "#]],
+    );
 }
 
 #[test]
@@ -167,12 +202,11 @@ fn an_owed_step_is_sent_even_if_the_subscription_fails() {
     run_refusing_subscriptions_until(&mut world, "2027-03-01T06:20:00Z");
     check(
         &world,
-        &[
-            "06:10:00 publish valve/on #1",
-            "06:11:00 publish valve/off #1",
-            "06:11:00 failed water 06:10:00: step 2: the subscription to the device's reports failed: not authorized; the \
-             step was sent without confirmation",
-        ],
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:11:00 publish valve/off #1
+            06:11:00 failed water 06:10:00: step 2: the subscription to the device's reports failed: not authorized; the step was sent without confirmation
+        "#]],
     );
 }
 
@@ -182,7 +216,7 @@ fn a_step_confirmed_without_sending_owes_the_later_steps() {
     let open = with(confirmed(open, true), |job| {
         job.policy.misfire = Misfire::LatestOfGroup(name(GroupName::parse("valve")));
     });
-    let open = with(each_step(open, |step| step.after_ms *= 1), |job| {
+    let open = with(open, |job| {
         let mut steps = job.steps().to_vec();
         steps[1].confirm = None;
         job.action = Action::Steps(steps.into());
@@ -207,5 +241,14 @@ fn a_step_confirmed_without_sending_owes_the_later_steps() {
     world.refuse(0);
     world.report("door/state", true, false);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    assert!(lines(&world).iter().any(|line| line.starts_with("06:12:00 publish valve/off")), "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00.250 publish valve/on #1
+            06:12:00 publish valve/off #1
+            06:12:00 cancelled open 06:10:00: a newer run of its group, `newer` of 06:12:00, replaced it
+            06:12:00 publish elsewhere #1
+            06:12:00 succeeded newer 06:12:00
+        "#]],
+    );
 }

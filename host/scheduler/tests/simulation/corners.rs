@@ -1,53 +1,27 @@
 //! Corner cases in which several events coincide.
 
-use std::sync::Arc;
-
+use expect_test::expect;
 use roost_scheduler::{
-    event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
-    model::{Action, Job, Qos, Step},
-    names::{DeviceName, PluginName},
+    event::{Event, Plan},
+    model::{Job, Qos},
+    names::PluginName,
     time::{Instant, Site},
     zone::Zone,
 };
 
 use crate::{
-    disk::everything,
-    scenarios::{START, at, check, job, world},
-    world::{World, name, site},
+    dsl::{START, at, check, check_only, each_step, job, loaded, name, site, world},
+    world::World,
 };
 
-fn qos0(mut job: Job) -> Job {
-    let steps: Vec<Step> = job
-        .steps()
-        .iter()
-        .cloned()
-        .map(|mut step| {
-            step.message.qos = Qos::AtMostOnce;
-            step
-        })
-        .collect();
-    job.action = Action::Steps(Arc::from(steps));
-    job
-}
-
-pub(crate) fn loaded(version: u8, devices: Vec<(&str, Site, Result<Plan, String>)>) -> Event {
-    let digest = Digest([version; 32]);
-    let devices = devices
-        .into_iter()
-        .map(|(device, site, plan)| LoadedDevice { name: name(DeviceName::parse(device)), site, plan })
-        .collect();
-    Event::Loaded(Loaded {
-        plugin: name(PluginName::parse("coop")),
-        version: Version { component: digest, settings: digest },
-        grant: everything(),
-        devices,
-    })
+fn qos0(job: Job) -> Job {
+    each_step(job, |step| step.message.qos = Qos::AtMostOnce)
 }
 
 /// Lets time pass: everything commits, the broker does not answer.
 fn pass_time(world: &mut World, until: Instant) {
     loop {
-        while world.commit() || world.answer() {}
+        while world.commit() || world.return_plan() {}
         let Some(wake) = world.wake.filter(|wake| *wake <= until) else { break };
         world.now = world.now.max(wake);
         world.step(Event::Woke);
@@ -64,8 +38,15 @@ fn a_run_past_its_give_up_does_not_block_the_next_day() {
     pass_time(&mut world, at("2027-03-02T06:31:00Z"));
     world.link_up(100);
     world.run_until(at("2027-03-02T12:00:00Z"));
-    let opened = world.log.iter().any(|line| line.starts_with("2027-03-02") && line.contains("publish door/open"));
-    assert!(opened, "\n{}", world.log.join("\n"));
+    check(
+        &world,
+        &expect![[r#"
+            06:30:00 publish door/open #1
+            2027-03-02T06:30:00 failed open 06:30:00: step 1 was given up after 1 attempt: the connection was lost before the broker answered
+            2027-03-02T06:31:00 publish door/open #1
+            2027-03-02T06:31:00 succeeded open 2027-03-02T06:30:00
+        "#]],
+    );
 }
 
 #[test]
@@ -78,8 +59,15 @@ fn an_owed_step_of_qos_0_survives_a_lost_link() {
     world.link_down();
     world.link_up(100);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    let offs = world.log.iter().filter(|line| line.contains("publish valve/off")).count();
-    assert_eq!(offs, 2, "\n{}", world.log.join("\n"));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:20:00 publish valve/off #1
+            06:20:00 publish valve/off #2
+            06:20:00 succeeded water 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -91,19 +79,25 @@ fn an_owed_step_of_qos_0_that_never_left_the_process_is_sent() {
     world.commit();
     world.link_up(100);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    let off = world.log.iter().any(|line| line.contains("publish valve/off"));
-    assert!(off, "\n{}", world.log.join("\n"));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:10:00 publish valve/off #1
+            06:10:00 succeeded water 06:10:00
+        "#]],
+    );
 }
 
-fn jittered() -> (Job, i64) {
-    // A job id with a jitter late in its 10 minutes.
+/// Returns a job with a jitter late in its 10 minutes.
+fn jittered() -> Job {
     for n in 0..100 {
         let mut one = job(&format!("j{n}"), "cron 10 6 * * *", &[(0, "a")]);
         one.policy.jitter_ms = 600_000;
         let mut world = world(std::slice::from_ref(&one));
         world.run_until(at("2027-03-01T06:15:00Z"));
         if world.log.is_empty() {
-            return (one, 0);
+            return one;
         }
     }
     unreachable!()
@@ -111,7 +105,7 @@ fn jittered() -> (Job, i64) {
 
 #[test]
 fn a_job_that_is_changed_while_its_jitter_passes_does_not_lose_the_occurrence() {
-    let (one, _) = jittered();
+    let one = jittered();
     let mut other = one.clone();
     let mut world = world(&[one]);
     world.run_until(at("2027-03-01T06:12:00Z"));
@@ -158,8 +152,15 @@ fn an_occurrence_due_before_its_plan_was_durable_is_not_lost() {
     }
     assert!(world.in_flight.is_empty(), "I3: nothing of a plan is sent before it is durable");
     world.run_until(at("2027-03-01T08:30:00Z"));
-    let sent: Vec<_> = world.log.iter().filter_map(|line| line.split_once("publish ")).map(|(_, what)| what).collect();
-    assert_eq!(sent, ["gone #1", "first #1", "second #1"]);
+    check_only(
+        &world,
+        "publish",
+        &expect![[r#"
+            07:00:01 publish gone #1
+            07:00:01 publish first #1
+            08:00:00 publish second #1
+        "#]],
+    );
 }
 
 #[test]
@@ -179,8 +180,13 @@ fn a_plan_of_a_removed_plugin_does_not_reach_its_successor() {
     world.log.clear();
     world.step(Event::Planned { plugin, device, generation, plan: Ok(stale) });
     world.run_until(at("2027-03-02T07:00:00Z"));
-    let published: Vec<_> = world.log.iter().filter(|line| line.contains("publish")).collect();
-    assert!(published.iter().all(|line| line.contains("publish new")) && published.len() == 1, "{:?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            2027-03-02T06:30:00 publish new #1
+            2027-03-02T06:30:00 succeeded new 2027-03-02T06:30:00
+        "#]],
+    );
 }
 
 #[test]
@@ -192,7 +198,13 @@ fn a_device_that_moves_and_fails_once_does_not_keep_times_of_its_old_zone() {
     world.run_until(at("2027-03-01T06:05:00Z")); // requested again after a minute, and answered with the same plan
     world.log.clear();
     world.run_until(at("2027-03-01T12:00:00Z"));
-    check(&world, &["11:30:00 publish door/open #1", "11:30:00 succeeded open 11:30:00"]);
+    check(
+        &world,
+        &expect![[r#"
+            11:30:00 publish door/open #1
+            11:30:00 succeeded open 11:30:00
+        "#]],
+    );
 }
 
 #[test]
@@ -220,8 +232,7 @@ fn jitter_longer_than_the_time_between_occurrences_misses_nothing() {
     one.policy.jitter_ms = 300_000;
     let mut world = world(&[one]);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    let missed = world.log.iter().filter(|line| line.contains("missed")).count();
-    assert_eq!(missed, 0, "\n{}", world.log.join("\n"));
+    check_only(&world, "missed", &expect![[""]]);
 }
 
 #[test]
@@ -265,7 +276,12 @@ fn jobs_of_a_removed_device_are_counted_as_gone() {
     world.log.clear();
     world.load("coop", 2, &[("north", one.to_vec())]);
     world.run_until(at(START));
-    check(&world, &["06:00:00 coop: 0 new, 0 changed, 1 gone, 1 unchanged"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 coop: 0 new, 0 changed, 1 gone, 1 unchanged
+        "#]],
+    );
 }
 
 #[test]
@@ -277,8 +293,13 @@ fn a_run_that_the_host_missed_is_not_reported_as_planned_late() {
     world.log.clear();
     world.now = at("2027-03-01T08:40:00Z");
     world.crash();
-    let late = world.log.iter().any(|line| line.contains("it was planned only after it was due"));
-    assert!(!late, "\n{}", world.log.join("\n"));
+    check(
+        &world,
+        &expect![[r#"
+            08:40:00 crash
+            08:40:00 missed tick 08:00:00: the host was not running, or the machine slept; it would have started 40m late, and its grace is 5m
+        "#]],
+    );
 }
 
 #[test]
@@ -308,7 +329,16 @@ fn a_step_that_was_given_up_is_not_forgotten_by_a_crash() {
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    assert!(world.log.iter().any(|line| line.contains("failed door")), "\n{}", world.log.join("\n"));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:12:00 publish door/close #1
+            06:13:00 crash
+            06:20:00 publish lamp/off #1
+            06:20:00 failed door 06:10:00: step 1 was given up after 1 attempt: the connection was lost before the broker answered
+        "#]],
+    );
 }
 
 #[test]
@@ -323,7 +353,12 @@ fn a_waiting_run_is_cancelled_with_the_right_reason() {
     world.log.clear();
     world.remove("coop");
     pass_time(&mut world, at("2027-03-01T06:10:32Z"));
-    assert!(world.log.iter().any(|line| line.contains("its plugin was removed")), "{:?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:10:31 cancelled open 06:10:00: its plugin was removed
+        "#]],
+    );
 }
 
 #[test]
@@ -339,6 +374,14 @@ fn a_saved_run_that_the_host_slept_through_is_not_blamed_on_the_broker() {
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T06:41:00Z"));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:30 coop: 0 new, 1 changed, 0 gone, 0 unchanged
+            06:40:00 crash
+            06:40:00 missed open 06:10:00: the host was not running, or the machine slept; it would have started 30m late, and its grace is 5m
+        "#]],
+    );
 }
 
 #[test]
@@ -353,10 +396,12 @@ fn a_crash_during_a_first_load_leaves_no_part_of_it() {
     world.crash();
     world.link_up(1);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    assert!(
-        !world.log.iter().any(|line| line.contains("publish")),
-        "accepted for one of two devices:\n{}",
-        world.log.join("\n")
+    // Accepted for one of two devices: nothing is due.
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 crash
+        "#]],
     );
 }
 
@@ -383,7 +428,7 @@ fn a_crash_does_not_change_the_previous_run() {
 
 #[test]
 fn an_occurrence_is_recorded_if_its_job_is_removed_during_its_jitter() {
-    let (one, _) = jittered();
+    let one = jittered();
     let mut world = world(std::slice::from_ref(&one));
     world.run_until(at("2027-03-01T06:12:00Z"));
     world.load("coop", 2, &[("north", vec![])]);
@@ -401,10 +446,13 @@ fn after_an_outage_the_newest_occurrence_is_caught_up() {
     world.log.clear();
     world.link_up(100);
     world.run_until(at("2027-03-01T08:09:00Z"));
-    assert!(
-        world.log.iter().any(|line| line.contains("publish a")),
-        "08:00 is a minute late, and not caught up: {:?}",
-        world.log
+    // 08:00 is a minute late.
+    check(
+        &world,
+        &expect![[r#"
+            08:01:00 publish a #1
+            08:01:00 succeeded state 08:00:00
+        "#]],
     );
 }
 
@@ -416,8 +464,16 @@ fn a_message_repeated_after_a_crash_counts_as_a_second_attempt() {
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    let offs: Vec<_> = world.log.iter().filter(|line| line.contains("valve/off")).cloned().collect();
-    assert!(offs.len() == 2 && offs[1].ends_with("#2"), "{offs:?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:20:00 publish valve/off #1
+            06:20:00 crash
+            06:20:00 publish valve/off #2
+            06:20:00 succeeded water 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -448,10 +504,23 @@ fn a_message_that_repeatedly_loses_the_link_pauses_and_others_are_sent() {
         world.link_down();
         world.link_up(100);
     }
-    let sent = world.log.iter().filter(|line| line.contains("publish bad")).count();
-    assert_eq!(sent, 2, "the third attempt waits: {}", world.log.join("\n"));
+    // The third attempt waits.
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish bad #1
+            06:10:00 publish bad #2
+        "#]],
+    );
+    world.log.clear();
     world.run_until(at("2027-03-01T06:11:00Z"));
-    assert!(world.log.iter().any(|line| line.contains("succeeded bad")));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:01.598 publish bad #3
+            06:10:01.598 succeeded bad 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -466,6 +535,13 @@ fn a_link_that_is_lost_repeatedly_does_not_delay_closing_the_valve() {
         pass_time(&mut world, retried);
     }
     world.run_until(at("2027-03-01T06:11:00Z"));
-    let off = world.log.iter().find(|line| line.contains("publish valve/off"));
-    assert!(off.is_some_and(|line| line.starts_with("2027-03-01T06:11:00Z")), "{}", world.log.join("\n"));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:10:00 publish valve/on #2
+            06:11:00 publish valve/off #1
+            06:11:00 publish valve/off #2
+        "#]],
+    );
 }

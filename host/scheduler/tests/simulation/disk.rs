@@ -13,7 +13,7 @@ use roost_scheduler::{
     topic::{Grant, TopicFilter},
 };
 
-use crate::world::site;
+use crate::dsl::site;
 
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
@@ -132,6 +132,8 @@ impl Disk {
     }
 
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
+        #[cfg(feature = "mutants")]
+        crate::mutants::mutate_core();
         Scheduler::new(self.saved(), self.jobs.values().cloned(), operator(self.rates.clone()), now)
     }
 
@@ -152,7 +154,7 @@ impl Disk {
             key: *key,
             name: name.clone(),
             version: *version,
-            grant: self.grants.get(name).and_then(|all| all.last()).cloned().unwrap_or_else(everything),
+            grant: self.grants.get(name).and_then(|all| all.last()).cloned().unwrap_or_else(full_grant),
             devices: devices_of(*key).collect(),
         });
         let tombstones = self.tombstones.iter().map(|((plugin, device, job), watermark)| Tombstone {
@@ -181,13 +183,13 @@ fn operator(rates: Rates) -> Operator {
     };
     let (pump, well) = (of(&["coop", "other", "roost"]), of(&["other"]));
     let resources = vec![(name("pump"), pump), (name("well"), well)];
-    Operator { resources, grant: everything(), site: site(), rates }
+    Operator { resources, grant: full_grant(), site: site(), rates }
 }
 
 /// A little longer than any steps take.
 pub(crate) const LONGEST_HOLD_MS: u32 = 300_000;
 
-pub(crate) fn everything() -> Grant {
+pub(crate) fn full_grant() -> Grant {
     let all = TopicFilter::parse("#").expect("a filter");
     Grant::new(vec![all.clone()], vec![all])
 }

@@ -1,6 +1,6 @@
 //! Random histories from seeds: plans, reloads, removals and returns, broken settings, lost and late acknowledgements,
 //! lost links, silent devices, clock changes, failed commits, crashes before and after commits. The checker asserts the
-//! invariants at each step; after the faults, everything must end (I4, I5, I13), and every occurrence of a job that
+//! invariants at each step; after the faults, full_grant must end (I4, I5, I13), and every occurrence of a job that
 //! never changed must be accounted for.
 //!
 //! `SEED=n` repeats one history, `HISTORIES=n` sets the number of histories.
@@ -21,21 +21,11 @@ use roost_scheduler::{
 
 use crate::{
     checker::is_accounted_for,
-    disk::everything,
-    rng::Dice,
-    scenarios::{START, at, job},
-    world::{World, name, site},
+    disk::full_grant,
+    dsl::{START, at, job, name, site},
+    rng::Rng,
+    world::World,
 };
-
-impl Dice {
-    fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.roll(length as u64)).expect("an index")
-    }
-
-    fn small(&mut self, sides: u64) -> i64 {
-        i64::try_from(self.roll(sides)).expect("small")
-    }
-}
 
 /// Returns the jobs that no plan ever changes.
 fn fixed_jobs() -> Vec<Job> {
@@ -45,13 +35,13 @@ fn fixed_jobs() -> Vec<Job> {
     ]
 }
 
-fn any_job(rng: &mut Dice, now: Instant) -> Job {
-    let id = format!("job{}", rng.roll(5));
-    let minutes = 1 + rng.roll(9);
-    let at = now.plus_ms(rng.small(900_000) - 300_000);
+fn any_job(rng: &mut Rng, now: Instant) -> Job {
+    let id = format!("job{}", rng.below::<u8>(5));
+    let minutes = 1 + rng.below::<u8>(9);
+    let at = now.plus_ms(rng.below::<i64>(900_000) - 300_000);
     let trigger = [format!("every {minutes}m"), format!("at {at}"), format!("cron */{minutes} * * * *")];
     let trigger = &trigger[rng.index(3)];
-    let steps: &[(u32, &str)] = match rng.roll(5) {
+    let steps: &[(u32, &str)] = match rng.below::<u8>(5) {
         0 | 1 => &[(0, "a")],
         2 => &[(0, "valve/on"), (90, "valve/off")],
         3 => &[(0, "door/open"), (20, "door/stop")],
@@ -61,14 +51,14 @@ fn any_job(rng: &mut Dice, now: Instant) -> Job {
     let policy = &mut job.policy;
     policy.priority = if rng.one_in(2) { 0 } else { 5 };
     policy.jitter_ms = if rng.one_in(3) { 20_000 } else { 0 };
-    policy.misfire = match rng.roll(4) {
+    policy.misfire = match rng.below::<u8>(4) {
         0 => Misfire::RunAll,
         1 => Misfire::LatestOfGroup(name(GroupName::parse("door"))),
         _ => Misfire::RunOnce,
     };
-    policy.overlap = match rng.roll(6) {
+    policy.overlap = match rng.below::<u8>(6) {
         _ if policy.group().is_some() => Overlap::Skip,
-        0 => Overlap::Queue(1 + u32::try_from(rng.roll(3)).expect("small")),
+        0 => Overlap::Queue(1 + rng.below::<u32>(3)),
         1 => Overlap::Allow(2),
         2 => Overlap::Replace,
         _ => Overlap::Skip,
@@ -84,13 +74,13 @@ fn any_job(rng: &mut Dice, now: Instant) -> Job {
 }
 
 /// Returns a random reply to a task.
-fn any_reply(rng: &mut Dice, now: Instant) -> Result<Reply, String> {
+fn any_reply(rng: &mut Rng, now: Instant) -> Result<Reply, String> {
     let steps = if rng.one_in(4) { Vec::new() } else { any_job(rng, now).steps().to_vec() };
     let reply = Reply { steps, replan: rng.one_in(4), note: None };
     if rng.one_in(4) { Err("trap".into()) } else { Ok(reply) }
 }
 
-fn reply(world: &mut World, rng: &mut Dice) {
+fn reply(world: &mut World, rng: &mut Rng) {
     world.reply = any_reply(rng, world.now);
     world.reply();
 }
@@ -106,15 +96,15 @@ fn ad_hoc_id(number: u64) -> JobId {
 }
 
 /// Makes a random request.
-fn random_request(world: &mut World, rng: &mut Dice) {
+fn random_request(world: &mut World, rng: &mut Rng) {
     let (plugin, device) = devices()[rng.index(4)].clone();
     let ids = ["every", "cron", "job0", "job1", "job2", "job3", "job4", "hand0", "hand1"];
     let job: JobName = (plugin.clone(), device.clone(), name(JobId::parse(ids[rng.index(ids.len())])));
-    let what = match rng.roll(9) {
+    let what = match rng.below::<u8>(9) {
         0 | 1 => Request::RunNow(job),
         2 => Request::Skip { job, undo: rng.one_in(4) },
         3 | 4 => {
-            let what = match rng.roll(3) {
+            let what = match rng.below::<u8>(3) {
                 0 => Part::Plugin(plugin),
                 1 => Part::Device(plugin, device),
                 _ => Part::Job(job),
@@ -122,36 +112,36 @@ fn random_request(world: &mut World, rng: &mut Dice) {
             Request::Pause { what, paused: rng.one_in(3) }
         }
         5 => Request::Replan(plugin),
-        6 => Request::Cancel((plugin, device, ad_hoc_id(rng.roll(2)))),
+        6 => Request::Cancel((plugin, device, ad_hoc_id(rng.below(2)))),
         _ => {
-            let made = Job { id: ad_hoc_id(rng.roll(2)), ..any_job(rng, world.now) };
-            let digest = |number| Digest([u8::try_from(number).expect("small"); 32]);
+            let made = Job { id: ad_hoc_id(rng.below(2)), ..any_job(rng, world.now) };
+            let digest = |number: u8| Digest([number; 32]);
             let idempotency =
-                rng.one_in(2).then(|| Idempotency { key: digest(rng.roll(4)), request: digest(rng.roll(2)) });
+                rng.one_in(2).then(|| Idempotency { key: digest(rng.below(4)), request: digest(rng.below(2)) });
             let job = PackedJob::from(&made);
             Request::Schedule(Box::new(NewJob { plugin, device, job, idempotency, replaces: rng.one_in(2) }))
         }
     };
-    world.ask(what);
+    world.request(what);
 }
 
 /// Undoes all pauses and skips, and cancels all ad-hoc jobs.
 fn undo_requests(world: &mut World) {
     for (plugin, device) in devices() {
         for number in 0..2 {
-            world.ask(Request::Cancel((plugin.clone(), device.clone(), ad_hoc_id(number))));
+            world.request(Request::Cancel((plugin.clone(), device.clone(), ad_hoc_id(number))));
         }
         for id in ["every", "cron"] {
             let job = (plugin.clone(), device.clone(), name(JobId::parse(id)));
-            world.ask(Request::Pause { what: Part::Job(job), paused: false });
+            world.request(Request::Pause { what: Part::Job(job), paused: false });
         }
-        world.ask(Request::Pause { what: Part::Device(plugin.clone(), device), paused: false });
-        world.ask(Request::Pause { what: Part::Plugin(plugin), paused: false });
+        world.request(Request::Pause { what: Part::Device(plugin.clone(), device), paused: false });
+        world.request(Request::Pause { what: Part::Plugin(plugin), paused: false });
     }
 }
 
-fn any_step(rng: &mut Dice, step: &Step) -> Step {
-    let topic = format!("state/{}", rng.roll(2));
+fn any_step(rng: &mut Rng, step: &Step) -> Step {
+    let topic = format!("state/{}", rng.below::<u8>(2));
     let confirm = rng.one_in(8).then(|| Confirm {
         topic: name(Topic::parse(&topic)),
         matches: Matches::Any,
@@ -162,13 +152,13 @@ fn any_step(rng: &mut Dice, step: &Step) -> Step {
     Step { once: rng.one_in(8), confirm: confirm.map(Arc::new), message, ..step.clone() }
 }
 
-fn plan(rng: &mut Dice, now: Instant) -> Vec<Job> {
+fn plan(rng: &mut Rng, now: Instant) -> Vec<Job> {
     let mut jobs: Vec<Job> = fixed_jobs();
     // Too little to change what they do.
     for job in &mut jobs {
-        job.policy.priority = i8::try_from(rng.roll(3)).expect("small");
+        job.policy.priority = rng.below::<i8>(3);
     }
-    for _ in 0..rng.roll(4) {
+    for _ in 0..rng.below::<u8>(4) {
         let job = any_job(rng, now);
         if jobs.iter().all(|other| other.id != job.id) {
             jobs.push(job);
@@ -178,9 +168,9 @@ fn plan(rng: &mut Dice, now: Instant) -> Vec<Job> {
 }
 
 /// Returns a grant for everything, or for all but one topic.
-fn any_grant(rng: &mut Dice) -> Grant {
+fn any_grant(rng: &mut Rng) -> Grant {
     if !rng.one_in(8) {
-        return everything();
+        return full_grant();
     }
     let filters = ["a", "valve/#", "fixed/#", "z1/#", "z2/#", "state/#"].map(|text| name(TopicFilter::parse(text)));
     let max_qos = if !rng.one_in(4) { Qos::ExactlyOnce } else { Qos::AtMostOnce };
@@ -188,18 +178,18 @@ fn any_grant(rng: &mut Dice) -> Grant {
 }
 
 /// Returns rates so low that they often hold up runs.
-fn any_rates(rng: &mut Dice) -> Rates {
-    let mut rate = || Rate { per_second: 1, burst: 1 + u32::try_from(rng.roll(2)).expect("small") };
+fn any_rates(rng: &mut Rng) -> Rates {
+    let mut rate = || Rate { per_second: 1, burst: 1 + rng.below::<u32>(2) };
     let by_plugin = devices().map(|(plugin, _)| (plugin, rate())).into();
     Rates { by_plugin, ..Rates::default() }
 }
 
 /// Causes a random event.
-fn random_event(world: &mut World, rng: &mut Dice, clock_is_set: bool) {
-    match rng.roll(40) {
+fn random_event(world: &mut World, rng: &mut Rng, clock_is_set: bool) {
+    match rng.below::<u8>(40) {
         0 => {
             let (a, b) = (plan(rng, world.now), plan(rng, world.now));
-            let version = 1 + u8::try_from(rng.roll(200)).expect("small");
+            let version = 1 + rng.below::<u8>(200);
             let grant = any_grant(rng);
             world.load_granted("coop", version, &[("north", a), ("south", b)], grant);
         }
@@ -209,11 +199,11 @@ fn random_event(world: &mut World, rng: &mut Dice, clock_is_set: bool) {
         }
         2 => world.remove("other"),
         3 => world.link_down(),
-        4 | 5 => world.link_up(1 + u32::try_from(rng.roll(6)).expect("small")),
+        4 | 5 => world.link_up(1 + rng.below::<u32>(6)),
         6 if clock_is_set && rng.one_in(8) => world.crash_and_shift(any_shift(rng)),
         6 => crash(world),
         7 | 8 => {
-            world.answer();
+            world.return_plan();
         }
         9 if !world.in_flight.is_empty() => world.refuse(rng.index(world.in_flight.len())),
         10..=16 if !world.in_flight.is_empty() => world.ack(rng.index(world.in_flight.len())),
@@ -235,7 +225,7 @@ fn random_event(world: &mut World, rng: &mut Dice, clock_is_set: bool) {
         29 => world.is_silent = rng.one_in(2),
         30 if rng.one_in(4) => {
             world.fail_store();
-            for _ in 0..rng.roll(20) {
+            for _ in 0..rng.below::<u8>(20) {
                 if !world.in_flight.is_empty() {
                     world.ack(rng.index(world.in_flight.len()));
                 }
@@ -253,7 +243,7 @@ fn random_event(world: &mut World, rng: &mut Dice, clock_is_set: bool) {
         }
         33 if rng.one_in(4) && !world.in_flight.is_empty() => {
             let run = world.in_flight[rng.index(world.in_flight.len())].run.clone();
-            world.ask(Request::Abandon(run));
+            world.request(Request::Abandon(run));
         }
         35 if rng.one_in(2) => random_request(world, rng),
         35 | 38 if !world.in_flight.is_empty() => random_suspect(world, rng),
@@ -261,7 +251,7 @@ fn random_event(world: &mut World, rng: &mut Dice, clock_is_set: bool) {
         34 => {
             // Longer than any grace.
             if rng.one_in(6) {
-                world.now = world.now.plus_ms(rng.small(3_600_000));
+                world.now = world.now.plus_ms(rng.below::<i64>(3_600_000));
                 world.step(Event::Woke);
             }
         }
@@ -270,18 +260,18 @@ fn random_event(world: &mut World, rng: &mut Dice, clock_is_set: bool) {
 }
 
 /// The link puts a message off, or the broker ends the connection at one that is alone on it.
-fn random_suspect(world: &mut World, rng: &mut Dice) {
+fn random_suspect(world: &mut World, rng: &mut Rng) {
     if world.in_flight.len() == 1 && rng.one_in(3) {
         world.end_at(0, rng.one_in(2));
     } else {
-        world.defer(rng.index(world.in_flight.len()), rng.small(60_000));
+        world.defer(rng.index(world.in_flight.len()), rng.below::<i64>(60_000));
     }
 }
 
 /// Returns an hour or two, seldom more.
-fn any_shift(rng: &mut Dice) -> i64 {
+fn any_shift(rng: &mut Rng) -> i64 {
     let most = if rng.one_in(4) { 18_000_000 } else { 7_200_000 };
-    rng.small(2 * most) - i64::try_from(most).expect("small")
+    rng.below::<i64>(2 * most) - i64::try_from(most).expect("small")
 }
 
 /// Crashes, which takes a moment.
@@ -291,8 +281,8 @@ fn crash(world: &mut World) {
 }
 
 /// Lets time pass, at most until the next wake-up.
-fn wait(world: &mut World, rng: &mut Dice) {
-    let pause = rng.small(120_000);
+fn wait(world: &mut World, rng: &mut Rng) {
+    let pause = rng.below::<i64>(120_000);
     let next = world.wake.map_or(pause, |wake| wake.ms_since(world.now).clamp(0, pause));
     world.now = world.now.plus_ms(next);
     world.step(Event::Woke);
@@ -300,8 +290,8 @@ fn wait(world: &mut World, rng: &mut Dice) {
 
 /// Runs a history. Returns the number of simulated hours.
 fn history(seed: u64) -> i64 {
-    let mut rng = Dice(seed);
-    let mut world = if seed.is_multiple_of(16) { World::new(at(START)) } else { World::alone(at(START)) };
+    let mut rng = Rng::new(seed);
+    let mut world = if seed.is_multiple_of(16) { World::new(at(START)) } else { World::without_twin(at(START)) };
     world.is_verbose = number("SEED").is_some();
     if rng.one_in(3) {
         world.set_rates(any_rates(&mut rng));
@@ -355,7 +345,9 @@ fn number(variable: &str) -> Option<u64> {
 #[allow(clippy::print_stderr, reason = "shown to find the fault")]
 fn run(seed: u64) -> i64 {
     std::panic::catch_unwind(|| history(seed)).unwrap_or_else(|panic| {
-        eprintln!("reproduce: make sim SEED={seed}");
+        // Written at once, so that no other thread's output divides it.
+        let line = format!("reproduce: make sim SEED={seed}\n");
+        eprint!("{line}");
         std::panic::resume_unwind(panic);
     })
 }

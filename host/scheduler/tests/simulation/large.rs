@@ -3,7 +3,7 @@
 use roost_scheduler::{event::Event, model::Job};
 
 use crate::{
-    scenarios::{START, at, job},
+    dsl::{START, at, job},
     world::World,
 };
 

@@ -5,8 +5,11 @@ mod clocks;
 mod confirmation;
 mod corners;
 mod disk;
+mod dsl;
 mod histories;
 mod large;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod overrides;
 mod policies;
 mod rates;

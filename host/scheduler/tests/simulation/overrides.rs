@@ -1,5 +1,6 @@
 //! Overrides by the operator: run now, skip, pause, and ad-hoc jobs.
 
+use expect_test::expect;
 use roost_scheduler::{
     body::PackedJob,
     event::{Digest, Event, Idempotency, NewJob, Part, Request},
@@ -9,9 +10,8 @@ use roost_scheduler::{
 };
 
 use crate::{
-    policies::in_group,
-    scenarios::{at, check, job, world},
-    world::{World, name},
+    dsl::{at, check, check_only, in_group, job, lines, name, world},
+    world::World,
 };
 
 fn named(job: &str) -> JobName {
@@ -19,7 +19,7 @@ fn named(job: &str) -> JobName {
 }
 
 fn pause(world: &mut World, what: Part, paused: bool) {
-    world.ask(Request::Pause { what, paused });
+    world.request(Request::Pause { what, paused });
 }
 
 fn new(job: &Job) -> NewJob {
@@ -28,7 +28,7 @@ fn new(job: &Job) -> NewJob {
 }
 
 fn schedule(world: &mut World, new: NewJob) {
-    world.ask(Request::Schedule(Box::new(new)));
+    world.request(Request::Schedule(Box::new(new)));
 }
 
 #[test]
@@ -36,19 +36,19 @@ fn a_job_can_run_now_regardless_of_its_trigger() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
     pause(&mut world, Part::Job(named("open")), true);
     world.now = at("2027-03-01T06:10:00Z");
-    world.ask(Request::RunNow(named("open")));
-    world.ask(Request::RunNow(named("shut")));
+    world.request(Request::RunNow(named("open")));
+    world.request(Request::RunNow(named("shut")));
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 answer: device `coop/north` has no job `shut`",
-            "06:10:00 answer: done",
-            "06:10:00 answer: open",
-            "06:10:00 publish door/open #1",
-            "06:10:00 succeeded open 06:10:00 again",
-            "06:30:00 skipped open 06:30:00: its job was paused",
-        ],
+        &expect![[r#"
+            06:10:00 answer: device `coop/north` has no job `shut`
+            06:10:00 answer: done
+            06:10:00 answer: open
+            06:10:00 publish door/open #1
+            06:10:00 succeeded open 06:10:00 again
+            06:30:00 skipped open 06:30:00: its job was paused
+        "#]],
     );
 }
 
@@ -59,20 +59,20 @@ fn a_manual_run_replaces_the_others_of_its_group() {
     world.link_down();
     for (minute, job) in [(10, "open"), (11, "close")] {
         world.now = at(&format!("2027-03-01T06:{minute}:00Z"));
-        world.ask(Request::RunNow(named(job)));
+        world.request(Request::RunNow(named(job)));
         while world.commit() {}
     }
     world.link_up(100);
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 answer: open",
-            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, replaced it",
-            "06:11:00 answer: close",
-            "06:11:00 publish close #1",
-            "06:11:00 succeeded close 06:11:00 again",
-        ],
+        &expect![[r#"
+            06:10:00 answer: open
+            06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, replaced it
+            06:11:00 answer: close
+            06:11:00 publish close #1
+            06:11:00 succeeded close 06:11:00 again
+        "#]],
     );
 }
 
@@ -81,27 +81,27 @@ fn only_the_next_run_is_skipped() {
     let mut world =
         world(&[job("tick", "every 10m", &[(0, "tick")]), job("once", "at 2027-03-01T05:59:00Z", &[(0, "x")])]);
     world.log.clear();
-    world.ask(Request::Skip { job: named("tick"), undo: false });
-    world.ask(Request::Skip { job: named("once"), undo: false });
+    world.request(Request::Skip { job: named("tick"), undo: false });
+    world.request(Request::Skip { job: named("once"), undo: false });
     world.run_until(at("2027-03-01T06:05:00Z"));
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T06:15:00Z"));
-    world.ask(Request::Skip { job: named("tick"), undo: false });
-    world.ask(Request::Skip { job: named("tick"), undo: true });
+    world.request(Request::Skip { job: named("tick"), undo: false });
+    world.request(Request::Skip { job: named("tick"), undo: true });
     world.run_until(at("2027-03-01T06:25:00Z"));
     check(
         &world,
-        &[
-            "06:00:00 answer: it is never due again",
-            "06:00:00 answer: tick",
-            "06:05:00 crash",
-            "06:10:00 skipped tick 06:10:00: this run was skipped by hand",
-            "06:15:00 answer: tick",
-            "06:15:00 answer: tick",
-            "06:20:00 publish tick #1",
-            "06:20:00 succeeded tick 06:20:00",
-        ],
+        &expect![[r#"
+            06:00:00 answer: it is never due again
+            06:00:00 answer: tick
+            06:05:00 crash
+            06:10:00 skipped tick 06:10:00: this run was skipped by hand
+            06:15:00 answer: tick
+            06:15:00 answer: tick
+            06:20:00 publish tick #1
+            06:20:00 succeeded tick 06:20:00
+        "#]],
     );
 }
 
@@ -110,8 +110,8 @@ fn a_skip_follows_the_next_run_when_a_plan_or_the_clock_moves_it() {
     let mut world =
         world(&[job("close", "cron 30 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])]);
     world.run_until(at("2027-03-01T06:05:00Z"));
-    world.ask(Request::Skip { job: named("close"), undo: false });
-    world.ask(Request::Skip { job: named("tick"), undo: false });
+    world.request(Request::Skip { job: named("close"), undo: false });
+    world.request(Request::Skip { job: named("tick"), undo: false });
     let later = [job("close", "cron 40 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])];
     world.load("coop", 2, &[("north", later.to_vec())]);
     world.run_until(at("2027-03-01T06:06:00Z"));
@@ -122,13 +122,25 @@ fn a_skip_follows_the_next_run_when_a_plan_or_the_clock_moves_it() {
     world.log.clear();
     world.run_until(at("2027-03-01T05:55:00Z"));
     world.run_until(at("2027-03-02T06:45:00Z"));
-    let of = |text: &str| world.log.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
-    let left_out = of("skipped by hand");
-    assert_eq!(left_out.len(), 2, "{left_out:#?}");
-    assert!(left_out[0].contains("T05:40:00Z skipped tick "), "{left_out:#?}");
-    assert!(left_out[1].contains("T06:40:00Z skipped close "), "{left_out:#?}");
-    assert_eq!(of("succeeded close").len(), 1, "the day after");
-    assert!(of("succeeded tick")[0].contains("T05:50:00Z"), "{:#?}", of("succeeded tick"));
+    check_only(
+        &world,
+        "skipped",
+        &expect![[r#"
+            05:40:00 skipped tick 05:40:00 again: this run was skipped by hand
+            06:40:00 skipped close 06:40:00 again: this run was skipped by hand
+        "#]],
+    );
+    check_only(
+        &world,
+        "close",
+        &expect![[r#"
+            06:40:00 skipped close 06:40:00 again: this run was skipped by hand
+            2027-03-02T06:40:00 publish close #1
+            2027-03-02T06:40:00 succeeded close 2027-03-02T06:40:00 again
+        "#]],
+    );
+    let first = lines(&world).into_iter().find(|line| line.contains("publish tick"));
+    assert_eq!(first.as_deref(), Some("05:50:00 publish tick #1"));
 }
 
 #[test]
@@ -141,17 +153,17 @@ fn an_ad_hoc_job_that_replaces_another_runs_instead_of_it() {
     world.run_until(at("2027-03-01T06:00:02Z"));
     schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "new")])));
     world.link_up(100);
-    world.ask(Request::Skip { job: own(), undo: false });
+    world.request(Request::Skip { job: own(), undo: false });
     schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "newer")])));
     world.run_until(at("2027-03-01T06:20:00Z"));
     world.log.retain(|line| !line.contains("answer"));
     check(
         &world,
-        &[
-            "06:00:02 cancelled lamp 06:00:01: its job was replaced by hand",
-            "06:10:00 publish newer #1",
-            "06:10:00 succeeded lamp 06:10:00",
-        ],
+        &expect![[r#"
+            06:00:02 cancelled lamp 06:00:01: its job was replaced by hand
+            06:10:00 publish newer #1
+            06:10:00 succeeded lamp 06:10:00
+        "#]],
     );
 }
 
@@ -172,41 +184,56 @@ fn a_pause_starts_nothing_and_keeps_owed_steps() {
     world.run_until(at("2027-03-01T07:06:00Z"));
     check(
         &world,
-        &[
-            "06:11:00 answer: done",
-            "06:15:00 publish valve/off #1",
-            "06:15:00 succeeded water 06:10:00",
-            "06:20:00 skipped water 06:20:00: its plugin was paused",
-            "06:25:00 crash",
-            "06:55:00 skipped water 06:50:00: 3 skipped since 2027-03-06:30:00; its plugin was paused"
-                .replace("2027-03-06", "06")
-                .as_str(),
-            "06:59:00 answer: done",
-            "07:00:00 publish valve/on #1",
-            "07:05:00 publish valve/off #1",
-            "07:05:00 succeeded water 07:00:00",
-        ],
+        &expect![[r#"
+            06:11:00 answer: done
+            06:15:00 publish valve/off #1
+            06:15:00 succeeded water 06:10:00
+            06:20:00 skipped water 06:20:00: its plugin was paused
+            06:25:00 crash
+            06:55:00 skipped water 06:50:00: 3 skipped since 06:30:00; its plugin was paused
+            06:59:00 answer: done
+            07:00:00 publish valve/on #1
+            07:05:00 publish valve/off #1
+            07:05:00 succeeded water 07:00:00
+        "#]],
     );
 }
 
 #[test]
 fn a_paused_or_skipped_run_replaces_no_other_of_its_group() {
     // As for a door: the run that was due last sets the state that should hold, unless it was paused or skipped.
-    for random_request in [
-        Request::Pause { what: Part::Job(named("open")), paused: true },
-        Request::Skip { job: named("open"), undo: false },
+    for (request, expected) in [
+        (
+            Request::Pause { what: Part::Job(named("open")), paused: true },
+            expect![[r#"
+                06:00:00 answer: done
+                09:00:00 crash
+                09:00:00 skipped open 08:00:00: its job was paused
+                09:00:00 publish door/close #1
+                09:00:00 succeeded close 07:00:00
+            "#]],
+        ),
+        (
+            Request::Skip { job: named("open"), undo: false },
+            expect![[r#"
+                06:00:00 answer: open
+                09:00:00 crash
+                09:00:00 skipped open 08:00:00: this run was skipped by hand
+                09:00:00 publish door/close #1
+                09:00:00 succeeded close 07:00:00
+            "#]],
+        ),
     ] {
         let open = in_group("open", "cron 0 8 * * *", &[(0, "door/open")]);
         let close = in_group("close", "cron 0 7 * * *", &[(0, "door/close")]);
         let mut world = world(&[open, close]);
-        world.ask(random_request);
+        world.request(request);
         world.run_until(at("2027-03-01T06:10:00Z"));
         world.now = at("2027-03-01T09:00:00Z");
         world.crash();
         world.link_up(100);
         world.run_until(at("2027-03-01T09:01:00Z"));
-        assert!(world.log.iter().any(|line| line.contains("succeeded close")), "{:#?}", world.log);
-        assert!(world.log.iter().any(|line| line.contains("skipped open")), "{:#?}", world.log);
+        check(&world, &expected);
     }
 }
 
@@ -224,9 +251,20 @@ fn a_run_that_fell_due_during_a_pause_is_not_caught_up() {
     pause(&mut world, Part::Job(named("tick")), false);
     world.link_up(100);
     world.run_until(at("2027-03-01T06:45:00Z"));
-    let sent = world.log.iter().filter(|line| line.contains("publish")).count();
-    let skipped = world.log.iter().filter(|line| line.contains("skipped tick")).count();
-    assert_eq!((sent, skipped), (2, 2), "06:10, which waited, and 06:40: {:#?}", world.log);
+    // 06:10 had waited.
+    check(
+        &world,
+        &expect![[r#"
+            06:15:00 answer: done
+            06:20:00 skipped tick 06:20:00: its job was paused
+            06:30:00 skipped tick 06:30:00: its job was paused
+            06:35:00 answer: done
+            06:35:00 publish tick #1
+            06:35:00 succeeded tick 06:10:00
+            06:40:00 publish tick #1
+            06:40:00 succeeded tick 06:40:00
+        "#]],
+    );
 }
 
 #[test]
@@ -239,7 +277,18 @@ fn an_ad_hoc_at_runs_although_the_clock_was_set_back() {
     let again = new(&job("radio", "at 2027-03-01T05:45:00Z", &[(0, "radio")]));
     schedule(&mut world, NewJob { replaces: true, ..again });
     world.run_until(at("2027-03-01T05:50:00Z"));
-    assert_eq!(world.log.iter().filter(|line| line.contains("succeeded radio")).count(), 2, "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 answer: roost/api/radio
+            06:10:00 publish radio #1
+            06:10:00 succeeded radio 06:10:00
+            05:41:00 clock set
+            05:42:00 answer: roost/api/radio, as before
+            05:45:00 publish radio #1
+            05:45:00 succeeded radio 05:45:00 again
+        "#]],
+    );
 }
 
 #[test]
@@ -253,10 +302,15 @@ fn a_replaced_job_keeps_its_idempotency_key() {
     schedule(&mut world, first());
     assert_eq!(world.scheduler.job_count(), 1);
     world.run_until(at("2027-03-01T06:00:00Z"));
-    assert!(
-        world.log.iter().filter(|line| line.ends_with("roost/api/one, as before")).count() == 2,
-        "{:#?}",
-        world.log
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 answer: roost/api/one
+            06:00:00 publish y #1
+            06:00:00 answer: roost/api/one, as before
+            06:00:00 answer: roost/api/one, as before
+            06:00:00 succeeded one 06:00:00
+        "#]],
     );
 }
 
@@ -268,7 +322,13 @@ fn queued_requests_are_refused_when_the_store_fails() {
     world.load("coop", 2, &[("north", many)]);
     schedule(&mut world, new(&job("late", "every 1h", &[(0, "x")])));
     world.fail_store();
-    assert!(world.log.iter().any(|line| line.ends_with("answer: the host is stopping")), "{:#?}", world.log.last());
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 commits fail
+            06:00:00 answer: the host is stopping
+        "#]],
+    );
 }
 
 #[test]
@@ -280,7 +340,13 @@ fn a_run_that_waits_when_it_is_paused_does_not_start_later() {
     pause(&mut world, device, true);
     world.link_up(100);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    check(&world, &["06:11:00 skipped open 06:10:00: its device was paused", "06:11:00 answer: done"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:11:00 skipped open 06:10:00: its device was paused
+            06:11:00 answer: done
+        "#]],
+    );
 }
 
 #[test]
@@ -301,18 +367,18 @@ fn an_ad_hoc_job_outlives_a_crash_and_every_plan() {
     world.run_until(at("2027-03-01T06:16:00Z"));
     check(
         &world,
-        &[
-            "06:00:00 answer: there is already a job `roost/api/siesta`",
-            "06:00:00 answer: roost/api/siesta",
-            "06:00:00 answer: coop/north/extra",
-            "06:05:00 crash",
-            "06:05:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged",
-            "06:10:00 publish extra #1",
-            "06:10:00 publish blinds/down #1",
-            "06:10:00 succeeded extra 06:10:00",
-            "06:15:00 publish blinds/up #1",
-            "06:15:00 succeeded siesta 06:10:00",
-        ],
+        &expect![[r#"
+            06:00:00 answer: there is already a job `roost/api/siesta`
+            06:00:00 answer: roost/api/siesta
+            06:00:00 answer: coop/north/extra
+            06:05:00 crash
+            06:05:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged
+            06:10:00 publish extra #1
+            06:10:00 publish blinds/down #1
+            06:10:00 succeeded extra 06:10:00
+            06:15:00 publish blinds/up #1
+            06:15:00 succeeded siesta 06:10:00
+        "#]],
     );
 }
 
@@ -335,15 +401,15 @@ fn a_repeated_request_makes_one_job() {
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(
         &world,
-        &[
-            "06:00:00 answer: roost/api/one",
-            "06:00:00 crash",
-            "06:00:00 answer: roost/api/one, as before",
-            "06:00:00 answer: the idempotency key was used before, with another request",
-            "06:10:00 publish x #1",
-            "06:10:00 succeeded one 06:10:00",
-            "06:20:00 answer: roost/api/one, as before",
-        ],
+        &expect![[r#"
+            06:00:00 answer: roost/api/one
+            06:00:00 crash
+            06:00:00 answer: roost/api/one, as before
+            06:00:00 answer: the idempotency key was used before, with another request
+            06:10:00 publish x #1
+            06:10:00 succeeded one 06:10:00
+            06:20:00 answer: roost/api/one, as before
+        "#]],
     );
     // But not without end.
     world.run_until(at("2027-03-03T07:00:00Z"));
@@ -356,19 +422,19 @@ fn a_cancelled_job_sends_its_owed_steps_at_once() {
     schedule(&mut world, new(&job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])));
     world.run_until(at("2027-03-01T06:12:00Z"));
     let water = (PluginName::host(), api_device(), name(JobId::parse("water")));
-    world.ask(Request::Cancel(water));
-    world.ask(Request::Cancel(named("own")));
+    world.request(Request::Cancel(water));
+    world.request(Request::Cancel(named("own")));
     world.run_until(at("2027-03-01T06:30:00Z"));
     check(
         &world,
-        &[
-            "06:00:00 answer: roost/api/water",
-            "06:10:00 publish valve/on #1",
-            "06:12:00 answer: job `coop/north/own` is planned by its plugin",
-            "06:12:00 answer: done",
-            "06:12:00 publish valve/off #1",
-            "06:12:00 cancelled water 06:10:00: its job was cancelled by hand",
-        ],
+        &expect![[r#"
+            06:00:00 answer: roost/api/water
+            06:10:00 publish valve/on #1
+            06:12:00 answer: job `coop/north/own` is planned by its plugin
+            06:12:00 answer: done
+            06:12:00 publish valve/off #1
+            06:12:00 cancelled water 06:10:00: its job was cancelled by hand
+        "#]],
     );
 }
 
@@ -389,14 +455,14 @@ fn an_ad_hoc_job_can_be_replaced_and_replaces_no_planned_job() {
     world.run_until(at("2027-03-01T06:16:00Z"));
     check(
         &world,
-        &[
-            "06:00:00 answer: job `coop/north/own` is planned by its plugin",
-            "06:00:00 answer: coop/north/extra",
-            "06:00:00 answer: coop/north/extra, as before",
-            "06:01:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged",
-            "06:15:00 publish z #1",
-            "06:15:00 succeeded extra 06:15:00",
-        ],
+        &expect![[r#"
+            06:00:00 answer: job `coop/north/own` is planned by its plugin
+            06:00:00 answer: coop/north/extra
+            06:00:00 answer: coop/north/extra, as before
+            06:01:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged
+            06:15:00 publish z #1
+            06:15:00 succeeded extra 06:15:00
+        "#]],
     );
     assert!(world.disk.devices.values().any(|row| row.has_error()), "the device shows why it keeps its plan");
 }
@@ -422,7 +488,13 @@ fn an_ad_hoc_job_of_a_removed_device_is_cancelled_and_recorded() {
     world.run_until(at("2027-03-01T06:10:00Z"));
     world.remove("coop");
     world.run_until(at("2027-03-01T06:40:00Z"));
-    check(&world, &["06:00:00 answer: coop/north/extra", "06:10:00 cancelled extra 06:30:00: its plugin was removed"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 answer: coop/north/extra
+            06:10:00 cancelled extra 06:30:00: its plugin was removed
+        "#]],
+    );
 }
 
 #[test]
@@ -434,8 +506,17 @@ fn a_finished_ad_hoc_job_makes_room_for_a_plan() {
     world.run_until(at("2027-03-01T06:10:00Z"));
     world.load("coop", 2, &[("north", vec![job("mist", "every 15m", &[(0, "mist")])])]);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    let lines = world.log.iter().filter(|line| line.contains("succeeded mist")).count();
-    assert_eq!(lines, 2, "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 answer: coop/north/mist
+            06:05:00 publish once #1
+            06:05:00 succeeded mist 06:05:00
+            06:10:00 coop: 1 new, 0 changed, 0 gone, 0 unchanged
+            06:15:00 publish mist #1
+            06:15:00 succeeded mist 06:15:00
+        "#]],
+    );
     assert!(world.disk.overrides.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
 }
 
@@ -449,10 +530,16 @@ fn an_occurrence_due_when_its_job_is_cancelled_has_a_recorded_outcome() {
     world.run_until(at("2027-03-01T06:05:00Z"));
     world.link_down();
     world.run_until(at("2027-03-01T06:35:00Z"));
-    world.ask(Request::Cancel((PluginName::host(), api_device(), name(JobId::parse("tick")))));
+    world.request(Request::Cancel((PluginName::host(), api_device(), name(JobId::parse("tick")))));
     world.run_until(at("2027-03-01T06:36:00Z"));
-    for minute in [10, 20, 30] {
-        let due = format!("tick 2027-03-01T06:{minute}:00Z");
-        assert!(world.log.iter().any(|line| line.contains(&due)), "{due} has no end: {:#?}", world.log);
-    }
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 answer: roost/api/tick
+            06:35:00 cancelled tick 06:10:00: its job was cancelled by hand
+            06:35:00 cancelled tick 06:20:00: its job was cancelled by hand
+            06:35:00 cancelled tick 06:30:00: its job was cancelled by hand
+            06:35:00 answer: done
+        "#]],
+    );
 }

@@ -1,58 +1,17 @@
 //! Scenarios of each policy.
 
-use std::sync::Arc;
-
+use expect_test::expect;
 use roost_scheduler::{
     event::{Event, Request},
-    model::{Action, Confirm, Job, Matches, Misfire, Overlap, Step},
-    names::{GroupName, ResourceName},
-    topic::Topic,
+    model::{Job, Misfire, Overlap},
+    names::ResourceName,
 };
 
-use crate::{
-    scenarios::{at, check, job, world},
-    world::{World, name},
-};
-
-pub(crate) fn with(mut job: Job, change: impl FnOnce(&mut Job)) -> Job {
-    change(&mut job);
-    job
-}
+use crate::dsl::{at, check, check_only, each_step, in_group, job, name, with, world};
 
 fn overlapping(overlap: Overlap) -> Job {
     let water = job("water", "cron 1-59 6 * * *", &[(0, "valve/on"), (150, "valve/off")]);
     with(water, |job| job.policy.overlap = overlap)
-}
-
-pub(crate) fn in_group(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
-    let group = Misfire::LatestOfGroup(name(GroupName::parse("door")));
-    with(job(id, trigger, steps), |job| job.policy.misfire = group)
-}
-
-pub(crate) fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
-    let steps: Vec<Step> = job
-        .steps()
-        .iter()
-        .cloned()
-        .map(|mut step| {
-            change(&mut step);
-            step
-        })
-        .collect();
-    Job { action: Action::Steps(Arc::from(steps)), ..job }
-}
-
-pub(crate) fn confirmed(job: Job, already: bool) -> Job {
-    let topic: Topic = name(Topic::parse("door/state"));
-    each_step(job, |step| {
-        step.confirm =
-            Some(Arc::new(Confirm { topic: topic.clone(), matches: Matches::Any, within_ms: 5_000, already }));
-    })
-}
-
-/// Returns what was published and how runs ended, one a line, without the date.
-pub(crate) fn lines(world: &World) -> Vec<String> {
-    world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect()
 }
 
 #[test]
@@ -61,14 +20,14 @@ fn a_queue_lets_runs_wait_within_their_grace_up_to_its_limit() {
     world.run_until(at("2027-03-01T06:05:00Z"));
     check(
         &world,
-        &[
-            "06:01:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: the limit of waiting runs (1) was reached",
-            "06:03:30 publish valve/off #1",
-            "06:03:30 succeeded water 06:01:00",
-            "06:03:30 publish valve/on #1",
-            "06:05:00 skipped water 06:05:00: the limit of waiting runs (1) was reached",
-        ],
+        &expect![[r#"
+            06:01:00 publish valve/on #1
+            06:03:00 skipped water 06:03:00: the limit of waiting runs (1) was reached
+            06:03:30 publish valve/off #1
+            06:03:30 succeeded water 06:01:00
+            06:03:30 publish valve/on #1
+            06:05:00 skipped water 06:05:00: the limit of waiting runs (1) was reached
+        "#]],
     );
 }
 
@@ -78,13 +37,13 @@ fn allow_limits_the_runs_that_are_active_at_once() {
     world.run_until(at("2027-03-01T06:03:30Z"));
     check(
         &world,
-        &[
-            "06:01:00 publish valve/on #1",
-            "06:02:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: the limit of simultaneous runs (2) was reached",
-            "06:03:30 publish valve/off #1",
-            "06:03:30 succeeded water 06:01:00",
-        ],
+        &expect![[r#"
+            06:01:00 publish valve/on #1
+            06:02:00 publish valve/on #1
+            06:03:00 skipped water 06:03:00: the limit of simultaneous runs (2) was reached
+            06:03:30 publish valve/off #1
+            06:03:30 succeeded water 06:01:00
+        "#]],
     );
 }
 
@@ -94,11 +53,11 @@ fn a_run_that_replaces_another_takes_over_its_owed_steps() {
     world.run_until(at("2027-03-01T06:02:30Z"));
     check(
         &world,
-        &[
-            "06:01:00 publish valve/on #1",
-            "06:02:00 cancelled water 06:01:00: the run of 06:02:00 replaced it",
-            "06:02:00 publish valve/on #1",
-        ],
+        &expect![[r#"
+            06:01:00 publish valve/on #1
+            06:02:00 cancelled water 06:01:00: the run of 06:02:00 replaced it
+            06:02:00 publish valve/on #1
+        "#]],
     );
 }
 
@@ -106,26 +65,47 @@ fn a_run_that_replaces_another_takes_over_its_owed_steps() {
 fn an_owed_step_is_not_put_off_without_end() {
     let water = job("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")]);
     let mut replaced = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
-    replaced.run_until(at("2027-03-01T08:00:00Z"));
-    let lines = lines(&replaced);
-    let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
-    // Due at 06:10, and put off for an hour at most: the last run that may restart its time is that of 07:05.
-    assert_eq!(off, ["07:15:00 publish valve/off #1"], "{lines:#?}");
-    let skipped = "07:10:00 skipped water 07:10:00: the run of 07:05:00 had not ended".to_owned();
-    assert!(lines.contains(&skipped), "{lines:#?}");
-    // It is opened again later, by the job's own schedule.
-    assert!(lines.contains(&"07:20:00 publish valve/on #1".to_owned()), "{lines:#?}");
+    // Due at 06:10, and put off for an hour at most: the last run that may restart its time is that of 07:05. It is
+    // opened again later, by the job's own schedule.
+    replaced.run_until(at("2027-03-01T07:04:00Z"));
+    check_only(&replaced, "valve/off", &expect![[""]]);
+    replaced.log.clear();
+    replaced.run_until(at("2027-03-01T07:26:00Z"));
+    check(
+        &replaced,
+        &expect![[r#"
+            07:05:00 cancelled water 07:00:00: the run of 07:05:00 replaced it
+            07:05:00 publish valve/on #1
+            07:10:00 skipped water 07:10:00: the run of 07:05:00 had not ended
+            07:15:00 skipped water 07:15:00: the run of 07:05:00 had not ended
+            07:15:00 publish valve/off #1
+            07:15:00 succeeded water 07:05:00
+            07:20:00 publish valve/on #1
+            07:25:00 cancelled water 07:20:00: the run of 07:25:00 replaced it
+            07:25:00 publish valve/on #1
+        "#]],
+    );
 }
 
 #[test]
 fn in_a_group_an_owed_step_that_was_put_off_too_long_is_sent_first() {
     let mut world = world(&[in_group("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T07:59:00Z"));
-    let lines = lines(&world);
-    let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
-    assert_eq!(off, ["07:10:00 publish valve/off #1"], "{lines:#?}");
-    let at_the_time: Vec<&String> = lines.iter().filter(|line| line.starts_with("07:10:00 publish")).collect();
-    assert_eq!(at_the_time, ["07:10:00 publish valve/off #1", "07:10:00 publish valve/on #1"]);
+    check_only(
+        &world,
+        "valve/off",
+        &expect![[r#"
+            07:10:00 publish valve/off #1
+        "#]],
+    );
+    check_only(
+        &world,
+        "07:10:00 publish",
+        &expect![[r#"
+            07:10:00 publish valve/off #1
+            07:10:00 publish valve/on #1
+        "#]],
+    );
 }
 
 #[test]
@@ -138,9 +118,13 @@ fn a_crash_does_not_restart_the_time_that_a_step_is_put_off() {
         world.link_up(100);
     }
     world.run_until(at("2027-03-01T08:00:00Z"));
-    let lines = lines(&world);
-    let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
-    assert_eq!(off, ["07:15:00 publish valve/off #1"], "{lines:#?}");
+    check_only(
+        &world,
+        "valve/off",
+        &expect![[r#"
+            07:15:00 publish valve/off #1
+        "#]],
+    );
 }
 
 #[test]
@@ -157,13 +141,13 @@ fn owed_steps_of_a_replaced_run_on_other_topics_are_sent_first() {
     world.run_until(at("2027-03-01T06:02:10Z"));
     check(
         &world,
-        &[
-            "06:01:00 publish z1/on #1",
-            "06:01:30 coop: 0 new, 1 changed, 0 gone, 0 unchanged",
-            "06:02:00 publish z1/off #1",
-            "06:02:00 cancelled zones 06:01:00: the run of 06:02:00 replaced it",
-            "06:02:00 publish z2/on #1",
-        ],
+        &expect![[r#"
+            06:01:00 publish z1/on #1
+            06:01:30 coop: 0 new, 1 changed, 0 gone, 0 unchanged
+            06:02:00 publish z1/off #1
+            06:02:00 cancelled zones 06:01:00: the run of 06:02:00 replaced it
+            06:02:00 publish z2/on #1
+        "#]],
     );
 }
 
@@ -183,8 +167,16 @@ fn steps_left_to_a_run_that_never_starts_are_sent() {
     world.now = at("2027-03-01T06:20:00Z");
     world.link_up(100);
     world.run_until(at("2027-03-01T06:21:00Z"));
-    let published: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish valve/off")).collect();
-    assert_eq!(published, ["06:20:00 publish valve/off #1"], "{:#?}", lines(&world));
+    check(
+        &world,
+        &expect![[r#"
+            06:01:00 publish valve/on #1
+            06:20:00 missed water 06:02:00: there was no connection to the broker; it would have started 18m late, and its grace is 5m
+            06:20:00 publish valve/off #1
+            06:20:00 cancelled water 06:01:00: the run of 06:02:00 replaced it
+            06:20:00 coop: 0 new, 0 changed, 1 gone, 0 unchanged
+        "#]],
+    );
 }
 
 #[test]
@@ -199,12 +191,12 @@ fn in_a_group_only_the_newest_missed_run_is_caught_up_however_late() {
     world.run_until(at("2027-03-01T21:01:00Z"));
     check(
         &world,
-        &[
-            "21:00:00 crash",
-            "21:00:00 missed open 07:00:00: only the newest run of its group, `close` of 20:00:00, is caught up",
-            "21:00:00 publish door/close #1",
-            "21:00:00 succeeded close 20:00:00",
-        ],
+        &expect![[r#"
+            21:00:00 crash
+            21:00:00 missed open 07:00:00: only the newest run of its group, `close` of 20:00:00, is caught up
+            21:00:00 publish door/close #1
+            21:00:00 succeeded close 20:00:00
+        "#]],
     );
 }
 
@@ -218,12 +210,12 @@ fn a_run_that_joins_a_group_too_late_yields_to_the_newer_one() {
     world.run_until(at("2027-03-01T06:40:00Z"));
     check(
         &world,
-        &[
-            "06:30:00 publish door/close #1",
-            "06:30:00 succeeded close 06:30:00",
-            "06:35:00 missed open 06:10:00: only the newest run of its group, `close` of 06:30:00, is caught up",
-            "06:35:00 coop: 1 new, 0 changed, 0 gone, 1 unchanged",
-        ],
+        &expect![[r#"
+            06:30:00 publish door/close #1
+            06:30:00 succeeded close 06:30:00
+            06:35:00 missed open 06:10:00: only the newest run of its group, `close` of 06:30:00, is caught up
+            06:35:00 coop: 1 new, 0 changed, 0 gone, 1 unchanged
+        "#]],
     );
 }
 
@@ -241,12 +233,12 @@ fn a_retry_of_open_never_arrives_after_close() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish door/open #1",
-            "06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, replaced it",
-            "06:12:30 publish door/close #1",
-            "06:12:30 succeeded close 06:12:00",
-        ],
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, replaced it
+            06:12:30 publish door/close #1
+            06:12:30 succeeded close 06:12:00
+        "#]],
     );
 }
 
@@ -264,20 +256,19 @@ fn run_all_catches_up_missed_runs_within_their_grace_in_order() {
     world.run_until(at("2027-03-01T06:06:40Z"));
     check(
         &world,
-        &[
-            "06:06:10 crash",
-            "06:06:10 missed log 06:03:00: 3 missed since 06:01:00; the host was not running, or the machine slept; it would \
-             have started 3m10s late, and its grace is 2m30s",
-            "06:06:10 publish log #1",
-            "06:06:15 publish logged #1",
-            "06:06:15 succeeded log 06:04:00",
-            "06:06:15 publish log #1",
-            "06:06:20 publish logged #1",
-            "06:06:20 succeeded log 06:05:00",
-            "06:06:20 publish log #1",
-            "06:06:25 publish logged #1",
-            "06:06:25 succeeded log 06:06:00",
-        ],
+        &expect![[r#"
+            06:06:10 crash
+            06:06:10 missed log 06:03:00: 3 missed since 06:01:00; the host was not running, or the machine slept; it would have started 3m10s late, and its grace is 2m30s
+            06:06:10 publish log #1
+            06:06:15 publish logged #1
+            06:06:15 succeeded log 06:04:00
+            06:06:15 publish log #1
+            06:06:20 publish logged #1
+            06:06:20 succeeded log 06:05:00
+            06:06:20 publish log #1
+            06:06:25 publish logged #1
+            06:06:25 succeeded log 06:06:00
+        "#]],
     );
 }
 
@@ -321,8 +312,18 @@ fn a_replay_does_not_yield_to_the_next_run() {
     world.step(Event::Woke);
     world.link_up(100);
     world.run_until(at("2027-03-01T06:11:00Z"));
-    let succeeded = lines(&world).iter().filter(|line| line.contains("succeeded")).count();
-    assert_eq!(succeeded, 2, "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:05:00 publish feed #1
+            06:05:00 failed feed 06:05:00: step 1 was given up after 1 attempt: the broker refused the message: not authorized
+            06:10:00 answer: feed
+            06:10:00 publish feed #1
+            06:10:00 succeeded feed 06:05:00 again
+            06:10:00 publish feed #1
+            06:10:00 succeeded feed 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -338,16 +339,15 @@ fn a_resource_is_held_until_the_last_step_and_passed_on_by_priority() {
     world.run_until(at("2027-03-01T06:30:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish on #1",
-            "06:11:00 publish off #1",
-            "06:11:00 succeeded beds 06:10:00",
-            "06:11:00 publish on #1",
-            "06:11:30.001 missed trees 06:10:00: `pump` was in use; it would have started 1m30s1ms late, and its grace is \
-             1m30s",
-            "06:12:00 publish off #1",
-            "06:12:00 succeeded lawn 06:10:00",
-        ],
+        &expect![[r#"
+            06:10:00 publish on #1
+            06:11:00 publish off #1
+            06:11:00 succeeded beds 06:10:00
+            06:11:00 publish on #1
+            06:11:30.001 missed trees 06:10:00: `pump` was in use; it would have started 1m30s1ms late, and its grace is 1m30s
+            06:12:00 publish off #1
+            06:12:00 succeeded lawn 06:10:00
+        "#]],
     );
 }
 
@@ -365,11 +365,11 @@ fn a_once_step_is_not_repeated_after_a_crash() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish feeder/turn #1",
-            "06:10:00 crash",
-            "06:10:00 failed feed 06:10:00: step 1 was possibly sent, and is not to be repeated",
-        ],
+        &expect![[r#"
+            06:10:00 publish feeder/turn #1
+            06:10:00 crash
+            06:10:00 failed feed 06:10:00: step 1 was possibly sent, and is not to be repeated
+        "#]],
     );
 }
 
@@ -382,7 +382,14 @@ fn a_once_step_is_sent_after_a_crash_before_it_was_armed() {
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    check(&world, &["06:10:00 crash", "06:10:00 publish feeder/turn #1", "06:10:00 succeeded feed 06:10:00"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 crash
+            06:10:00 publish feeder/turn #1
+            06:10:00 succeeded feed 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -395,12 +402,12 @@ fn owed_steps_are_sent_although_the_store_has_failed() {
     world.run_until(at("2027-03-01T06:30:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish valve/on #1",
-            "06:11:00 commits fail",
-            "06:20:00 publish valve/off #1",
-            "06:20:00 succeeded water 06:10:00",
-        ],
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:11:00 commits fail
+            06:20:00 publish valve/off #1
+            06:20:00 succeeded water 06:10:00
+        "#]],
     );
 }
 
@@ -409,14 +416,14 @@ fn only_abandoning_a_run_drops_its_owed_steps() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T06:11:00Z"));
     let run = "coop/north/water/2027-03-01T06:10:00Z".parse().expect("a run");
-    world.ask(Request::Abandon(run));
+    world.request(Request::Abandon(run));
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish valve/on #1",
-            "06:11:00 cancelled water 06:10:00: it was abandoned by hand",
-            "06:11:00 answer: water",
-        ],
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:11:00 cancelled water 06:10:00: it was abandoned by hand
+            06:11:00 answer: water
+        "#]],
     );
 }

@@ -1,5 +1,6 @@
 //! Plugins that have more messages to send than their rate allows.
 
+use expect_test::expect;
 use roost_scheduler::{
     event::Event,
     model::Job,
@@ -8,9 +9,8 @@ use roost_scheduler::{
 };
 
 use crate::{
-    policies::{lines, with},
-    scenarios::{START, at, check, job},
-    world::{World, name},
+    dsl::{START, at, check, check_only, job, name, with},
+    world::World,
 };
 
 /// Returns a world in which the plugin may send a message a second, and `burst` at once.
@@ -39,22 +39,20 @@ fn a_run_over_the_rate_waits_and_is_missed_after_its_grace() {
     world.run_until(at("2027-03-01T06:00:00Z"));
     world.log.clear();
     world.run_until(at("2027-03-01T06:11:00Z"));
-    let over = "its plugin had more to send than its rate of 1 message a second allows; it would have started 1s501ms late, \
-                and its grace is 1s500ms";
     check(
         &world,
-        &[
-            "06:10:00 publish t0 #1",
-            "06:10:00 publish t1 #1",
-            "06:10:00 succeeded job0 06:10:00",
-            "06:10:00 succeeded job1 06:10:00",
-            "06:10:01 publish t2 #1",
-            "06:10:01 succeeded job2 06:10:00",
-            &format!("06:10:01.501 missed job3 06:10:00: {over}"),
-            &format!("06:10:01.501 missed job4 06:10:00: {over}"),
-            "06:10:01.600 publish other #1",
-            "06:10:01.600 succeeded own 06:10:01.600",
-        ],
+        &expect![[r#"
+            06:10:00 publish t0 #1
+            06:10:00 publish t1 #1
+            06:10:00 succeeded job0 06:10:00
+            06:10:00 succeeded job1 06:10:00
+            06:10:01 publish t2 #1
+            06:10:01 succeeded job2 06:10:00
+            06:10:01.501 missed job3 06:10:00: its plugin had more to send than its rate of 1 message a second allows; it would have started 1s501ms late, and its grace is 1s500ms
+            06:10:01.501 missed job4 06:10:00: its plugin had more to send than its rate of 1 message a second allows; it would have started 1s501ms late, and its grace is 1s500ms
+            06:10:01.600 publish other #1
+            06:10:01.600 succeeded own 06:10:01.600
+        "#]],
     );
 }
 
@@ -67,17 +65,17 @@ fn an_owed_step_waits_for_the_rate_and_goes_before_new_runs() {
     jobs.push(job("water", "at 2027-03-01T06:09:55Z", &[(0, "valve/on"), (5, "valve/off")]));
     let mut world = world(1, &jobs);
     world.run_until(at("2027-03-01T06:11:00Z"));
-    let published: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
-    assert_eq!(
-        published,
-        [
-            "06:09:55 publish valve/on #1",
-            "06:10:00 publish valve/off #1",
-            "06:10:01 publish t0 #1",
-            "06:10:02 publish t1 #1",
-            "06:10:03 publish t2 #1",
-            "06:10:04 publish t3 #1",
-        ]
+    check_only(
+        &world,
+        "publish",
+        &expect![[r#"
+            06:09:55 publish valve/on #1
+            06:10:00 publish valve/off #1
+            06:10:01 publish t0 #1
+            06:10:02 publish t1 #1
+            06:10:03 publish t2 #1
+            06:10:04 publish t3 #1
+        "#]],
     );
 }
 
@@ -89,10 +87,12 @@ fn a_missing_connection_is_the_reason_even_for_a_run_over_the_rate() {
     world.log.clear();
     world.link_up(10);
     world.run_until(at("2027-03-01T07:10:01Z"));
-    let late = "there was no connection to the broker; it would have started 1h late, and its grace is 5m";
     check(
         &world,
-        &[&format!("07:10:00 missed job0 06:10:00: {late}"), &format!("07:10:00 missed job1 06:10:00: {late}")],
+        &expect![[r#"
+            07:10:00 missed job0 06:10:00: there was no connection to the broker; it would have started 1h late, and its grace is 5m
+            07:10:00 missed job1 06:10:00: there was no connection to the broker; it would have started 1h late, and its grace is 5m
+        "#]],
     );
 }
 
@@ -118,17 +118,17 @@ fn occurrences_due_while_a_run_waits_for_the_rate_are_decided_together() {
     world.run_until(at("2027-03-01T06:00:04Z"));
     check(
         &world,
-        &[
-            "06:00:01 publish two #1",
-            "06:00:01 succeeded two 06:00:00",
-            "06:00:02 publish one #1",
-            "06:00:02 succeeded one 06:00:01",
-            "06:00:03 publish two #1",
-            "06:00:03 succeeded two 06:00:01",
-            "06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest run, of 06:00:03, is caught up",
-            "06:00:04 publish one #1",
-            "06:00:04 succeeded one 06:00:02",
-            "06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest run, of 06:00:04, is caught up",
-        ],
+        &expect![[r#"
+            06:00:01 publish two #1
+            06:00:01 succeeded two 06:00:00
+            06:00:02 publish one #1
+            06:00:02 succeeded one 06:00:01
+            06:00:03 publish two #1
+            06:00:03 succeeded two 06:00:01
+            06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest run, of 06:00:03, is caught up
+            06:00:04 publish one #1
+            06:00:04 succeeded one 06:00:02
+            06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest run, of 06:00:04, is caught up
+        "#]],
     );
 }

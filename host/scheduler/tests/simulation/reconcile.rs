@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use roost_scheduler::model::Job;
 
 use crate::{
-    scenarios::{START, at, job},
+    dsl::{START, at, job},
     world::World,
 };
 

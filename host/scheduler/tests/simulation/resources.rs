@@ -1,5 +1,6 @@
 //! Resources: which runs hold them, for how long, and in which order.
 
+use expect_test::expect;
 use roost_scheduler::{
     event::Event,
     model::{Action, Job, Overlap, Reply, Task},
@@ -8,9 +9,8 @@ use roost_scheduler::{
 
 use crate::{
     disk::LONGEST_HOLD_MS,
-    policies::{confirmed, in_group, lines, with},
-    scenarios::{START, at, job},
-    world::{World, name},
+    dsl::{START, at, check, check_only, confirmed, in_group, job, name, with},
+    world::World,
 };
 
 fn needs(what: &str, priority: i8, job: Job) -> Job {
@@ -35,26 +35,22 @@ fn two_plugins(coop: Vec<Job>, other: Vec<Job>) -> World {
     world
 }
 
-fn published(world: &World, end: &str) -> Vec<String> {
-    let is_of = |line: &&String| line.contains("publish") && line.contains(end);
-    lines(world).iter().filter(is_of).cloned().collect()
-}
-
 #[test]
 fn plugins_take_turns_at_a_resource_regardless_of_priority() {
     let greedy = (0..4).map(|number| watering(&format!("g{number}"), 127)).collect();
     let mut world = two_plugins(greedy, vec![watering("low", -128), watering("lower", -127)]);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    assert_eq!(
-        published(&world, "/on"),
-        [
-            "06:10:00 publish g0/on #1",
-            "06:11:00 publish lower/on #1",
-            "06:12:00 publish g1/on #1",
-            "06:13:00 publish low/on #1",
-            "06:14:00 publish g2/on #1",
-            "06:15:00 publish g3/on #1",
-        ],
+    check_only(
+        &world,
+        "/on",
+        &expect![[r#"
+            06:10:00 publish g0/on #1
+            06:11:00 publish lower/on #1
+            06:12:00 publish g1/on #1
+            06:13:00 publish low/on #1
+            06:14:00 publish g2/on #1
+            06:15:00 publish g3/on #1
+        "#]],
     );
 }
 
@@ -64,14 +60,13 @@ fn a_plugin_that_is_not_configured_for_a_resource_is_denied() {
     let other = needs("well", 0, job("draws", "at 2027-03-01T06:10:00Z", &[(0, "b")]));
     let mut world = two_plugins(vec![coop], vec![other]);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    assert_eq!(
-        lines(&world),
-        [
-            "06:10:00 denied steals 06:10:00: it needs `well`, and its plugin is not among the `plugins` of that \
-             `[[resource]]`",
-            "06:10:00 publish b #1",
-            "06:10:00 succeeded draws 06:10:00",
-        ],
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 denied steals 06:10:00: it needs `well`, and its plugin is not among the `plugins` of that `[[resource]]`
+            06:10:00 publish b #1
+            06:10:00 succeeded draws 06:10:00
+        "#]],
     );
 }
 
@@ -81,15 +76,15 @@ fn steps_that_take_longer_than_a_resource_may_be_held_do_not_start() {
     let long = |id: &str, after_s| needs("pump", 0, job(id, "at 2027-03-01T06:10:00Z", &[(0, id), (after_s, "off")]));
     let mut world = two_plugins(vec![long("exact", most)], vec![long("longer", most + 1)]);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    assert_eq!(
-        lines(&world),
-        [
-            "06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m",
-            "06:10:00 publish exact #1",
-            "06:15:00 publish off #1",
-            "06:15:00 succeeded exact 06:10:00",
-        ],
-        "one that takes exactly so long keeps the pump to its end"
+    // One that takes exactly so long keeps the pump to its end.
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m
+            06:10:00 publish exact #1
+            06:15:00 publish off #1
+            06:15:00 succeeded exact 06:10:00
+        "#]],
     );
 }
 
@@ -101,18 +96,23 @@ fn a_reply_that_takes_longer_than_a_resource_may_be_held_does_not_start() {
     let long = job("long", "now", &[(0, "lawn/on"), (LONGEST_HOLD_MS / 1_000 + 1, "lawn/off")]);
     world.reply = Ok(Reply { steps: long.steps().to_vec(), replan: false, note: None });
     world.run_until(at("2027-03-01T06:30:00Z"));
-    let log = lines(&world);
-    let denied = "06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m";
-    assert!(log.contains(&denied.to_owned()), "{log:#?}");
-    assert_eq!(published(&world, "beds").len(), 2, "the pump is free for others: {log:#?}");
-    assert!(published(&world, "lawn").is_empty(), "{log:#?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 call water null of 06:10:00
+            06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m
+            06:10:00 publish beds/on #1
+            06:11:00 publish beds/off #1
+            06:11:00 succeeded beds 06:10:00
+        "#]],
+    );
 }
 
 /// Runs a world in which the broker refuses messages to one topic.
 fn run_refusing(world: &mut World, topic: &str, until: &str) {
     let until = at(until);
     loop {
-        while world.commit() || world.answer() {}
+        while world.commit() || world.return_plan() {}
         if let Some(sent) = world.in_flight.first() {
             if sent.message().topic() == topic {
                 world.refuse(0);
@@ -132,15 +132,31 @@ fn run_refusing(world: &mut World, topic: &str, until: &str) {
 fn an_owed_step_continues_without_the_resource_after_the_longest_hold() {
     let mut world = two_plugins(vec![watering("lawn", 0)], vec![watering("beds", 0)]);
     run_refusing(&mut world, "lawn/off", "2027-03-01T06:20:00Z");
-    let log = lines(&world);
-    assert!(log.contains(&"06:16:00 freed pump of lawn after 360 s".to_owned()), "{log:#?}");
-    assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
-    assert!(published(&world, "lawn/off").len() > 3, "it is owed all the same: {log:#?}");
     world.run_until(at("2027-03-01T06:40:00Z"));
-    let ended: Vec<_> = world.disk.history.values().map(|ended| ended.note.as_deref()).collect();
-    assert!(ended.contains(&Some("it held `pump` for 6m, and released it while steps were owed")), "{ended:?}");
-    let succeeded = lines(&world).iter().filter(|line| line.contains("succeeded")).count();
-    assert_eq!(succeeded, 2, "{:#?}", world.log);
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lawn/on #1
+            06:11:00 publish lawn/off #1
+            06:11:00.949 publish lawn/off #2
+            06:11:02.660 publish lawn/off #3
+            06:11:06.343 publish lawn/off #4
+            06:11:14.249 publish lawn/off #5
+            06:11:27.070 publish lawn/off #6
+            06:11:53.832 publish lawn/off #7
+            06:12:53.496 publish lawn/off #8
+            06:14:35.711 publish lawn/off #9
+            06:16:00 freed pump of lawn after 360 s
+            06:16:00 publish beds/on #1
+            06:17:00 publish beds/off #1
+            06:17:00 succeeded beds 06:10:00
+            06:18:49.338 publish lawn/off #10
+            06:23:26.278 publish lawn/off #11
+            06:23:26.278 succeeded lawn 06:10:00: step 2 was sent 12m26s278ms late
+        "#]],
+    );
+    let notes: Vec<&str> = world.disk.history.values().filter_map(|ended| ended.note.as_deref()).collect();
+    assert_eq!(notes, ["it held `pump` for 6m, and released it while steps were owed"]);
 }
 
 #[test]
@@ -149,11 +165,24 @@ fn a_first_step_is_given_up_after_the_longest_hold() {
     let stubborn = with(once, |job| job.policy.retry.give_up_after_ms = 4_000_000);
     let mut world = two_plugins(vec![stubborn], vec![watering("beds", 0)]);
     run_refusing(&mut world, "lawn/on", "2027-03-01T06:30:00Z");
-    let log = lines(&world);
-    let failed =
-        "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held";
-    assert!(log.contains(&failed.to_owned()), "{log:#?}");
-    assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lawn/on #1
+            06:10:00.949 publish lawn/on #2
+            06:10:02.660 publish lawn/on #3
+            06:10:06.343 publish lawn/on #4
+            06:10:14.249 publish lawn/on #5
+            06:10:27.070 publish lawn/on #6
+            06:10:53.832 publish lawn/on #7
+            06:11:53.496 publish lawn/on #8
+            06:13:35.711 publish lawn/on #9
+            06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held
+            06:16:00 publish beds/on #1
+            06:17:00 publish beds/off #1
+            06:17:00 succeeded beds 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -166,12 +195,14 @@ fn a_first_step_given_up_while_it_waited_for_a_commit_returns_its_credit_once() 
         world.step(Event::Woke);
     }
     while world.commit() {}
-    assert!(
-        lines(&world)[0].starts_with("06:16:01 failed lawn 06:10:00: step 1: it was tried for"),
-        "{:#?}",
-        world.log
+    check(
+        &world,
+        &expect![[r#"
+            06:16:01 failed lawn 06:10:00: step 1: it was tried for 6m1s, the longest time for which `pump` may be held
+            06:16:01 publish a #1
+        "#]],
     );
-    assert_eq!(world.in_flight.len(), 1, "the link takes one at a time: {:#?}", lines(&world));
+    assert_eq!(world.in_flight.len(), 1, "the link takes one at a time");
 }
 
 #[test]
@@ -185,15 +216,25 @@ fn a_report_does_not_start_a_run_that_has_released_its_resource() {
         world.step(Event::Woke);
         while world.commit() {}
     }
-    assert_eq!(world.in_flight.len(), 1, "the link takes no more: {:#?}", lines(&world));
+    assert_eq!(world.in_flight.len(), 1, "the link takes no more");
     world.subscribed(0, None);
     world.now = at("2027-03-01T06:16:00Z");
     world.step(Event::Woke);
     world.report("door/state", true, false);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    let order: Vec<String> =
-        published(&world, "").iter().map(|line| line.split(' ').nth(2).unwrap_or("").into()).collect();
-    assert_eq!(order, ["a", "beds/on", "beds/off", "lawn/on", "lawn/off"], "{:#?}", lines(&world));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:05 publish a #1
+            06:16:00 succeeded a 06:10:05
+            06:16:00 publish beds/on #1
+            06:17:00 publish beds/off #1
+            06:17:00 succeeded beds 06:10:00
+            06:17:00.250 publish lawn/on #1
+            06:18:00.500 publish lawn/off #1
+            06:18:00.500 succeeded lawn 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -206,8 +247,18 @@ fn a_run_that_has_not_started_releases_the_resource_and_starts_later() {
     world.run_until(at("2027-03-01T06:40:00Z"));
     world.link_up(100);
     world.run_until(at("2027-03-01T06:50:00Z"));
-    let log = lines(&world);
-    assert!(log.contains(&"06:41:00 succeeded door 06:10:00".to_owned()), "{log:#?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lawn/on #1
+            06:16:00 freed pump of lawn after 360 s
+            06:40:00 publish lawn/off #1
+            06:40:00 publish door/on #1
+            06:40:00 succeeded lawn 06:10:00: step 2 was sent 29m late
+            06:41:00 publish door/off #1
+            06:41:00 succeeded door 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -216,10 +267,27 @@ fn a_removed_plugin_leaves_the_queue_and_keeps_the_resource_only_for_owed_steps(
     world.run_until(at("2027-03-01T06:10:30Z"));
     world.remove("coop");
     run_refusing(&mut world, "lawn/off", "2027-03-01T06:20:00Z");
-    let log = lines(&world);
-    assert!(log.contains(&"06:10:30 cancelled trees 06:10:00: its plugin was removed".to_owned()), "{log:#?}");
-    assert_eq!(published(&world, "beds/on"), ["06:16:00 publish beds/on #1"], "{log:#?}");
-    assert!(published(&world, "trees").is_empty(), "{log:#?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lawn/on #1
+            06:10:30 cancelled trees 06:10:00: its plugin was removed
+            06:11:00 publish lawn/off #1
+            06:11:00.949 publish lawn/off #2
+            06:11:02.660 publish lawn/off #3
+            06:11:06.343 publish lawn/off #4
+            06:11:14.249 publish lawn/off #5
+            06:11:27.070 publish lawn/off #6
+            06:11:53.832 publish lawn/off #7
+            06:12:53.496 publish lawn/off #8
+            06:14:35.711 publish lawn/off #9
+            06:16:00 freed pump of lawn after 360 s
+            06:16:00 publish beds/on #1
+            06:17:00 publish beds/off #1
+            06:17:00 succeeded beds 06:10:00
+            06:18:49.338 publish lawn/off #10
+        "#]],
+    );
 }
 
 #[test]
@@ -229,13 +297,32 @@ fn after_a_crash_a_resource_is_held_for_the_rest_of_the_longest_hold() {
     world.crash();
     world.link_up(100);
     run_refusing(&mut world, "lawn/off", "2027-03-01T06:15:30Z");
-    assert!(published(&world, "beds/on").is_empty(), "{:#?}", lines(&world));
     run_refusing(&mut world, "lawn/off", "2027-03-01T06:16:10Z");
-    assert_eq!(published(&world, "beds/on"), ["06:16:00 publish beds/on #1"]);
     world.crash();
     world.link_up(100);
     run_refusing(&mut world, "lawn/off", "2027-03-01T06:18:00Z");
-    assert_eq!(published(&world, "beds/off"), ["06:17:00 publish beds/off #1"], "{:#?}", lines(&world));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lawn/on #1
+            06:11:00 publish lawn/off #1
+            06:11:00.949 publish lawn/off #2
+            06:11:02.660 publish lawn/off #3
+            06:11:06.343 publish lawn/off #4
+            06:11:14.249 publish lawn/off #5
+            06:11:27.070 publish lawn/off #6
+            06:11:53.832 publish lawn/off #7
+            06:12:53.496 publish lawn/off #8
+            06:13:00 crash
+            06:13:00 publish lawn/off #9
+            06:16:00 freed pump of lawn after 360 s
+            06:16:00 publish beds/on #1
+            06:16:10 crash
+            06:16:10 publish lawn/off #10
+            06:17:00 publish beds/off #1
+            06:17:00 succeeded beds 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -245,6 +332,13 @@ fn runs_that_replace_each_other_hold_a_resource_as_one() {
         with(needs("pump", 0, job("lawn", "cron * 6 * * *", steps)), |job| job.policy.overlap = Overlap::Replace);
     let mut world = two_plugins(vec![again], vec![watering("beds", 0)]);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    let beds = published(&world, "beds/on");
-    assert_eq!(beds.len(), 1, "it has its turn: {:#?}", lines(&world));
+    check_only(
+        &world,
+        "beds",
+        &expect![[r#"
+            06:12:00 publish beds/on #1
+            06:13:00 publish beds/off #1
+            06:13:00 succeeded beds 06:10:00
+        "#]],
+    );
 }

@@ -1,70 +1,30 @@
 //! Short scenarios, with their events and results as text.
 
-use std::sync::Arc;
-
+use expect_test::expect;
 use roost_scheduler::{
     event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
-    model::{Action, Job, Message, Policy, Qos, Step},
-    names::{DeviceName, JobId, PluginName},
-    time::Instant,
-    topic::{Grant, Topic},
-    trigger::{CronCache, parse},
+    model::{Action, Message, Qos, Step},
+    names::{DeviceName, PluginName},
+    topic::Grant,
 };
 
 use crate::{
-    disk::everything,
-    world::{World, name, site},
+    disk::full_grant,
+    dsl::{START, at, check, job, name, site, world},
+    world::World,
 };
-
-pub(crate) const START: &str = "2027-03-01T06:00:00Z";
-
-pub(crate) fn at(text: &str) -> Instant {
-    chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
-}
-
-/// Returns a job: `job("open", "every 1m", &[(0, "door/open")])`.
-pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
-    let step = |(after_s, topic): &(u32, &str)| Step {
-        after_ms: after_s * 1000,
-        message: Message {
-            topic: name(Topic::parse(topic)),
-            payload: Arc::from(id.as_bytes()),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            properties: None,
-        },
-        once: false,
-        confirm: None,
-    };
-    Job {
-        id: name(JobId::parse(id)),
-        label: None,
-        trigger: parse(trigger, at(START), &mut CronCache::default()).expect("a trigger"),
-        action: Action::Steps(steps.iter().map(step).collect()),
-        policy: Policy::default(),
-    }
-}
-
-/// Returns a world at 06:00 with a link, and a plugin `coop` with a device `north`.
-pub(crate) fn world(jobs: &[Job]) -> World {
-    let mut world = World::new(at(START));
-    world.link_up(100);
-    world.load("coop", 1, &[("north", jobs.to_vec())]);
-    world.run_until(at(START));
-    world.log.clear();
-    world
-}
-
-pub(crate) fn check(world: &World, expected: &[&str]) {
-    let lines: Vec<String> = world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect();
-    assert_eq!(lines, expected, "\n{}", lines.join("\n"));
-}
 
 #[test]
 fn a_due_job_is_published_and_its_outcome_recorded() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    check(&world, &["06:30:00 publish door/open #1", "06:30:00 succeeded open 06:30:00"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:30:00 publish door/open #1
+            06:30:00 succeeded open 06:30:00
+        "#]],
+    );
     assert_eq!(world.disk.history.values().map(|ended| ended.attempts).collect::<Vec<_>>(), [1]);
 }
 
@@ -74,7 +34,11 @@ fn later_steps_are_sent_at_their_time() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &["06:10:00 publish valve/on #1", "06:20:00 publish valve/off #1", "06:20:00 succeeded water 06:10:00"],
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:20:00 publish valve/off #1
+            06:20:00 succeeded water 06:10:00
+        "#]],
     );
 }
 
@@ -91,12 +55,12 @@ fn a_valve_that_was_opened_is_closed_after_a_crash_and_the_plugins_removal() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish valve/on #1",
-            "06:10:00 crash",
-            "06:30:00 publish valve/off #1",
-            "06:30:00 succeeded water 06:10:00: step 2 was sent 10m late",
-        ],
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:10:00 crash
+            06:30:00 publish valve/off #1
+            06:30:00 succeeded water 06:10:00: step 2 was sent 10m late
+        "#]],
     );
 }
 
@@ -111,7 +75,11 @@ fn an_unacknowledged_message_is_sent_again_on_the_next_link_by_the_same_run() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &["06:10:00 publish door/open #1", "06:10:30 publish door/open #2", "06:10:30 succeeded open 06:10:00"],
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:10:30 publish door/open #2
+            06:10:30 succeeded open 06:10:00
+        "#]],
     );
 }
 
@@ -127,12 +95,11 @@ fn open_never_follows_close() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish door/open #1",
-            "06:12:00 publish door/close #1",
-            "06:12:00 failed door 06:10:00: step 1 was given up after 1 attempt: the connection was lost before the \
-             broker answered",
-        ],
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:12:00 publish door/close #1
+            06:12:00 failed door 06:10:00: step 1 was given up after 1 attempt: the connection was lost before the broker answered
+        "#]],
     );
 }
 
@@ -148,15 +115,14 @@ fn only_the_newest_missed_run_is_caught_up_and_only_within_its_grace() {
     world.run_until(at("2027-03-01T06:11:30Z"));
     check(
         &world,
-        &[
-            "06:10:30 crash",
-            "06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest run, of \
-             06:10:00, is caught up",
-            "06:10:30 publish tick #1",
-            "06:10:30 succeeded tick 06:10:00",
-            "06:11:00 publish tick #1",
-            "06:11:00 succeeded tick 06:11:00",
-        ],
+        &expect![[r#"
+            06:10:30 crash
+            06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest run, of 06:10:00, is caught up
+            06:10:30 publish tick #1
+            06:10:30 succeeded tick 06:10:00
+            06:11:00 publish tick #1
+            06:11:00 succeeded tick 06:11:00
+        "#]],
     );
 }
 
@@ -168,11 +134,10 @@ fn a_run_that_could_start_only_after_its_grace_is_missed() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:15:01 crash",
-            "06:15:01 missed open 06:10:00: the host was not running, or the machine slept; it would have started \
-             5m1s late, and its grace is 5m",
-        ],
+        &expect![[r#"
+            06:15:01 crash
+            06:15:01 missed open 06:10:00: the host was not running, or the machine slept; it would have started 5m1s late, and its grace is 5m
+        "#]],
     );
 }
 
@@ -186,15 +151,15 @@ fn a_new_plan_affects_only_jobs_that_differ() {
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:00:00 coop: 1 new, 1 changed, 1 gone, 1 unchanged",
-            "06:30:00 publish a #1",
-            "06:30:00 succeeded a 06:30:00",
-            "06:40:00 publish b #1",
-            "06:40:00 succeeded b 06:40:00",
-            "06:50:00 publish d #1",
-            "06:50:00 succeeded d 06:50:00",
-        ],
+        &expect![[r#"
+            06:00:00 coop: 1 new, 1 changed, 1 gone, 1 unchanged
+            06:30:00 publish a #1
+            06:30:00 succeeded a 06:30:00
+            06:40:00 publish b #1
+            06:40:00 succeeded b 06:40:00
+            06:50:00 publish d #1
+            06:50:00 succeeded d 06:50:00
+        "#]],
     );
 }
 
@@ -208,7 +173,12 @@ fn a_job_that_comes_back_does_not_run_its_past_again() {
     world.log.clear();
     world.load("coop", 3, &[("north", vec![open])]);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    check(&world, &["06:12:00 coop: 1 new, 0 changed, 0 gone, 0 unchanged"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:12:00 coop: 1 new, 0 changed, 0 gone, 0 unchanged
+        "#]],
+    );
 }
 
 #[test]
@@ -217,16 +187,16 @@ fn a_run_that_is_due_while_the_previous_one_is_active_is_skipped() {
     world.run_until(at("2027-03-01T06:04:45Z"));
     check(
         &world,
-        &[
-            "06:01:00 skipped water 06:01:00: the run of 06:00:00 had not ended",
-            "06:01:30 publish valve/off #1",
-            "06:01:30 succeeded water 06:00:00",
-            "06:02:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: the run of 06:02:00 had not ended",
-            "06:03:30 publish valve/off #1",
-            "06:03:30 succeeded water 06:02:00",
-            "06:04:00 publish valve/on #1",
-        ],
+        &expect![[r#"
+            06:01:00 skipped water 06:01:00: the run of 06:00:00 had not ended
+            06:01:30 publish valve/off #1
+            06:01:30 succeeded water 06:00:00
+            06:02:00 publish valve/on #1
+            06:03:00 skipped water 06:03:00: the run of 06:02:00 had not ended
+            06:03:30 publish valve/off #1
+            06:03:30 succeeded water 06:02:00
+            06:04:00 publish valve/on #1
+        "#]],
     );
 }
 
@@ -244,10 +214,20 @@ fn attempts_are_counted_over_crashes() {
         world.link_up(100);
         while world.commit() {}
     }
-    let lines: Vec<&String> =
-        world.log.iter().filter(|line| line.contains("publish") || line.contains("failed")).collect();
-    assert_eq!(lines.len(), 5, "{lines:#?}");
-    assert!(lines[4].contains("step 1 was given up after 4 attempts"), "{lines:#?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:10:00 crash
+            06:10:00 publish door/open #2
+            06:10:00 crash
+            06:10:00 publish door/open #3
+            06:10:00 crash
+            06:10:00 publish door/open #4
+            06:10:00 failed open 06:10:00: step 1 was given up after 4 attempts: the broker refused the message: not authorized
+            06:10:00 crash
+        "#]],
+    );
 }
 
 #[test]
@@ -268,16 +248,14 @@ fn a_refused_message_is_retried_with_growing_pauses_and_given_up() {
         let is_on_disk = world.disk.runs.len() == 1;
         assert_eq!(is_on_disk, !world.in_flight.is_empty(), "a run that is retried is stored, so that users see it");
     }
-    let lines: Vec<&str> = world.log.iter().filter_map(|line| line.split_once("Z ")).map(|(_, text)| text).collect();
-    assert_eq!(
-        lines,
-        [
-            "publish door/open #1",
-            "publish door/open #2",
-            "publish door/open #3",
-            "failed open 2027-03-01T06:10:00Z: step 1 was given up after 3 attempts: the broker refused the message: \
-             not authorized",
-        ]
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish door/open #1
+            06:10:00.777 publish door/open #2
+            06:10:02.702 publish door/open #3
+            06:10:02.702 failed open 06:10:00: step 1 was given up after 3 attempts: the broker refused the message: not authorized
+        "#]],
     );
 }
 
@@ -306,14 +284,13 @@ fn a_new_plan_is_requested_at_midnight_and_again_after_a_failure() {
     world.plans.insert(key, vec![tomorrow]);
     world.log.clear();
     world.run_until(at("2027-03-02T08:00:00Z"));
-    let lines: Vec<&str> = world.log.iter().map(String::as_str).collect();
-    assert_eq!(
-        lines,
-        [
-            "2027-03-02T00:01:00Z coop: 0 new, 1 changed, 0 gone, 0 unchanged",
-            "2027-03-02T07:10:00Z publish door/open #1",
-            "2027-03-02T07:10:00Z succeeded open 2027-03-02T07:10:00Z",
-        ]
+    check(
+        &world,
+        &expect![[r#"
+            2027-03-02T00:01:00 coop: 0 new, 1 changed, 0 gone, 0 unchanged
+            2027-03-02T07:10:00 publish door/open #1
+            2027-03-02T07:10:00 succeeded open 2027-03-02T07:10:00
+        "#]],
     );
 }
 
@@ -328,12 +305,12 @@ fn while_the_link_is_down_the_newest_run_of_a_job_waits_and_the_older_ones_are_m
     world.run_until(at("2027-03-01T06:03:00Z"));
     check(
         &world,
-        &[
-            "06:02:30 publish tick #1",
-            "06:02:30 succeeded tick 06:02:00",
-            "06:03:00 publish tick #1",
-            "06:03:00 succeeded tick 06:03:00",
-        ],
+        &expect![[r#"
+            06:02:30 publish tick #1
+            06:02:30 succeeded tick 06:02:00
+            06:03:00 publish tick #1
+            06:03:00 succeeded tick 06:03:00
+        "#]],
     );
     let missed = world.disk.history.values().filter(|run| run.outcome.word() == "missed");
     assert_eq!(missed.map(|run| run.id.occurrence).collect::<Vec<_>>(), [at("2027-03-01T06:01:00Z")]);
@@ -346,8 +323,15 @@ fn waiting_runs_start_by_priority() {
     let mut world = world(&[low, high]);
     world.link_up(1);
     world.run_until(at("2027-03-01T06:10:00Z"));
-    let sent: Vec<&String> = world.log.iter().filter(|line| line.contains("publish")).collect();
-    assert!(sent[0].ends_with("publish high #1") && sent[1].ends_with("publish low #1"), "{sent:?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish high #1
+            06:10:00 succeeded high 06:10:00
+            06:10:00 publish low #1
+            06:10:00 succeeded low 06:10:00
+        "#]],
+    );
 }
 
 #[test]
@@ -381,8 +365,13 @@ fn a_plan_of_an_earlier_version_is_dropped() {
     world.step(Event::Planned { plugin, device, generation, plan: Ok(late) });
     world.log.clear();
     world.run_until(at("2027-03-02T07:00:00Z"));
-    let lines: Vec<&str> = world.log.iter().map(String::as_str).collect();
-    assert_eq!(lines, ["2027-03-02T06:30:00Z publish b #1", "2027-03-02T06:30:00Z succeeded b 2027-03-02T06:30:00Z"]);
+    check(
+        &world,
+        &expect![[r#"
+            2027-03-02T06:30:00 publish b #1
+            2027-03-02T06:30:00 succeeded b 2027-03-02T06:30:00
+        "#]],
+    );
 }
 
 #[test]
@@ -400,7 +389,12 @@ fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
     world.run_until(at(START));
     world.log.clear();
     world.run_until(at("2027-03-01T07:00:00Z"));
-    check(&world, &["06:10:00 denied open 06:10:00: publishing to `elsewhere/x` is not granted"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 denied open 06:10:00: publishing to `elsewhere/x` is not granted
+        "#]],
+    );
 }
 
 #[test]
@@ -418,17 +412,17 @@ fn a_message_above_a_ceiling_of_the_grant_is_denied_when_the_run_starts() {
             })
             .collect(),
     );
-    let grant = Grant { max_qos: Qos::AtMostOnce, retain: false, ..everything() };
+    let grant = Grant { max_qos: Qos::AtMostOnce, retain: false, ..full_grant() };
     world.load_granted("coop", 1, &[("north", vec![quiet, kept])], grant);
     world.run_until(at(START));
     world.log.clear();
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 denied quiet 06:10:00: publishing to `a` with QoS 1 is not granted, only up to 0",
-            "06:11:00 denied kept 06:11:00: publishing a retained message to `b` is not granted",
-        ],
+        &expect![[r#"
+            06:10:00 denied quiet 06:10:00: publishing to `a` with QoS 1 is not granted, only up to 0
+            06:11:00 denied kept 06:11:00: publishing a retained message to `b` is not granted
+        "#]],
     );
 }
 
@@ -440,5 +434,10 @@ fn waiting_runs_of_a_removed_plugin_are_cancelled() {
     world.remove("coop");
     world.link_up(100);
     world.run_until(at("2027-03-01T07:00:00Z"));
-    check(&world, &["06:11:00 cancelled open 06:10:00: its plugin was removed"]);
+    check(
+        &world,
+        &expect![[r#"
+            06:11:00 cancelled open 06:10:00: its plugin was removed
+        "#]],
+    );
 }

@@ -1,10 +1,10 @@
 //! Messages to topics without subscribers.
 
+use expect_test::expect;
 use roost_scheduler::model::{Action, Overlap};
 
 use crate::{
-    policies::{lines, with},
-    scenarios::{at, check, job, world},
+    dsl::{at, check, check_only, job, with, world},
     world::World,
 };
 
@@ -17,8 +17,20 @@ fn an_owed_step_waits_for_a_device_that_was_subscribed_before() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
     without_subscribers(&mut world, &["valve/off"]);
     world.run_until(at("2027-03-01T06:12:00Z"));
-    let tries = lines(&world).iter().filter(|line| line.contains("publish valve/off")).count();
-    assert!((5..8).contains(&tries), "with growing pauses: {:#?}", world.log);
+    // With growing pauses.
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            06:11:00 publish valve/off #1
+            06:11:00.805 publish valve/off #2
+            06:11:02.758 publish valve/off #3
+            06:11:05.763 publish valve/off #4
+            06:11:11.971 publish valve/off #5
+            06:11:25.676 publish valve/off #6
+            06:11:50.169 publish valve/off #7
+        "#]],
+    );
     let under_way = world.scheduler.runs_from(0).0.first().map(|run| (run.state, run.last.map(ToString::to_string)));
     let last = "the broker accepted the message, and had no subscriber for its topic";
     assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
@@ -26,13 +38,13 @@ fn an_owed_step_waits_for_a_device_that_was_subscribed_before() {
     without_subscribers(&mut world, &[]);
     world.log.clear();
     world.run_until(at("2027-03-01T06:16:00Z"));
-    let ends = lines(&world);
-    assert!(ends[0].contains("publish valve/off"), "{ends:?}");
-    assert!(
-        ends[1].ends_with("succeeded water 06:10:00: step 2 was sent 1s late") || ends[1].contains("succeeded water"),
-        "{ends:?}"
+    check(
+        &world,
+        &expect![[r#"
+            06:12:42.217 publish valve/off #8
+            06:12:42.217 succeeded water 06:10:00: step 2 was sent 1m42s217ms late
+        "#]],
     );
-    assert_eq!(ends.len(), 2);
 }
 
 #[test]
@@ -40,9 +52,14 @@ fn the_wait_for_a_subscriber_ends_and_is_recorded() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
     without_subscribers(&mut world, &["valve/off"]);
     world.run_until(at("2027-03-01T06:30:00Z"));
-    let last = lines(&world).pop().expect("a line");
-    assert!(last.starts_with("06:16:00 succeeded water 06:10:00: "), "after five minutes: {last}");
-    assert!(last.ends_with("the broker had no subscriber for the topic of step 2"), "{last}");
+    // After five minutes.
+    check_only(
+        &world,
+        "water",
+        &expect![[r#"
+            06:16:00 succeeded water 06:10:00: step 2 was sent 3m20s607ms late; the broker had no subscriber for the topic of step 2
+        "#]],
+    );
     assert!(world.dead_letters.is_empty());
 }
 
@@ -56,14 +73,14 @@ fn a_topic_that_never_had_a_subscriber_holds_up_nothing() {
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(
         &world,
-        &[
-            "06:10:00 publish lamp/on #1",
-            "06:10:00 succeeded lamp 06:10:00: the broker had no subscriber for the topic of step 1",
-            "06:11:00 publish valve/on #1",
-            "06:12:00 publish valve/off #1",
-            "06:12:30 publish valve/check #1",
-            "06:12:30 succeeded water 06:11:00: the broker had no subscriber for the topic of step 1",
-        ],
+        &expect![[r#"
+            06:10:00 publish lamp/on #1
+            06:10:00 succeeded lamp 06:10:00: the broker had no subscriber for the topic of step 1
+            06:11:00 publish valve/on #1
+            06:12:00 publish valve/off #1
+            06:12:30 publish valve/check #1
+            06:12:30 succeeded water 06:11:00: the broker had no subscriber for the topic of step 1
+        "#]],
     );
 }
 
@@ -73,10 +90,18 @@ fn other_steps_do_not_wait_for_a_device_that_is_offline() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", zones)]);
     without_subscribers(&mut world, &["z1/off"]);
     world.run_until(at("2027-03-01T06:20:00Z"));
-    let on_time = ["06:11:03 publish z2/on #1", "06:12:00 publish z2/off #1"];
-    let lines = lines(&world);
-    assert!(on_time.iter().all(|expected| lines.iter().any(|line| line == expected)), "{lines:#?}");
-    assert!(lines.last().is_some_and(|line| line.ends_with("no subscriber for the topic of step 2")), "{lines:#?}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish z1/on #1
+            06:11:00 publish z1/off #1
+            06:11:00.805 publish z1/off #2
+            06:11:02.758 publish z1/off #3
+            06:11:03 publish z2/on #1
+            06:12:00 publish z2/off #1
+            06:12:00 succeeded water 06:10:00: step 2 was sent 2s758ms late; the broker had no subscriber for the topic of step 2
+        "#]],
+    );
 }
 
 #[test]
@@ -92,8 +117,14 @@ fn a_newer_run_a_retained_message_and_a_once_step_do_not_wait() {
         let mut world = world(&[job]);
         without_subscribers(&mut world, &["valve/off"]);
         world.run_until(at("2027-03-01T06:20:00Z"));
-        let last = lines(&world).pop().expect("a line");
-        assert!(last.starts_with("06:11:00 succeeded water 06:10:00: the broker had no subscriber"), "{last}");
+        check(
+            &world,
+            &expect![[r#"
+                06:10:00 publish valve/on #1
+                06:11:00 publish valve/off #1
+                06:11:00 succeeded water 06:10:00: the broker had no subscriber for the topic of step 2
+            "#]],
+        );
     }
     let replaced = with(job("water", "every 3m", &[(0, "valve/on"), (60, "valve/off")]), |job| {
         job.policy.overlap = Overlap::Replace;
@@ -101,7 +132,14 @@ fn a_newer_run_a_retained_message_and_a_once_step_do_not_wait() {
     let mut world = world(&[replaced]);
     without_subscribers(&mut world, &["valve/off"]);
     world.run_until(at("2027-03-01T06:10:00Z"));
-    let on: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish valve/on")).collect();
-    let starts: Vec<&str> = on.iter().map(|line| &line[..8]).collect();
-    assert_eq!(starts, ["06:03:00", "06:06:00", "06:09:00"], "each starts on time: {:#?}", world.log);
+    // Each starts on time.
+    check_only(
+        &world,
+        "publish valve/on",
+        &expect![[r#"
+            06:03:00 publish valve/on #1
+            06:06:00 publish valve/on #1
+            06:09:00 publish valve/on #1
+        "#]],
+    );
 }

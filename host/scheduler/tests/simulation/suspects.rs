@@ -1,11 +1,9 @@
 //! Topics at which the broker ends the connection, so that the link puts off their messages.
 
+use expect_test::expect;
 use roost_scheduler::{event::Event, model::Action};
 
-use crate::{
-    policies::{lines, with},
-    scenarios::{at, job, world},
-};
+use crate::dsl::{at, check, job, with, world};
 
 #[test]
 fn a_message_that_the_link_puts_off_was_never_sent() {
@@ -27,13 +25,25 @@ fn a_message_that_the_link_puts_off_was_never_sent() {
         world.step(Event::Woke);
     }
     world.run_until(at("2027-03-01T06:20:00Z"));
-    let published: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
-    assert_eq!(
-        published[published.len() - 2..],
-        ["06:12:30 publish lamp/on #1".to_owned(), "06:13:30 publish lamp/off #1".to_owned()],
-        "the second step counts from the first, and that was sent late"
+    // The second step counts from the first, and that was sent late.
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lamp/on #1
+            06:10:00 deferred lamp/on #1
+            06:10:30 publish lamp/on #1
+            06:10:30 deferred lamp/on #1
+            06:11:00 publish lamp/on #1
+            06:11:00 deferred lamp/on #1
+            06:11:30 publish lamp/on #1
+            06:11:30 deferred lamp/on #1
+            06:12:00 publish lamp/on #1
+            06:12:00 deferred lamp/on #1
+            06:12:30 publish lamp/on #1
+            06:13:30 publish lamp/off #1
+            06:13:30 succeeded switch 06:10:00
+        "#]],
     );
-    assert!(world.log.iter().any(|line| line.contains("succeeded switch")), "{:#?}", world.log);
 }
 
 #[test]
@@ -46,10 +56,14 @@ fn a_run_that_is_put_off_beyond_its_grace_is_missed_with_that_reason() {
     world.run_until(at("2027-03-01T06:14:59Z"));
     world.now = at("2027-03-01T06:15:01Z");
     world.step(Event::Woke);
-    let last = lines(&world).pop().expect("a line");
-    let why = "missed switch 06:10:00: messages to `lamp/on` were held back, because the broker had ended the connection at one; \
-               it would have started";
-    assert!(last.contains(why), "{last}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lamp/on #1
+            06:10:00 deferred lamp/on #1
+            06:15:01 missed switch 06:10:00: messages to `lamp/on` were held back, because the broker had ended the connection at one; it would have started 5m1s late, and its grace is 5m
+        "#]],
+    );
 }
 
 #[test]
@@ -67,8 +81,12 @@ fn a_message_that_ends_the_connection_is_given_up_with_that_reason() {
         world.step(Event::Woke);
         while world.commit() {}
     }
-    let last = lines(&world).pop().expect("a line");
-    let why = "failed switch 06:10:00: step 1 was given up after 2 attempts: the broker ended the connection at the message to \
-               `lamp/on`, which was alone on it: the broker closed the connection";
-    assert!(last.contains(why), "{last}");
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish lamp/on #1
+            06:10:00.841 publish lamp/on #2
+            06:10:00.841 failed switch 06:10:00: step 1 was given up after 2 attempts: the broker ended the connection at the message to `lamp/on`, which was alone on it: the broker closed the connection
+        "#]],
+    );
 }

@@ -16,15 +16,19 @@ use roost_scheduler::{
     outcome::Outcome,
     rate::Rates,
     scheduler::Scheduler,
-    time::{Instant, Site},
+    time::Instant,
     topic::Grant,
-    zone::Zone,
 };
 
 use crate::{
     checker::Checker,
-    disk::{Disk, everything},
+    disk::{Disk, full_grant},
+    dsl::{name, site},
 };
+
+/// Steps without a moment of time between them: more than thousands of runs at once need, so that a scheduler that wakes
+/// itself again and again fails instead of running for ever.
+const STEPS_AT_ONCE: u32 = 100_000;
 
 pub(crate) struct World {
     pub(crate) scheduler: Scheduler,
@@ -34,6 +38,8 @@ pub(crate) struct World {
     /// The latest time that the clock has shown.
     pub(crate) latest: Instant,
     pub(crate) wake: Option<Instant>,
+    /// When the last step was, and how many there were at that time.
+    last_steps: (Instant, u32),
     pub(crate) disk: Disk,
     pub(crate) checker: Checker,
     /// Steps that are not durable yet, with the effects that wait for them.
@@ -76,19 +82,11 @@ pub(crate) struct World {
     pub(crate) dead_letters: Vec<RunId>,
 }
 
-pub(crate) fn name<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
-    parsed.expect("a valid name")
-}
-
-pub(crate) fn site() -> Site {
-    Site { zone: Zone::bundled("Europe/London").expect("a zone"), location: None }
-}
-
 impl World {
     pub(crate) fn new(now: Instant) -> Self {
         let disk = Disk::default();
         let twin = Some(disk.restart(now));
-        Self { twin, ..Self::alone(now) }
+        Self { twin, ..Self::without_twin(now) }
     }
 
     /// Sets the operator's rates from the beginning.
@@ -99,7 +97,7 @@ impl World {
     }
 
     /// Creates a world without a twin, which takes half the time.
-    pub(crate) fn alone(now: Instant) -> Self {
+    pub(crate) fn without_twin(now: Instant) -> Self {
         let disk = Disk::default();
         Self {
             scheduler: disk.restart(now),
@@ -107,6 +105,7 @@ impl World {
             now,
             latest: now,
             wake: Some(now),
+            last_steps: (now, 0),
             disk,
             checker: Checker::default(),
             uncommitted: VecDeque::new(),
@@ -135,6 +134,9 @@ impl World {
 
     /// Steps the scheduler. Returns the number of changes.
     pub(crate) fn step(&mut self, event: Event) -> usize {
+        let (at, count) = self.last_steps;
+        self.last_steps = (self.now, if at == self.now { count + 1 } else { 0 });
+        assert!(count < STEPS_AT_ONCE, "I4: the scheduler does not come to rest");
         let step = match &mut self.twin {
             None => self.scheduler.step(self.now, event),
             Some(twin) => {
@@ -198,7 +200,7 @@ impl World {
             self.note(&format!("freed {resource} of {} after {} s", run.job, held_ms / 1_000));
         }
         let Change::RunEnded(ended) = change else { return };
-        self.checker.ends(ended);
+        self.checker.ended_in_memory(ended);
         let reason = ended.outcome.to_string();
         let colon = if reason.is_empty() { "" } else { ": " };
         let origin = if ended.id.origin.to_string().is_empty() { "" } else { " again" };
@@ -268,12 +270,12 @@ impl World {
     }
 
     fn sent(&mut self, publish: Publish) {
-        let heard = |confirm: &Confirm| {
+        let is_heard = |confirm: &Confirm| {
             self.watches.values().any(|(watched, is_subscribed)| *is_subscribed && watched.topic == confirm.topic)
         };
         // I5: an owed step is sent even without a subscription.
-        let cannot = |confirm: &Confirm| publish.step > 0 && self.refused_topics.contains(confirm.topic.as_str());
-        let listens = publish.message().confirm().is_none_or(|confirm| heard(&confirm) || cannot(&confirm));
+        let was_refused = |confirm: &Confirm| publish.step > 0 && self.refused_topics.contains(confirm.topic.as_str());
+        let listens = publish.message().confirm().is_none_or(|confirm| is_heard(&confirm) || was_refused(&confirm));
         if self.is_failing {
             self.checker.sent_unsaved(&publish);
         }
@@ -293,7 +295,7 @@ impl World {
         let Some((changes, effects)) = self.uncommitted.pop_front() else { return false };
         for change in changes {
             if let Change::RunEnded(ended) = &change {
-                self.checker.ended(ended);
+                self.checker.ended_on_disk(ended);
                 if matches!(ended.outcome, Outcome::Failed(_)) {
                     self.dead_letters.push(ended.id.clone());
                 }
@@ -473,7 +475,7 @@ impl World {
         self.step(Event::StoreFailed);
     }
 
-    pub(crate) fn ask(&mut self, what: Request) {
+    pub(crate) fn request(&mut self, what: Request) {
         self.step(Event::Requested { request: 1, what });
     }
 
@@ -481,7 +483,7 @@ impl World {
     pub(crate) fn replay(&mut self, run: &RunId) {
         let body = self.disk.history.get(run).and_then(|ended| ended.body.clone());
         if let Some(body) = body {
-            self.ask(Request::Replay { run: run.clone(), body });
+            self.request(Request::Replay { run: run.clone(), body });
         }
     }
 
@@ -503,7 +505,7 @@ impl World {
     }
 
     pub(crate) fn load(&mut self, plugin: &str, version: u8, devices: &[(&str, Vec<Job>)]) {
-        self.load_granted(plugin, version, devices, everything());
+        self.load_granted(plugin, version, devices, full_grant());
     }
 
     pub(crate) fn load_granted(&mut self, plugin: &str, version: u8, devices: &[(&str, Vec<Job>)], grant: Grant) {
@@ -519,7 +521,7 @@ impl World {
             loaded.push(LoadedDevice { name: device, site: site(), plan });
         }
         self.checker.loaded(&plugin);
-        self.disk.grants.entry(plugin.clone()).or_insert_with(|| vec![everything()]).push(grant.clone());
+        self.disk.grants.entry(plugin.clone()).or_insert_with(|| vec![full_grant()]).push(grant.clone());
         let loaded =
             Loaded { devices: loaded, plugin, version: Version { component: digest, settings: digest }, grant };
         self.step(Event::Loaded(loaded));
@@ -532,7 +534,7 @@ impl World {
     }
 
     /// Answers one request for a plan.
-    pub(crate) fn answer(&mut self) -> bool {
+    pub(crate) fn return_plan(&mut self) -> bool {
         let Some((plugin, device, generation)) = self.plan_requests.pop() else { return false };
         let jobs = self.plans.get(&(plugin.clone(), device.clone())).cloned();
         let plan = jobs.map(|jobs| Plan::new(self.now, &jobs)).ok_or_else(|| "trap".to_owned());
@@ -551,7 +553,7 @@ impl World {
     /// Runs without faults until an instant.
     pub(crate) fn run_until(&mut self, until: Instant) {
         loop {
-            while self.commit() || self.answer() || self.reply() {}
+            while self.commit() || self.return_plan() || self.reply() {}
             if !self.in_flight.is_empty() {
                 self.ack(0);
                 continue;

@@ -1,16 +1,16 @@
 //! Changes of time zone rules.
 
+use expect_test::expect;
 use roost_scheduler::{
-    event::{Event, Plan},
+    event::{Event, Plan, Request},
     model::Job,
+    names::{DeviceName, JobId, PluginName},
     time::Site,
     zone::Zone,
 };
 
 use crate::{
-    corners::loaded,
-    policies::{in_group, lines, with},
-    scenarios::{at, job},
+    dsl::{at, check, check_only, in_group, job, lines, loaded, name, with},
     world::World,
 };
 
@@ -59,7 +59,12 @@ fn sent(world: &World, topic: &str) -> Vec<String> {
 fn an_occurrence_that_is_not_due_yet_moves_once_and_is_reported() {
     let (mut world, town) = world("Etc/GMT", &daily());
     change(&mut world, town, "Etc/GMT+1");
-    assert!(lines(&world).contains(&"06:00:00 time zones 2027a: 1 jobs moved".to_owned()), "{:?}", lines(&world));
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 time zones 2027a: 1 jobs moved
+        "#]],
+    );
     world.run_until(at("2027-03-02T09:00:00Z"));
     assert_eq!(sent(&world, "seven"), ["08:00:00", "2027-03-02T08:00:00"]);
     assert_eq!(sent(&world, "noon"), ["12:00:00"]);
@@ -80,9 +85,15 @@ fn a_run_of_the_old_rules_does_not_come_again_by_the_new_rules() {
         world.step(Event::ZonesChanged { zones: None, rules: "2027a".into() });
         world.run_until(at("2027-03-02T09:00:00Z"));
         assert_eq!(sent(&world, "seven"), [first[0].clone(), format!("2027-03-02T{next}")], "{before} {after}");
-        let moved: Vec<_> = lines(&world).into_iter().filter(|line| line.contains("time zones")).collect();
-        assert_eq!(moved, ["08:10:00 time zones 2027a: 1 jobs moved", "08:10:00 time zones 2027a: 0 jobs moved"]);
-        assert!(!lines(&world).iter().any(|line| line.contains("missed")), "{:#?}", lines(&world));
+        check_only(
+            &world,
+            "time zones",
+            &expect![[r#"
+                08:10:00 time zones 2027a: 1 jobs moved
+                08:10:00 time zones 2027a: 0 jobs moved
+            "#]],
+        );
+        check_only(&world, "missed", &expect![[""]]);
     }
 }
 
@@ -106,7 +117,12 @@ fn sun_events_do_not_move_but_their_times_of_day_do() {
     ];
     let (mut world, town) = world("Etc/GMT", &jobs);
     change(&mut world, town, "Etc/GMT+1");
-    assert!(lines(&world).contains(&"06:00:00 time zones 2027a: 3 jobs moved".to_owned()), "{:?}", lines(&world));
+    check(
+        &world,
+        &expect![[r#"
+            06:00:00 time zones 2027a: 3 jobs moved
+        "#]],
+    );
     world.run_until(at("2027-03-01T22:00:00Z"));
     assert_eq!(sent(&world, "open"), ["08:00:00"]);
     // The sun sets at 17:40 UTC, which is before 17:30 local time.
@@ -116,12 +132,9 @@ fn sun_events_do_not_move_but_their_times_of_day_do() {
 
 #[test]
 fn a_skipped_occurrence_stays_skipped_when_rules_change() {
-    use roost_scheduler::event::Request;
     let (mut world, town) = world("Etc/GMT", &daily());
-    let name = |text| crate::world::name(roost_scheduler::names::JobId::parse(text));
-    let plugin = crate::world::name(roost_scheduler::names::PluginName::parse("coop"));
-    let device = crate::world::name(roost_scheduler::names::DeviceName::parse("north"));
-    world.ask(Request::Skip { job: (plugin, device, name("seven")), undo: false });
+    let (plugin, device) = (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
+    world.request(Request::Skip { job: (plugin, device, name(JobId::parse("seven"))), undo: false });
     world.run_until(world.now);
     change(&mut world, town, "Etc/GMT+1");
     world.run_until(at("2027-03-02T09:00:00Z"));

@@ -6,10 +6,7 @@ use std::{
     thread::{Builder, Scope},
 };
 
-/// Items per batch: sending over the channel costs more than an item.
-const BATCH: usize = 256;
-/// Batches that are buffered at most (I10).
-const BATCHES: usize = 8;
+use super::super::limits;
 
 /// Runs an iterator on a new thread and returns its items in order. The thread ends when the returned iterator is
 /// dropped.
@@ -17,11 +14,11 @@ pub(super) fn ahead<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     mut items: impl Iterator<Item = T> + Send + 'scope,
 ) -> io::Result<impl Iterator<Item = T>> {
-    let (batches, received) = mpsc::sync_channel(BATCHES);
+    let (batches, received) = mpsc::sync_channel(limits::BATCHES);
     Builder::new().name("simulation".into()).spawn_scoped(scope, move || {
         loop {
-            let mut batch = Vec::with_capacity(BATCH);
-            batch.extend(items.by_ref().take(BATCH));
+            let mut batch = Vec::with_capacity(limits::BATCH);
+            batch.extend(items.by_ref().take(limits::BATCH));
             if batch.is_empty() || batches.send(batch).is_err() {
                 return;
             }
@@ -38,7 +35,7 @@ mod tests {
 
     #[test]
     fn all_items_arrive_in_order() {
-        for count in [0, 1, BATCH, 3 * BATCH + 1] {
+        for count in [0, 1, limits::BATCH, 3 * limits::BATCH + 1] {
             let items: Vec<usize> = thread::scope(|scope| ahead(scope, 0..count).unwrap().collect());
             assert!(items.into_iter().eq(0..count), "{count}");
         }

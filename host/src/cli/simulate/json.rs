@@ -45,7 +45,7 @@ struct Record<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
+    payload_hex: Option<String>,
     qos: u8,
     retain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ impl<'e> Record<'e> {
             step: sent.step + 1,
             topic: message.topic(),
             payload: text,
-            payload_base64: text.is_none().then(|| base64(payload)),
+            payload_hex: text.is_none().then(|| hex::encode(payload)),
             qos: message.qos as u8,
             retain: message.retain,
             properties: message.properties().map(Properties::of),
@@ -99,32 +99,5 @@ impl Properties {
     fn of(properties: MessageProperties) -> Self {
         let MessageProperties { expiry_ms, content_type, response_topic, user } = properties;
         Self { expiry_ms, content_type, response_topic: response_topic.map(|topic| topic.as_str().into()), user }
-    }
-}
-
-/// Encodes bytes as in section 4 of RFC 4648.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0_u32, |bits, index| bits << 8 | u32::from(chunk.get(index).copied().unwrap_or(0)));
-        for index in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * index) & 63) as usize];
-            text.push(if index <= chunk.len() { digit.into() } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The examples are those of RFC 4648, section 10.
-    #[test]
-    fn base64_matches_the_examples_of_the_rfc() {
-        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
-        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
-        assert_eq!(base64(&[0xff, 0xfe, 0xfb]), "//77");
     }
 }

@@ -12,10 +12,8 @@ use roost_scheduler::{
     trigger::{Never, Search, SunCache, Trigger},
 };
 
+use super::super::limits;
 use crate::config::rules::Rules;
-
-/// Bound on the searches for an occurrence in the past. Each search of a sun trigger covers a month.
-const SEARCHES: usize = 13;
 
 /// The state of a job, its device and its plugin.
 pub(super) struct Facts {
@@ -167,10 +165,10 @@ impl Facts {
     }
 }
 
-/// Returns the newest occurrence up to an instant, if it is found within [`SEARCHES`] searches.
+/// Returns the newest occurrence up to an instant, if it is found within [`limits::EXPLAIN_SEARCHES`] searches.
 fn last(trigger: &Trigger, at: Instant, site: &Site, sun: &mut SunCache) -> Option<Instant> {
     let mut until = at;
-    for _ in 0..SEARCHES {
+    for _ in 0..limits::EXPLAIN_SEARCHES {
         match trigger.last(Instant::MIN, until, site, sun) {
             Search::Found(found) => return Some(found),
             Search::NotUntil(earlier) if earlier < until => until = earlier,

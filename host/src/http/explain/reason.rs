@@ -129,12 +129,7 @@ pub(super) fn attempt(attempt: &Attempt) -> (String, Option<String>) {
 
 /// Returns what a run waits for, in the present tense.
 pub(super) fn cause(cause: &Cause) -> String {
-    match cause {
-        Cause::OverRate { .. } => cause.to_string().replacen("had", "has", 1),
-        Cause::EarlierRun => "an earlier run has not ended".into(),
-        Cause::Taken(name) => format!("`{name}` is in use"),
-        other => line(&other.to_string()),
-    }
+    line(&cause.lasting().to_string())
 }
 
 /// Returns a hint for what a run waits or has waited for, if one is known.

@@ -9,7 +9,7 @@ use axum::{
     http::{StatusCode, header},
 };
 use http_body_util::BodyExt as _;
-use roost_scheduler::{event::Loaded, names::PluginName};
+use roost_scheduler::{event::Loaded, names::PluginName, suggest};
 use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::grant::notes,
-    plugins::{COMPONENT_BYTES, Installed, Refused, plugin_like},
+    plugins::{COMPONENT_BYTES, Installed, Refused},
 };
 
 /// The bytes of a component.
@@ -112,7 +112,7 @@ async fn trial_record(state: &ApiState, loaded: Loaded) -> Result<TrialRecord, P
 fn parse_name(name: &str) -> Result<PluginName, Problem> {
     PluginName::parse(name).map_err(|error| {
         let problem = Problem::bad_request(error.to_string());
-        match plugin_like(name) {
+        match suggest::plugin_name(name) {
             Some(name) => problem.hint(format!("name it `{name}`")),
             None => problem,
         }

@@ -9,11 +9,12 @@ use roost_scheduler::{
 use rumqttc::v5::mqttbytes::v5::Packet;
 use tokio::time::Instant;
 
-use super::{Connection, WARNINGS};
+use super::Connection;
 use crate::{
     config::grant::{Access, how_broker_allows},
     mqtt::{
         failure::Failure,
+        limits,
         reason::Reason,
         suspects::Subject,
         wire::{self, Arrived, Version},
@@ -99,7 +100,7 @@ impl<S> Connection<S> {
 
     /// Reports to the core that a watch does not listen, and logs why.
     fn subscribe_failed(&mut self, watch: WatchId, topic: &str, report: &Report, reason: String) {
-        if self.warned.len() < WARNINGS && self.warned.insert(topic.into()) {
+        if self.warned.len() < limits::WARNINGS && self.warned.insert(topic.into()) {
             tracing::warn!("{report}");
         } else {
             tracing::debug!("{report}");

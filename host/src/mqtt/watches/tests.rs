@@ -90,7 +90,7 @@ fn a_flood_is_not_compared_in_full_but_its_last_report_is() {
     watches.add(1_000, &confirm("b", "b"));
     for number in 0..100_000 {
         watches.receive(arrived("a", &number.to_string(), false), &mut pending);
-        assert!(watches.comparisons <= COMPARISONS_PER_PERIOD + 100);
+        assert!(watches.comparisons <= limits::COMPARISONS_PER_PERIOD + 100);
     }
     assert!(watches.end_read(), "a flood");
     watches.receive(arrived("a", "last", false), &mut pending);
@@ -148,12 +148,12 @@ fn large_reports_are_compared_about_once_per_period() {
 fn queued_reports_are_bounded_and_each_topic_has_its_turn() {
     let (mut watches, mut pending) = (Watches::default(), PendingEvents::new(1));
     let long = format!("[1{}]", " ".repeat(60_000));
-    let topics = 1 + QUEUED_BYTES / long.len();
+    let topics = 1 + limits::QUEUED_BYTES / long.len();
     let name = |number: usize| format!("device/{number}");
     for number in 0..=topics + 1 {
         watches.add(number as WatchId, &json(&name(number), "/0"));
     }
-    while watches.comparisons < COMPARISONS_PER_PERIOD {
+    while watches.comparisons < limits::COMPARISONS_PER_PERIOD {
         watches.receive(arrived(&name(0), &long, false), &mut pending);
     }
     for number in 1..=topics {

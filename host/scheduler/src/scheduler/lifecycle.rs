@@ -14,12 +14,16 @@
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 
-use super::{CommitToken, RunSlot, Scheduler, Timer, run::State};
+use super::Scheduler;
 use crate::{
+    agenda::Timer,
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
+    keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
+    runs::{Siblings, State},
     time::Instant,
 };
 
@@ -28,7 +32,7 @@ impl Scheduler {
     pub(super) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = State::Waiting;
-        let over = self.fair_queue.push(&run.id.plugin, run.rank(slot));
+        let over = self.delivery.push(&run.id.plugin, run.rank(slot));
         if let Some(rate) = over {
             run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
             if let Some(grace_end) = run.grace_end() {
@@ -44,18 +48,17 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         // It keeps waiting if something else holds it up.
         run.state = State::Waiting;
-        let is_decided = self.link.is_some() && !self.stopping && !self.failing;
+        let is_decided = self.delivery.has_link() && !self.stopping && !self.failing;
         let run = self.runs.get(slot).filter(|run| is_decided && self.start_refusal(now, run).is_some());
         if let Some(run) = run {
-            self.fair_queue.remove(&run.id.plugin, run.rank(slot));
+            self.delivery.remove(&run.id.plugin, run.rank(slot));
             self.attempt(now, slot, out);
         }
     }
 
     /// Returns when the rates of plugins allow the next message, if the link has room for it.
     pub(super) fn rates_allow_at(&self) -> Option<Instant> {
-        let takes_more = !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0);
-        self.fair_queue.wake().filter(|_| takes_more)
+        self.delivery.rates_allow_at().filter(|_| !self.stopping)
     }
 
     /// Sets a run's state, and its timer.
@@ -63,7 +66,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = state;
         if let Some(until) = state.until() {
-            self.timers.insert((until, Timer::Run(slot)));
+            self.agenda.arm(until, Timer::Run(slot));
         }
     }
 
@@ -71,29 +74,24 @@ impl Scheduler {
     pub(super) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
-            State::Waiting => self.fair_queue.remove(&run.id.plugin, run.rank(slot)),
+            State::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
             State::Limited(until) => {
-                self.fair_queue.remove(&run.id.plugin, run.rank(slot));
-                self.timers.remove(&(until, Timer::Run(slot)));
+                self.delivery.remove(&run.id.plugin, run.rank(slot));
+                self.agenda.disarm(until, Timer::Run(slot));
             }
             // The broker's answer still returns the credit.
-            State::Sent(attempt) => {
-                if let Some(of) = self.attempts.get_mut(&attempt) {
-                    *of = None;
-                }
-            }
-            State::Asking(call) => {
-                self.calls.remove(&call);
+            State::Sent(attempt) => self.delivery.detach_attempt(attempt),
+            State::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
+                self.delivery.end_call(call);
             }
             State::Arming(token) => {
                 // Only once: a run may end before it waits for anything else, and this function is called again (I7).
-                if self.arming.remove(&token).is_some() {
-                    self.fair_queue.cancel_reservation(&run.id.plugin);
-                    self.return_credit();
+                if self.commits.take(token).is_some() {
+                    self.delivery.cancel_reservation(&run.id.plugin);
                 }
             }
             state => {
-                state.until().map(|until| self.timers.remove(&(until, Timer::Run(slot))));
+                state.until().inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
             }
         }
         self.leave_queue(slot);
@@ -116,12 +114,9 @@ impl Scheduler {
     /// Sends runs while the link has room (I7). Returns whether it may have room for more.
     pub(super) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
         for _ in 0..limits::RUNS_PER_STEP {
-            if self.stopping || self.link.as_ref().is_none_or(|link| link.credit == 0) {
-                return false;
-            }
-            let Some(slot) = self.fair_queue.pop() else { return false };
+            let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
             if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
-                self.timers.remove(&(until, Timer::Run(slot)));
+                self.agenda.disarm(until, Timer::Run(slot));
             }
             self.attempt(now, slot, out);
         }
@@ -139,20 +134,15 @@ impl Scheduler {
         }
     }
 
-    /// Returns a new token for [`Effect::NotifyDurable`].
-    pub(super) fn commit_token(&mut self) -> CommitToken {
-        let token = self.next_commit_token;
-        self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);
-        token
-    }
-
     /// Saves a run, so that it outlives the process and its job.
     pub(super) fn save_run(&mut self, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let key = match run.key {
+            Some(key) => key,
+            None => self.runs.new_key(),
+        };
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let key = *run.key.get_or_insert_with(|| {
-            self.next_run += 1;
-            self.next_run
-        });
+        run.key = Some(key);
         out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
         if let Some(job) = run.job {
             self.save_progress(job, out);
@@ -205,7 +195,9 @@ impl Scheduler {
         run.progress.attempts = 0;
         (run.tried_since, run.unsubscribed_since) = (None, None);
         self.unwatch(slot, out);
-        self.save_progress_of(slot, out);
+        if !mutated(Mutation::CompletedStepIsUnsaved) {
+            self.save_progress_of(slot, out);
+        }
         self.await_step(now, slot);
     }
 
@@ -239,8 +231,9 @@ impl Scheduler {
             run.on_the_wire = true;
         }
         // A step that is marked `once` and may have been sent is not sent again.
-        let first_left = if run.is_owed() && run.progress.armed { run.step() + 1 } else { run.step().max(1) };
-        if !run.on_the_wire || first_left >= run.steps {
+        let may_be_sent = run.progress.armed && !mutated(Mutation::CutShortRunRepeatsOnce);
+        let first_left = if run.is_owed() && may_be_sent { run.step() + 1 } else { run.step().max(1) };
+        if !run.on_the_wire || first_left >= run.steps || mutated(Mutation::CutShortRunLosesOwedSteps) {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
         // Only to a run that needs the same resource, which it takes over if this one still holds it; and only for a
@@ -279,8 +272,11 @@ impl Scheduler {
         if unstarted.is_some() {
             self.return_hold(slot);
         }
-        let siblings = self.forget_run(now, slot);
+        if !mutated(Mutation::ResourceIsNeverReleased) {
+            self.release_hold(now, slot);
+        }
         let Some(run) = self.runs.remove(slot) else { return };
+        let siblings = Siblings::of(&run);
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
             id: run.id.clone(),
@@ -291,13 +287,13 @@ impl Scheduler {
             attempts: run.progress.attempts,
             note: run.progress.note,
         }));
-        if let Some(job) = run.job.filter(|_| run.key.is_none()) {
+        if let Some(job) = run.job.filter(|_| run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun)) {
             self.save_progress(job, out);
         }
-        if let Some(job) = run.job {
+        if let Some(job) = run.job.filter(|_| !mutated(Mutation::OnlyFirstIsCaughtUp)) {
             self.catch_up_next(now, job);
         }
-        if let Some(heir) = unstarted {
+        if let Some(heir) = unstarted.filter(|_| !mutated(Mutation::UnstartedHeirKeepsOwedSteps)) {
             self.resume_yielding(now, &siblings, heir);
         }
         self.wake_next(&siblings);

@@ -6,7 +6,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
-use crate::{names::PluginName, time::Instant};
+use crate::{
+    mutation::{Mutation, mutated},
+    names::PluginName,
+    time::Instant,
+};
 
 /// The key of a run: higher priority first, then earlier due time.
 type Turn = (Reverse<i8>, Instant, u32);
@@ -53,7 +57,9 @@ impl Turns {
 
     /// Removes and returns the next run.
     pub(crate) fn pop(&mut self) -> Option<u32> {
-        let place = self.ring.iter().position(|plugin| Some(plugin) != self.last.as_ref()).unwrap_or(0);
+        let is_next =
+            |plugin: &PluginName| (Some(plugin) != self.last.as_ref()) != mutated(Mutation::ResourceTurnsAreUnfair);
+        let place = self.ring.iter().position(is_next).unwrap_or(0);
         let plugin = self.ring.remove(place)?;
         self.serve(&plugin);
         let lane = self.lanes.get_mut(&plugin)?;

@@ -1,66 +1,31 @@
-//! Resources: how many there are, the runs that hold them, and for how long.
+//! Holds of resources: for how long, and what becomes of one when its run ends, yields or cannot start.
 
-use std::collections::BTreeSet;
-
-use super::{Instant, ResourceName, RunId, RunSlot, Scheduler, Step, Timer, queues::siblings_of, run::State};
+use super::Scheduler;
 use crate::{
-    event::Change,
+    agenda::Timer,
+    event::{Change, Step},
+    keys::RunSlot,
     limits,
-    model::Resource,
+    mutation::{Mutation, mutated},
+    names::{ResourceName, RunId},
     outcome::{Attempt, Cause},
+    runs::{Entry, Hold, Siblings, State},
+    time::Instant,
     trigger::Duration,
-    turns::Turns,
 };
-
-/// A resource, the runs that hold it and the runs that wait for it.
-#[derive(Debug)]
-pub(super) struct Pool {
-    pub(super) rule: Resource,
-    /// The runs that hold it: more than its capacity, if the operator has reduced that.
-    holders: BTreeSet<RunSlot>,
-    /// Served round robin over plugins; within a plugin by priority, then by due time (I7).
-    waiting: Turns,
-}
-
-impl Pool {
-    pub(super) fn new(rule: Resource) -> Self {
-        Self { rule, holders: BTreeSet::new(), waiting: Turns::default() }
-    }
-
-    fn is_taken(&self) -> bool {
-        self.holders.len() >= self.rule.capacity as usize
-    }
-
-    /// Returns until when a run may hold it.
-    fn until(&self, since: Instant) -> Instant {
-        since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
-    }
-}
-
-/// A run's hold of its resource.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
-    /// Since when it is held; if it was taken over from an earlier run, since that run had it.
-    pub(super) since: Instant,
-    /// Whether it was taken over.
-    inherited: bool,
-    /// When the run's timer checks whether the hold has expired.
-    pub(super) until: Instant,
-}
 
 impl Scheduler {
     /// Returns runs that hold a resource; only some of them if there are many.
     pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
-        let pool = self.resources.get(resource).into_iter();
-        let holders = pool.flat_map(|pool| pool.holders.iter().take(limits::HOLDERS_PER_VIEW));
-        holders.filter_map(|slot| self.runs.get(*slot)).map(|run| &run.id)
+        let holders = self.resources.holders(resource).take(limits::HOLDERS_PER_VIEW);
+        holders.filter_map(|slot| self.runs.get(slot)).map(|run| &run.id)
     }
 
     /// Takes over the resource from a run that yields to this one, if there is one. Returns whether it did.
     pub(super) fn inherits_resource(&mut self, slot: RunSlot) -> bool {
-        let Some((siblings, seq)) = self.runs.get(slot).map(|run| (siblings_of(run), run.seq)) else { return false };
+        let Some((siblings, seq)) = self.runs.get(slot).map(|run| (Siblings::of(run), run.seq)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
-        let holder = self.yielding_to(&siblings, seq).into_iter().find(yields);
+        let holder = self.runs.yielding_to(&siblings, seq).into_iter().find(yields);
         let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
         let Some(hold) = holder.and_then(|holder| self.drop_hold(holder)) else { return false };
         // While it waited for its start, it did not use the resource.
@@ -72,23 +37,20 @@ impl Scheduler {
     /// Gives a run its resource, until it ends or the hold expires.
     pub(super) fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let mut until = Instant::MAX;
-        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
-            pool.holders.insert(slot);
-            until = pool.until(since);
-        }
+        self.resources.hold(run, slot);
+        let until = self.resources.held_until(run, since).unwrap_or(Instant::MAX);
         run.holds = Some(Hold { since, inherited, until });
-        self.timers.insert((until, Timer::Hold(slot)));
+        if !mutated(Mutation::HoldNeverExpires) {
+            self.agenda.arm(until, Timer::Hold(slot));
+        }
     }
 
     /// Ends a run's hold of its resource.
     pub(super) fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
         let run = self.runs.get_mut(slot)?;
         let hold = run.holds.take()?;
-        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
-            pool.holders.remove(&slot);
-        }
-        self.timers.remove(&(hold.until, Timer::Hold(slot)));
+        self.resources.drop_hold(run, slot);
+        self.agenda.disarm(hold.until, Timer::Hold(slot));
         Some(hold)
     }
 
@@ -98,13 +60,12 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
         let Some(name) = run.policy.needs.clone() else { return };
-        let Some(pool) = self.resources.get(&name) else { return };
         let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
-        let until = pool.until(since);
+        let Some(until) = self.resources.held_until(run, since) else { return };
         if until > now {
             // It waited for its start while it held it.
             run.holds = Some(Hold { since, until, ..hold });
-            self.timers.insert((until, Timer::Hold(slot)));
+            self.agenda.arm(until, Timer::Hold(slot));
             return;
         }
         if run.has_not_started() {
@@ -140,7 +101,7 @@ impl Scheduler {
     /// Returns the hold of a run that never started to the run that had yielded to it.
     pub(super) fn return_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
-        let giver = self.yielding_to(&siblings_of(run), run.seq).into_iter().find(|giver| {
+        let giver = self.runs.yielding_to(&Siblings::of(run), run.seq).into_iter().find(|giver| {
             let giver = self.runs.get(*giver);
             giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
         });
@@ -157,6 +118,11 @@ impl Scheduler {
             self.unwatch(slot, out);
         }
         self.return_hold(slot);
+        self.release_hold(now, slot);
+    }
+
+    /// Ends a run's hold of its resource, which is free for the next run in the queue.
+    pub(super) fn release_hold(&mut self, now: Instant, slot: RunSlot) {
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
         if self.drop_hold(slot).is_some()
             && let Some(name) = needs
@@ -167,20 +133,14 @@ impl Scheduler {
 
     /// Removes a run from the queue for its resource.
     pub(super) fn leave_queue(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get(slot) else { return };
-        let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
-        if let Some(pool) = pool.filter(|_| run.holds.is_none()) {
-            pool.waiting.remove(&run.id.plugin, run.policy.priority, run.start, slot);
+        if let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_none()) {
+            self.resources.leave(run, slot);
         }
     }
 
     /// Gives a free resource to the first run in its queue.
     pub(super) fn release(&mut self, now: Instant, name: &ResourceName) {
-        let Some(pool) = self.resources.get_mut(name) else { return };
-        if pool.is_taken() {
-            return;
-        }
-        let Some(slot) = pool.waiting.pop() else { return };
+        let Some(slot) = self.resources.next(name) else { return };
         self.take_hold(slot, now, false);
         self.stop_waiting(slot);
         self.enqueue(slot);
@@ -194,15 +154,17 @@ impl Scheduler {
             return true;
         }
         let Some(run) = self.runs.get(slot) else { return false };
-        let Some(pool) = self.resources.get_mut(&name) else { return true };
-        if !pool.is_taken() && pool.waiting.is_empty() {
-            pool.waiting.serve(&run.id.plugin);
-            self.take_hold(slot, now, false);
-            return true;
+        match self.resources.enter(run, slot) {
+            None => true,
+            Some(Entry::Granted) => {
+                self.take_hold(slot, now, false);
+                true
+            }
+            Some(Entry::Queued) => {
+                self.hold(slot, Cause::Taken(name));
+                false
+            }
         }
-        pool.waiting.push(&run.id.plugin, run.policy.priority, run.start, slot);
-        self.hold(slot, Cause::Taken(name));
-        false
     }
 
     /// Gives a run that started before the host did the hold that it had. One that owes steps and has held the resource for
@@ -210,8 +172,9 @@ impl Scheduler {
     pub(super) fn resume_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         if let Some(started) = run.progress.started
-            && let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get(name))
-            && (pool.until(started) > self.since || !run.is_owed())
+            && !mutated(Mutation::CrashReleasesHold)
+            && let Some(until) = self.resources.held_until(run, started)
+            && (until > self.agenda.since() || !run.is_owed())
         {
             self.take_hold(slot, started, false);
         }

@@ -1,12 +1,13 @@
 //! A run, and everything about it that depends on no other state.
 
-use super::{AttemptId, CallId, CommitToken, JobKey, RunSlot, Seq, reports::Watch, resources::Hold};
+use super::{Watch, resources::Hold};
 use crate::{
     body::Body,
-    event::{Progress, RunKey, SavedRun},
-    fair_queue::Rank,
+    event::{AttemptId, CallId, CommitToken, JobKey, Progress, RunKey, SavedRun},
+    keys::{Rank, RunSlot, Seq},
     limits,
     model::{Confirm, Policy},
+    mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause},
     time::Instant,
@@ -14,46 +15,46 @@ use crate::{
 
 /// A run that has not ended.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) id: RunId,
+pub(crate) struct Run {
+    pub(crate) id: RunId,
     /// The job that it is a run of; `None` after the job was removed.
-    pub(super) job: Option<JobKey>,
+    pub(crate) job: Option<JobKey>,
     /// Its key in the store, once it is saved.
-    pub(super) key: Option<RunKey>,
+    pub(crate) key: Option<RunKey>,
     /// Whether it is known that the saved run, including its start, is durable.
-    pub(super) is_durable: bool,
-    pub(super) seq: Seq,
-    pub(super) body: Body,
+    pub(crate) is_durable: bool,
+    pub(crate) seq: Seq,
+    pub(crate) body: Body,
     /// The number of steps; 0 before the plugin has returned them.
-    pub(super) steps: usize,
-    pub(super) policy: Policy,
+    pub(crate) steps: usize,
+    pub(crate) policy: Policy,
     /// When it should start: its occurrence plus its jitter.
-    pub(super) start: Instant,
-    pub(super) progress: Progress,
+    pub(crate) start: Instant,
+    pub(crate) progress: Progress,
     /// When the first attempt at the current step was made.
-    pub(super) tried_since: Option<Instant>,
-    pub(super) last: Attempt,
+    pub(crate) tried_since: Option<Instant>,
+    pub(crate) last: Attempt,
     /// Whether a step may have reached the broker: only then are the later ones owed (I5).
-    pub(super) on_the_wire: bool,
+    pub(crate) on_the_wire: bool,
     /// How many of its last steps it leaves to a newer run, if that starts.
-    pub(super) yields: usize,
+    pub(crate) yields: usize,
     /// The newer run.
-    pub(super) heir: Option<Seq>,
+    pub(crate) heir: Option<Seq>,
     /// What held it up, if anything.
-    pub(super) held_by: Option<Cause>,
+    pub(crate) held_by: Option<Cause>,
     /// The resource that it holds, if any.
-    pub(super) holds: Option<Hold>,
+    pub(crate) holds: Option<Hold>,
     /// Its subscription to reports of its device; few runs have one.
-    pub(super) watch: Option<Box<Watch>>,
+    pub(crate) watch: Option<Box<Watch>>,
     /// The owed step that is sent without confirmation, because the subscription failed.
-    pub(super) unconfirmed_step: Option<usize>,
+    pub(crate) unconfirmed_step: Option<usize>,
     /// Since when the current step has been sent to a topic without subscribers.
-    pub(super) unsubscribed_since: Option<Instant>,
-    pub(super) state: State,
+    pub(crate) unsubscribed_since: Option<Instant>,
+    pub(crate) state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// It could be sent, and waits for the link or its turn.
     Waiting,
     /// The same, but its plugin is over its rate; its grace ends then.
@@ -78,7 +79,7 @@ pub(super) enum State {
 
 impl State {
     /// Returns when its timer fires.
-    pub(super) const fn until(self) -> Option<Instant> {
+    pub(crate) const fn until(self) -> Option<Instant> {
         match self {
             Self::Held(until) => until,
             Self::Limited(until)
@@ -91,7 +92,7 @@ impl State {
     }
 
     /// Returns the state after the clock was set: measured times move with the clock, times that a clock shows do not.
-    pub(super) fn shifted(self, by_ms: i64) -> Self {
+    pub(crate) fn shifted(self, by_ms: i64) -> Self {
         match self {
             Self::Listening(until) => Self::Listening(until.plus_ms(by_ms)),
             Self::Confirming(until) => Self::Confirming(until.plus_ms(by_ms)),
@@ -103,7 +104,7 @@ impl State {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, job: Option<JobKey>, body: Body, policy: Policy, start: Instant) -> Self {
+    pub(crate) fn new(id: RunId, job: Option<JobKey>, body: Body, policy: Policy, start: Instant) -> Self {
         Self {
             id,
             job,
@@ -131,7 +132,7 @@ impl Run {
 
     /// Restores a saved run. It is unknown what was sent before the crash: the current step is sent again, unless it is
     /// marked `once`.
-    pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
+    pub(crate) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
         let policy = saved.body.policy();
         let mut run =
             Self { key: Some(key), is_durable: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };
@@ -144,7 +145,8 @@ impl Run {
         let was_due = run.progress.started.is_some() && is_due();
         if was_due && !run.is_once() {
             // An attempt may have been made, so that the next one may be a repeat.
-            run.progress.attempts = run.progress.attempts.max(1);
+            let counted = if mutated(Mutation::CrashRestartsAttempts) { 0 } else { run.progress.attempts };
+            run.progress.attempts = counted.max(1);
         }
         if run.progress.attempts > 0 {
             run.last = Attempt::HostStopped;
@@ -156,17 +158,17 @@ impl Run {
     }
 
     /// Returns the index of the current step.
-    pub(super) const fn step(&self) -> usize {
+    pub(crate) const fn step(&self) -> usize {
         self.progress.steps_done
     }
 
     /// Returns whether nothing of it has been sent.
-    pub(super) const fn has_not_started(&self) -> bool {
+    pub(crate) const fn has_not_started(&self) -> bool {
         self.progress.started.is_none()
     }
 
     /// Returns when a step is due; `None` before the run has started.
-    pub(super) fn due_of(&self, step: usize) -> Option<Instant> {
+    pub(crate) fn due_of(&self, step: usize) -> Option<Instant> {
         if step == 0 {
             return Some(self.start);
         }
@@ -174,59 +176,59 @@ impl Run {
     }
 
     /// Marks the run as started.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self, now: Instant) {
         self.progress.started.get_or_insert(now);
         self.on_the_wire = true;
     }
 
     /// Returns whether an attempt at its current step has failed; one in flight does not count.
-    pub(super) const fn has_failed(&self) -> bool {
+    pub(crate) const fn has_failed(&self) -> bool {
         let is_under_way =
             matches!(self.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         self.progress.attempts > is_under_way as u32
     }
 
     /// Returns whether it has more than one step.
-    pub(super) const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         self.steps > 1
     }
 
     /// Returns whether its current step is owed: a later step, after the first one has been sent (I5).
-    pub(super) const fn is_owed(&self) -> bool {
+    pub(crate) const fn is_owed(&self) -> bool {
         self.step() > 0
     }
 
     /// Returns its rank among the runs of its plugin that could be sent.
-    pub(super) const fn rank(&self, slot: RunSlot) -> Rank {
+    pub(crate) const fn rank(&self, slot: RunSlot) -> Rank {
         Rank::new(self.is_owed(), self.policy.priority, self.start, slot)
     }
 
     /// Returns whether it was last held up by its plugin's rate.
-    pub(super) const fn is_over_rate(&self) -> bool {
+    pub(crate) const fn is_over_rate(&self) -> bool {
         matches!(self.held_by, Some(Cause::OverRate { .. }))
     }
 
     /// Returns when its grace ends, if it has one that still counts.
-    pub(super) fn grace_end(&self) -> Option<Instant> {
+    pub(crate) fn grace_end(&self) -> Option<Instant> {
         let has_grace = self.has_not_started() && self.policy.group().is_none();
         has_grace.then(|| self.start.plus_ms(i64::from(self.policy.grace_ms) + 1))
     }
 
     /// Returns whether all its owed steps are left to a newer run, if that starts.
-    pub(super) const fn is_yielding(&self) -> bool {
+    pub(crate) const fn is_yielding(&self) -> bool {
         self.yields > 0 && self.step() + self.yields >= self.steps
     }
 
     /// Takes over owed steps of earlier runs: its own later steps are owed even if its first step is not sent, and may
     /// be put off no longer than those it has taken over.
-    pub(super) fn inherit(&mut self, put_off_until: Option<Instant>) {
+    pub(crate) fn inherit(&mut self, put_off_until: Option<Instant>) {
         self.on_the_wire = true;
         let both = self.progress.put_off_until.into_iter().chain(put_off_until);
         self.progress.put_off_until = both.min();
     }
 
     /// Returns the first owed step that a newer run will owe as well, so that it can be left to that run.
-    pub(super) fn first_step_left_to(&self, newer: &Body) -> Option<usize> {
+    pub(crate) fn first_step_left_to(&self, newer: &Body) -> Option<usize> {
         let is_owed = |step: &usize| {
             let topic = self.body.step(*step).map(|step| step.topic().to_owned());
             newer.steps().skip(1).any(|newer| Some(newer.topic()) == topic.as_deref())
@@ -236,21 +238,22 @@ impl Run {
     }
 
     /// Returns whether it has taken over owed steps of others, and nothing of its own was sent.
-    pub(super) fn is_unsent_heir(&self) -> bool {
+    pub(crate) fn is_unsent_heir(&self) -> bool {
         self.step() == 0 && self.progress.attempts == 0 && self.on_the_wire
     }
 
     /// Returns until when newer runs may put off its owed steps from a step on, by owing them themselves: as long as
     /// the steps that it has taken over from earlier runs, and never longer than its own, because the clock may have
     /// been set back meanwhile.
-    pub(super) fn put_off_until(&self, step: usize) -> Option<Instant> {
+    pub(crate) fn put_off_until(&self, step: usize) -> Option<Instant> {
         let after_ms = self.body.step(step)?.after_ms;
         let own = self.due_of(step)?.plus_ms(limits::PUT_OFF_MS.max(after_ms).into());
-        Some(self.progress.put_off_until.map_or(own, |taken_over| taken_over.min(own)))
+        let taken_over = self.progress.put_off_until.filter(|_| !mutated(Mutation::OwedStepIsPutOffForEver));
+        Some(taken_over.map_or(own, |taken_over| taken_over.min(own)))
     }
 
     /// Returns its next owed step, and when that is due.
-    pub(super) fn next_owed(&self) -> Option<(usize, Instant)> {
+    pub(crate) fn next_owed(&self) -> Option<(usize, Instant)> {
         let step = self.step().max(1);
         Some((step, self.due_of(step)?)).filter(|_| self.on_the_wire)
     }
@@ -258,7 +261,7 @@ impl Run {
     /// Returns whether the current step is superseded: `open` is never sent after `close`. A first step is superseded
     /// by the next one; an owed step only by a later due step on the same topic, which sets the state that should hold
     /// now.
-    pub(super) fn is_overtaken(&self, now: Instant) -> bool {
+    pub(crate) fn is_overtaken(&self, now: Instant) -> bool {
         if self.progress.attempts == 0 && !self.is_owed() {
             return false;
         }
@@ -266,30 +269,35 @@ impl Run {
         let topic = |step: usize| self.body.step(step).map(|step| step.topic());
         let due = |step: &usize| self.due_of(*step).is_some_and(|due| due <= now);
         let mut later = (current + 1..self.steps).take_while(due);
-        if self.is_owed() { later.any(|step| topic(step) == topic(current)) } else { later.next().is_some() }
+        if self.is_owed() {
+            return later.any(|step| topic(step) == topic(current));
+        }
+        later.next().is_some() && !mutated(Mutation::FirstStepFollowsNext)
     }
 
     /// Returns when the current step will be superseded by the next one: only a first step is; an owed step never (I5).
-    pub(super) fn superseded_at(&self) -> Option<Instant> {
+    pub(crate) fn superseded_at(&self) -> Option<Instant> {
         let gives_way = self.on_the_wire && !self.is_owed();
         if gives_way { self.due_of(self.step() + 1) } else { None }
     }
 
     /// Returns whether the retries of the current step are exhausted.
-    pub(super) fn is_given_up(&self, now: Instant) -> bool {
+    pub(crate) fn is_given_up(&self, now: Instant) -> bool {
         let retry = self.policy.retry;
         let tried_ms = self.tried_since.map_or(0, |since| now.ms_since(since));
         let out_of_time = tried_ms >= i64::from(retry.give_up_after_ms);
         let out_of_attempts = retry.attempts.is_some_and(|most| self.progress.attempts >= most);
         // I5: an owed step is never given up.
-        let given_up = !self.is_owed() && (out_of_time || out_of_attempts);
-        self.progress.attempts > 0 && (given_up || self.is_spent())
+        let may_be_given_up = !self.is_owed() || mutated(Mutation::OwedStepIsGivenUp);
+        let given_up = may_be_given_up && (out_of_time || out_of_attempts);
+        let is_spent = self.is_spent() && !mutated(Mutation::OnceIsRetried);
+        self.progress.attempts > 0 && (given_up || is_spent)
     }
 
     /// Returns until when the current step is sent again while its topic has no subscriber, at most until the next step
     /// is due; `None` if it is not sent again: it is not owed, an earlier step had no subscriber either, its run was
     /// cut short, the broker retains it, or it is marked `once`.
-    pub(super) fn waits_for_subscriber_until(&self) -> Option<Instant> {
+    pub(crate) fn waits_for_subscriber_until(&self) -> Option<Instant> {
         let step = self.body.step(self.step())?;
         let is_match = self.is_owed()
             && self.progress.no_subscriber.is_none()
@@ -302,35 +310,35 @@ impl Run {
     }
 
     /// Returns whether the broker has the current step, and its topic had no subscriber for long enough.
-    pub(super) fn has_waited_for_subscriber(&self, now: Instant) -> bool {
+    pub(crate) fn has_waited_for_subscriber(&self, now: Instant) -> bool {
         self.last == Attempt::NoSubscriber
             && self.unsubscribed_since.is_some()
             && self.waits_for_subscriber_until().is_none_or(|until| until <= now)
     }
 
     /// Returns whether a step marked `once` was attempted, so that it must not be sent again (I4).
-    pub(super) fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.progress.attempts > 0 && self.is_once()
     }
 
     /// Returns whether the current step may be sent although the store has failed: it is owed, and the stored run shows
     /// that.
-    pub(super) fn can_continue_unsaved(&self) -> bool {
-        self.is_owed() && self.is_durable && !self.is_once()
+    pub(crate) fn can_continue_unsaved(&self) -> bool {
+        self.is_owed() && self.is_durable && (!self.is_once() || mutated(Mutation::OnceIsSentWhileStoreFails))
     }
 
     /// Returns whether the current step is marked `once`.
-    pub(super) fn is_once(&self) -> bool {
+    pub(crate) fn is_once(&self) -> bool {
         self.body.step(self.step()).is_some_and(|step| step.once)
     }
 
     /// Returns the confirmation that the current step needs.
-    pub(super) fn confirm(&self) -> Option<Confirm> {
+    pub(crate) fn confirm(&self) -> Option<Confirm> {
         self.body.step(self.step())?.confirm()
     }
 
     /// Returns the message expiry: no longer than the message is useful. Fractions of a second would be rounded up.
-    pub(super) fn expiry_ms(&self, now: Instant) -> Option<u32> {
+    pub(crate) fn expiry_ms(&self, now: Instant) -> Option<u32> {
         let step = self.body.step(self.step())?;
         if let Some(expiry_ms) = step.properties().and_then(|properties| properties.expiry_ms) {
             return Some(expiry_ms);
@@ -343,22 +351,35 @@ impl Run {
         Some(u32::try_from(grace_end.max(give_up).ms_since(now)).unwrap_or(0).max(1_000))
     }
 
+    /// Returns whether the device has confirmed the step although the attempt that just ended was never sent. Without
+    /// an earlier attempt, only a report that counts regardless of its cause does; any other one is discarded, and the
+    /// next one is waited for.
+    pub(crate) fn take_counting_report(&mut self) -> bool {
+        let already = self.confirm().is_some_and(|confirm| confirm.already);
+        let Some(watch) = &mut self.watch else { return false };
+        if already || self.progress.attempts > 0 {
+            return watch.has_reported();
+        }
+        watch.discard();
+        false
+    }
+
     /// Moves measured times after the clock was set.
-    pub(super) fn shift(&mut self, by_ms: i64) {
+    pub(crate) fn shift(&mut self, by_ms: i64) {
         self.tried_since = self.tried_since.map(|since| since.plus_ms(by_ms));
         self.unsubscribed_since = self.unsubscribed_since.map(|since| since.plus_ms(by_ms));
         self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
         self.progress.put_off_until = self.progress.put_off_until.map(|until| until.plus_ms(by_ms));
         let waits_for_its_start = matches!(self.state, State::Resting(_)) && self.step() == 0;
-        if !waits_for_its_start {
+        if !waits_for_its_start || mutated(Mutation::ClockMovesStarts) {
             self.state = self.state.shifted(by_ms);
         }
-        if let Some(until) = self.watch.as_mut().and_then(|watch| watch.until.as_mut()) {
-            *until = until.plus_ms(by_ms);
+        if let Some(watch) = &mut self.watch {
+            watch.shift(by_ms);
         }
     }
 
-    pub(super) fn to_saved(&self) -> SavedRun {
+    pub(crate) fn to_saved(&self) -> SavedRun {
         let (id, body) = (self.id.clone(), self.body.clone());
         SavedRun { id, body, start: self.start, progress: self.progress.clone() }
     }

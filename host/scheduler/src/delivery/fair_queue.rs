@@ -2,32 +2,17 @@
 //! plugin, and by rank within a plugin (I7).
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
 };
 
 use crate::{
+    keys::Rank,
+    mutation::{Mutation, mutated},
     names::PluginName,
     rate::{Bucket, Rate, Rates},
     time::Instant,
 };
-
-/// The rank of a run among those of its plugin: owed steps first, because a plugin that is always over its rate would
-/// otherwise delay them without end (I5); then by priority, then by due time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    is_first: bool,
-    priority: Reverse<i8>,
-    due: Instant,
-    run: u32,
-}
-
-impl Rank {
-    pub(crate) const fn new(is_owed: bool, priority: i8, due: Instant, run: u32) -> Self {
-        Self { is_first: !is_owed, priority: Reverse(priority), due, run }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -107,7 +92,8 @@ impl FairQueue {
         loop {
             let plugin = self.ring.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&plugin) else { continue };
-            let rank = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
+            let may_send = lane.bucket.left(now) > 0 || mutated(Mutation::RateIsUnlimited);
+            let rank = if may_send || lane.runs.is_empty() { lane.runs.pop_first() } else { None };
             lane.is_listed = !lane.runs.is_empty();
             let is_over = rank.is_none();
             if lane.is_listed && is_over {
@@ -116,14 +102,14 @@ impl FairQueue {
                 self.ring.push_back(plugin);
             }
             if let Some(rank) = rank {
-                return Some(rank.run);
+                return Some(rank.run());
             }
         }
     }
 
     /// Returns when to call `pop` again if only rates hold up runs.
     pub(crate) fn wake(&self) -> Option<Instant> {
-        self.over.first().map(|(until, _)| *until)
+        self.over.first().map(|(until, _)| *until).filter(|_| !mutated(Mutation::RateNeverWakes))
     }
 
     /// Reserves a message of a plugin that is about to be sent.

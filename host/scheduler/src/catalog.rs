@@ -1,0 +1,374 @@
+//! Plugins, their devices and jobs, and what the operator has changed of them.
+
+mod overrides;
+mod tombstones;
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use hashbrown::HashTable;
+
+pub(crate) use self::{overrides::Overrides, tombstones::Tombstones};
+use crate::{
+    body::{Body, PackedJob},
+    event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PluginKey, SavedDevice, Version},
+    keys::GroupKey,
+    names::{DeviceName, JobName, Origin, PluginName, RunId},
+    occurrence::Next,
+    outcome::Level,
+    slab::Slab,
+    time::{Instant, Site},
+    topic::Grant,
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    plugins: Slab<Plugin>,
+    by_name: BTreeMap<PluginName, PluginKey>,
+    devices: Slab<Device>,
+    jobs: Slab<JobState>,
+    /// Hashes the ids in [`Device::jobs`].
+    hasher: RandomState,
+    pub(crate) overrides: Overrides,
+    /// The watermarks of removed jobs.
+    pub(crate) tombstones: Tombstones,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) name: PluginName,
+    pub(crate) version: Version,
+    pub(crate) generation: Generation,
+    pub(crate) grant: Grant,
+    pub(crate) devices: BTreeMap<DeviceName, DeviceKey>,
+    pub(crate) paused: bool,
+    /// What its new plans have changed so far.
+    pub(crate) announcement: Announcement,
+}
+
+impl Plugin {
+    pub(crate) fn new(name: PluginName, version: Version, grant: Grant) -> Self {
+        let announcement = Announcement::new(name.clone());
+        Self { name, version, generation: 0, grant, devices: BTreeMap::new(), paused: false, announcement }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) plugin: PluginKey,
+    pub(crate) name: DeviceName,
+    /// The site that its current plan was made for.
+    pub(crate) site: Site,
+    /// The site that its next plan will be made for.
+    pub(crate) next_site: Site,
+    pub(crate) replan_at: Instant,
+    /// The number of consecutive plans that failed.
+    pub(crate) failures: u32,
+    pub(crate) error: Option<String>,
+    /// Whether a plan has been requested and has not arrived yet.
+    pub(crate) plan_requested: bool,
+    pub(crate) paused: bool,
+    /// Indexed by the job's id, which is stored in the job.
+    jobs: HashTable<JobKey>,
+}
+
+impl Device {
+    fn new(plugin: PluginKey, name: DeviceName, site: Site) -> Self {
+        Self {
+            plugin,
+            name,
+            site,
+            next_site: site,
+            replan_at: Instant::MAX,
+            failures: 0,
+            error: None,
+            plan_requested: false,
+            paused: false,
+            jobs: HashTable::new(),
+        }
+    }
+
+    fn restored(plugin: PluginKey, saved: SavedDevice) -> Self {
+        Self {
+            replan_at: saved.replan_at,
+            failures: u32::from(saved.error.is_some()),
+            error: saved.error,
+            paused: saved.paused,
+            ..Self::new(plugin, saved.name, saved.site)
+        }
+    }
+
+    /// Returns the device's jobs, in no particular order.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = JobKey> {
+        self.jobs.iter().copied()
+    }
+
+    pub(crate) fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct JobState {
+    pub(crate) device: DeviceKey,
+    pub(crate) job: PackedJob,
+    /// Everything up to here is decided or admitted (I2). The stored watermark stays behind an unsaved run.
+    pub(crate) watermark: Instant,
+    /// The watermark before the clock was set back: when the clock is set right, nothing up to here is caught up.
+    pub(crate) decided: Instant,
+    pub(crate) next: Next,
+    /// Whether it was due before it was planned.
+    pub(crate) planned_late: bool,
+    /// The plan's commit, which must be durable before the job is due.
+    pub(crate) unconfirmed: Option<CommitToken>,
+    /// Whether it is in a group.
+    pub(crate) grouped: bool,
+}
+
+impl JobState {
+    pub(crate) fn new(device: DeviceKey, job: PackedJob, watermark: Instant, decided: Instant, next: Next) -> Self {
+        let grouped = job.body.policy().group().is_some();
+        Self { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped }
+    }
+
+    /// Returns where the search for the next occurrence continues.
+    pub(crate) fn watermark_or_search(&self) -> Instant {
+        match self.next {
+            Next::Search(from) => from.max(self.watermark),
+            Next::Due { .. } | Next::Never => self.watermark,
+        }
+    }
+}
+
+/// Plugins.
+impl Catalog {
+    pub(crate) fn plugin(&self, key: PluginKey) -> Option<&Plugin> {
+        self.plugins.get(key)
+    }
+
+    pub(crate) fn plugin_mut(&mut self, key: PluginKey) -> Option<&mut Plugin> {
+        self.plugins.get_mut(key)
+    }
+
+    pub(crate) fn plugin_key(&self, name: &PluginName) -> Option<PluginKey> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn plugin_named(&self, name: &PluginName) -> Option<&Plugin> {
+        self.plugins.get(self.plugin_key(name)?)
+    }
+
+    /// Returns the plugins after one, in the order of their names.
+    pub(crate) fn plugins_after(&self, after: Option<&PluginName>) -> impl Iterator<Item = &Plugin> {
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
+        self.by_name.range::<PluginName, _>(from).filter_map(|(_, key)| self.plugins.get(*key))
+    }
+
+    pub(crate) fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
+        self.by_name.keys()
+    }
+
+    pub(crate) fn plugin_count(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(crate) fn insert_plugin(&mut self, plugin: Plugin) -> PluginKey {
+        let name = plugin.name.clone();
+        let key = self.plugins.insert(plugin);
+        self.by_name.insert(name, key);
+        key
+    }
+
+    /// Removes a plugin that has no devices.
+    pub(crate) fn remove_plugin(&mut self, key: PluginKey) {
+        if let Some(plugin) = self.plugins.remove(key) {
+            self.by_name.remove(&plugin.name);
+        }
+    }
+
+    /// Restores a stored plugin and its devices. [`Catalog::restored`] must follow.
+    pub(crate) fn restore_plugin(&mut self, key: PluginKey, mut plugin: Plugin, devices: Vec<SavedDevice>) {
+        plugin.devices = devices.iter().map(|device| (device.name.clone(), device.key)).collect();
+        for device in devices {
+            self.devices.restore(device.key, Device::restored(key, device));
+        }
+        self.by_name.insert(plugin.name.clone(), key);
+        self.plugins.restore(key, plugin);
+    }
+}
+
+/// Devices.
+impl Catalog {
+    pub(crate) fn device(&self, key: DeviceKey) -> Option<&Device> {
+        self.devices.get(key)
+    }
+
+    pub(crate) fn device_mut(&mut self, key: DeviceKey) -> Option<&mut Device> {
+        self.devices.get_mut(key)
+    }
+
+    pub(crate) fn device_key(&self, plugin: &PluginName, device: &DeviceName) -> Option<DeviceKey> {
+        self.plugin_named(plugin)?.devices.get(device).copied()
+    }
+
+    pub(crate) fn plugin_of(&self, device: DeviceKey) -> Option<&Plugin> {
+        self.plugins.get(self.devices.get(device)?.plugin)
+    }
+
+    pub(crate) fn plugin_of_mut(&mut self, device: DeviceKey) -> Option<&mut Plugin> {
+        self.plugins.get_mut(self.devices.get(device)?.plugin)
+    }
+
+    pub(crate) fn insert_device(&mut self, plugin: PluginKey, name: DeviceName, site: Site) -> DeviceKey {
+        let key = self.devices.insert(Device::new(plugin, name.clone(), site));
+        if let Some(plugin) = self.plugins.get_mut(plugin) {
+            plugin.devices.insert(name, key);
+        }
+        key
+    }
+
+    /// Removes a device that has no jobs.
+    pub(crate) fn remove_device(&mut self, key: DeviceKey) -> Option<Device> {
+        let device = self.devices.remove(key)?;
+        if let Some(plugin) = self.plugins.get_mut(device.plugin) {
+            plugin.devices.remove(&device.name);
+        }
+        Some(device)
+    }
+
+    pub(crate) fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Returns the number of device slots, used and free; all keys are below it.
+    pub(crate) fn device_slots(&self) -> u32 {
+        self.devices.slot_count()
+    }
+}
+
+/// Jobs.
+impl Catalog {
+    pub(crate) fn job(&self, key: JobKey) -> Option<&JobState> {
+        self.jobs.get(key)
+    }
+
+    /// Returns a job. Its id and its device stay as they are.
+    pub(crate) fn job_mut(&mut self, key: JobKey) -> Option<&mut JobState> {
+        self.jobs.get_mut(key)
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobKey, &JobState)> {
+        self.jobs.iter()
+    }
+
+    pub(crate) fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Returns the number of job slots, used and free; all keys are below it.
+    pub(crate) fn job_slots(&self) -> u32 {
+        self.jobs.slot_count()
+    }
+
+    /// Finds a device's job by its id.
+    pub(crate) fn job_key(&self, device: DeviceKey, id: &str) -> Option<JobKey> {
+        let id = id.as_bytes();
+        let has_id = |key: &JobKey| self.jobs.get(*key).is_some_and(|state| state.job.body.id_bytes() == id);
+        self.devices.get(device)?.jobs.find(self.hasher.hash_one(id), has_id).copied()
+    }
+
+    /// Finds the job of a run.
+    pub(crate) fn job_of(&self, run: &RunId) -> Option<JobKey> {
+        self.job_key(self.device_key(&run.plugin, &run.device)?, run.job.as_str())
+    }
+
+    pub(crate) fn insert_job(&mut self, state: JobState) -> JobKey {
+        let device = state.device;
+        let key = self.jobs.insert(state);
+        self.index_job(device, key);
+        key
+    }
+
+    /// Restores a stored job. [`Catalog::restored`] must follow.
+    pub(crate) fn restore_job(&mut self, key: JobKey, state: JobState) {
+        let device = state.device;
+        self.jobs.restore(key, state);
+        self.index_job(device, key);
+    }
+
+    fn index_job(&mut self, device: DeviceKey, key: JobKey) {
+        let (Some(device), Some(state)) = (self.devices.get_mut(device), self.jobs.get(key)) else { return };
+        let hash = |body: &Body| self.hasher.hash_one(body.id_bytes());
+        let hash_of = |key: &JobKey| self.jobs.get(*key).map_or(0, |state| hash(&state.job.body));
+        device.jobs.insert_unique(hash(&state.job.body), key, hash_of);
+    }
+
+    /// Removes a job and its overrides.
+    pub(crate) fn remove_job(&mut self, key: JobKey) {
+        self.overrides.remove(key);
+        let Some(state) = self.jobs.remove(key) else { return };
+        let Some(device) = self.devices.get_mut(state.device) else { return };
+        let hash = self.hasher.hash_one(state.job.body.id_bytes());
+        if let Ok(entry) = device.jobs.find_entry(hash, |entry| *entry == key) {
+            entry.remove();
+        }
+    }
+
+    /// Finds the free keys, after everything stored was restored.
+    pub(crate) fn restored(&mut self) {
+        self.plugins.restored();
+        self.devices.restored();
+        self.jobs.restored();
+    }
+
+    /// Returns the site of a job's device.
+    pub(crate) fn site_of(&self, key: JobKey) -> Option<Site> {
+        Some(self.devices.get(self.jobs.get(key)?.device)?.site)
+    }
+
+    /// Returns a job's name; the caller has the job.
+    pub(crate) fn name_of(&self, key: JobKey) -> JobName {
+        let state = self.jobs.get(key).expect("the caller has the job");
+        self.run_of(&state.job, state.device, Instant::MIN, Origin::Trigger).into_job_name()
+    }
+
+    /// Returns the group of a job, if it is in one.
+    pub(crate) fn group_of(&self, key: JobKey) -> Option<GroupKey> {
+        let state = self.jobs.get(key)?;
+        let group = state.job.body.policy().group()?.clone();
+        let device = self.devices.get(state.device)?;
+        Some((self.plugins.get(device.plugin)?.name.clone(), device.name.clone(), group))
+    }
+
+    /// Returns the id of the run of one occurrence of a device's job (I2).
+    pub(crate) fn run_of(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, origin: Origin) -> RunId {
+        let device = self.devices.get(device).expect("a job has a device");
+        let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
+        let (plugin, device) = (plugin.name.clone(), device.name.clone());
+        RunId { plugin, device, job: job.body.job_id(), occurrence, origin }
+    }
+}
+
+/// Pauses.
+impl Catalog {
+    /// Returns what is paused of a job, if anything.
+    pub(crate) fn is_paused(&self, key: JobKey) -> Option<Level> {
+        if self.overrides.is_paused(key) {
+            return Some(Level::Job);
+        }
+        self.is_device_paused(self.jobs.get(key)?.device)
+    }
+
+    /// Returns what is paused of a device, if anything.
+    pub(crate) fn is_device_paused(&self, key: DeviceKey) -> Option<Level> {
+        let device = self.devices.get(key)?;
+        if device.paused {
+            return Some(Level::Device);
+        }
+        self.plugins.get(device.plugin).is_some_and(|plugin| plugin.paused).then_some(Level::Plugin)
+    }
+}

@@ -1,0 +1,79 @@
+//! A job's next occurrence, and the jitter of its run: derived from the run's id, so that it is the same after a reload
+//! and a restart, on every machine.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::{
+    body::PackedJob,
+    names::{Origin, RunId},
+    time::{Instant, Site},
+    trigger::{Search, SunCache},
+};
+
+/// What a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next occurrence, and the jitter of its run in milliseconds.
+    Due { occurrence: Instant, jitter_ms: u32 },
+    /// No occurrence up to then, when the search continues.
+    Search(Instant),
+    /// It is never due again.
+    Never,
+}
+
+impl Next {
+    pub(crate) fn due(self) -> Option<Instant> {
+        match self {
+            Self::Due { occurrence, .. } => Some(occurrence),
+            Self::Search(_) | Self::Never => None,
+        }
+    }
+
+    /// Returns when the job's timer fires.
+    pub(crate) fn timer(self) -> Option<Instant> {
+        match self {
+            Self::Due { occurrence, jitter_ms } => Some(occurrence.plus_ms(jitter_ms.into())),
+            Self::Search(from) => Some(from),
+            Self::Never => None,
+        }
+    }
+}
+
+/// Returns when a run starts: its occurrence plus its jitter.
+#[must_use]
+pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
+    let most = most_jitter(job, run.occurrence, site, sun_cache);
+    let jitter_ms = if most == 0 { 0 } else { jitter(run, most) };
+    run.occurrence.plus_ms(jitter_ms.into())
+}
+
+/// Returns the largest jitter of an occurrence: less than the time to the next occurrence, so that the runs of a job
+/// start in order.
+pub(crate) fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sun_cache: &mut SunCache) -> u32 {
+    let most = job.body.policy().jitter_ms;
+    if most > 0
+        && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
+    {
+        let room = next.ms_since(occurrence) - 1;
+        return most.min(u32::try_from(room).unwrap_or(u32::MAX));
+    }
+    most
+}
+
+/// Returns the jitter of a run, uniform from 0 to `most` milliseconds.
+pub(crate) fn jitter(run: &RunId, most: u32) -> u32 {
+    salted(run, 0, most)
+}
+
+/// Returns another value for the same run, by a salt.
+pub(crate) fn salted(run: &RunId, salt: u32, most: u32) -> u32 {
+    let mut hasher = SipHasher13::new();
+    // The origin does not count: the clock may be set, and an occurrence keeps its jitter.
+    let nominal = RunId { origin: Origin::Trigger, ..run.clone() };
+    hasher.write(nominal.to_string().as_bytes());
+    hasher.write_u32(salt);
+    let range = u64::from(most) + 1;
+    u32::try_from(hasher.finish() % range).unwrap_or(0)
+}

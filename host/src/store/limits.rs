@@ -1,0 +1,41 @@
+//! Bounds of the store, each with its reason (I10).
+
+use std::time::Duration;
+
+use roost_scheduler::event::JobKey;
+
+/// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
+pub(super) const CHECKPOINT_PAGES: i64 = 16_000;
+/// Batches of jobs that are read ahead, and jobs of a batch: a million jobs must not be in memory twice.
+pub(super) const BATCHES_AHEAD: usize = 4;
+pub(super) const JOBS_PER_BATCH: usize = 1_000;
+/// How long a reader waits for another program that uses the database.
+pub(super) const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the host waits for another program that writes to the database; after that, the commit fails and the host
+/// ends.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+/// How long the host waits for that before it logs a warning.
+pub(super) const BUSY_WARNING: Duration = Duration::from_secs(2);
+/// The longest pause before it tries again.
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How often a query is tried: a host that starts or stops meanwhile changes how the database has to be read.
+pub(super) const QUERY_TRIES: usize = 5;
+/// How often the lock is tried, and the pause in between: a process that the last host was starting holds the lock
+/// until its exec.
+pub(super) const LOCK_TRIES: u32 = 20;
+pub(super) const LOCK_AGAIN: Duration = Duration::from_millis(10);
+/// How often the database's place is checked: each check is a system call of a commit.
+pub(super) const CHECK_EVERY: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
+/// Names that are tried for an unfinished copy, because others may be taken.
+pub(super) const COPY_NAMES: u32 = 100;
+/// How many more old runs than ended in a batch may be deleted with it: a table that is too long shrinks, but a host
+/// that starts after a month, or with a smaller limit, must not stall.
+pub(super) const PRUNED_BEYOND: i64 = 500;
+/// How many more of the oldest occurrences are examined than may be deleted. Those of them that ended last stay,
+/// because a run that was due long ago may have ended only now.
+pub(super) const SPARED: i64 = 250;
+/// How many runs, of any plugin, are examined for each run that may be deleted: other plugins' runs lie between them.
+pub(super) const EXAMINED: i64 = 4;
+/// Keys, and numbers of runs, beyond these were not assigned by Roost: as many must be left to be assigned.
+pub(super) const KEYS: i64 = JobKey::MAX as i64 / 2;
+pub(super) const RUN_NUMBERS: i64 = i64::MAX / 2;
