@@ -129,8 +129,9 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 mutants: ## break the core in one way after the other, and see that the simulation notices: ONLY=word picks, HISTORIES=n for each
 	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
 
+# `--bin roost`, not `-p roost`: to select packages changes the features of what they share, and wasmtime would be built again.
 oracles: ## compare `roost next` with another cron, with an ephemeris, and with the newest time zones
-	cargo build -p roost
+	cargo build --bin roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
 	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem tzdata
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
@@ -146,7 +147,7 @@ conformance: brokers guests ## try the link to the broker with RabbitMQ, aedes a
 	@cd $(BROKERS)/aedes && npm ci --silent --no-audit --no-fund
 	cargo build --bins
 	@for broker in $(or $(ONLY),rabbitmq aedes aedes-0.51 amqtt); do echo "$$broker:"; \
-		BROKER=$$broker cargo test --quiet -p roost -p roost-tests --bin roost --test e2e another_broker -- --test-threads 1; done
+		BROKER=$$broker cargo test --quiet --bin roost --test e2e another_broker -- --test-threads 1; done
 
 bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
 	cargo build --quiet --release -p roost
