@@ -8,7 +8,6 @@ mod groups;
 mod holds;
 mod lifecycle;
 mod misfires;
-mod overlap;
 mod plans;
 mod queues;
 mod reconcile;

@@ -108,7 +108,10 @@ fn routes() -> (Router<ApiState>, OpenApi) {
 }
 
 /// Limits how many requests of these routes run at a time, and how long each may take, including the wait for its turn.
-fn limited(routes: OpenApiRouter<ApiState>, most: usize, within: Duration) -> OpenApiRouter<ApiState> {
+fn limited<S>(routes: OpenApiRouter<S>, most: usize, within: Duration) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let routes = routes.route_layer(GlobalConcurrencyLimitLayer::new(most));
     routes.route_layer(from_fn_with_state(within, limit_time))
 }
@@ -178,5 +181,41 @@ fn describe(api: &mut OpenApi) {
                 .build();
             operation.responses.responses.insert("default".into(), RefOr::T(other));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn},
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Poll,
+    };
+
+    use axum::body::Body;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_waits_for_its_turn_but_not_for_ever() {
+        let begun = &Arc::new(AtomicUsize::new(0));
+        let count = begun.clone();
+        let never_ends = get(move || async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            pending::<()>().await;
+        });
+        let routes = limited(OpenApiRouter::new().route("/", never_ends), 1, Duration::from_millis(100));
+        let router: Router = routes.split_for_parts().0;
+        let request = || Box::pin(router.clone().oneshot(Request::new(Body::empty())));
+        let status = |response: Result<Response, _>| response.map(|response| response.status());
+        // It keeps its place for as long as it is not polled again.
+        let mut first = request();
+        assert!(poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending())).await);
+        assert_eq!(status(request().await), Ok(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(begun.load(Ordering::Relaxed), 1, "the second one has only waited");
+        drop(first);
+        assert_eq!(status(request().await), Ok(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 }

@@ -1,5 +1,8 @@
 //! The connections of the API: their number and their timeouts.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     io,

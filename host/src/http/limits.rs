@@ -15,14 +15,14 @@ pub(super) const FILES_EACH: u64 = 4;
 /// clients do over TCP.
 pub(super) const SOCKET_CONNECTIONS: usize = 64;
 /// Timeout for the head of a request, and for the next request of a connection. It is shorter in tests.
-pub(super) const HEAD: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
+pub(super) const HEAD: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 15_000 });
 /// Timeout for a request, including the wait for its turn and for the disk.
 pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// Timeout for the scheduler's reply to a command: shorter than [`REQUEST`], so that its error is the one that is
 /// reported.
 pub(super) const REPLY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
-/// Timeout for a write to a client that does not read.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout for a write to a client that does not read. It is shorter in tests.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 30_000 });
 /// Delay after a connection could not be accepted, such as for lack of file descriptors.
 pub(super) const ACCEPT_DELAY: Duration = Duration::from_secs(1);
 /// Timeout for requests under way when the host stops.

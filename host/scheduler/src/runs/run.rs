@@ -10,6 +10,7 @@ use crate::{
     mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause},
+    policy::{backoff, grace},
     time::Instant,
 };
 
@@ -198,6 +199,11 @@ impl Run {
         self.step() > 0
     }
 
+    /// Returns the pause before its next attempt, in milliseconds.
+    pub(crate) fn pause_ms(&self) -> i64 {
+        backoff::pause_ms(&self.policy.retry, self.progress.attempts, &self.id)
+    }
+
     /// Returns its rank among the runs of its plugin that could be sent.
     pub(crate) const fn rank(&self, slot: RunSlot) -> Rank {
         Rank::new(self.is_owed(), self.policy.priority, self.start, slot)
@@ -210,8 +216,7 @@ impl Run {
 
     /// Returns when its grace ends, if it has one that still counts.
     pub(crate) fn grace_end(&self) -> Option<Instant> {
-        let has_grace = self.has_not_started() && self.policy.group().is_none();
-        has_grace.then(|| self.start.plus_ms(i64::from(self.policy.grace_ms) + 1))
+        grace::end(&self.policy, self.start).filter(|_| self.has_not_started())
     }
 
     /// Returns whether all its owed steps are left to a newer run, if that starts.

@@ -1,16 +1,19 @@
 //! From jobs to runs: due occurrences, and how they are admitted.
 
-use super::{Scheduler, overlap::OverlapDecision, view::NextRun};
+use super::{Scheduler, view::NextRun};
 use crate::{
     agenda::Timer,
-    body::PackedJob,
+    body::{Body, PackedJob},
     catalog::JobState,
     event::{Change, DeviceKey, JobKey, RunEnded, Step},
     keys::RunSlot,
+    limits,
+    model::Overlap,
     mutation::{Mutation, mutated},
     names::RunId,
     occurrence::Next,
-    outcome::{Cause, Missed, MissedReason, Outcome},
+    outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
+    policy::{grace, overlap},
     runs::Run,
     time::{Instant, Site},
 };
@@ -50,9 +53,8 @@ impl Scheduler {
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.runs.of_job(key).collect();
-        let decision =
-            if earlier.is_empty() { OverlapDecision::Join } else { self.overlap_decision(now, &earlier, &body, start) };
-        if !matches!(decision, OverlapDecision::TakePlace) {
+        let decision = self.decide_overlap(now, &earlier, &body, start);
+        if !matches!(decision, overlap::Decision::TakePlace) {
             // I2: the stored watermark does not pass an unsaved run, so only the last run may be unsaved.
             self.save_runs_of(key, out);
         }
@@ -63,11 +65,11 @@ impl Scheduler {
         state.next = following;
         self.arm_timer(key);
 
-        if let OverlapDecision::Skip(skipped) = decision {
+        if let overlap::Decision::Skip(skipped) = decision {
             return self.decide(now, key, id, Outcome::Skipped(skipped), out);
         }
         let late_ms = now.ms_since(start);
-        if late_ms > i64::from(policy.grace_ms) && policy.group().is_none() {
+        if grace::is_over(&policy, start, now) {
             let cause = self.cause_of(occurrence, planned_late);
             let why = MissedReason::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
@@ -83,6 +85,50 @@ impl Scheduler {
             self.save_run(slot, out);
         }
         self.await_step(now, slot);
+    }
+
+    /// Decides what becomes of a run that is due before the earlier ones have ended.
+    fn decide_overlap(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> overlap::Decision {
+        let policy = body.policy();
+        let runs = || earlier.iter().filter_map(|slot| self.runs.get(*slot));
+        let Some(first) = runs().next() else { return overlap::Decision::Join };
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let is_put_off_too_long = |run: &Run| {
+            let until = run.first_step_left_to(body).and_then(|step| run.put_off_until(step));
+            until.is_some_and(|until| until <= now)
+        };
+        let earlier = overlap::Earlier {
+            all: count(earlier.len()),
+            waiting: count(runs().filter(|run| run.has_not_started()).count()),
+            first: first.id.occurrence,
+            put_off_too_long: policy.overlap == Overlap::Replace && runs().any(is_put_off_too_long),
+        };
+        overlap::decide(&policy, &earlier, now.ms_since(start) >= limits::LATE_MS, self.delivery.has_link())
+    }
+
+    /// Applies the decision to the earlier runs of the job.
+    pub(super) fn end_earlier_runs(
+        &mut self,
+        now: Instant,
+        earlier: &[RunSlot],
+        by: Instant,
+        decision: &overlap::Decision,
+        newer: RunSlot,
+        out: &mut Step,
+    ) {
+        for slot in earlier {
+            // A replay or a manual run is not superseded by the newest run.
+            let is_by_hand = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
+            match decision {
+                overlap::Decision::TakePlace if is_by_hand => {}
+                overlap::Decision::TakePlace => {
+                    let why = MissedReason::Superseded { job: None, by };
+                    self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
+                }
+                overlap::Decision::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, Some(newer), out),
+                overlap::Decision::Join | overlap::Decision::Skip(_) => {}
+            }
+        }
     }
 
     /// Returns what held up an occurrence that has passed.

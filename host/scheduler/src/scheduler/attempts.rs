@@ -9,21 +9,12 @@ use crate::{
     limits,
     model::ResourceRefusal,
     mutation::{Mutation, mutated},
-    occurrence,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
+    policy::grace,
     runs::{Run, State},
     time::Instant,
     topic::{Excess, Topic},
 };
-
-impl Run {
-    /// Returns the pause before the next attempt: doubled each time, with up to a quarter of it taken off at random.
-    pub(super) fn pause_ms(&self) -> i64 {
-        let doubled = u64::from(self.policy.retry.backoff_ms) << self.progress.attempts.saturating_sub(1).min(31);
-        let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause - occurrence::salted(&self.id, self.progress.attempts, pause / 4))
-    }
-}
 
 impl Scheduler {
     /// Makes the next attempt of a run.
@@ -70,8 +61,7 @@ impl Scheduler {
     /// Returns why a run may not start, if so.
     pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
-        let is_late = late_ms > i64::from(run.policy.grace_ms) && !mutated(Mutation::RunStartsAfterGrace);
-        if is_late && run.policy.group().is_none() {
+        if grace::is_over(&run.policy, run.start, now) && !mutated(Mutation::RunStartsAfterGrace) {
             // A run with a grace that ended before the link came up was not held up by its rate.
             let waited_for_link =
                 run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.delivery.link_since());

@@ -4,10 +4,10 @@ use super::{Scheduler, admission::Due};
 use crate::{
     event::{JobKey, Step},
     limits,
-    model::{Misfire, Overlap},
     names::JobId,
     occurrence::Next,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
+    policy::misfire,
     runs::{Run, State},
     time::{Instant, Site},
     trigger::{Search, SunCache, Trigger},
@@ -34,27 +34,19 @@ impl Scheduler {
         }
     }
 
-    /// Returns whether a job's next occurrence waits for an earlier run: if all missed runs are caught up, they run one
-    /// after the other, and runs that are due while an earlier one waits for its plugin's rate wait with it. Until
-    /// then, the occurrence is part of its job, costs nothing and blocks no other run (I7).
+    /// Returns whether a job's next occurrence waits until an earlier run has ended.
     fn is_caught_up_later(&self, now: Instant, key: JobKey) -> bool {
-        let mut before = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot)).peekable();
-        let (Some(_), Some(state)) = (before.peek(), self.catalog.job(key)) else { return false };
-        let policy = state.job.body.policy();
-        // I7: a plugin that is over its rate costs no more than the messages it sends. Later occurrences are decided
-        // together.
-        let waits_for_rate = policy.misfire == Misfire::RunOnce && !matches!(policy.overlap, Overlap::Queue(_));
-        if waits_for_rate
-            && state.next.due().is_some()
-            && self
-                .runs
-                .of_job(key)
-                .all(|slot| self.runs.get(slot).is_some_and(|run| matches!(run.state, State::Limited(_))))
-        {
-            return true;
+        if self.runs.count_of_job(key) == 0 {
+            return false;
         }
+        let Some(state) = self.catalog.job(key).filter(|state| state.next.due().is_some()) else { return false };
+        let runs = || self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
+        let earlier = misfire::Earlier {
+            any_waits: runs().any(Run::has_not_started),
+            all_wait_for_rate: runs().all(|run| matches!(run.state, State::Limited(_))),
+        };
         let is_late = state.next.timer().is_some_and(|start| now.ms_since(start) >= limits::LATE_MS);
-        state.next.due().is_some() && policy.misfire == Misfire::RunAll && (is_late || before.any(Run::has_not_started))
+        misfire::waits(&state.job.body.policy(), earlier, is_late)
     }
 
     /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
@@ -95,19 +87,19 @@ impl Scheduler {
     fn misfired(&mut self, now: Instant, key: JobKey, oldest: Due, until: Instant, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
         let (policy, planned_late) = (state.job.body.policy(), state.planned_late);
-        if policy.misfire != Misfire::RunAll {
-            let Some(passed) = self.passed_occurrences(now, key) else { return };
-            return self.admit_newest(now, &passed, out);
-        }
-        if self.runs.count_of_job(key) >= limits::RUNS_PER_JOB as usize {
-            let Some(passed) = self.passed_occurrences(until, key) else { return };
-            return self.record_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
-        }
-        // Occurrences within their grace are admitted; those certainly beyond it are recorded together.
-        let in_time = now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1);
-        if oldest.following.due().is_none_or(|second| second > in_time) {
-            return self.admit(now, key, oldest, out);
-        }
+        let runs = self.runs.count_of_job(key);
+        let in_time = match misfire::decide(&policy, runs, oldest.following.due(), now) {
+            misfire::Decision::AdmitOldest => return self.admit(now, key, oldest, out),
+            misfire::Decision::AdmitNewest => {
+                let Some(passed) = self.passed_occurrences(now, key) else { return };
+                return self.admit_newest(now, &passed, out);
+            }
+            misfire::Decision::TooManyRuns => {
+                let Some(passed) = self.passed_occurrences(until, key) else { return };
+                return self.record_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
+            }
+            misfire::Decision::TooLate(in_time) => in_time,
+        };
         let Some(passed) = self.passed_occurrences(in_time, key) else { return };
         let cause = self.cause_of(passed.newest, planned_late);
         let why = MissedReason::TooLate { late_ms: now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
