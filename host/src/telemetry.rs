@@ -15,7 +15,7 @@ use self::{
     fields::Fields,
     stderr_thread::{Flush, Lines},
 };
-use crate::config::LogFormat;
+use crate::{config::LogFormat, terminal};
 
 /// Silences the folder watcher's message that its folder was removed, which Roost itself reports.
 const QUIET: &str = "notify=warn";
@@ -29,8 +29,7 @@ pub(crate) fn start(level: &str, format: LogFormat) -> io::Result<Flush> {
     let builder = fmt().with_env_filter(filter).with_writer(move || lines.clone()).log_internal_errors(false);
     match format {
         LogFormat::Human => {
-            use io::IsTerminal as _;
-            builder.fmt_fields(Fields).with_target(false).with_ansi(io::stderr().is_terminal()).init();
+            builder.fmt_fields(Fields).with_target(false).with_ansi(terminal::stderr_has_colours()).init();
         }
         LogFormat::Json => builder.json().init(),
     }
