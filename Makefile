@@ -27,6 +27,7 @@ test: setup check plugins guests ## run all tests, after `check`
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 	@cargo test --quiet --test soak
 	@FROM=1000 $(MAKE) --no-print-directory sim
+	@$(MAKE) --no-print-directory instructions
 
 # Words that the code and the docs once had for `reported`, `the client`, `an event`, `without effect`.
 NO_WORDS := 'told|untold|whoever|somebody|nobody|happening|in vain'
@@ -74,6 +75,10 @@ guests: wasm ## build the plugins that the tests use, ordinary and hostile ones
 bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file compares with an earlier target/bench.json
 	cargo build --quiet --release -p roost
 	mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp cargo bench --quiet -p roost-tests --bench figures -- $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(abspath $(BASE)))
+
+instructions: ## count the core's instructions for a job, and compare them with the numbers kept: WRITE=1 writes them
+	@command -v valgrind > /dev/null || { $(INSTALL) valgrind; }
+	cargo bench --quiet -p roost-scheduler --bench instructions
 
 sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise, fresh ones unless FROM=n names the first seed; SEED=n repeats one and prints it
 	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
@@ -131,4 +136,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests deb deb-check bench bench-peers conformance sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests deb deb-check bench bench-peers instructions conformance sim fuzz soak mutants oracles
