@@ -28,6 +28,7 @@ test: setup check plugins guests ## run all tests, after `check`
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 	@cargo test --quiet --test soak
 	@FROM=1000 $(MAKE) --no-print-directory sim
+	@$(MAKE) --no-print-directory instructions
 
 # Words that the code and the docs once had for `reported`, `the client`, `an event`, `without effect`.
 NO_WORDS := 'told|untold|whoever|somebody|nobody|happening|in vain'
@@ -35,6 +36,7 @@ NO_WORDS := 'told|untold|whoever|somebody|nobody|happening|in vain'
 check: ## what must hold before anything is tested: format, lints, licences, words, docs
 	cargo fmt --all --check
 	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets -p roost-scheduler --features mutants -- -D warnings
 	@if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences are not checked"; fi
 	@! git grep -nwiE $(NO_WORDS) -- host plugin-sdk wit plugins tests docs README.md CHANGELOG.md || \
@@ -76,6 +78,10 @@ bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file
 	cargo build --quiet --release -p roost
 	mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp cargo bench --quiet -p roost-tests --bench figures -- $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(abspath $(BASE)))
 
+instructions: ## count the core's instructions for a job, and compare them with the numbers kept: WRITE=1 writes them
+	@command -v valgrind > /dev/null || { $(INSTALL) valgrind; }
+	cargo bench --quiet -p roost-scheduler --bench instructions
+
 sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise, fresh ones unless FROM=n names the first seed; SEED=n repeats one and prints it
 	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
 
@@ -83,19 +89,45 @@ fuzz: ## try text, settings and plans that nobody would write: CASES=n of each, 
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost-scheduler --test fuzz
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost fuzz::
 
-deb: plugins ## build a Debian package: the program, a service, manual pages, completions and the sample plugins
-	cargo build --release -p roost
+deb: plugins $(if $(TARGET),cross) ## build a Debian package: the program, a service, manual pages, completions and the sample plugins; TARGET=… as for `cross`
+	$(if $(TARGET),,cargo build --release -p roost)
 	@rm -rf target/deb && mkdir -p target/deb
-	target/release/roost manual target/deb/man
-	@target/release/roost completions bash > target/deb/roost
-	@target/release/roost completions zsh > target/deb/_roost
-	@target/release/roost completions fish > target/deb/roost.fish
+	$(BUILT) manual target/deb/man
+	@$(BUILT) completions bash > target/deb/roost
+	@$(BUILT) completions zsh > target/deb/_roost
+	@$(BUILT) completions fish > target/deb/roost.fish
 	@command -v cargo-deb > /dev/null || cargo install --locked cargo-deb
-	cargo deb --quiet --no-build --no-strip -p roost --output target/debian/
+	cargo deb --quiet --no-build --no-strip -p roost $(if $(TARGET),--target $(TARGET)) --output target/debian/
 
 deb-check: deb ## install, run, upgrade and remove that package in a root of its own; needs root
 	@command -v debootstrap > /dev/null || { $(INSTALL) debootstrap; }
 	$(SUDO) tests/package/try.sh "$$(ls -t target/debian/*.deb | head -1)" target/debian-root
+
+# Images of a registry, unless IMAGE_FLAGS has `--build-arg BUILDER=…` and `--build-arg BASE=…`.
+image: ## build a container image, `roost`, with podman, buildah or docker
+	@builder=$$(command -v podman || command -v buildah || command -v docker) || \
+	{ echo "error: an image needs podman, buildah or docker, and none is installed" >&2; exit 1; }; \
+	case $$builder in */docker) format= ;; *) format="--format docker" ;; esac; \
+	$$builder build $$format $(IMAGE_FLAGS) --tag roost --file Containerfile .
+
+# Another processor, as Rust names it and as GCC does, and what runs its programs here.
+CROSS := $(or $(TARGET),aarch64-unknown-linux-gnu)
+CROSS_GNU := $(subst armv7,arm,$(subst -unknown,,$(CROSS)))
+EMULATOR := qemu-$(firstword $(subst -, ,$(CROSS_GNU))) -L /usr/$(CROSS_GNU)
+CROSS_KEY := CARGO_TARGET_$(shell echo $(CROSS) | tr a-z- A-Z_)
+export $(CROSS_KEY)_LINKER := $(CROSS_GNU)-gcc
+export $(CROSS_KEY)_RUNNER := $(EMULATOR)
+BUILT = $(if $(TARGET),$(EMULATOR) target/$(TARGET)/release/roost,target/release/roost)
+
+cross-tools:
+	@rustup target list --installed | grep -qx $(CROSS) || rustup target add $(CROSS)
+	@command -v $(CROSS_GNU)-gcc > /dev/null && command -v $(firstword $(EMULATOR)) > /dev/null || { $(INSTALL) gcc-$(CROSS_GNU) qemu-user; }
+
+cross: cross-tools ## build the program for another processor: TARGET=name, by default aarch64-unknown-linux-gnu
+	cargo build --release --target $(CROSS) -p roost
+
+cross-test: cross-tools ## run the tests of the scheduler, the broker and the SDK in an emulator of that processor
+	cargo test --target $(CROSS) -p roost-scheduler -p roost-broker -p roost-plugin-sdk
 
 soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
 	cargo build --bins
@@ -104,8 +136,9 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 mutants: ## break the core in one way after the other, and see that the simulation notices: ONLY=word picks, HISTORIES=n for each
 	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
 
+# `--bin roost`, not `-p roost`: to select packages changes the features of what they share, and wasmtime would be built again.
 oracles: ## compare `roost next` with another cron, with an ephemeris, and with the newest time zones
-	cargo build -p roost
+	cargo build --bin roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
 	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem tzdata
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
@@ -121,7 +154,7 @@ conformance: brokers guests ## try the link to the broker with RabbitMQ, aedes a
 	@cd $(BROKERS)/aedes && npm ci --silent --no-audit --no-fund
 	cargo build --bins
 	@for broker in $(or $(ONLY),rabbitmq aedes aedes-0.51 amqtt); do echo "$$broker:"; \
-		BROKER=$$broker cargo test --quiet -p roost -p roost-tests --bin roost --test e2e another_broker -- --test-threads 1; done
+		BROKER=$$broker cargo test --quiet --bin roost --test e2e another_broker -- --test-threads 1; done
 
 bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
 	cargo build --quiet --release -p roost
@@ -132,4 +165,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests deb deb-check bench bench-peers conformance sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim fuzz soak mutants oracles

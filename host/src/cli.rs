@@ -15,6 +15,7 @@ mod manual;
 mod next;
 mod output;
 mod plugins;
+mod progress;
 mod replay;
 mod rollback;
 mod run;

@@ -18,6 +18,7 @@ mod service;
 mod simulation;
 mod store;
 mod telemetry;
+mod terminal;
 mod when;
 mod zones;
 

@@ -1,11 +1,11 @@
 //! The log: on standard error, as text or as JSON.
 #![allow(
     clippy::disallowed_methods,
-    reason = "the log is written to standard error, and `fields.rs` and `lines.rs` escape it"
+    reason = "the log is written to standard error, and `fields.rs` and `stderr_thread.rs` escape it"
 )]
 
 mod fields;
-mod lines;
+mod stderr_thread;
 
 use std::io;
 
@@ -13,9 +13,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use self::{
     fields::Fields,
-    lines::{Flush, Lines},
+    stderr_thread::{Flush, Lines},
 };
-use crate::config::LogFormat;
+use crate::{config::LogFormat, terminal};
 
 /// Silences the folder watcher's message that its folder was removed, which Roost itself reports.
 const QUIET: &str = "notify=warn";
@@ -29,8 +29,7 @@ pub(crate) fn start(level: &str, format: LogFormat) -> io::Result<Flush> {
     let builder = fmt().with_env_filter(filter).with_writer(move || lines.clone()).log_internal_errors(false);
     match format {
         LogFormat::Human => {
-            use io::IsTerminal as _;
-            builder.fmt_fields(Fields).with_target(false).with_ansi(io::stderr().is_terminal()).init();
+            builder.fmt_fields(Fields).with_target(false).with_ansi(terminal::stderr_has_colours()).init();
         }
         LogFormat::Json => builder.json().init(),
     }

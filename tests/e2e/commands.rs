@@ -1,10 +1,15 @@
 //! Commands and their output.
 
-use std::fs;
+use std::{
+    fs,
+    io::Read as _,
+    net::TcpListener,
+    process::{Command, Output, Stdio},
+};
 
 use expect_test::expect;
 use roost_tests::{
-    Broker, Ran, Site, guest,
+    Broker, Ran, Site, binary, guest,
     http::{get, text},
     sample,
 };
@@ -260,4 +265,82 @@ fn settings_in_another_encoding_are_reported_with_it() {
     // As some editors write UTF-8.
     fs::write(site.plugin("coop.toml"), with_mark(&[0xEF, 0xBB, 0xBF], "# H\u{fc}hner\n".into())).unwrap();
     assert_eq!(roost(&site, &["check", "plugins/coop.wasm"]).code, Some(0));
+}
+
+/// Returns a command that runs `roost …` on a terminal of this kind and width.
+fn on_terminal(site: &Site, kind: &str, columns: u32, arguments: &[&str]) -> Command {
+    let mut command = Command::new("script");
+    let line = format!("stty cols {columns}; exec {} {}", binary().display(), arguments.join(" "));
+    command.args(["-qec", &line, "/dev/null"]).current_dir(site.path()).stdin(Stdio::null());
+    command.env("TERM", kind).env_remove("NO_COLOR").env_remove("ROOST_URL");
+    command.env("ROOST_TIME_ZONE", "Europe/London").env("ROOST_LATITUDE", "51.4779").env("ROOST_LONGITUDE", "-0.0015");
+    command
+}
+
+fn text_of(command: &mut Command) -> String {
+    let output = command.output().expect("Debian has `script`");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_table_fits_the_terminal_and_a_simulation_is_coloured_there() {
+    let (broker, site) = (Broker::new(), Site::new());
+    site.drop_in(&sample("coop-door"), "coop-door");
+    let host = site.start(&broker);
+    host.wait_for_log("2 new");
+    let jobs = ["jobs", "coop-door"];
+    let wide = text_of(&mut on_terminal(&site, "xterm", 200, &jobs));
+    assert!(wide.starts_with("NEXT") && wide.lines().count() == 3, "{wide:?}");
+    let narrow = text_of(&mut on_terminal(&site, "xterm", 50, &jobs));
+    assert!(narrow.lines().count() > 3 && narrow.lines().all(|line| line.chars().count() <= 50), "{narrow}");
+    for job in ["coop-door/coop-door/open", "coop-door/coop-door/close"] {
+        assert!(narrow.contains(job), "{narrow}");
+    }
+    let piped = roost(&site, &jobs);
+    assert!(piped.code == Some(0) && piped.out.lines().count() == 3, "{piped:?}");
+    let simulate = ["simulate", "plugins/coop-door.wasm", "--days", "1"];
+    let coloured = text_of(&mut on_terminal(&site, "xterm", 80, &simulate));
+    assert!(coloured.contains("\u{1b}[1m"), "{coloured:?}");
+    let plain = text_of(on_terminal(&site, "xterm", 80, &simulate).env("NO_COLOR", "1"));
+    let dumb = text_of(&mut on_terminal(&site, "dumb", 80, &simulate));
+    for text in [plain, dumb, roost(&site, &simulate).out] {
+        assert!(text.contains("coop-door/door/set") && !text.contains('\u{1b}'), "{text:?}");
+    }
+    // On the terminal a day is a heading; in a pipe each line has its date.
+    fs::write(site.plugin("coop-door.wasm"), "no component").expect("a file");
+    host.wait_for_log("was not loaded");
+    let entry = text_of(&mut on_terminal(&site, "xterm", 80, &["logs", "coop-door"]));
+    assert!(entry.contains("day 20"), "{entry}");
+    let piped = roost(&site, &["logs", "coop-door"]).out;
+    assert!(piped.starts_with("20") && !piped.contains("day 20"), "{piped}");
+}
+
+#[test]
+fn what_takes_long_shows_its_progress_on_a_terminal_and_not_in_a_pipe() {
+    let site = Site::new();
+    site.drop_in(&sample("coop-door"), "coop-door");
+    // A host that does not answer.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let arguments = ["upload", "plugins/coop-door.wasm"];
+    let mut piped = site.command(&arguments);
+    let piped = piped.env("ROOST_URL", &url).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let first = listener.accept().expect("a connection");
+    let mut shown = on_terminal(&site, "xterm", 80, &arguments);
+    let mut shown = shown.env("ROOST_URL", &url).stdout(Stdio::piped()).spawn().expect("Debian has `script`");
+    let (mut output, mut read) = (shown.stdout.take().expect("it is piped"), String::new());
+    while !read.contains("waiting for the host, which tries the plugin: 1 s") {
+        let mut buffer = [0; 256];
+        let count = output.read(&mut buffer).expect("a terminal");
+        assert!(count > 0, "{read}");
+        read += &String::from_utf8_lossy(&buffer[..count]);
+    }
+    drop((first, listener));
+    let Output { stderr, .. } = piped.wait_with_output().expect("it ran");
+    let errors = String::from_utf8(stderr).expect("UTF-8");
+    assert!(errors.starts_with("error: ") && !errors.contains("waiting"), "{errors}");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("a terminal");
+    shown.wait().expect("it ran");
+    assert!(rest.contains("  \rerror: "), "the line is not erased: {rest:?}");
 }

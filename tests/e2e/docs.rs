@@ -19,11 +19,15 @@ const PAGES: [(&str, &[&str]); 6] = [
     ("docs/promises.md", &[]),
 ];
 
+const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
+
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 14] = [
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
     ("make deb", "it takes minutes: `make deb-check` runs it"),
+    ("make cross", "it takes minutes, and needs a compiler and an emulator of another processor"),
+    ("docker ", "it needs a container engine; what runs inside is the program of the other tests"),
     ("mosquitto_sub -h 127.0.0.1", "it runs until it is stopped: the listener of the tests is this program"),
     ("sudo ", "it changes the system: `make deb-check` installs the package in a root of its own"),
     ("ROOST_URL=https://roost.example.org", "there is no such host: `steering.rs` has the same with a host of its own"),
@@ -55,7 +59,7 @@ fn lines<'b>(blocks: &'b [(String, String)], language: &str) -> Vec<&'b str> {
 /// Starts a host with the samples and their settings, as `make run` does, and makes a new version of a sample.
 fn world() -> (Broker, Site, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
-    for name in ["coop-door", "greenhouse", "sprinkler"] {
+    for name in SAMPLES {
         site.drop_in(&sample(name), name);
         let settings = fs::read_to_string(root().join(format!("plugins/{name}.toml"))).expect("settings");
         site.settings(name, &settings);
@@ -149,7 +153,7 @@ fn every_command_that_this_test_cannot_run_is_run_elsewhere() {
 #[test]
 fn every_settings_block_of_the_pages_is_accepted() {
     let site = Site::new();
-    site.drop_in(&sample("coop-door"), "coop-door");
+    SAMPLES.iter().for_each(|name| site.drop_in(&sample(name), name));
     fs::write(site.path().join("password"), "secret").expect("a file");
     fs::write(site.path().join("token"), "0123456789abcdef0123456789abcdef").expect("a file");
     let close = |file: &str| {
@@ -166,7 +170,9 @@ fn every_settings_block_of_the_pages_is_accepted() {
             let (first, _) = code.split_once('\n').expect("a first line");
             let file = first.strip_prefix("# ").unwrap_or_else(|| panic!("{page}: which file is this?\n{code}"));
             fs::write(site.path().join(file), &code).expect("a file");
-            let mut check = site.command(&["check", "plugins/coop-door.wasm"]);
+            let component =
+                file.strip_prefix("plugins/").map_or("coop-door.wasm".into(), |name| name.replace("toml", "wasm"));
+            let mut check = site.command(&["check", &format!("plugins/{component}")]);
             check.env("ROOST_LATITUDE", "51.4779").env("ROOST_LONGITUDE", "-0.0015");
             let output = check.output().expect("the binary starts");
             let errors = String::from_utf8_lossy(&output.stderr);

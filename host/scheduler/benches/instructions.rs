@@ -1,9 +1,16 @@
-//! Work for the core whose instructions are counted (`make instructions`): `instructions <work> <count>`.
+//! The instructions that the core takes for a job or a run (`make instructions`): unlike times, they are the same on a
+//! busy machine. A rise of more than a twentieth over the numbers in `instructions.txt` fails, until they are changed;
+//! `WRITE=1` writes them.
 //!
-//! It prints nothing. The caller runs it twice, with different counts, under a program that counts instructions.
-#![allow(clippy::unwrap_used, reason = "a failed measurement may panic")]
+//! The program runs itself under Valgrind, as `instructions <work> <count>`, with two counts each.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed measurement may panic; the table is the output")]
 
-use std::{env, mem, sync::Arc};
+use std::{
+    env, fmt, fs, mem,
+    path::Path,
+    process::{Command, ExitCode},
+    sync::Arc,
+};
 
 use roost_scheduler::{
     body::PackedJob,
@@ -26,17 +33,105 @@ const CREDIT: u32 = 1_000;
 /// The interval between steps of the scheduler.
 const FIRE_EVERY_MS: i64 = 500;
 
-fn main() {
-    let mut arguments = env::args().skip(1);
-    let (Some(work), Some(count)) = (arguments.next(), arguments.next()) else { return };
-    let count: u32 = count.parse().unwrap();
+/// The work whose instructions are counted: planning jobs, and planning and running them.
+const WORKS: [&str; 5] = ["plan-at", "plan-cron", "plan-again", "fire", "fire-two-steps"];
+/// Two counts of jobs; what they have in common, such as the start, does not count.
+const COUNTS: [u32; 2] = [3_000, 9_000];
+/// The largest rise in percent.
+const MOST_PERCENT: u64 = 5;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [work, count] = arguments.as_slice() {
+        perform(work, count.parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let counted = Table::count();
+    let before = Table::parse(&fs::read_to_string(&kept).unwrap_or_default());
+    println!("{:16}{:>10}{:>10}", "instructions", "kept", "now");
+    for (work, now) in &counted.works {
+        println!("{work:16}{:>10}{now:>10}", before.of(work).map_or("-".into(), |kept| kept.to_string()));
+    }
+    if env::var_os("WRITE").is_some() {
+        fs::write(kept, counted.to_string()).unwrap();
+        return ExitCode::SUCCESS;
+    }
+    if before.compiler != counted.compiler {
+        println!("not compared: they were counted for {}, not {}", before.compiler, counted.compiler);
+        return ExitCode::SUCCESS;
+    }
+    let has_risen =
+        |(work, now): &&(String, u64)| before.of(work).is_none_or(|kept| now * 100 > kept * (100 + MOST_PERCENT));
+    let risen: Vec<&str> = counted.works.iter().filter(has_risen).map(|(work, _)| work.as_str()).collect();
+    if risen.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "more than {MOST_PERCENT} % above the kept number: {}\nif that is worth it, write the new numbers (`make instructions \
+         WRITE=1`), and say why in the commit",
+        risen.join(", ")
+    );
+    ExitCode::FAILURE
+}
+
+/// Instructions for one job of each work, and the compiler that they were counted for.
+#[derive(Default)]
+struct Table {
+    compiler: String,
+    works: Vec<(String, u64)>,
+}
+
+impl Table {
+    fn count() -> Self {
+        let version = Command::new("rustc").arg("--version").output().unwrap().stdout;
+        let compiler = format!("{} {}", String::from_utf8(version).unwrap().trim(), env::consts::ARCH);
+        let works = WORKS.map(|work| {
+            let [few, many] = COUNTS.map(|count| instructions(work, count));
+            (work.to_owned(), (many - few) / u64::from(COUNTS[1] - COUNTS[0]))
+        });
+        Self { compiler, works: works.into() }
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut lines = text.lines();
+        let compiler = lines.next().unwrap_or_default().to_owned();
+        let work =
+            |line: &str| Some((line.split_once(' ')?.0.to_owned(), line.split_once(' ')?.1.trim().parse().ok()?));
+        Self { compiler, works: lines.filter_map(work).collect() }
+    }
+
+    fn of(&self, work: &str) -> Option<u64> {
+        self.works.iter().find(|(name, _)| name == work).map(|(_, count)| *count)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(to, "{}", self.compiler)?;
+        self.works.iter().try_for_each(|(work, count)| writeln!(to, "{work} {count}"))
+    }
+}
+
+/// Returns the instructions of this program for some work.
+fn instructions(work: &str, count: u32) -> u64 {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);
+    let output = valgrind.arg(env::current_exe().unwrap()).args([work, &count.to_string()]).output();
+    let output = output.expect("Valgrind counts the instructions: `make instructions` installs it");
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{report}");
+    let line = report.lines().find_map(|line| line.split_once("refs:")).expect("Valgrind prints a count").1;
+    line.trim().replace(',', "").parse().unwrap()
+}
+
+fn perform(work: &str, count: u32) {
     let steps = if work == "fire-two-steps" { 2 } else { 1 };
-    let jobs: Vec<PackedJob> = (0..count).map(|number| job(number, steps, &work)).collect();
+    let jobs = || -> Vec<PackedJob> { (0..count).map(|number| job(number, steps, work)).collect() };
     let mut world = World::new();
-    world.handle(BEGIN, Event::Loaded(loaded(&jobs, 1)));
+    world.handle(BEGIN, Event::Loaded(loaded(&jobs(), 1)));
     if work == "plan-again" {
-        let jobs: Vec<PackedJob> = (0..count).map(|number| job(number, steps, &work)).collect();
-        world.handle(BEGIN, Event::Loaded(loaded(&jobs, 2)));
+        world.handle(BEGIN, Event::Loaded(loaded(&jobs(), 2)));
     }
     assert_eq!(world.scheduler.job_count(), count as usize);
     if work.starts_with("fire") {

@@ -151,7 +151,7 @@ impl Body {
     pub fn policy(&self) -> Policy {
         let mut from = self.read();
         from.bytes();
-        from.optional();
+        from.skip_optional();
         from.policy()
     }
 
@@ -206,8 +206,8 @@ impl Body {
     fn after_policy(&self) -> Reader<'_> {
         let mut from = self.read();
         from.bytes();
-        from.optional();
-        from.policy();
+        from.skip_optional();
+        from.skip_policy();
         from
     }
 

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::Result;
 
-use super::output;
+use super::{output, progress::show_while};
 use crate::{
     clock,
     config::{self, DataFlags},
@@ -45,13 +45,15 @@ const NAMED: usize = 20;
 
 pub(super) fn backup(args: Backup) -> Result<()> {
     let config = config::load(&args.data.into())?;
-    store::back_up(&config.data, &args.file).map_err(|error| Report::from(&error))?;
+    let copied = show_while("copying the database", || store::back_up(&config.data, &args.file));
+    copied.map_err(|error| Report::from(&error))?;
     Ok(writeln!(output::stderr(), "copied to `{}`", args.file.display())?)
 }
 
 pub(super) fn restore(args: Restore) -> Result<()> {
     let config = config::load(&args.data.into())?;
-    let restored = store::restore(&config.data, &args.file, clock::now()).map_err(|error| Report::from(&error))?;
+    let restore = || store::restore(&config.data, &args.file, clock::now());
+    let restored = show_while("checking and restoring the copy", restore).map_err(|error| Report::from(&error))?;
     Ok(output::stderr().write_all(summary(&restored).as_bytes())?)
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{
     format::{describe_policy, put_message},
     limits, output,
+    progress::show_while,
 };
 use crate::{
     clock,
@@ -58,7 +59,8 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> Result<()> {
     let Config { site, rules, .. } = config::load(&args.site.into())?;
     let (sandbox, now) = (Sandbox::new(site, rules)?, clock::now());
-    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, sandbox.inspect(path, now))).collect();
+    let inspect = |path: &Path| show_while(&format!("checking `{}`", path.display()), || sandbox.inspect(path, now));
+    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, inspect(path))).collect();
     let mut out = output::stdout();
     if args.json {
         let all: Vec<_> = inspected.iter().map(|(path, result)| to_json(path, result, now)).collect();

@@ -15,9 +15,11 @@ use super::{
     table::{Times, table},
 };
 use crate::{
+    clock,
     config::DataFlags,
     http::JobRecord,
     report::{counted, in_one_line},
+    terminal,
 };
 
 /// List jobs, ordered by their next run
@@ -89,10 +91,12 @@ pub(super) fn main(args: Args) -> Result<()> {
     });
     let is_over = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
     let hidden = if args.all { 0 } else { jobs.iter().filter(is_over).count() };
-    let times = Times::new(jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref())));
+    let times = jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref()));
+    let times = Times::new(times, clock::now());
     let shown = jobs.iter().filter(|job| args.all || !is_over(job));
     let rows: Vec<[String; 4]> = shown.map(|job| row(job, &times)).collect();
-    out.write_all(table([&times.heading("NEXT"), "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
+    let head = [&times.heading("NEXT"), "JOB", "TRIGGER", "LABEL"];
+    out.write_all(table(head, &rows, terminal::stdout_columns()).as_bytes())?;
     out.flush()?;
     if count == 0 {
         writeln!(output::stderr(), "no jobs found")?;

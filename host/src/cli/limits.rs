@@ -16,6 +16,10 @@ pub(super) const RESPONSE_BYTES: usize = 256 << 20;
 pub(super) const PAGE: usize = 1_000;
 /// Delay between attempts to reconnect to a host, which may be starting.
 pub(super) const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// What has ended by then shows no progress.
+pub(super) const PROGRESS_DELAY: Duration = Duration::from_secs(1);
+/// The interval in which the progress line is written again: often enough to be seen to move.
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Bound on the searches for the next occurrences of a job. Each search of a sun trigger covers a month.
 pub(super) const SEARCHES: usize = 100;
 /// Items of a simulation per batch: sending over the channel costs more than an item.

@@ -1,8 +1,12 @@
 //! `roost logs`: the log lines of plugins and the host's messages about them.
 
-use std::{io::Write, thread};
+use std::{
+    io::{self, Write},
+    thread,
+};
 
 use anyhow::Result;
+use chrono::{DateTime, FixedOffset, NaiveDate};
 use roost_scheduler::names::PluginName;
 
 use super::{client::Client, limits, output, plugins::line, table::local};
@@ -10,6 +14,7 @@ use crate::{
     config::DataFlags,
     http::{GapRecord, HostEventRecord, Logs},
     report::{Report, printable},
+    terminal,
 };
 
 /// Show the logs of plugins
@@ -46,7 +51,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let of = plugin.as_ref().map_or_else(String::new, |plugin| format!("/plugins/{plugin}"));
     let Logs { items, next, .. } = client.get(&format!("/api/v1{of}/logs?limit={lines}"))?;
     let mut out = output::stdout();
-    items.iter().try_for_each(|record| show(&mut out, record, json))?;
+    let mut days = terminal::stdout_is_terminal().then(Days::default);
+    items.iter().try_for_each(|record| show(&mut out, record, json, days.as_mut()))?;
     out.flush()?;
     if !follow {
         if items.is_empty() {
@@ -56,7 +62,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     follow_logs(&client, plugin.as_ref(), next, |event| match event {
         LogEntry::HostEvent(record) => {
-            show(&mut out, &record, json)?;
+            show(&mut out, &record, json, days.as_mut())?;
             Ok(out.flush()?)
         }
         LogEntry::Note(text) => Ok(writeln!(output::stderr(), "{text}")?),
@@ -113,7 +119,26 @@ fn follow_logs(
     }
 }
 
-fn show(out: &mut impl Write, record: &HostEventRecord, json: bool) -> Result<()> {
+/// The headings of days, which save the lines of a terminal their dates. Elsewhere each line has its own, because lines
+/// are searched for and taken out.
+#[derive(Default)]
+struct Days {
+    /// The day and the offset of the last heading.
+    last: Option<(NaiveDate, FixedOffset)>,
+}
+
+impl Days {
+    /// Formats a time of day, such as `06:30:00`, below the heading of its day, which is written first where it is new.
+    fn format(&mut self, out: &mut impl Write, at: DateTime<FixedOffset>) -> io::Result<String> {
+        let day = (at.date_naive(), *at.offset());
+        if self.last.replace(day) != Some(day) {
+            writeln!(out, "{}", at.format("%A %Y-%m-%d %:z"))?;
+        }
+        Ok(at.format("%H:%M:%S").to_string())
+    }
+}
+
+fn show(out: &mut impl Write, record: &HostEventRecord, json: bool, days: Option<&mut Days>) -> Result<()> {
     if json {
         return line(out, record);
     }
@@ -124,9 +149,29 @@ fn show(out: &mut impl Write, record: &HostEventRecord, json: bool) -> Result<()
         _ => "-".into(),
     };
     let text = printable(text).replace('\n', "\n    ");
-    writeln!(out, "{}  {:5}  {of}  {text}", local(time), level.to_uppercase())?;
+    let at = match (DateTime::parse_from_rfc3339(time), days) {
+        (Ok(at), Some(days)) => days.format(out, at)?,
+        _ => local(time),
+    };
+    writeln!(out, "{at}  {:5}  {of}  {text}", level.to_uppercase())?;
     if let Some(hint) = hint {
         writeln!(out, "    hint: {}", printable(hint).replace('\n', "\n      "))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_day_and_each_offset_has_a_heading() {
+        let (mut days, mut out) = (Days::default(), Vec::new());
+        for at in ["2027-10-31T00:30:00+01:00", "2027-10-31T01:10:00+01:00", "2027-10-31T01:10:05+00:00"] {
+            let at = days.format(&mut out, DateTime::parse_from_rfc3339(at).unwrap()).unwrap();
+            writeln!(out, "{at}").unwrap();
+        }
+        let expected = "Sunday 2027-10-31 +01:00\n00:30:00\n01:10:00\nSunday 2027-10-31 +00:00\n01:10:05\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

@@ -1,7 +1,7 @@
 //! Standard output and standard error. No other module of the commands uses them directly.
 #![allow(clippy::disallowed_methods, reason = "this module wraps them")]
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
 use crate::report::in_json;
 
@@ -21,9 +21,9 @@ pub(super) fn unescaped() -> io::StdoutLock<'static> {
     io::stdout().lock()
 }
 
-/// Checks whether standard output is a terminal.
-pub(super) fn is_terminal() -> bool {
-    io::stdout().is_terminal()
+/// Locks standard error without escaping, for the progress line, which escapes its text.
+pub(super) fn unescaped_stderr() -> io::StderrLock<'static> {
+    io::stderr().lock()
 }
 
 /// A writer that escapes characters that are invisible or would move the cursor. Each write must be whole characters.

@@ -12,6 +12,7 @@ use crate::{
     config::DataFlags,
     http::{DeviceRecord, PluginRecord},
     report::in_one_line,
+    terminal,
 };
 
 /// List plugins, or show one in detail
@@ -51,7 +52,9 @@ pub(super) fn main(args: Args) -> Result<()> {
             writeln!(output::stderr(), "no plugins found")?;
         }
         let head = ["PLUGIN", "STATE", "DEVICES", "JOBS", "PLAN", "MEMORY", "ERROR"];
-        return Ok(out.write_all(table(head, &rows).as_bytes()).and_then(|()| out.flush())?);
+        return Ok(out
+            .write_all(table(head, &rows, terminal::stdout_columns()).as_bytes())
+            .and_then(|()| out.flush())?);
     };
     let plugin: PluginRecord = client.get(&format!("/api/v1/plugins/{name}"))?;
     if args.json {
@@ -63,7 +66,7 @@ pub(super) fn main(args: Args) -> Result<()> {
         devices.push(device);
         Ok(())
     })?;
-    out.write_all(detail::describe(&plugin, &devices).as_bytes())?;
+    out.write_all(detail::describe(&plugin, &devices, terminal::stdout_columns()).as_bytes())?;
     Ok(out.flush()?)
 }
 

@@ -18,6 +18,7 @@ use crate::{
     http::runs::{NextStep, RunRecord},
     report::{Report, in_one_line},
     store::{self, RunFilter},
+    terminal,
     when::{When, distance},
 };
 
@@ -73,7 +74,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     if is_json {
         runs.iter().try_for_each(|run| line(&mut out, run))?;
     } else {
-        out.write_all(runs_table(&runs, clock::now()).as_bytes())?;
+        out.write_all(runs_table(&runs, clock::now(), terminal::stdout_columns()).as_bytes())?;
     }
     out.flush()?;
     if runs.is_empty() {
@@ -135,11 +136,11 @@ fn query_host(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
     Ok((runs, !is_more))
 }
 
-fn runs_table(runs: &[RunRecord], now: Instant) -> String {
+fn runs_table(runs: &[RunRecord], now: Instant, width: Option<usize>) -> String {
     let next = runs.iter().filter_map(|run| run.next.as_ref()).map(|next| next.due.as_str());
-    let times = Times::new(runs.iter().map(|run| run.occurrence.as_str()).chain(next));
+    let times = Times::new(runs.iter().map(|run| run.occurrence.as_str()).chain(next), now);
     let rows: Vec<[String; 5]> = runs.iter().map(|run| row(run, &times, now)).collect();
-    table([&times.heading("TIME"), "STATE", "ATTEMPTS", "RUN", "REASON"], &rows)
+    table([&times.heading("TIME"), "STATE", "ATTEMPTS", "RUN", "REASON"], &rows, width)
 }
 
 fn row(run: &RunRecord, times: &Times, now: Instant) -> [String; 5] {
@@ -215,16 +216,16 @@ mod tests {
 
     #[test]
     fn the_table_shows_the_next_step_or_the_reason() {
-        assert_eq!(runs_table(&[], at("2027-07-04")), "");
+        assert_eq!(runs_table(&[], at("2027-07-04"), None), "");
         let expected = "\
-TIME                        STATE      ATTEMPTS  RUN                                            REASON
-2027-07-01 05:00:00 +01:00  running              sprinkler/lawn/water/2027-07-01T04:00:00Z      step 2 of 2 has been owed since \
-2027-07-01 05:10:00 +01:00, OVERDUE BY 3 DAYS
-2027-07-04 06:00:00 +00:00  running              coop/north/open/2027-07-04T06:00:00Z/series-2  step 1 of 2 is due \
-2027-07-04 06:00:00 +00:00; the broker refused the message: \\u{1b}no
-2027-07-03 06:00:00 +00:00  succeeded  1         coop/north/open/2027-07-03T06:00:00Z
+TIME (+01:00)            STATE      ATTEMPTS  RUN                                            REASON
+2027-07-01 05:00         running              sprinkler/lawn/water/2027-07-01T04:00:00Z      step 2 of 2 has been owed since \
+2027-07-01 05:10, OVERDUE BY 3 DAYS
+2027-07-04 06:00 +00:00  running              coop/north/open/2027-07-04T06:00:00Z/series-2  step 1 of 2 is due \
+2027-07-04 06:00 +00:00; the broker refused the message: \\u{1b}no
+2027-07-03 06:00 +00:00  succeeded  1         coop/north/open/2027-07-03T06:00:00Z
 ";
-        assert_eq!(runs_table(&records(), at("2027-07-04T05:00")), expected);
+        assert_eq!(runs_table(&records(), at("2027-07-04T05:00"), None), expected);
     }
 
     fn records() -> Vec<RunRecord> {

@@ -9,6 +9,10 @@ use std::{
     collections::HashSet,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     thread,
 };
 
@@ -26,7 +30,10 @@ use self::{
     differences::{Differences, Side},
     timeline::{Colours, Timeline},
 };
-use super::output;
+use super::{
+    output,
+    progress::{Output, Progress, show_while},
+};
 use crate::{
     clock,
     config::{self, Config, SiteFlags},
@@ -91,14 +98,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     let until = days_later(from, days, site.zone);
     let sandbox = Sandbox::new(site, rules)?;
     let simulate = |plugins: Vec<(LoadedPlugin, Loaded)>| Simulation::new(&sandbox, plugins, from, until);
-    let out: Box<dyn Write> = if json { Box::new(output::stdout()) } else { Box::new(output::unescaped()) };
-    let out = io::BufWriter::with_capacity(BUFFER, out);
+    let position = Arc::new(AtomicI64::new(from.millis()));
     match diff {
         None => {
             let simulation = simulate(load_all(&sandbox, &plugins, from)?);
             let zone = zone_of(&simulation, site.zone);
+            let out = out(json, show_position(&position, from, until, zone));
             thread::scope(|scope| {
-                let events = ahead(scope, simulation)?;
+                let events = ahead(scope, noting(&position, simulation))?;
                 if json { write_json(out, events) } else { write_timeline(out, events, zone) }
             })?;
         }
@@ -107,10 +114,12 @@ pub(super) fn main(args: Args) -> Result<()> {
                 let report = Report::new("`--diff` compares one plugin, and several are given");
                 return Err(report.hint("name one plugin, and with `--diff` the file that would replace it").into());
             };
-            let old = simulate(vec![sandbox.load(plugin, from)?]);
-            let new = simulate(vec![sandbox.load_as(plugin, &other, from)?]);
+            let old = simulate(vec![loading(plugin, || sandbox.load(plugin, from))?]);
+            let new = simulate(vec![loading(&other, || sandbox.load_as(plugin, &other, from))?]);
             let zone = zone_of(&new, site.zone);
+            let out = out(json, show_position(&position, from, until, zone));
             thread::scope(|scope| {
+                let (old, new) = (noting(&position, old), noting(&position, new));
                 let differences = Differences::new(ahead(scope, old)?, ahead(scope, new)?);
                 if json { write_json_differences(out, differences) } else { write_differences(out, differences, zone) }
             })?;
@@ -119,16 +128,48 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Returns standard output, with a progress line until there is some.
+fn out(json: bool, progress: Progress) -> impl Write {
+    let out: Box<dyn Write> = if json { Box::new(output::stdout()) } else { Box::new(output::unescaped()) };
+    io::BufWriter::with_capacity(BUFFER, Output { out, progress: Some(progress) })
+}
+
+/// Shows the position in virtual time on the terminal.
+fn show_position(position: &Arc<AtomicI64>, from: Instant, until: Instant, zone: Zone) -> Progress {
+    let position = position.clone();
+    Progress::start(move |_| {
+        let at = from.plus_ms(position.load(Ordering::Relaxed) - from.millis());
+        let percent = 100 * at.ms_since(from) / until.ms_since(from).max(1);
+        format!("simulated up to {}: {} %", to_local(at, zone).0, percent.min(100))
+    })
+}
+
+/// Notes the time of each event as the position.
+fn noting<'s>(
+    position: &Arc<AtomicI64>,
+    simulation: Simulation<'s>,
+) -> impl Iterator<Item = SimulatedEvent> + Send + use<'s> {
+    let position = position.clone();
+    simulation.inspect(move |event| {
+        position.fetch_max(event.at.millis(), Ordering::Relaxed);
+    })
+}
+
 /// Returns the same time of day in that zone, `days` calendar days later.
 fn days_later(from: Instant, days: u32, zone: Zone) -> Instant {
     let (date, time) = to_local(from, zone);
     to_instant(date + Days::new(days.into()), time, zone)
 }
 
+/// Loads a file, which is shown on the terminal while it takes long.
+fn loading<T>(path: &Path, load: impl FnOnce() -> T) -> T {
+    show_while(&format!("loading `{}`", path.display()), load)
+}
+
 fn load_all(sandbox: &Sandbox, paths: &[PathBuf], from: Instant) -> Result<Vec<(LoadedPlugin, Loaded)>> {
     let mut names = HashSet::new();
     let load = |path: &PathBuf| {
-        let (plugin, loaded) = sandbox.load(path, from)?;
+        let (plugin, loaded) = loading(path, || sandbox.load(path, from))?;
         if !names.insert(loaded.plugin.clone()) {
             return Err(duplicate(path, loaded.plugin.as_str()).into());
         }

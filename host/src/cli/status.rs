@@ -6,12 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
+use chrono::DateTime;
 
-use super::{client::Client, output, table::local};
-use crate::{
-    report::counted,
-    {config::DataFlags, http::Status, when::distance},
+use super::{
+    client::Client,
+    output,
+    table::{Times, local},
 };
+use crate::{clock, config::DataFlags, http::Status, report::counted, when::distance};
 
 /// Show the status of a running host
 ///
@@ -52,11 +54,14 @@ fn describe(status: &Status) -> String {
     } = status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
     let host = if *stopping { "stopping" } else { "running" };
+    // The line of the clock shows the offset.
+    let now = DateTime::parse_from_rfc3339(&clock.now).map_or_else(|_| clock::now(), Into::into);
+    let times = Times::new([started, &clock.now].into_iter().chain(&link.since).map(String::as_str), now);
     let broker = match (&link.since, &link.broker, &link.protocol) {
         (Some(since), Some(broker), Some(protocol)) => {
-            format!("connected to {broker}, MQTT {protocol}, since {}", local(since))
+            format!("connected to {broker}, MQTT {protocol}, since {}", times.format(since))
         }
-        (Some(since), ..) => format!("connected since {}", local(since)),
+        (Some(since), ..) => format!("connected since {}", times.format(since)),
         (None, ..) => "not connected".into(),
     };
     let store = if store.writes { "writable" } else { "cannot be written: see the host's log" };
@@ -65,7 +70,7 @@ fn describe(status: &Status) -> String {
     let mut text = format!(
         "roost {version}  {host} for {up}, since {}\nclock     {}, {}\nzones     {release}, {rules}\nbroker    {broker}, {} messages under way\n\
          database  {store}\nplugins   {}, with {} and {}\nruns      {} under way\n",
-        local(started),
+        times.format(started),
         local(&clock.now),
         clock.zone,
         counts.attempts,

@@ -12,9 +12,11 @@ use super::{
     table::{Times, table},
 };
 use crate::{
+    clock,
     config::{self, DataFlags},
     http::TimelineRecord,
     report::in_one_line,
+    terminal,
     when::When,
 };
 
@@ -72,9 +74,10 @@ pub(super) fn main(args: Args) -> Result<()> {
         records.push(record);
         Ok(())
     })?;
-    let times = Times::new(records.iter().map(|record| record.time.as_str()));
+    let times = Times::new(records.iter().map(|record| record.time.as_str()), clock::now());
     let rows: Vec<_> = records.iter().map(|record| row(record, &times)).collect();
-    out.write_all(table([&times.heading("TIME"), "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
+    let head = [&times.heading("TIME"), "STATE", "JOB", "WHAT"];
+    out.write_all(table(head, &rows, terminal::stdout_columns()).as_bytes())?;
     out.flush()?;
     if count == 0 {
         writeln!(output::stderr(), "no runs found in that period")?;

@@ -10,12 +10,14 @@ use anyhow::Result;
 use hyper::Method;
 use roost_scheduler::{names::PluginName, suggest};
 
-use super::{client::Client, output, plugins::line};
+use super::{client::Client, output, plugins::line, progress::show_while};
 use crate::{
     config::DataFlags,
     http::{DifferencesRecord, InstalledRecord, TrialRecord},
     report::{Report, in_one_line, printable},
 };
+
+const WAIT: &str = "waiting for the host, which tries the plugin";
 
 /// Install or replace a plugin on a running host
 ///
@@ -61,7 +63,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let client = Client::new(args.data)?;
     let mut out = output::stdout();
     if args.check {
-        let trial: TrialRecord = client.upload(Method::POST, &format!("/api/v1/check?plugin={name}"), component)?;
+        let path = format!("/api/v1/check?plugin={name}");
+        let trial: TrialRecord = show_while(WAIT, || client.upload(Method::POST, &path, component))?;
         if args.json {
             return line(&mut out, &trial);
         }
@@ -69,7 +72,8 @@ pub(super) fn main(args: Args) -> Result<()> {
         write_notes(&mut out, &trial)?;
         return Ok(out.write_all(job_changes(&trial.jobs).as_bytes())?);
     }
-    let installed: InstalledRecord = client.upload(Method::PUT, &format!("/api/v1/plugins/{name}"), component)?;
+    let path = format!("/api/v1/plugins/{name}");
+    let installed: InstalledRecord = show_while(WAIT, || client.upload(Method::PUT, &path, component))?;
     if args.json {
         return line(&mut out, &installed);
     }

@@ -31,6 +31,8 @@ pub(super) const COMPILE_WALL: Duration = Duration::from_secs(300);
 /// The wall-clock time of a compile in the short lane, after which it starts over in the long lane. A hostile component
 /// delays others by at most this. An ordinary plugin takes a tenth of it.
 pub(super) const COMPILE_SOON: Duration = Duration::from_secs(3);
+/// The time after which the log says that a plugin is still being compiled: an ordinary one takes far less.
+pub(super) const COMPILE_NOTICE: Duration = Duration::from_secs(2);
 /// Bytes kept of the standard error of a failed compile.
 pub(super) const COMPILE_ERROR_BYTES: usize = 16 << 10;
 /// Threads for guests, regardless of the number of cores: guests are not time-critical.

@@ -1,6 +1,6 @@
 //! Loads plugins: compiles and links a candidate, requests the plan of every device, and stores the version.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, pin::pin, sync::Arc};
 
 use roost_scheduler::{
     event::{Digest, Loaded, LoadedDevice, Plan, Version},
@@ -150,6 +150,18 @@ fn without_quotes(report: &Report) -> Report {
     report.hint("replace the link by the file, or run `roost check PLUGIN.wasm` as a user that may read that file")
 }
 
+/// Waits for a compile, and logs that it is under way if it takes long.
+async fn noticed<T>(plugin: &PluginName, compile: impl Future<Output = T>) -> T {
+    let mut compile = pin!(compile);
+    match tokio::time::timeout(limits::COMPILE_NOTICE, &mut compile).await {
+        Ok(compiled) => compiled,
+        Err(_) => {
+            tracing::info!("plugin `{plugin}` is still being compiled: large plugins take their time");
+            compile.await
+        }
+    }
+}
+
 /// A candidate with its parsed settings, before it is compiled.
 pub(super) struct Proposal {
     pub(super) candidate: Candidate,
@@ -217,7 +229,7 @@ impl Loader {
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
         let Proposal { candidate, settings, version, usage } = proposal;
         component::recognise(&candidate.component)?;
-        self.link(version.component, async || Ok(candidate.component)).await?;
+        self.link(&candidate.plugin, version.component, async || Ok(candidate.component)).await?;
         let program = Program::new(candidate.plugin, version, settings, self.rules.clone(), self.event_log.clone());
         Ok(Arc::new(program.counted(usage)))
     }
@@ -231,12 +243,13 @@ impl Loader {
             let bytes = self.versions.component(digest)?;
             Ok(Bytes::in_room(bytes, room))
         };
-        self.link(digest, read).await
+        self.link(&program.plugin, digest, read).await
     }
 
     /// Returns a linked component. `bytes` is called only if the component must be compiled.
     async fn link(
         &self,
+        plugin: &PluginName,
         digest: Digest,
         bytes: impl AsyncFnOnce() -> Result<Bytes, StoredError>,
     ) -> Result<Arc<Linked>, LoadError> {
@@ -248,7 +261,7 @@ impl Loader {
             None => {
                 let bytes = bytes().await?;
                 component::recognise(&bytes)?;
-                self.cache.compile(digest, &bytes).await?
+                noticed(plugin, self.cache.compile(digest, &bytes)).await?
             }
         };
         let linked = Arc::new(self.engine.link(&component)?);

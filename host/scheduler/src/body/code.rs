@@ -15,6 +15,8 @@ mod policy {
     pub(super) const ATTEMPTS: u8 = 8;
     pub(super) const GIVE_UP: u8 = 16;
     pub(super) const BACKOFF: u8 = 32;
+    /// The bits above: a number follows for each.
+    pub(super) const NUMBERS: u8 = 63;
     /// Another byte follows, with the bits below.
     pub(super) const MORE: u8 = 64;
 
@@ -220,6 +222,12 @@ impl<'a> Reader<'a> {
         Some(text(self.take(count)))
     }
 
+    /// Skips an optional text.
+    pub(super) fn skip_optional(&mut self) {
+        let count = self.number().saturating_sub(1);
+        self.take(count);
+    }
+
     pub(super) fn policy(&mut self) -> Policy {
         let bits = self.byte();
         let default = Policy::default();
@@ -234,6 +242,24 @@ impl<'a> Reader<'a> {
         let priority = (priority as u8).cast_signed();
         let default = Policy { grace_ms, jitter_ms, priority, retry, ..default };
         if bits & policy::MORE == 0 { default } else { self.more_of_policy(&default) }
+    }
+
+    /// Skips the policy.
+    pub(super) fn skip_policy(&mut self) {
+        let bits = self.byte();
+        for _ in 0..(bits & policy::NUMBERS).count_ones() {
+            self.number();
+        }
+        let bits = if bits & policy::MORE == 0 { 0 } else { self.byte() };
+        if bits & policy::GROUP != 0 {
+            self.bytes();
+        }
+        if bits & (policy::QUEUE | policy::ALLOW) != 0 {
+            self.number();
+        }
+        if bits & policy::NEEDS != 0 {
+            self.bytes();
+        }
     }
 
     fn more_of_policy(&mut self, default: &Policy) -> Policy {

@@ -10,7 +10,7 @@ use crate::{
     mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause},
-    policy::grace,
+    policy::{backoff, grace},
     time::Instant,
 };
 
@@ -197,6 +197,11 @@ impl Run {
     /// Returns whether its current step is owed: a later step, after the first one has been sent (I5).
     pub(crate) const fn is_owed(&self) -> bool {
         self.step() > 0
+    }
+
+    /// Returns the pause before its next attempt, in milliseconds.
+    pub(crate) fn pause_ms(&self) -> i64 {
+        backoff::pause_ms(&self.policy.retry, self.progress.attempts, &self.id)
     }
 
     /// Returns its rank among the runs of its plugin that could be sent.

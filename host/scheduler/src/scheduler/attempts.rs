@@ -9,22 +9,12 @@ use crate::{
     limits,
     model::ResourceRefusal,
     mutation::{Mutation, mutated},
-    occurrence,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
     policy::grace,
     runs::{Run, State},
     time::Instant,
     topic::{Excess, Topic},
 };
-
-impl Run {
-    /// Returns the pause before the next attempt: doubled each time, with up to a quarter of it taken off at random.
-    pub(super) fn pause_ms(&self) -> i64 {
-        let doubled = u64::from(self.policy.retry.backoff_ms) << self.progress.attempts.saturating_sub(1).min(31);
-        let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause - occurrence::salted(&self.id, self.progress.attempts, pause / 4))
-    }
-}
 
 impl Scheduler {
     /// Makes the next attempt of a run.
@@ -209,6 +199,8 @@ impl Scheduler {
         let yielding: Vec<RunSlot> =
             self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
         for slot in yielding {
+            // The newer run does not start any more: the steps are sent with the resource that they had.
+            self.disinherit(slot);
             self.stop_yielding(now, slot);
         }
     }

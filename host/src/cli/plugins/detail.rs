@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use super::{memory, state};
 use crate::{
-    cli::table::{local, table},
+    cli::table::{Times, local, table},
+    clock,
     http::{DeviceRecord, PluginRecord},
     report::{in_one_line, printable},
 };
 
-/// Formats a plugin, a line for each property, followed by a table of its devices.
-pub(super) fn describe(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
+/// Formats a plugin, a line for each property, followed by a table of its devices that fits
+/// `width`.
+pub(super) fn describe(plugin: &PluginRecord, devices: &[DeviceRecord], width: Option<usize>) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
@@ -62,10 +64,12 @@ pub(super) fn describe(plugin: &PluginRecord, devices: &[DeviceRecord]) -> Strin
         line("task", &format!("{}: {}{args}", task.task, task.summary));
     }
     line("jobs", &plugin.jobs.to_string());
-    let rows: Vec<_> = devices.iter().map(device_row).collect();
+    let times = Times::new(devices.iter().filter_map(|device| device.replan_at.as_deref()), clock::now());
+    let rows: Vec<_> = devices.iter().map(|device| device_row(device, &times)).collect();
     if !rows.is_empty() {
         text.push('\n');
-        text.push_str(&table(["DEVICE", "JOBS", "TIME ZONE", "NEXT PLAN", "FAULT"], &rows));
+        let head = ["DEVICE", "JOBS", "TIME ZONE", &times.heading("NEXT PLAN"), "FAULT"];
+        text.push_str(&table(head, &rows, width));
     }
     for device in devices {
         // An error of several lines follows the table, so that it can be copied.
@@ -76,10 +80,10 @@ pub(super) fn describe(plugin: &PluginRecord, devices: &[DeviceRecord]) -> Strin
     text
 }
 
-fn device_row(device: &DeviceRecord) -> [String; 5] {
+fn device_row(device: &DeviceRecord, times: &Times) -> [String; 5] {
     let plan = match (&device.replan_at, device.planning) {
         (_, true) => "now".into(),
-        (Some(at), false) => local(at),
+        (Some(at), false) => times.format(at),
         (None, false) => "none".into(),
     };
     let paused = if device.paused { ", paused" } else { "" };

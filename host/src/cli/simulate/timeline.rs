@@ -10,13 +10,11 @@ use std::{
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use clap::builder::styling::{AnsiColor, Style};
 
-use super::{
-    super::{format::put_message, output},
-    differences::Side,
-};
+use super::{super::format::put_message, differences::Side};
 use crate::{
     report::printable,
     simulation::{SimulatedEvent, SimulatedEventKind},
+    terminal,
 };
 
 /// The styles of the parts that are coloured.
@@ -29,10 +27,9 @@ pub(super) struct Colours {
 }
 
 impl Colours {
-    /// Returns the colours for standard output: none if it is not a terminal or if `NO_COLOR` is set.
+    /// Returns the colours for standard output, if it may be coloured.
     pub(super) fn of_stdout() -> Self {
-        let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if is_disabled || !output::is_terminal() {
+        if !terminal::stdout_has_colours() {
             return Self::default();
         }
         Self {
