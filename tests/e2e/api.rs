@@ -67,10 +67,10 @@ fn planned_jobs_are_listed_in_pages() {
 
     expect![[r#"
         $ roost jobs declared/south
-        NEXT (+00:00)  JOB               TRIGGER          LABEL
-        06:30          declared/south/a  cron 30 6 * * *
-        06:30          declared/south/b  cron 30 6 * * *
-        06:30          declared/south/c  cron 30 6 * * *
+        NEXT ([ZONE])  JOB               TRIGGER          LABEL
+        [TIME]  declared/south/a  cron 30 6 * * *
+        [TIME]  declared/south/b  cron 30 6 * * *
+        [TIME]  declared/south/c  cron 30 6 * * *
 
         $ roost plugins
         PLUGIN    STATE    DEVICES  JOBS  PLAN  MEMORY  ERROR

@@ -98,8 +98,8 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     assert_eq!(shown["run"]["why"]["no_subscriber"]["step"], 1, "{shown}");
     expect![[r#"
         $ roost runs
-        TIME (+00:00)  STATE      ATTEMPTS  RUN                                             REASON
-        02:34:17       succeeded  1         roost/api/lamp/[TIME]/manual  the broker had no subscriber for the topic of step 1
+        TIME ([ZONE])  STATE      ATTEMPTS  RUN                                             REASON
+        [TIME]  succeeded  1         roost/api/lamp/[TIME]/manual  the broker had no subscriber for the topic of step 1
     "#]]
     .assert_eq(&site.transcript(&[&["runs"]]));
 

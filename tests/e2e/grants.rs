@@ -95,8 +95,8 @@ fn no_text_of_a_device_a_file_or_a_request_looks_like_a_line_of_the_host() {
     assert_honest("runs", &shown);
     expect![[r#"
         $ roost runs --failed
-        TIME (+00:00)  STATE   ATTEMPTS  RUN                                               REASON
-        02:35:22       failed  1         declared/declared/close/[TIME]  step 1 was given up after 1 attempt: the device did not confirm the step within 1s500ms; its last report was `x\n[TIME] ERROR roost::store: the disk is full\r\n\u{1b}…`
+        TIME ([ZONE])  STATE   ATTEMPTS  RUN                                               REASON
+        [TIME]  failed  1         declared/declared/close/[TIME]  step 1 was given up after 1 attempt: the device did not confirm the step within 1s500ms; its last report was `x\n[TIME] ERROR roost::store: the disk is full\r\n\u{1b}…`
     "#]].assert_eq(&shown);
 }
 
@@ -367,8 +367,8 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
         task      reply: Publish what the arguments say
         jobs      1
 
-        DEVICE    JOBS  TIME ZONE      NEXT PLAN (+00:00)  FAULT
-        declared  1     Europe/London  [TIME]
+        DEVICE    JOBS  TIME ([ZONE])  ZONE      NEXT PLAN ([ZONE])  FAULT
+        declared  1     Europe/London  [TIME]  
 
         $ roost explain declared/declared/open
         it did not run: it was due [TIME], and was denied: its plugin may not publish to `declared/door` with QoS 1, only up to 0

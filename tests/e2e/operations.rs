@@ -31,8 +31,8 @@ fn a_failed_run_is_shown_with_its_reason_and_replayed() {
     let run = text(&failed, "run");
     expect![[r#"
         $ roost runs
-        TIME (+00:00)  STATE   ATTEMPTS  RUN                                              REASON
-        02:35:56       failed  1         declared/declared/open/[TIME]  step 1 was given up after 1 attempt: the broker refused the message: the user is not authorized (0x87)
+        TIME ([ZONE])  STATE   ATTEMPTS  RUN                                              REASON
+        [TIME]  failed  1         declared/declared/open/[TIME]  step 1 was given up after 1 attempt: the broker refused the message: the user is not authorized (0x87)
     "#]].assert_eq(&site.transcript(&[&["runs"]]));
 
     fs::write(&rules, "topic readwrite #\n").unwrap();

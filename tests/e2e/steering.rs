@@ -202,8 +202,8 @@ fn a_repeated_request_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     host.wait_for_log("resuming with 1 plugin, 1 job");
     expect![[r#"
         $ roost jobs roost
-        NEXT (+00:00)  JOB               TRIGGER   LABEL
-        04:00          roost/api/hourly  every 2h
+        NEXT ([ZONE])  JOB               TRIGGER   LABEL
+        [TIME]  roost/api/hourly  every 2h
 
         $ roost cancel hourly
         `roost/api/hourly` is cancelled
@@ -256,8 +256,8 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         `sprinkler/garden` is paused: the runs of its jobs are skipped until `roost resume sprinkler/garden`
 
         $ roost jobs
-        NEXT (+00:00)  JOB                     TRIGGER                                 LABEL
-        05:30, paused  sprinkler/garden/water  cron 0 30 5 * 3,4,5,6,7,8,9,10,11,12 *  Water all zones
+        NEXT ([ZONE])  JOB                     TRIGGER                                 LABEL
+        [TIME], paused  sprinkler/garden/water  cron 0 30 5 * 3,4,5,6,7,8,9,10,11,12 *  Water all zones
 
         $ roost schedule at [DATE]T06:30 --task sprinkler/garden/water --args '{"zone": 1, "minutes": 1}' --id extra
         sprinkler/garden/extra
@@ -294,9 +294,9 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         it will be skipped
 
         $ roost jobs sprinkler
-        NEXT (+00:00)              JOB                     TRIGGER                                 LABEL
+        NEXT ([ZONE])  JOB                     TRIGGER                                 LABEL
         [TIME], skipped  sprinkler/garden/water  cron 0 30 5 * 3,4,5,6,7,8,9,10,11,12 *  Water all zones
-        [TIME]    sprinkler/garden/extra  at [TIME]
+        [TIME]  sprinkler/garden/extra  at [TIME]
 
         $ roost skip sprinkler/garden/water --undo
         sprinkler/garden/water/[TIME]
@@ -403,14 +403,14 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
     host.wait_for_log("succeeded roost/api/once");
     expect![[r#"
         $ roost jobs roost
-        NEXT (+00:00)  JOB               TRIGGER   LABEL
-        03:00          roost/api/hourly  every 1h
+        NEXT ([ZONE])  JOB               TRIGGER   LABEL
+        [TIME]  roost/api/hourly  every 1h
         not listed because they have no next run: 1 job; `--all` lists them
 
         $ roost jobs roost --all
-        NEXT (+00:00)  JOB               TRIGGER                      LABEL
-        03:00          roost/api/hourly  every 1h
-        never          roost/api/once    at [TIME]
+        NEXT ([ZONE])  JOB               TRIGGER                      LABEL
+        [TIME]  roost/api/hourly  every 1h
+        [TIME]  roost/api/once    at [TIME]
     "#]]
     .assert_eq(&site.transcript(&[&["jobs", "roost"], &["jobs", "roost", "--all"]]));
 }
@@ -444,8 +444,8 @@ fn a_device_with_a_refused_plan_is_shown_in_the_list() {
         task      water: Water one zone for some minutes (args: `minutes`, `zone`)
         jobs      2
 
-        DEVICE  JOBS  TIME ZONE      NEXT PLAN (+00:00)   FAULT
-        beds    1     Europe/London  [TIME]
+        DEVICE  JOBS  TIME ([ZONE])  ZONE      NEXT PLAN ([ZONE])  FAULT
+        beds    1     Europe/London  [TIME]  
         garden  1     Europe/London  [TIME]  job `water`, step 1: `topic` `barn/x` is outside what `sprinkler` may publish to
 
         garden: job `water`, step 1: `topic` `barn/x` is outside what `sprinkler` may publish to

@@ -287,9 +287,9 @@ fn a_timeline_has_past_and_expected_runs() {
 
     expect![[r#"
         $ roost timeline --plugin daily
-        TIME (+00:00)  STATE     JOB                WHAT
-        06:30          expected  daily/north/daily  daily/x  daily
-        06:30          expected  daily/south/daily  daily/x  daily
+        TIME ([ZONE])  STATE     JOB                WHAT
+        [TIME]  expected  daily/north/daily  daily/x  daily
+        [TIME]  expected  daily/south/daily  daily/x  daily
     "#]]
     .assert_eq(&site.transcript(&[&["timeline", "--plugin", "daily"]]));
     let reversed = "/api/v1/timeline?from=2027-03-02T00:00:00Z&to=2027-03-01T00:00:00Z";

@@ -5,7 +5,7 @@ use std::path::Path;
 use regex_lite::Regex;
 
 /// What varies, and the word that stands for it in a snapshot. Each is replaced everywhere before the next one.
-const VARIABLE: [(&str, &str); 21] = [
+const VARIABLE: [(&str, &str); 26] = [
     (r"/tmp/\.tmp[0-9A-Za-z]{6}", "[FOLDER]"),
     // Other than the usual ones, 1883 and 8080, which are in hints.
     (r"(127\.0\.0\.1|localhost):\d{5}", "$1:[PORT]"),
@@ -14,6 +14,12 @@ const VARIABLE: [(&str, &str); 21] = [
     // `2026-11-30T06:30:00.5Z`, and as people read it: `Mon 2026-11-30 06:30:00 GMT`.
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "[TIME]"),
     (r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?( UTC| GMT| BST| [+-]\d\d:\d\d)?", "[TIME]"),
+    // In tables, where the date and the seconds are left out if they say nothing, and columns are as wide as they need.
+    (r"(?m)(NEXT PLAN|NEXT|TIME)( \([+-]\d\d:\d\d\))? +([A-Z])", "$1 ([ZONE])  $3"),
+    (r"(?m)^(\[TIME\]|\d\d:\d\d(:\d\d)?|never)(, [a-z]+)? {2,}", "[TIME]$3  "),
+    (r"Europe/London  (\[TIME\]|\d\d:\d\d(:\d\d)?) *", "Europe/London  [TIME]  "),
+    (r" since \d\d:\d\d:\d\d", " since [TIME]"),
+    (r"[ ]at \d\d:\d\d:\d\d", " at [TIME]"),
     (r"\d{4}-\d\d-\d\d", "[DATE]"),
     (r"\[EXAMPLE\]", EXAMPLE),
     (r"\d+(m\d+)?s(\d+ms)? late", "[SPAN] late"),

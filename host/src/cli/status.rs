@@ -138,7 +138,7 @@ mod tests {
         };
         let healthy = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
         expect![[r#"
-            roost 1  running for 1 ms, since 2027-03-01 06:30:00 +00:00
+            roost 1  running for 1 ms, since 06:30
             clock     2027-03-01 06:30:00 +00:00, UTC
             zones     2027a, built in
             broker    not connected, 0 messages under way
