@@ -6,7 +6,7 @@ mod limits;
 mod ring;
 #[cfg(test)]
 mod tests;
-mod text;
+mod wording;
 
 use std::{
     collections::BTreeMap,

@@ -1,11 +1,11 @@
 //! The log: on standard error, as text or as JSON.
 #![allow(
     clippy::disallowed_methods,
-    reason = "the log is written to standard error, and `fields.rs` and `lines.rs` escape it"
+    reason = "the log is written to standard error, and `fields.rs` and `stderr_thread.rs` escape it"
 )]
 
 mod fields;
-mod lines;
+mod stderr_thread;
 
 use std::io;
 
@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use self::{
     fields::Fields,
-    lines::{Flush, Lines},
+    stderr_thread::{Flush, Lines},
 };
 use crate::{config::LogFormat, terminal};
 

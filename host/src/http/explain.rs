@@ -5,6 +5,7 @@ mod reason;
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
@@ -21,7 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     facts::{ActiveRun, Facts, Planned},
-    sentence::{BY_OPERATOR, Sentence},
+    text::{BY_OPERATOR, Sentence},
 };
 use super::{
     extract::Query,
@@ -323,7 +324,7 @@ impl Case {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
         let Planned { job, job_override, paused, watermark, .. } = planned;
         let skip_reason = match paused {
-            Some(what) => Some(format!("{} is paused", sentence::level(*what))),
+            Some(what) => Some(format!("{} is paused", text::level(*what))),
             None if job_override.skip == Some(occurrence) => Some(BY_OPERATOR.to_owned()),
             None => None,
         };
@@ -353,7 +354,7 @@ impl Case {
         let (plugin, device, job) = &self.name;
         match &self.facts.fault {
             Some((at, why)) if !self.facts.has_plugin() => {
-                let (why, _) = reason::lines(why);
+                let (why, _) = text::lines(why);
                 format!("plugin `{plugin}` does not run, because its file was refused {}: {why}", writer.local(*at))
             }
             _ if *plugin == PluginName::host() => {
@@ -398,7 +399,7 @@ impl Case {
             Level::Device => format!("{plugin}/{device}"),
             Level::Job => format!("{plugin}/{device}/{job}"),
         };
-        format!("{} is paused now; `roost resume {target}` resumes it", sentence::level(what))
+        format!("{} is paused now; `roost resume {target}` resumes it", text::level(what))
     }
 
     /// Returns the notes about the current state of the plugin, the device, the job and the host.
@@ -406,14 +407,14 @@ impl Case {
         let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
         let mut notes = Vec::new();
         if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin()) {
-            let (at, (why, hint)) = (writer.local(*at), reason::lines(why));
+            let (at, (why, hint)) = (writer.local(*at), text::lines(why));
             notes.push(format!(
                 "its plugin runs in its previous version, because the newest files were refused {at}: {why}"
             ));
             notes.extend(hint);
         }
         if let Some(error) = error {
-            let (why, hint) = reason::lines(error);
+            let (why, hint) = text::lines(error);
             let retry = match replan_at {
                 Some(at) if *at > self.now => format!("; a new plan is requested {}", writer.local(*at)),
                 Some(_) => "; a new plan has been requested".into(),

@@ -18,7 +18,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     limits,
-    not_found::not_found,
     page::{Limit, Page, cursor, resume},
     params::{Device, Job, JobPath, Plugin},
     problem::{Answered, Problem},
@@ -311,7 +310,7 @@ pub(super) async fn record(
         Some((JobSnapshot::from(found), runs))
     });
     let found: Option<(JobSnapshot, Vec<_>)> = found.await?;
-    let Some((snapshot, runs)) = found else { return Err(not_found(state, Part::Job(name)).await) };
+    let Some((snapshot, runs)) = found else { return Err(state.not_found(Part::Job(name)).await) };
     let record = tokio::task::spawn_blocking(move || snapshot.into_record(following, &mut SunCache::default()));
     Ok(JobRecord { runs, ..record.await.map_err(|error| Problem::bug(&error))? })
 }

@@ -8,7 +8,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     host_events::{HostEventRecord, id, parse_id},
-    not_found::not_found,
     page::Limit,
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
@@ -57,7 +56,7 @@ pub(super) async fn logs(
     if !state.event_log().plugins().contains(&name) {
         let plugin = name.clone();
         if !state.inspect(move |scheduler| scheduler.plugin(&plugin).is_some()).await? {
-            return Err(not_found(&state, Part::Plugin(name)).await);
+            return Err(state.not_found(Part::Plugin(name)).await);
         }
     }
     Ok(Json(entries(&state, &[name], after, limit)))

@@ -7,14 +7,7 @@ use roost_scheduler::{
     suggest::{did_you_mean, nearest},
 };
 
-use super::{limits, problem::Problem, state::ApiState};
-
-/// Returns the problem for a plugin, device or job that does not exist.
-pub(super) async fn not_found(state: &ApiState, part: Part) -> Problem {
-    let (plugin, ..) = parts(&part);
-    let is_refused = state.plugins().statuses.plugin(plugin).is_some();
-    state.inspect(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
-}
+use super::{limits, problem::Problem};
 
 fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
     match part {
@@ -24,7 +17,9 @@ fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
     }
 }
 
-fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
+/// Returns the problem for a plugin, device or job that does not exist; `is_refused` states whether every version of the
+/// plugin was refused.
+pub(super) fn not_found(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
     match parts(part) {
         (plugin, Some(device), Some(job)) if *plugin == PluginName::host() && *device == api_device() => {
             no_ad_hoc_job(scheduler, job)

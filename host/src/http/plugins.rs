@@ -23,7 +23,6 @@ pub(crate) use self::records::{
 use super::{
     extract::{Path, Query},
     limits,
-    not_found::not_found,
     page::{Limit, Page, cut, resume},
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
@@ -84,7 +83,7 @@ pub(super) async fn plugin(
     let plugin = name.clone();
     let core = state.inspect(move |scheduler| scheduler.plugin(&plugin).map(Core::from)).await?;
     if core.is_none() && status.is_none() {
-        return Err(not_found(&state, Part::Plugin(name)).await);
+        return Err(state.not_found(Part::Plugin(name)).await);
     }
     let tasks = match status.as_ref().and_then(|status| status.running) {
         Some(_) => timeout(limits::TASKS, state.plugins().queries.tasks(name.clone())).await.ok().and_then(Result::ok),

@@ -28,7 +28,6 @@ use super::{
     extract::{Json as Body, Path},
     jobs::{self, JobRecord},
     limits,
-    not_found::not_found,
     params::{Device, JobPath, Plugin},
     problem::Problem,
     state::ApiState,
@@ -247,8 +246,8 @@ async fn find_target(state: &ApiState, new: &NewJobRecord) -> Result<JobTarget, 
         Some((grant, scheduler.device(&name.0, &name.1).map(|device| *device.site)))
     });
     match found.await? {
-        None => Err(not_found(state, Part::Plugin(plugin)).await),
-        Some((_, None)) => Err(not_found(state, Part::Device(plugin, device)).await),
+        None => Err(state.not_found(Part::Plugin(plugin)).await),
+        Some((_, None)) => Err(state.not_found(Part::Device(plugin, device)).await),
         Some((grant, Some(site))) => Ok(JobTarget { plugin, device, site, grant }),
     }
 }

@@ -206,7 +206,7 @@ impl ApiState {
         if let (Ok(Err(problem)), Some(subject)) = (&outcome, subject)
             && problem.status == StatusCode::NOT_FOUND
         {
-            return Err(not_found(self, subject).await);
+            return Err(self.not_found(subject).await);
         }
         outcome.unwrap_or_else(|_| {
             let detail = format!("the scheduler did not reply within {} s", limits::REPLY.as_secs());
@@ -214,6 +214,14 @@ impl ApiState {
                 "the request may still be carried out: check `roost runs`, and see the host's log for the reason";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint(hint))
         })
+    }
+
+    /// Returns the problem for a plugin, device or job that does not exist.
+    pub(super) async fn not_found(&self, part: Part) -> Problem {
+        let (Part::Plugin(plugin) | Part::Device(plugin, _) | Part::Job((plugin, ..))) = &part;
+        let is_refused = self.plugins().statuses.plugin(plugin).is_some();
+        let problem = self.inspect(move |scheduler| not_found(scheduler, &part, is_refused));
+        problem.await.unwrap_or_else(|stopping| stopping)
     }
 }
 

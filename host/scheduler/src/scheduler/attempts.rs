@@ -199,6 +199,8 @@ impl Scheduler {
         let yielding: Vec<RunSlot> =
             self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
         for slot in yielding {
+            // The newer run does not start any more: the steps are sent with the resource that they had.
+            self.disinherit(slot);
             self.stop_yielding(now, slot);
         }
     }

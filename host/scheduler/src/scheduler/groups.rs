@@ -1,6 +1,6 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
-use super::{Scheduler, misfires::PassedOccurrences};
+use super::{Scheduler, catch_up::PassedOccurrences};
 use crate::{
     event::{JobKey, Step},
     keys::RunSlot,

@@ -33,6 +33,8 @@ pub(crate) struct Checker {
     once: BTreeSet<(RunId, usize)>,
     /// Runs that have started and have not ended.
     active: BTreeMap<RunId, Publish>,
+    /// The topics of reports that a run has to wait for, because it has sent a step that needs one.
+    unreported: BTreeMap<RunId, BTreeSet<String>>,
     /// The newest occurrence of each group that was sent.
     groups: HashMap<(PluginName, DeviceName, GroupName), (Instant, JobId)>,
     /// The current jobs of each device, as far as known.
@@ -102,6 +104,12 @@ impl Checker {
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
     }
 
+    /// Checks that no run of something that is paused starts. All changes are on disk.
+    pub(crate) fn check_pause(&self, publish: &Publish, disk: &Disk) {
+        let is_first = publish.step == 0 && publish.number == 1 && publish.run.origin.is_trigger();
+        assert!(!is_first || !disk.is_paused(&publish.run), "{} starts although it is paused", publish.run);
+    }
+
     /// Checks that no plugin sends more than its rate allows (I7).
     pub(crate) fn check_rate(&mut self, now: Instant, plugin: &PluginName, rates: &Rates) {
         let Rate { per_second, burst } = rates.for_plugin(plugin);
@@ -139,8 +147,18 @@ impl Checker {
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
         assert!(message.confirm().is_none() || listens, "{run} is sent before its subscription");
+        if let Some(confirm) = message.confirm().filter(|confirm| listens && !confirm.already) {
+            self.unreported.entry(run.clone()).or_default().insert(confirm.topic.to_string());
+        }
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
             self.check_start(publish);
+        }
+    }
+
+    /// Records a report that confirms the steps that were sent.
+    pub(crate) fn reported(&mut self, topic: &str) {
+        for topics in self.unreported.values_mut() {
+            topics.remove(topic);
         }
     }
 
@@ -340,6 +358,9 @@ impl Checker {
         if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
             self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
         }
+        let unreported = self.unreported.remove(&ended.id).unwrap_or_default();
+        let is_confirmed = unreported.is_empty() || !matches!(ended.outcome, Outcome::Succeeded(_));
+        assert!(is_confirmed, "{} has succeeded without a report on {unreported:?}", ended.id);
         self.check_put_off(ended);
         let RunId { plugin, device, .. } = &ended.id;
         if let (Some((needs, since)), Outcome::Cancelled(_)) = (self.holding.get(&ended.id), &ended.outcome)
@@ -428,6 +449,7 @@ impl Checker {
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
         self.active.retain(|run, _| kept.get(run) == Some(&true));
+        self.unreported.retain(|run, _| kept.contains_key(run));
         for (run, sent) in &mut self.on_the_wire {
             sent.forgotten |= !kept.contains_key(run) && !self.ended.contains_key(run);
         }

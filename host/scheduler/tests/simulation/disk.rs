@@ -60,6 +60,17 @@ impl Disk {
         })
     }
 
+    /// Returns whether a run's job, device or plugin is paused.
+    pub(crate) fn is_paused(&self, run: &RunId) -> bool {
+        let is_plugin = |key: &u32| self.plugins.get(key).is_some_and(|(name, ..)| *name == run.plugin);
+        let device = self.devices.iter().find(|(_, row)| row.name == run.device && is_plugin(&row.plugin));
+        device.is_some_and(|(key, row)| {
+            let is_job = |saved: &SavedJob| saved.device == *key && saved.job.body.id() == run.job.as_str();
+            let job = self.jobs.values().find(|saved| is_job(saved)).and_then(|saved| self.overrides.get(&saved.key));
+            row.paused || self.plugins[&row.plugin].2 || job.is_some_and(|job| job.paused)
+        })
+    }
+
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::PluginSaved { key, name, version, paused } => {

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use roost_scheduler::{
     event::Event,
-    model::{Action, Job, Overlap, Reply, Task},
+    model::{Action, Job, Overlap, Reply, Step, Task},
     names::{ResourceName, TaskName},
 };
 
@@ -339,6 +339,31 @@ fn runs_that_replace_each_other_hold_a_resource_as_one() {
             06:12:00 publish beds/on #1
             06:13:00 publish beds/off #1
             06:13:00 succeeded beds 06:10:00
+        "#]],
+    );
+}
+
+#[test]
+fn owed_steps_keep_their_resource_if_the_store_fails_before_the_newer_run_starts() {
+    let steps: &[(u32, &str)] = &[(0, "lawn/on"), (150, "lawn/off")];
+    let lawn = confirmed(needs("pump", 0, job("lawn", "cron 10,11 6 * * *", steps)), false);
+    let lawn = with(lawn, |job| {
+        job.policy.overlap = Overlap::Replace;
+        let [first, last] = job.steps() else { unreachable!("two steps") };
+        job.action = Action::Steps([first.clone(), Step { confirm: None, ..last.clone() }].into());
+    });
+    let mut world = two_plugins(vec![lawn], vec![]);
+    world.run_until(at("2027-03-01T06:10:30Z"));
+    // The newer run has taken the resource over, and waits for its subscription.
+    world.now = at("2027-03-01T06:11:00Z");
+    world.step(Event::Woke);
+    world.fail_store();
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:16:30Z");
+    check_only(
+        &world,
+        "freed",
+        &expect![[r#"
+            06:16:00 freed pump of lawn after 360 s
         "#]],
     );
 }

@@ -137,6 +137,7 @@ impl World {
         let (at, count) = self.last_steps;
         self.last_steps = (self.now, if at == self.now { count + 1 } else { 0 });
         assert!(count < STEPS_AT_ONCE, "I4: the scheduler does not come to rest");
+        let may_pause = matches!(event, Event::Requested { .. });
         let step = match &mut self.twin {
             None => self.scheduler.step(self.now, event),
             Some(twin) => {
@@ -165,6 +166,9 @@ impl World {
                     publish,
                     self.disk.grants.get(&publish.run.plugin).map_or(&[], Vec::as_slice),
                 );
+                if self.uncommitted.is_empty() && !may_pause {
+                    self.checker.check_pause(publish, &self.disk);
+                }
             }
         }
         let (later, at_once) = step.effects.into_iter().partition::<Vec<_>, _>(Effect::after_commit);
@@ -396,6 +400,9 @@ impl World {
         let Some(link) = self.link else { return };
         let listening = |(_, (confirm, _)): &(&WatchId, &(Arc<Confirm>, bool))| confirm.topic.as_str() == topic;
         let watches: Vec<WatchId> = self.watches.iter().filter(listening).map(|(watch, _)| *watch).collect();
+        if matches && !retained && !watches.is_empty() {
+            self.checker.reported(topic);
+        }
         for watch in watches {
             self.step(Event::Reported { link, watch, matches, retained, excerpt: "other".into() });
         }

@@ -3,35 +3,10 @@
 use roost_scheduler::{
     names::PluginName,
     outcome::{Attempt, Cancelled, Cause, Denied, Failed, Missed, MissedReason, Outcome, Several, Skipped},
-    trigger::Duration,
 };
 
-use super::sentence::{BY_OPERATOR, Sentence};
-use crate::{
-    config::grant::{Access, how_broker_allows},
-    report::in_one_line,
-};
-
-/// Splits a text into its first line and the rest, which is a hint.
-pub(super) fn lines(text: &str) -> (String, Option<String>) {
-    match text.split_once('\n') {
-        Some((first, rest)) if !rest.trim().is_empty() => {
-            (first.trim_end().to_owned(), Some(rest.trim_end().to_owned()))
-        }
-        _ => (text.trim_end().to_owned(), None),
-    }
-}
-
-/// Returns a text without a hint in one line.
-pub(super) fn line(text: &str) -> String {
-    in_one_line(text.trim_end())
-}
-
-/// Returns a length of time, rounded down to seconds if it is longer than one.
-pub(super) fn length(ms: i64) -> Duration {
-    let ms = ms.unsigned_abs();
-    Duration(if ms < 1_000 { ms } else { ms - ms % 1_000 })
-}
+use super::text::{BY_OPERATOR, Sentence, length, line, lines};
+use crate::config::grant::{Access, how_broker_allows};
 
 impl Sentence {
     /// Returns the reason of an outcome and, if known, a hint.

@@ -2,42 +2,20 @@
 
 use roost_scheduler::{
     names::{Origin, RunId},
-    outcome::{Cause, Level, Outcome},
+    outcome::{Cause, Outcome},
     scheduler::NextRun,
     time::Instant,
     trigger::Never,
-    zone::Zone,
 };
 
 use super::{
     facts::Progress,
-    reason::{self, length, line, lines},
+    reason,
+    text::{BY_OPERATOR, Sentence, length, line, lines},
 };
 use crate::store::RunView;
 
-/// Writes sentences with times in a time zone, as seen from `now`.
-pub(super) struct Sentence {
-    pub(super) zone: Zone,
-    pub(super) now: Instant,
-}
-
-pub(super) const fn level(what: Level) -> &'static str {
-    match what {
-        Level::Plugin => "its plugin",
-        Level::Device => "its device",
-        Level::Job => "its job",
-    }
-}
-
-/// The reason why an occurrence is skipped by an override.
-pub(super) const BY_OPERATOR: &str = "the operator requested it";
-
 impl Sentence {
-    /// Formats a local time, such as `Mon 2027-03-01 06:30:00 GMT`.
-    pub(super) fn local(&self, at: Instant) -> String {
-        at.to_utc().with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()
-    }
-
     /// Returns the clause about when a run was due, or was started by hand.
     fn was_due(&self, run: &RunId) -> String {
         let due = self.local(run.occurrence);

@@ -6,7 +6,6 @@ use roost_scheduler::event::{Part, Request};
 use super::{
     super::{
         extract::Path,
-        not_found::not_found,
         params::{Plugin, PluginPath},
         problem::{Answered, Problem},
         state::ApiState,
@@ -88,7 +87,7 @@ pub(in super::super) async fn roll_back(
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
     if state.plugins().statuses.plugin(&plugin).is_none() {
-        return Err(not_found(&state, Part::Plugin(plugin)).await);
+        return Err(state.not_found(Part::Plugin(plugin)).await);
     }
     let Installed { component, .. } = state.plugins().installer.roll_back(&plugin).await?;
     Ok(Json(RolledBackRecord { plugin: plugin.to_string(), component: component.to_string() }))

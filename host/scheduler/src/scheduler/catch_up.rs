@@ -1,4 +1,4 @@
-//! Misfires: which occurrences of a due job are caught up if several have passed.
+//! Occurrences that have passed: those that are caught up become runs, the others are recorded.
 
 use super::{Scheduler, admission::Due};
 use crate::{
