@@ -126,8 +126,8 @@ cross-tools:
 cross: cross-tools ## build the program for another processor: TARGET=name, by default aarch64-unknown-linux-gnu
 	cargo build --release --target $(CROSS) -p roost
 
-cross-test: cross-tools ## run the tests of the scheduler, the broker and the SDK in an emulator of that processor
-	cargo test --target $(CROSS) -p roost-scheduler -p roost-broker -p roost-plugin-sdk
+cross-test: cross-tools ## run the unit tests of the scheduler, the broker and the SDK in an emulator of that processor
+	cargo test --target $(CROSS) --lib -p roost-scheduler -p roost-broker -p roost-plugin-sdk
 
 soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
 	cargo build --bins

@@ -171,10 +171,13 @@ fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> 
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // Without effect on a database that has pages already.
+    connection.pragma_update(None, "page_size", limits::PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     // I3: a reported commit is on the disk, even if the power fails.
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", limits::CHECKPOINT_PAGES, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", limits::CHECKPOINT_BYTES / page_bytes, |_| Ok(()))?;
     // 16 MiB: a large batch must not write its pages twice.
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.set_prepared_statement_cache_capacity(32);

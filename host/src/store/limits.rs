@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use roost_scheduler::event::JobKey;
 
-/// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
-pub(super) const CHECKPOINT_PAGES: i64 = 16_000;
+/// Bytes of a page of a new database: a commit writes every page that it touches as a whole, and a run touches a dozen of
+/// them, which wears an SD card. Smaller pages than this save nothing more, because file systems write 4 KiB.
+pub(super) const PAGE_BYTES: i64 = 2_048;
+/// Bytes of write-ahead log before its pages are moved into the database, so that this is rare even under load.
+pub(super) const CHECKPOINT_BYTES: i64 = 64 << 20;
 /// Batches of jobs that are read ahead, and jobs of a batch: a million jobs must not be in memory twice.
 pub(super) const BATCHES_AHEAD: usize = 4;
 pub(super) const JOBS_PER_BATCH: usize = 1_000;
