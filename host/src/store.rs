@@ -177,7 +177,12 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     // I3: a reported commit is on the disk, even if the power fails.
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", limits::CHECKPOINT_BYTES / page_bytes, |_| Ok(()))?;
+    connection.pragma_update_and_check(
+        None,
+        "wal_autocheckpoint",
+        limits::CHECKPOINT_BYTES / page_bytes,
+        |_| Ok(()),
+    )?;
     // 16 MiB: a large batch must not write its pages twice.
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.set_prepared_statement_cache_capacity(32);
