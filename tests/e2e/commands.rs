@@ -273,6 +273,8 @@ fn on_terminal(site: &Site, kind: &str, columns: u32, arguments: &[&str]) -> Com
     let line = format!("stty cols {columns}; exec {} {}", binary().display(), arguments.join(" "));
     command.args(["-qec", &line, "/dev/null"]).current_dir(site.path()).stdin(Stdio::null());
     command.env("TERM", kind).env_remove("NO_COLOR").env_remove("ROOST_URL");
+    // With it, colours are written to every terminal.
+    command.env_remove("CI");
     command.env("ROOST_TIME_ZONE", "Europe/London").env("ROOST_LATITUDE", "51.4779").env("ROOST_LONGITUDE", "-0.0015");
     command
 }

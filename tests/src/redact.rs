@@ -5,7 +5,7 @@ use std::path::Path;
 use regex_lite::Regex;
 
 /// What varies, and the word that stands for it in a snapshot. Each is replaced everywhere before the next one.
-const VARIABLE: [(&str, &str); 26] = [
+const VARIABLE: [(&str, &str); 27] = [
     (r"/tmp/\.tmp[0-9A-Za-z]{6}", "[FOLDER]"),
     // Other than the usual ones, 1883 and 8080, which are in hints.
     (r"(127\.0\.0\.1|localhost):\d{5}", "$1:[PORT]"),
@@ -30,6 +30,7 @@ const VARIABLE: [(&str, &str); 26] = [
     // What compilers choose.
     (r"wasm function \d+", "wasm function [N]"),
     (r"::h[0-9a-f]{16}", "::[HASH]"),
+    (r"/proc/self/fd/\d+", "/proc/self/fd/[N]"),
     (r"at offset 0x[0-9a-f]+", "at offset [N]"),
     // What plugins have used, and the width of its columns.
     (r"PLAN +MEMORY +ERROR", "PLAN  MEMORY  ERROR"),

@@ -363,7 +363,7 @@ fn an_invalid_backup_changes_nothing() {
         `[FOLDER]/bad` cannot be restored
           caused by: `[FOLDER]/bad` is damaged
           caused by: *** in database main ***
-            Tree 3 page 3: btreeInitPage() returns error code 11
+            Tree 5 page 5: btreeInitPage() returns error code 11
         hint: nothing was changed: name a file that `roost backup` has written
         the end is missing:
         `[FOLDER]/bad` cannot be restored
