@@ -36,6 +36,7 @@ NO_WORDS := 'told|untold|whoever|somebody|nobody|happening|in vain'
 check: ## what must hold before anything is tested: format, lints, licences, words, docs
 	cargo fmt --all --check
 	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet -p roost-tests --test soak -- -D warnings
 	cargo clippy --quiet --all-targets -p roost-scheduler --features mutants -- -D warnings
 	@if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences are not checked"; fi

@@ -15,7 +15,7 @@ use crate::{
     disk::{Row, rows},
     ends::Ends,
     load::{DEVICES, HOST, settings},
-    rng::Dice,
+    rng::Rng,
 };
 
 /// How long the host lives in a round.
@@ -66,15 +66,15 @@ impl Kill {
     }
 }
 
-impl Dice {
+impl Rng {
     /// Draws a duration between two numbers of milliseconds.
     fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
-        Duration::from_millis(least_ms + self.roll(most_ms - least_ms + 1))
+        Duration::from_millis(least_ms + self.below::<u64>(most_ms - least_ms + 1))
     }
 }
 
 /// Runs a host and kills it in each round.
-pub(crate) fn live(mut dice: Dice, rounds: u64) -> History {
+pub(crate) fn live(mut rng: Rng, rounds: u64) -> History {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::persistent(broker.port, "soak");
     fs::write(site.path().join("roost.toml"), HOST).expect("a file");
@@ -88,12 +88,12 @@ pub(crate) fn live(mut dice: Dice, rounds: u64) -> History {
     });
     let since = now();
     for _ in 0..rounds {
-        thread::sleep(dice.between(LIFE_MS.0, LIFE_MS.1));
+        thread::sleep(rng.between(LIFE_MS.0, LIFE_MS.1));
         kills.push(kill(host, &site, &mut faults));
-        if dice.one_in(4) {
+        if rng.one_in(4) {
             for _ in 0..2 {
                 host = site.start(&broker);
-                thread::sleep(dice.between(SHORT_LIFE_MS.0, SHORT_LIFE_MS.1));
+                thread::sleep(rng.between(SHORT_LIFE_MS.0, SHORT_LIFE_MS.1));
                 kills.push(kill(host, &site, &mut faults));
             }
         }

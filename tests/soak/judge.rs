@@ -72,7 +72,7 @@ impl Verdict {
                 End::Unknown => Some("there is no row".to_owned()),
             };
             if let Some(fault) = fault {
-                self.lose(format!("{due:?}: {fault}"));
+                self.lose(&format!("{due:?}: {fault}"));
             }
         }
         let jobs: BTreeMap<String, Job> = jobs().into_iter().map(|job| (job.id.clone(), job)).collect();
@@ -87,17 +87,17 @@ impl Verdict {
             let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
             let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
             for word in expected.filter(|word| !is_received(word)) {
-                self.lose(format!("`{word}` was never received: {row:?}"));
+                self.lose(&format!("`{word}` was never received: {row:?}"));
             }
         }
         let known: BTreeSet<&RunId> = history.rows.iter().map(|row| &row.run).collect();
         let unknown = by_run.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
         for run in unknown {
-            self.lose(format!("{run} was received, and is not on disk"));
+            self.lose(&format!("{run} was received, and is not on disk"));
         }
     }
 
-    fn lose(&mut self, what: String) {
+    fn lose(&mut self, what: &str) {
         self.lost += 1;
         self.faults.push(format!("lost: {what}"));
     }

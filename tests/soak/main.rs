@@ -10,13 +10,14 @@ mod ends;
 mod history;
 mod judge;
 mod load;
+#[allow(dead_code, reason = "the simulation uses all of it")]
 #[path = "../../host/scheduler/tests/simulation/rng.rs"]
 mod rng;
 
 use std::{env, hash::BuildHasher, process::ExitCode};
 
 use judge::Verdict;
-use rng::Dice;
+use rng::Rng;
 
 /// How many faults are printed, because they may have one cause.
 const PRINTED: usize = 40;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     let rounds = number("ROUNDS").unwrap_or(20);
     let seed = number("SEED").unwrap_or_else(|| std::hash::RandomState::new().hash_one("seed") >> 32);
     eprintln!("soak: {rounds} rounds, SEED={seed}");
-    let history = history::live(Dice(seed), rounds);
+    let history = history::live(Rng::new(seed), rounds);
     let verdict = judge::judge(&history);
     print!("{}", table(rounds, history.kills.len(), &verdict));
     if verdict.faults.is_empty() {
