@@ -6,15 +6,16 @@ mod client;
 mod packets;
 
 use std::{
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
-use roost_broker::{Broker, Settings};
+use roost_broker::{Broker, Settings, StartError};
 use roost_tests::free_port;
 use tempfile::TempDir;
 
@@ -26,6 +27,14 @@ pub use self::{
 
 /// A long limit, which only ends a test that would otherwise hang.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held while a process starts: until it runs its own program it has copies of the listeners of other tests, whose ports are
+/// not free before.
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn starting() -> MutexGuard<'static, ()> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A broker that tests connect to.
 pub struct Target {
@@ -51,8 +60,17 @@ impl Target {
 
     /// Starts or restarts the broker with its stored state.
     pub fn start(&mut self) {
-        let settings = Settings::new(vec![([127, 0, 0, 1], self.port).into()], self.file(), "host".to_owned());
-        self.running = Running::BuiltIn(Broker::start(settings).expect("it starts"));
+        let settings = || Settings::new(vec![([127, 0, 0, 1], self.port).into()], self.file(), "host".to_owned());
+        let broker = loop {
+            match Broker::start(settings()) {
+                // The listener from before closes a moment after its broker has ended.
+                Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                started => break started.expect("it starts"),
+            }
+        };
+        self.running = Running::BuiltIn(broker);
     }
 
     /// Starts the broker in a process that can be killed: this test program runs the test `serve`.
@@ -72,12 +90,16 @@ impl Target {
         command.args(["--exact", "serve", "--nocapture"]);
         command.env("SERVE_PORT", self.port.to_string()).env("SERVE_FILE", self.file());
         command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let starting = starting();
         self.running = Running::Process(command.spawn().expect("it starts"));
+        drop(starting);
         self.listens();
     }
 
     pub fn mosquitto() -> Self {
+        let starting = starting();
         let broker = roost_tests::Broker::start_with("max_topic_alias 16");
+        drop(starting);
         Self { port: broker.port, is_built_in: false, running: Running::Mosquitto(broker), folder: folder() }
     }
 
@@ -94,7 +116,10 @@ impl Target {
 
     pub fn stop(&mut self) {
         match std::mem::replace(&mut self.running, Running::Nothing) {
-            Running::BuiltIn(broker) => block_on(broker.stop()),
+            Running::BuiltIn(broker) => {
+                block_on(broker.stop());
+                drop(starting());
+            }
             Running::Process(mut child) => {
                 drop(child.stdin.take());
                 child.wait().expect("it ends");
