@@ -8,7 +8,7 @@ use crate::{
     event::{Change, DeviceKey, JobKey, RunEnded, Step},
     keys::RunSlot,
     limits,
-    model::Overlap,
+    model::{Overlap, Policy},
     mutation::{Mutation, mutated},
     names::RunId,
     occurrence::Next,
@@ -53,7 +53,7 @@ impl Scheduler {
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.runs.of_job(key).collect();
-        let decision = self.decide_overlap(now, &earlier, &body, start);
+        let decision = self.decide_overlap(now, &earlier, &body, &policy, start);
         if !matches!(decision, overlap::Decision::TakePlace) {
             // I2: the stored watermark does not pass an unsaved run, so only the last run may be unsaved.
             self.save_runs_of(key, out);
@@ -68,9 +68,8 @@ impl Scheduler {
         if let overlap::Decision::Skip(skipped) = decision {
             return self.decide(now, key, id, Outcome::Skipped(skipped), out);
         }
-        let late_ms = now.ms_since(start);
         if grace::is_over(&policy, start, now) {
-            let cause = self.cause_of(occurrence, planned_late);
+            let (late_ms, cause) = (now.ms_since(start), self.cause_of(occurrence, planned_late));
             let why = MissedReason::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
@@ -88,8 +87,14 @@ impl Scheduler {
     }
 
     /// Decides what becomes of a run that is due before the earlier ones have ended.
-    fn decide_overlap(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> overlap::Decision {
-        let policy = body.policy();
+    fn decide_overlap(
+        &self,
+        now: Instant,
+        earlier: &[RunSlot],
+        body: &Body,
+        policy: &Policy,
+        start: Instant,
+    ) -> overlap::Decision {
         let runs = || earlier.iter().filter_map(|slot| self.runs.get(*slot));
         let Some(first) = runs().next() else { return overlap::Decision::Join };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -103,11 +108,11 @@ impl Scheduler {
             first: first.id.occurrence,
             put_off_too_long: policy.overlap == Overlap::Replace && runs().any(is_put_off_too_long),
         };
-        overlap::decide(&policy, &earlier, now.ms_since(start) >= limits::LATE_MS, self.delivery.has_link())
+        overlap::decide(policy, &earlier, now.ms_since(start) >= limits::LATE_MS, self.delivery.has_link())
     }
 
     /// Applies the decision to the earlier runs of the job.
-    pub(super) fn end_earlier_runs(
+    fn end_earlier_runs(
         &mut self,
         now: Instant,
         earlier: &[RunSlot],
