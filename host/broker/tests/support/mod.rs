@@ -63,7 +63,7 @@ impl Target {
         let settings = || Settings::new(vec![([127, 0, 0, 1], self.port).into()], self.file(), "host".to_owned());
         let broker = loop {
             match Broker::start(settings()) {
-                // The listener from before closes a moment after its broker has ended.
+                // A process that another test has just started closes its copy of the old listener only after `spawn`.
                 Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
                     thread::sleep(Duration::from_millis(1));
                 }
