@@ -89,6 +89,8 @@ pub(super) struct Bounds {
     pub(super) wall: Duration,
     /// The address space in bytes.
     pub(super) memory: u64,
+    /// The threads.
+    pub(super) threads: usize,
 }
 
 impl Bounds {
@@ -96,7 +98,9 @@ impl Bounds {
     pub(super) fn of_machine() -> [Self; 2] {
         // If the machine's memory is unknown, it is assumed to be large.
         let [long, short] = shares(process::memory_limit().unwrap_or(u64::MAX));
-        [Self { wall: limits::COMPILE_WALL, memory: long }, Self { wall: limits::COMPILE_SOON, memory: short }]
+        let threads = limits::COMPILE_THREADS;
+        let bounds = |wall, memory| Self { wall, memory, threads };
+        [bounds(limits::COMPILE_WALL, long), bounds(limits::COMPILE_SOON, short)]
     }
 }
 
@@ -113,9 +117,9 @@ fn shares(memory: u64) -> [u64; 2] {
 pub(super) async fn compile(component: &[u8], into: File, bounds: Bounds) -> Result<(), CompileError> {
     let mut child = command(bounds.memory)
         .env_clear()
-        .env("RAYON_NUM_THREADS", limits::COMPILE_THREADS.to_string())
+        .env("RAYON_NUM_THREADS", bounds.threads.to_string())
         // Each arena takes 64 MiB of address space, on a small machine half of the limit.
-        .env("MALLOC_ARENA_MAX", limits::COMPILE_THREADS.to_string())
+        .env("MALLOC_ARENA_MAX", bounds.threads.to_string())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(into)
@@ -234,7 +238,11 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { wall: limits::COMPILE_WALL, memory: limits::COMPILE_ADDRESS_SPACE };
+    const BOUNDS: Bounds = Bounds {
+        wall: limits::COMPILE_WALL,
+        memory: limits::COMPILE_ADDRESS_SPACE,
+        threads: limits::COMPILE_THREADS,
+    };
 
     fn end(result: Result<(), (u8, String)>) {
         #[allow(clippy::print_stderr, clippy::exit, reason = "this test is a process of its own")]
