@@ -53,6 +53,7 @@ pub mod mutation;
 pub mod names;
 mod occurrence;
 pub mod outcome;
+mod planner;
 mod policy;
 pub mod rate;
 pub mod rules;

@@ -238,11 +238,8 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        wall: limits::COMPILE_WALL,
-        memory: limits::COMPILE_ADDRESS_SPACE,
-        threads: limits::COMPILE_THREADS,
-    };
+    const BOUNDS: Bounds =
+        Bounds { wall: limits::COMPILE_WALL, memory: limits::COMPILE_ADDRESS_SPACE, threads: limits::COMPILE_THREADS };
 
     fn end(result: Result<(), (u8, String)>) {
         #[allow(clippy::print_stderr, clippy::exit, reason = "this test is a process of its own")]

@@ -1,46 +1,22 @@
 //! Ad-hoc jobs: made by hand, and changed by no plan.
 
-use super::{Scheduler, api_device, reconcile::Comparison};
+use super::state::{Scheduler, api_device};
 use crate::{
     catalog::Plugin,
     event::{
-        AdHoc, Change, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, PluginKey, Refusal, RequestId,
-        Step, Version,
+        AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, PluginKey, Refusal, RequestId, Step,
+        Version,
     },
     limits,
     mutation::{Mutation, mutated},
     names::{JobName, PluginName},
-    occurrence::Next,
     outcome::{Cancelled, Outcome},
+    planner::Comparison,
     runs::Run,
     time::Instant,
-    trigger::Trigger,
 };
 
 impl Scheduler {
-    /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.
-    pub(super) fn free_name(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
-        if self.catalog.overrides.ad_hoc().len() == 0 {
-            return true;
-        }
-        let Some(key) = self.catalog.job_key(device, id).filter(|key| self.catalog.overrides.is_ad_hoc(*key)) else {
-            return true;
-        };
-        let is_finished = self.finished_at(key).is_some();
-        if is_finished {
-            self.drop_job(key, out);
-        }
-        is_finished
-    }
-
-    /// Returns the last occurrence of a job that is never due again and has no runs left.
-    fn finished_at(&self, key: JobKey) -> Option<Instant> {
-        let state = self.catalog.job(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
-        // A sun trigger may be due once the device has a location.
-        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.runs.count_of_job(key) == 0;
-        is_over.then_some(state.watermark)
-    }
-
     /// Adds an ad-hoc job, and answers the request.
     pub(super) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
         let answer = self.try_schedule(now, new, out);
@@ -132,27 +108,6 @@ impl Scheduler {
         }
     }
 
-    /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
-    pub(super) fn forget_finished(&mut self, now: Instant, out: &mut Step) -> bool {
-        // Not while queued work may refer to one.
-        self.planner.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
-    }
-
-    /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
-    fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
-        let is_finished = |key: JobKey| Some((self.finished_at(key).filter(|at| *at < before)?, key));
-        let mut finished: Vec<(Instant, JobKey)> = self.catalog.overrides.ad_hoc().filter_map(is_finished).collect();
-        finished.sort_unstable();
-        let is_more = finished.len() > limits::JOBS_PER_STEP;
-        for (_, key) in finished.into_iter().take(limits::JOBS_PER_STEP) {
-            self.disarm_timer(key);
-            self.catalog.remove_job(key);
-            // No later job reaches back to occurrences of this one.
-            out.changes.push(Change::JobRemoved { key, tombstone: None });
-        }
-        is_more
-    }
-
     /// Cancels an ad-hoc job, and answers the request. Owed steps of its runs are sent at once.
     pub(super) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
         let answer = self.try_cancel(now, name, out);
@@ -182,16 +137,6 @@ impl Scheduler {
             if self.runs.get(slot).is_some_and(is_cancelled) {
                 self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
             }
-        }
-    }
-
-    /// Records the next occurrence of an ad-hoc job that is removed with its device: no plan brings it back (I13).
-    pub(super) fn record_cancelled(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
-        let next =
-            self.catalog.job(key).filter(|_| self.catalog.overrides.is_ad_hoc(key)).and_then(|state| state.next.due());
-        if let Some(next) = next {
-            let id = self.run_id(key, next);
-            self.decide(now, key, id, Outcome::Cancelled(reason.clone()), out);
         }
     }
 

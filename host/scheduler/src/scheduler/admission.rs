@@ -1,21 +1,19 @@
 //! From jobs to runs: due occurrences, and how they are admitted.
 
-use super::{Scheduler, view::NextRun};
+use super::{state::Scheduler, view::NextRun};
 use crate::{
-    agenda::Timer,
-    body::{Body, PackedJob},
-    catalog::JobState,
-    event::{Change, DeviceKey, JobKey, RunEnded, Step},
+    body::Body,
+    event::{JobKey, Step},
     keys::RunSlot,
     limits,
     model::{Overlap, Policy},
     mutation::{Mutation, mutated},
-    names::RunId,
+    names::{GroupName, RunId},
     occurrence::Next,
     outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
     policy::{grace, overlap},
     runs::Run,
-    time::{Instant, Site},
+    time::Instant,
 };
 
 impl From<Next> for NextRun {
@@ -147,100 +145,20 @@ impl Scheduler {
         }
     }
 
-    /// Records the outcome of an occurrence that does not become a run (I13).
-    pub(super) fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
-        let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0, note: None };
-        out.changes.push(Change::RunEnded(ended));
-        self.save_progress(key, out);
-    }
-
-    /// Saves a job's watermark. I2: the stored watermark does not pass an unsaved run.
-    pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
-        let (Some((watermark, due)), Some(state)) = (self.progress(key), self.catalog.job(key)) else { return };
-        out.changes.push(Change::JobAdvanced { key, watermark, due, decided: state.decided });
-    }
-
-    /// Returns the watermark and the next occurrence of a job, as they are to be stored.
-    pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
-        let state = self.catalog.job(key)?;
-        let mut runs = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
-        let unsaved = runs.find(|run| run.key.is_none() && !mutated(Mutation::WatermarkPassesUnsavedRun));
-        Some(match unsaved {
-            Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
-            None => (state.watermark, state.next.due()),
-        })
-    }
-
-    /// Returns what a job waits for after an occurrence.
-    pub(super) fn next_after(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
-        let Self { agenda, catalog, .. } = self;
-        let (Some(state), origin) = (catalog.job(key), agenda.origin()) else { return Next::Never };
-        agenda.next(&state.job, after, site, |at| catalog.run_of(&state.job, state.device, at, origin))
-    }
-
-    /// Returns what a job of a device waits for after an instant.
-    pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        let Self { agenda, catalog, .. } = self;
-        let origin = agenda.origin();
-        agenda.next(job, after, site, |at| catalog.run_of(job, device, at, origin))
-    }
-
-    /// Returns the jitter of a run, in milliseconds.
-    pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
-        let Self { agenda, catalog, .. } = self;
-        let origin = agenda.origin();
-        agenda.jitter_of(job, occurrence, site, |at| catalog.run_of(job, device, at, origin))
-    }
-
-    /// Continues the search for a job's next occurrence.
-    pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
-        let Some(site) = self.catalog.site_of(key) else { return };
-        let next = self.next_after(key, after, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.next = next;
+    /// Cuts short the older runs of a group.
+    pub(super) fn replace_in_group(
+        &mut self,
+        now: Instant,
+        newest: RunSlot,
+        id: &RunId,
+        group: &GroupName,
+        out: &mut Step,
+    ) {
+        let key = (id.plugin.clone(), id.device.clone(), group.clone());
+        let older: Vec<RunSlot> = self.runs.of_group(&key).filter(|slot| *slot != newest).collect();
+        for slot in older {
+            let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
+            self.cut_short(now, slot, reason, Some(newest), out);
         }
-        self.arm_timer(key);
-        if next.due().is_some() {
-            self.save_progress(key, out);
-        }
-    }
-
-    /// Arms a job's timer, unless its plan is not durable yet.
-    pub(super) fn arm_timer(&mut self, key: JobKey) {
-        let may_be_due =
-            |state: &&JobState| state.unconfirmed.is_none() || mutated(Mutation::JobIsDueBeforePlanIsDurable);
-        let Some(state) = self.catalog.job(key).filter(may_be_due) else { return };
-        let Some(at) = state.next.timer() else { return };
-        self.agenda.arm(at, Timer::Job(key));
-        if state.grouped
-            && state.next.due().is_some()
-            && let Some(group) = self.catalog.group_of(key)
-        {
-            self.agenda.join_group(group, at, key);
-        }
-    }
-
-    pub(super) fn disarm_timer(&mut self, key: JobKey) {
-        let Some(state) = self.catalog.job(key) else { return };
-        let (at, grouped) = (state.next.timer(), state.grouped);
-        if let Some(at) = at {
-            self.agenda.disarm(at, Timer::Job(key));
-            if grouped {
-                self.leave_group(key, at);
-            }
-        }
-    }
-
-    /// Removes a due time of a job from its group.
-    pub(super) fn leave_group(&mut self, key: JobKey, at: Instant) {
-        if let Some(group) = self.catalog.group_of(key) {
-            self.agenda.leave_group(&group, at, key);
-        }
-    }
-
-    /// Returns the id of the run of one occurrence of a job (I2).
-    pub(super) fn run_id(&self, key: JobKey, occurrence: Instant) -> RunId {
-        let state = self.catalog.job(key).expect("the caller has the job");
-        self.catalog.run_of(&state.job, state.device, occurrence, self.agenda.origin())
     }
 }

@@ -1,19 +1,18 @@
 //! Attempts at steps: what must be durable before one is sent, how it ends, and what follows a failed one.
 
-use super::{Scheduler, plans::Work};
+use super::state::Scheduler;
 use crate::{
-    body::StepRef,
+    agenda::Timer,
     commits::Waiter,
-    event::{AttemptId, CommitToken, Effect, LinkId, Publish, Refusal, Step},
+    event::{AttemptId, Effect, LinkId, Publish, Refusal, Step},
     keys::RunSlot,
     limits,
-    model::ResourceRefusal,
     mutation::{Mutation, mutated},
-    outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
-    policy::grace,
+    outcome::{Attempt, Cause, Late, Outcome},
+    planner::Work,
     runs::{Run, State},
     time::Instant,
-    topic::{Excess, Topic},
+    topic::Topic,
 };
 
 impl Scheduler {
@@ -58,71 +57,6 @@ impl Scheduler {
         }
     }
 
-    /// Returns why a run may not start, if so.
-    pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
-        let late_ms = now.ms_since(run.start);
-        if grace::is_over(&run.policy, run.start, now) && !mutated(Mutation::RunStartsAfterGrace) {
-            // A run with a grace that ended before the link came up was not held up by its rate.
-            let waited_for_link =
-                run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.delivery.link_since());
-            let cause = match &run.held_by {
-                Some(cause) if !waited_for_link => cause.clone(),
-                _ if self.agenda.was_skipped_by_clock(run.start) => Cause::ClockSet,
-                _ if run.start < self.agenda.since() => Cause::HostAway,
-                _ if run.start < self.delivery.link_since() => Cause::LinkDown,
-                _ => Cause::Busy,
-            };
-            let why = MissedReason::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
-            return Some(Outcome::Missed(Missed { why, several: None }));
-        }
-        if run.id.origin.is_trigger()
-            && !mutated(Mutation::PausedRunStarts)
-            && let Some(what) = self.paused_of_run(run)
-        {
-            return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
-        }
-        if let Some(denied) = self.denied_resource(run) {
-            return Some(Outcome::Denied(denied));
-        }
-        self.denied(run).map(Outcome::Denied)
-    }
-
-    /// Returns why a run may not have its resource: checked again, because the settings may have changed since.
-    fn denied_resource(&self, run: &Run) -> Option<Denied> {
-        let name = run.policy.needs.as_ref()?;
-        let Some(rule) = self.resources.rule(name) else { return Some(Denied::Resource(name.clone())) };
-        let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
-        Some(match rule.refusal(&run.id.plugin, hold_ms)? {
-            ResourceRefusal::NotGranted if mutated(Mutation::ResourceIsNotGranted) => return None,
-            ResourceRefusal::NotGranted => Denied::NotGranted(name.clone()),
-            ResourceRefusal::TooLong { hold_ms, longest_ms } => {
-                Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
-            }
-        })
-    }
-
-    /// Checks a run against its plugin's grant again before it starts (I8). All its steps are checked then, because
-    /// owed steps use the grant under which the run started.
-    fn denied(&self, run: &Run) -> Option<Denied> {
-        let grant = &self.catalog.plugin_named(&run.id.plugin)?.grant;
-        let denial = |step: StepRef<'_>| {
-            if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
-                let topic = Topic::unchecked(step.topic());
-                return Some(match excess {
-                    Excess::Topic if mutated(Mutation::TopicsAreNotGranted) => return None,
-                    Excess::Qos | Excess::Retain if mutated(Mutation::GrantCeilingsAreIgnored) => return None,
-                    Excess::Topic => Denied::Topic(topic),
-                    Excess::Qos => Denied::Qos { topic, qos: step.qos, most: grant.max_qos },
-                    Excess::Retain => Denied::Retain(topic),
-                });
-            }
-            let report = step.confirm()?.topic;
-            let is_granted = grant.allows_subscribe(report.as_str()) || mutated(Mutation::ReportsAreNotGranted);
-            (!is_granted).then_some(Denied::Report(report))
-        };
-        run.body.steps().find_map(denial)
-    }
-
     /// Sends the current step, as soon as the changes that it depends on are durable.
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot).filter(|_| self.delivery.has_link()) else { return };
@@ -155,21 +89,7 @@ impl Scheduler {
         self.commits.wait(token, Waiter::Attempt(slot), out);
     }
 
-    /// Handles a durable commit, of an attempt or of a plan.
-    pub(super) fn durable(&mut self, now: Instant, token: CommitToken, out: &mut Step) {
-        match self.commits.take(token) {
-            Some(Waiter::Attempt(slot)) => self.attempt_durable(now, slot, out),
-            Some(Waiter::Saved(slot, key)) => {
-                if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
-                    run.is_durable = true;
-                }
-            }
-            Some(Waiter::Plan(jobs)) => self.plan_durable(token, jobs),
-            None => {}
-        }
-    }
-
-    fn attempt_durable(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(super) fn attempt_durable(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_durable = true;
         let is_first = run.step() == 0 && run.progress.attempts == 1 && !mutated(Mutation::SlowCommitIsUnchecked);
@@ -334,22 +254,6 @@ impl Scheduler {
         self.set_state(slot, State::Pausing(until));
     }
 
-    /// Handles a failed attempt: tries again after a pause, or gives the step up.
-    pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.last = last;
-        if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
-            let last = run.last.clone();
-            return self.give_up_step(now, slot, last, out);
-        }
-        if run.key.is_none() {
-            self.save_run(slot, out);
-        } else {
-            self.save_progress_of(slot, out);
-        }
-        self.pause(now, slot);
-    }
-
     /// Handles the end of the link: attempts in flight may or may not have arrived, and are made again. A message that
     /// was lost more than once pauses first: it may be the reason for the lost link, which other plugins need, too
     /// (I7).
@@ -380,11 +284,32 @@ impl Scheduler {
         self.stop_listening();
     }
 
-    /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
-    fn pause(&mut self, now: Instant, slot: RunSlot) {
-        if let Some(run) = self.runs.get(slot) {
-            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
-            self.set_state(slot, State::Pausing(until));
+    /// Sends runs while the link has room (I7). Returns whether it may have room for more.
+    pub(super) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
+        for _ in 0..limits::RUNS_PER_STEP {
+            let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
+            if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
+                self.agenda.disarm(until, Timer::Run(slot));
+            }
+            self.attempt(now, slot, out);
         }
+        true
+    }
+
+    /// Returns when the rates of plugins allow the next message, if the link has room for it.
+    pub(super) fn rates_allow_at(&self) -> Option<Instant> {
+        self.delivery.rates_allow_at().filter(|_| !self.stopping)
+    }
+
+    /// Calls the plugin for the messages of a run. That counts as an attempt.
+    fn call_plugin(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some(task) = run.body.task() else { return };
+        run.progress.attempts += 1;
+        run.tried_since.get_or_insert(now);
+        let (plugin, device, due) = (run.id.plugin.clone(), run.id.device.clone(), run.start);
+        let call = self.delivery.begin_call(slot);
+        self.set_state(slot, State::Asking(call));
+        out.effects.push(Effect::Call { call, plugin, device, task, due });
     }
 }

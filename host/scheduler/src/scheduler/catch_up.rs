@@ -1,30 +1,15 @@
 //! Occurrences that have passed: those that are caught up become runs, the others are recorded.
 
-use super::{Scheduler, admission::Due};
+use super::{admission::Due, state::Scheduler};
 use crate::{
     event::{JobKey, Step},
     limits,
-    names::JobId,
     occurrence::Next,
-    outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
+    outcome::MissedReason,
     policy::misfire,
     runs::{Run, State},
-    time::{Instant, Site},
-    trigger::{Search, SunCache, Trigger},
+    time::Instant,
 };
-
-/// The occurrences of a job that have passed.
-pub(super) struct PassedOccurrences {
-    pub(super) key: JobKey,
-    pub(super) site: Site,
-    pub(super) oldest: Instant,
-    pub(super) newest: Instant,
-    pub(super) before_newest: Instant,
-    /// Their number, without the newest.
-    pub(super) count: u32,
-    /// Whether there are more than were counted.
-    pub(super) more: bool,
-}
 
 impl Scheduler {
     /// Handles a job's timer.
@@ -49,15 +34,8 @@ impl Scheduler {
         misfire::waits(&state.job.body.policy(), earlier, is_late)
     }
 
-    /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
-    pub(super) fn catch_up_next(&mut self, now: Instant, key: JobKey) {
-        if self.catalog.job(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
-            self.arm_timer(key);
-        }
-    }
-
     /// Decides the passed occurrences of a job; beyond the limits, none later than `until`.
-    pub(super) fn decide_misfire(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
+    fn decide_misfire(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
         let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
@@ -106,131 +84,20 @@ impl Scheduler {
         self.record_missed(now, &passed, why, out);
     }
 
-    /// Records the occurrences that are due during a pause as skipped.
-    fn record_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
-        self.disarm_timer(key);
-        let Some(passed) = self.passed_occurrences(until, key) else { return };
-        self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
-    }
-
-    /// Records an occurrence that the operator skips.
-    fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
-        self.disarm_timer(key);
-        let Some(site) = self.catalog.site_of(key) else { return };
-        let only = PassedOccurrences {
-            key,
-            site,
-            oldest: occurrence,
-            newest: occurrence,
-            before_newest: occurrence,
-            count: 0,
-            more: false,
-        };
-        self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
-    }
-
-    pub(super) fn record_missed(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        why: MissedReason,
-        out: &mut Step,
-    ) {
-        self.record_passed(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
-    }
-
-    /// Returns the occurrences of a job that have passed up to an instant.
-    pub(super) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
-        let state = self.catalog.job(key)?;
-        let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
-        let site = self.catalog.device(state.device)?.site;
-        let until = match self.decided_before(key) {
-            Some((from, _)) if oldest <= from => until.min(from),
-            _ => until,
-        };
-        let mut passed =
-            PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
-        passed.count_until(&trigger, until, self.agenda.sun_cache());
-        Some(passed)
-    }
-
-    /// Admits the newest occurrence, and records the older ones as missed.
-    pub(super) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
-        let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
-        if count > 0 {
-            let several = Some(Several { since: oldest, count, more });
-            let missed = Missed { why: MissedReason::Superseded { job: None, by: newest }, several };
-            let id = self.run_id(key, before_newest);
-            self.decide(now, key, id, Outcome::Missed(missed), out);
-        }
-        let Some(state) = self.catalog.job(key) else { return };
-        let (job, device) = (state.job.clone(), state.device);
-        let jitter_ms = self.jitter_of(&job, device, newest, &site);
-        let following = self.next_after(key, newest, &site);
-        self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
-    }
-
-    /// Records all passed occurrences with one outcome; none of them is admitted.
-    fn record_passed(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        outcome: impl FnOnce(Option<Several>) -> Outcome,
-        out: &mut Step,
-    ) {
-        let PassedOccurrences { key, site, oldest: since, newest, count, more, .. } = *passed;
-        self.save_runs_of(key, out);
-        let id = self.run_id(key, newest);
-        let following = self.next_after(key, newest, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = newest;
-            state.next = following;
-        }
-        self.arm_timer(key);
-        let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
-        self.decide(now, key, id, outcome(several), out);
-    }
-
-    pub(super) fn job_id(&self, key: JobKey) -> JobId {
-        self.catalog.job(key).expect("the caller has the job").job.body.job_id()
-    }
-}
-
-impl PassedOccurrences {
-    /// Finds the newest of several passed occurrences, and counts the others.
-    fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
-        if let Trigger::Every(every) = trigger {
-            let period_ms = i64::from(every.period_ms);
-            let passed = until.ms_since(self.oldest).max(0) / period_ms;
-            self.newest = self.oldest.plus_ms(passed * period_ms);
-            self.before_newest = self.newest.plus_ms(-period_ms);
-            self.count = u32::try_from(passed).unwrap_or(u32::MAX);
-            return;
-        }
-        while let Search::Found(next) = trigger.next(self.newest, &self.site, sun_cache)
-            && next <= until
+    /// Decides a job's occurrences from before a new plan by the old one: they may be waiting for their jitter, for
+    /// their turn, or for the old plan's commit. In the last case nothing is sent until that commit and the run itself
+    /// are durable (I3), because the run is saved together with the job's change.
+    pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, requested_at: Instant, out: &mut Step) {
+        // The clock may have been set back since.
+        let requested_at = requested_at.min(now.plus_ms(1));
+        // Several times, if all missed runs are caught up or other jobs of its group are decided first.
+        while self
+            .catalog
+            .job(job)
+            .is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < requested_at))
         {
-            if self.count == limits::LOOK_BACK {
-                self.more = true;
-                break;
-            }
-            (self.before_newest, self.newest) = (self.newest, next);
-            self.count += 1;
-        }
-        let mut until = until;
-        while self.more {
-            match trigger.last(self.newest, until, &self.site, sun_cache) {
-                Search::Found(newest) => {
-                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sun_cache) {
-                        Search::Found(before) => before,
-                        Search::NotUntil(_) | Search::Never(_) => self.newest,
-                    };
-                    self.newest = newest;
-                    break;
-                }
-                Search::NotUntil(earlier) if earlier > self.newest => until = earlier,
-                Search::NotUntil(_) | Search::Never(_) => break,
-            }
+            self.disarm_timer(job);
+            self.decide_misfire(now, job, requested_at.plus_ms(-1), out);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Clock changes. The scheduler knows one time, that of the wall clock; durations that are measured (pauses, owed
 //! steps, `every`) continue as if the clock had not changed (I11).
 
-use super::{Scheduler, plans::Work};
+use super::state::Scheduler;
 use crate::{
     agenda::Timer,
     event::{DeviceKey, JobKey, Step},
     limits,
     mutation::{Mutation, mutated},
+    planner::Work,
     time::Instant,
     trigger::Trigger,
 };
@@ -61,21 +62,6 @@ impl Scheduler {
         }
     }
 
-    /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
-    /// back: nothing in it is caught up.
-    pub(super) fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
-        self.agenda.decided_before(self.catalog.job(key)?.decided)
-    }
-
-    /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
-    /// whether its next occurrence was one of them.
-    pub(super) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
-        let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
-        let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
-        self.resume_after(key, to, out);
-        true
-    }
-
     /// Lets a job continue from now if it would wait for a clock that was set back.
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job_mut(key) else { return };
@@ -85,21 +71,6 @@ impl Scheduler {
             }
             self.resume_after(key, now, out);
         }
-    }
-
-    fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
-        let Some(site) = self.catalog.site_of(key) else { return };
-        self.save_runs_of(key, out);
-        self.disarm_timer(key);
-        let next = self.next_after(key, watermark, &site);
-        let before = self.catalog.job(key).and_then(|state| state.next.due());
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = watermark;
-            state.next = next;
-        }
-        self.move_skip(key, before, out);
-        self.arm_timer(key);
-        self.save_progress(key, out);
     }
 }
 

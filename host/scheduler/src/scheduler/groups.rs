@@ -1,34 +1,16 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
-use super::{Scheduler, catch_up::PassedOccurrences};
+use super::{passed::PassedOccurrences, state::Scheduler};
 use crate::{
     event::{JobKey, Step},
-    keys::RunSlot,
     mutation::{Mutation, mutated},
-    names::{GroupName, JobId, RunId},
-    outcome::{Cancelled, MissedReason},
+    names::{JobId, RunId},
+    outcome::MissedReason,
     time::Instant,
     trigger::Search,
 };
 
 impl Scheduler {
-    /// Cuts short the older runs of a group.
-    pub(super) fn replace_in_group(
-        &mut self,
-        now: Instant,
-        newest: RunSlot,
-        id: &RunId,
-        group: &GroupName,
-        out: &mut Step,
-    ) {
-        let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> = self.runs.of_group(&key).filter(|slot| *slot != newest).collect();
-        for slot in older {
-            let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
-            self.cut_short(now, slot, reason, Some(newest), out);
-        }
-    }
-
     /// Decides a due job of a group. Of all due jobs of the group, the one with the newest occurrence is caught up, and
     /// is decided last: a crash between two of these decisions leaves the newest one undecided. Two jobs are compared
     /// at a time, so that each step is short.

@@ -14,113 +14,32 @@
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 
-use super::Scheduler;
+use super::state::Scheduler;
 use crate::{
-    agenda::Timer,
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
     keys::RunSlot,
-    limits,
     mutation::{Mutation, mutated},
-    outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
+    outcome::{Attempt, Cancelled, Failed, Outcome, Success},
     runs::{Siblings, State},
     time::Instant,
 };
 
 impl Scheduler {
-    /// Adds a run to the queue for the link.
-    pub(super) fn enqueue(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.state = State::Waiting;
-        let over = self.delivery.push(&run.id.plugin, run.rank(slot));
-        if let Some(rate) = over {
-            run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
-            if let Some(grace_end) = run.grace_end() {
-                self.set_state(slot, State::Limited(grace_end));
-            }
-        } else if run.is_over_rate() {
-            run.held_by = None;
+    /// Takes over the steps that earlier runs have left to a run that starts (I5).
+    pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        if self.runs.is_alone(slot) {
+            return;
         }
-    }
-
-    /// Handles the end of the grace of a run that waits for its plugin's rate.
-    fn rate_grace_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        // It keeps waiting if something else holds it up.
-        run.state = State::Waiting;
-        let is_decided = self.delivery.has_link() && !self.stopping && !self.failing;
-        let run = self.runs.get(slot).filter(|run| is_decided && self.start_refusal(now, run).is_some());
-        if let Some(run) = run {
-            self.delivery.remove(&run.id.plugin, run.rank(slot));
-            self.attempt(now, slot, out);
-        }
-    }
-
-    /// Returns when the rates of plugins allow the next message, if the link has room for it.
-    pub(super) fn rates_allow_at(&self) -> Option<Instant> {
-        self.delivery.rates_allow_at().filter(|_| !self.stopping)
-    }
-
-    /// Sets a run's state, and its timer.
-    pub(super) fn set_state(&mut self, slot: RunSlot, state: State) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.state = state;
-        if let Some(until) = state.until() {
-            self.agenda.arm(until, Timer::Run(slot));
-        }
-    }
-
-    /// Removes a run from every queue and timer it waits in.
-    pub(super) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
-        match run.state {
-            State::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
-            State::Limited(until) => {
-                self.delivery.remove(&run.id.plugin, run.rank(slot));
-                self.agenda.disarm(until, Timer::Run(slot));
+        for earlier in self.runs.yielding_to(&Siblings::of(run), run.seq) {
+            let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
+            if let Some(run) = self.runs.get_mut(slot).filter(|_| !mutated(Mutation::TakenOverStepsAreNotOwed)) {
+                run.inherit(put_off_until);
             }
-            // The broker's answer still returns the credit.
-            State::Sent(attempt) => self.delivery.detach_attempt(attempt),
-            State::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
-                self.delivery.end_call(call);
-            }
-            State::Arming(token) => {
-                // Only once: a run may end before it waits for anything else, and this function is called again (I7).
-                if self.commits.take(token).is_some() {
-                    self.delivery.cancel_reservation(&run.id.plugin);
-                }
-            }
-            state => {
-                state.until().inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
-            }
+            let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());
+            self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
         }
-        self.leave_queue(slot);
-    }
-
-    /// Handles the end of a run's wait.
-    pub(super) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get(slot) else { return };
-        match run.state {
-            State::Confirming(_) => self.not_reported(now, slot, out),
-            State::Listening(_) => self.listening_ended(now, slot, out),
-            State::Limited(_) => self.rate_grace_ended(now, slot, out),
-            _ => {
-                self.leave_queue(slot);
-                self.enqueue(slot);
-            }
-        }
-    }
-
-    /// Sends runs while the link has room (I7). Returns whether it may have room for more.
-    pub(super) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
-        for _ in 0..limits::RUNS_PER_STEP {
-            let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
-            if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
-                self.agenda.disarm(until, Timer::Run(slot));
-            }
-            self.attempt(now, slot, out);
-        }
-        true
     }
 
     /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
@@ -134,37 +53,6 @@ impl Scheduler {
         }
     }
 
-    /// Saves a run, so that it outlives the process and its job.
-    pub(super) fn save_run(&mut self, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get(slot) else { return };
-        let key = match run.key {
-            Some(key) => key,
-            None => self.runs.new_key(),
-        };
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.key = Some(key);
-        out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
-        if let Some(job) = run.job {
-            self.save_progress(job, out);
-        }
-    }
-
-    /// Saves a run that has to wait, so that users can see why.
-    pub(super) fn save_waiting(&mut self, slot: RunSlot, out: &mut Step) {
-        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
-            self.save_run(slot, out);
-        }
-    }
-
-    /// Saves the progress of a run that is stored.
-    pub(super) fn save_progress_of(&self, slot: RunSlot, out: &mut Step) {
-        if let Some(run) = self.runs.get(slot)
-            && let Some(key) = run.key
-        {
-            out.changes.push(Change::RunAdvanced { key, progress: run.progress.clone() });
-        }
-    }
-
     /// Gives up the current step; the later ones are owed if anything may have reached the broker.
     pub(super) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
@@ -174,6 +62,22 @@ impl Scheduler {
         }
         run.progress.failed.get_or_insert(failed);
         self.next_step(now, slot, out);
+    }
+
+    /// Handles a failed attempt: tries again after a pause, or gives the step up.
+    pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.last = last;
+        if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
+            let last = run.last.clone();
+            return self.give_up_step(now, slot, last, out);
+        }
+        if run.key.is_none() {
+            self.save_run(slot, out);
+        } else {
+            self.save_progress_of(slot, out);
+        }
+        self.pause(now, slot);
     }
 
     /// Completes the current step, and continues with the next one or ends the run.
@@ -199,18 +103,6 @@ impl Scheduler {
             self.save_progress_of(slot, out);
         }
         self.await_step(now, slot);
-    }
-
-    /// Waits until the current step is due.
-    pub(super) fn await_step(&mut self, now: Instant, slot: RunSlot) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        if run.is_yielding() {
-            return self.yield_to_newer(slot);
-        }
-        match run.due_of(run.step()) {
-            Some(due) if due > now => self.set_state(slot, State::Resting(due)),
-            _ => self.enqueue(slot),
-        }
     }
 
     /// Cuts a run short because a newer run replaces it: its first step is not sent any more, and its owed steps are

@@ -1,13 +1,9 @@
 //! Pauses and skips, which no plan changes.
 
-use super::{Scheduler, view::NextRun};
+use super::{state::Scheduler, view::NextRun};
 use crate::{
-    event::{Change, Done, JobKey, Override, Part, Refusal, Step},
-    mutation::{Mutation, mutated},
+    event::{Change, Done, Part, Refusal, Step},
     names::JobName,
-    outcome::Level,
-    runs::Run,
-    time::Instant,
 };
 
 impl Scheduler {
@@ -55,38 +51,5 @@ impl Scheduler {
             }
         }
         Ok(Done::Nothing)
-    }
-
-    /// Changes and saves a job's overrides.
-    pub(super) fn change_override(&mut self, key: JobKey, change: impl FnOnce(&mut Override), out: &mut Step) {
-        let mut job_override = self.catalog.overrides.get(key).cloned().unwrap_or_default();
-        change(&mut job_override);
-        self.remember_override(key, job_override.clone());
-        out.changes.push(Change::OverrideSaved { key, job_override });
-    }
-
-    pub(super) fn remember_override(&mut self, key: JobKey, job_override: Override) {
-        let bytes = self.catalog.job(key).map_or(0, |state| state.job.body.bytes());
-        self.catalog.overrides.set(key, job_override, bytes);
-    }
-
-    /// Moves a skip to the next occurrence if that has changed.
-    pub(super) fn move_skip(&mut self, key: JobKey, before: Option<Instant>, out: &mut Step) {
-        let next = self.catalog.job(key).and_then(|state| state.next.due());
-        if let (Some(before), Some(next)) = (before, next)
-            && before != next
-            && !mutated(Mutation::MovedSkipIsForgotten)
-            && self.catalog.overrides.is_skipped(key, before)
-        {
-            self.change_override(key, |job_override| job_override.skip = Some(next), out);
-        }
-    }
-
-    /// Returns what is paused of a run; its job may have been removed.
-    pub(super) fn paused_of_run(&self, run: &Run) -> Option<Level> {
-        match run.job {
-            Some(key) => self.catalog.is_paused(key),
-            None => self.catalog.is_device_paused(self.catalog.device_key(&run.id.plugin, &run.id.device)?),
-        }
     }
 }

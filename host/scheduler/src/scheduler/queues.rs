@@ -1,45 +1,19 @@
 //! The order of runs within a job and within a group: which run waits for which, and what it takes over.
 
-use super::Scheduler;
+use super::state::Scheduler;
 use crate::{
-    event::Step,
     keys::{RunSlot, Seq},
-    mutation::{Mutation, mutated},
-    outcome::{Cancelled, Cause, Outcome},
+    outcome::Cause,
     runs::{Run, Siblings, State},
     time::Instant,
 };
 
 impl Scheduler {
-    /// Adds a run.
-    pub(super) fn insert_run(&mut self, run: Run) -> RunSlot {
-        debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
-        let slot = self.runs.insert(run);
-        self.resume_hold(slot);
-        slot
-    }
-
     /// Holds a run that has only steps left that a newer run is to take over.
-    pub(super) fn yield_to_newer(&mut self, slot: RunSlot) {
+    fn yield_to_newer(&mut self, slot: RunSlot) {
         self.set_state(slot, State::Held(None));
         if let Some(siblings) = self.runs.get(slot).map(Siblings::of) {
             self.wake_next(&siblings);
-        }
-    }
-
-    /// Takes over the steps that earlier runs have left to a run that starts (I5).
-    pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        if self.runs.is_alone(slot) {
-            return;
-        }
-        let Some(run) = self.runs.get(slot) else { return };
-        for earlier in self.runs.yielding_to(&Siblings::of(run), run.seq) {
-            let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
-            if let Some(run) = self.runs.get_mut(slot).filter(|_| !mutated(Mutation::TakenOverStepsAreNotOwed)) {
-                run.inherit(put_off_until);
-            }
-            let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());
-            self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
         }
     }
 
@@ -92,14 +66,6 @@ impl Scheduler {
         }
     }
 
-    /// Lets a run wait for others, until its grace ends.
-    pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.held_by = Some(cause);
-        let until = run.grace_end();
-        self.set_state(slot, State::Held(until));
-    }
-
     /// Lets the next run of the job and of the group start after a run has ended.
     pub(super) fn wake_next(&mut self, siblings: &Siblings) {
         for slot in self.runs.next_held(siblings).into_iter().flatten() {
@@ -107,6 +73,26 @@ impl Scheduler {
                 self.stop_waiting(slot);
                 self.enqueue(slot);
             }
+        }
+    }
+
+    /// Adds a run.
+    pub(super) fn insert_run(&mut self, run: Run) -> RunSlot {
+        debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
+        let slot = self.runs.insert(run);
+        self.resume_hold(slot);
+        slot
+    }
+
+    /// Waits until the current step is due.
+    pub(super) fn await_step(&mut self, now: Instant, slot: RunSlot) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        if run.is_yielding() {
+            return self.yield_to_newer(slot);
+        }
+        match run.due_of(run.step()) {
+            Some(due) if due > now => self.set_state(slot, State::Resting(due)),
+            _ => self.enqueue(slot),
         }
     }
 }

@@ -2,9 +2,7 @@
 //! compare and adopt: until the last one, jobs that were not reached yet follow the old plan, and nothing of the new
 //! plan is due or committed.
 
-use std::{collections::HashSet, vec};
-
-use super::{Scheduler, clock::is_ahead_of_clock, plans::Work};
+use super::{clock::is_ahead_of_clock, state::Scheduler};
 use crate::{
     body::PackedJob,
     calendar,
@@ -14,56 +12,10 @@ use crate::{
     limits,
     mutation::{Mutation, mutated},
     occurrence::Next,
+    planner::{Adoption, Comparison, Staged, Work},
     time::{Instant, Site},
     trigger::Trigger,
 };
-
-/// A device's plan that is being compared with its jobs.
-#[derive(Debug)]
-pub(super) struct Comparison {
-    device: DeviceKey,
-    requested_at: Instant,
-    /// The clock series of the comparison.
-    series: u32,
-    /// Whether one of its jobs was decided by a clock that was set back.
-    begins_series: bool,
-    /// Whether it is a single ad-hoc job instead of a plan.
-    is_ad_hoc: bool,
-    /// The device's site for this plan.
-    site: Site,
-    remaining: vec::IntoIter<PackedJob>,
-    /// The device's ad-hoc jobs, if the device has moved and they must be examined.
-    ad_hoc: vec::IntoIter<PackedJob>,
-    unchanged: HashSet<JobKey>,
-    staged: Vec<Staged>,
-}
-
-/// A compared plan that is being adopted.
-#[derive(Debug)]
-pub(super) struct Adoption {
-    device: DeviceKey,
-    requested_at: Instant,
-    /// The clock series by which it was compared.
-    series: u32,
-    site: Site,
-    gone: vec::IntoIter<JobKey>,
-    staged: vec::IntoIter<Staged>,
-    token: CommitToken,
-    unconfirmed: Vec<JobKey>,
-}
-
-/// A new or changed job, and its next occurrence.
-#[derive(Debug)]
-pub(super) struct Staged {
-    job: PackedJob,
-    existing: Option<JobKey>,
-    /// The watermark when it was compared.
-    watermark: Instant,
-    /// The watermark by a clock that was set back since, if it was.
-    decided: Instant,
-    next: Next,
-    planned_late: bool,
-}
 
 impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
@@ -235,23 +187,6 @@ impl Scheduler {
         key
     }
 
-    /// Decides a job's occurrences from before a new plan by the old one: they may be waiting for their jitter, for
-    /// their turn, or for the old plan's commit. In the last case nothing is sent until that commit and the run itself
-    /// are durable (I3), because the run is saved together with the job's change.
-    pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, requested_at: Instant, out: &mut Step) {
-        // The clock may have been set back since.
-        let requested_at = requested_at.min(now.plus_ms(1));
-        // Several times, if all missed runs are caught up or other jobs of its group are decided first.
-        while self
-            .catalog
-            .job(job)
-            .is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < requested_at))
-        {
-            self.disarm_timer(job);
-            self.decide_misfire(now, job, requested_at.plus_ms(-1), out);
-        }
-    }
-
     fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) -> JobKey {
         let Adoption { device, requested_at, series, ref site, token, .. } = *adoption;
         let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
@@ -315,32 +250,6 @@ impl Scheduler {
             self.runs.attach(key, &name);
         }
         key
-    }
-}
-
-impl Comparison {
-    /// Returns a comparison for a single ad-hoc job.
-    pub(super) fn ad_hoc(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
-        let plan = Plan { requested_at: now, jobs: Vec::new() };
-        Self { is_ad_hoc: true, ..Self::new(now, series, device, plan, site) }
-    }
-
-    pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
-        // The clock may have been set back since the request.
-        let (requested_at, remaining) = (plan.requested_at.min(now), plan.jobs.into_iter());
-        let (ad_hoc, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
-        Self {
-            device,
-            requested_at,
-            series,
-            begins_series: false,
-            is_ad_hoc: false,
-            site,
-            remaining,
-            ad_hoc,
-            unchanged,
-            staged,
-        }
     }
 }
 

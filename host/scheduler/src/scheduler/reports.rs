@@ -1,107 +1,17 @@
 //! Confirmations by devices: a run subscribes to the report before its message is sent, and waits for it afterwards.
 
-use super::Scheduler;
+use super::state::Scheduler;
 use crate::{
     commits::Waiter,
-    event::{Effect, LinkId, Step, WatchId},
+    event::{LinkId, Step, WatchId},
     keys::RunSlot,
-    limits,
     mutation::{Mutation, mutated},
-    outcome::{Attempt, Cause, Failed},
-    runs::{Report, State, Watch},
+    outcome::Attempt,
+    runs::{Report, State},
     time::Instant,
 };
 
 impl Scheduler {
-    /// Subscribes a run to its device's reports, if its step needs a confirmation. Returns whether the step can be sent
-    /// now.
-    pub(super) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
-        let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.delivery.link()) else { return false };
-        let Some(confirm) = run.confirm().filter(|_| run.unconfirmed_step != Some(run.step())) else { return true };
-        let until = match &run.watch {
-            Some(watch) if watch.is_ready(confirm.already) => return true,
-            Some(watch) if watch.is_subscribed => now.plus_ms(limits::KEPT_REPORT_MS),
-            Some(_) => now.plus_ms(limits::SUBSCRIBE_MS),
-            None => {
-                let watch = self.delivery.begin_watch(slot);
-                run.watch = Some(Box::new(Watch::new(watch)));
-                out.effects.push(Effect::Watch { link, watch, confirm: confirm.into() });
-                now.plus_ms(limits::SUBSCRIBE_MS)
-            }
-        };
-        self.set_state(slot, State::Listening(until));
-        false
-    }
-
-    /// Handles the broker's answer to a subscription.
-    pub(super) fn watch_answered(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        watch: WatchId,
-        refused: Option<String>,
-        out: &mut Step,
-    ) {
-        let Some(slot) = self.delivery.watcher(link, watch) else { return };
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(subscription) = &mut run.watch else { return };
-        subscription.is_subscribed = refused.is_none();
-        if !matches!(run.state, State::Listening(_)) {
-            return;
-        }
-        self.stop_waiting(slot);
-        match refused {
-            None => self.enqueue(slot),
-            Some(reason) => self.subscribe_failed(now, slot, reason, out),
-        }
-    }
-
-    /// Ends a run's wait for the subscription, or for a retained report.
-    pub(super) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        match &mut run.watch {
-            Some(watch) if watch.is_subscribed => {
-                watch.retained_awaited();
-                self.enqueue(slot);
-            }
-            _ => self.subscribe_failed(now, slot, "the broker did not answer the subscription".into(), out),
-        }
-    }
-
-    /// Handles a failed subscription. An owed step is sent without confirmation; any other step is not sent, and the
-    /// subscription is tried again after a pause.
-    fn subscribe_failed(&mut self, now: Instant, slot: RunSlot, reason: String, out: &mut Step) {
-        self.unwatch(slot, out);
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        if run.is_owed() {
-            // I5: sent without confirmation, and done when the broker has it.
-            if !mutated(Mutation::OwedStepWaitsForSubscription) {
-                run.unconfirmed_step = Some(run.step());
-            }
-            let last = Attempt::Prevented(format!(
-                "{}; the step was sent without confirmation",
-                Cause::SubscribeFailed(reason)
-            ));
-            run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.progress.attempts, last });
-            return self.enqueue(slot);
-        }
-        run.held_by = Some(Cause::SubscribeFailed(reason));
-        if run.has_not_started() && !mutated(Mutation::FailedSubscriptionKeepsHold) {
-            self.give_up_resource(now, slot, out);
-        }
-        self.save_waiting(slot, out);
-        self.set_state(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
-    }
-
-    /// An attempt is being sent: from here on, its device's reports count.
-    pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
-        if let Some(watch) = &mut run.watch {
-            watch.expect(now.plus_ms(within_ms.into()));
-        }
-    }
-
     /// Handles a report of a device.
     pub(super) fn reported(&mut self, now: Instant, link: LinkId, watch: WatchId, report: Report, out: &mut Step) {
         let Some(slot) = self.delivery.watcher(link, watch) else { return };
@@ -140,44 +50,5 @@ impl Scheduler {
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         let last_report = run.watch.as_mut().and_then(|watch| watch.take_last_report());
         self.attempt_failed(now, slot, Attempt::NoReport { within_ms, last_report }, out);
-    }
-
-    /// Ends a run's subscription.
-    pub(super) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
-        let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
-        self.delivery.end_watch(watch.id);
-        if let Some(link) = self.delivery.link() {
-            out.effects.push(Effect::Unwatch { link, watch: watch.id });
-        }
-    }
-
-    /// Drops all subscriptions, because the link is down. Runs that wait for a report keep waiting.
-    pub(super) fn stop_listening(&mut self) {
-        for (watch, slot) in self.delivery.watches() {
-            let Some(run) = self.runs.get_mut(slot) else { continue };
-            if matches!(run.state, State::Confirming(_)) {
-                continue;
-            }
-            run.watch = None;
-            self.delivery.end_watch(watch);
-            if matches!(run.state, State::Listening(_)) {
-                self.stop_waiting(slot);
-                self.enqueue(slot);
-            }
-        }
-    }
-
-    /// Subscribes again on a new link, for runs that still wait for a report.
-    pub(super) fn resubscribe(&mut self, out: &mut Step) {
-        let Some(link) = self.delivery.link() else { return };
-        for (watch, slot) in self.delivery.watches() {
-            let Some(run) = self.runs.get_mut(slot) else { continue };
-            if let Some(watch) = &mut run.watch {
-                watch.restart();
-            }
-            if let Some(confirm) = run.confirm() {
-                out.effects.push(Effect::Watch { link, watch, confirm: confirm.into() });
-            }
-        }
     }
 }

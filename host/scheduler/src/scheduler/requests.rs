@@ -1,14 +1,15 @@
 //! Requests of clients.
 
-use super::{Scheduler, plans::Work};
+use super::state::Scheduler;
 use crate::{
     body::Body,
-    event::{DeviceKey, Done, Effect, JobKey, PluginKey, Refusal, Request, RequestId, Step, Version},
+    event::{DeviceKey, Done, Effect, Refusal, Request, RequestId, Step, Version},
     keys::RunSlot,
     limits,
     mutation::{Mutation, mutated},
-    names::{DeviceName, JobName, Origin, PluginName, RunId},
+    names::{JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
+    planner::Work,
     runs::Run,
     time::Instant,
 };
@@ -28,23 +29,6 @@ impl Scheduler {
             Request::Cancel(job) => return self.planner.push(Work::Cancel(request, job)),
         };
         out.effects.push(Effect::Answer { request, answer });
-    }
-
-    /// Finds a job by its name.
-    pub(super) fn find_job(&self, (plugin, device, job): &JobName) -> Result<JobKey, Refusal> {
-        let found = self.catalog.job_key(self.find_device(plugin, device)?, job.as_str());
-        found.ok_or_else(|| Refusal::Unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
-    }
-
-    pub(super) fn find_device(&self, plugin: &PluginName, device: &DeviceName) -> Result<DeviceKey, Refusal> {
-        self.find_plugin(plugin)?;
-        let key = self.catalog.device_key(plugin, device);
-        key.ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))
-    }
-
-    pub(super) fn find_plugin(&self, plugin: &PluginName) -> Result<PluginKey, Refusal> {
-        let key = self.catalog.plugin_key(plugin);
-        key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
     }
 
     /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
@@ -123,12 +107,5 @@ impl Scheduler {
         let slot = slot.ok_or_else(|| Refusal::Unknown(format!("there is no run {run} that has not ended")))?;
         self.end(now, slot, Outcome::Cancelled(Cancelled::Abandoned), out);
         Ok(Done::Run(run))
-    }
-
-    pub(super) fn find_run(&self, id: &RunId) -> Option<RunSlot> {
-        if let Some(slot) = self.runs.orphan(id) {
-            return Some(slot);
-        }
-        self.runs.of_job(self.catalog.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 }

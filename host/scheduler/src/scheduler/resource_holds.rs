@@ -1,17 +1,16 @@
 //! Holds of resources: for how long, and what becomes of one when its run ends, yields or cannot start.
 
-use super::Scheduler;
+use super::state::Scheduler;
 use crate::{
     agenda::Timer,
-    event::{Change, Step},
+    event::Step,
     keys::RunSlot,
     limits,
     mutation::{Mutation, mutated},
     names::{ResourceName, RunId},
-    outcome::{Attempt, Cause},
-    runs::{Entry, Hold, Siblings, State},
+    outcome::Cause,
+    runs::{Entry, Hold, Siblings},
     time::Instant,
-    trigger::Duration,
 };
 
 impl Scheduler {
@@ -22,7 +21,7 @@ impl Scheduler {
     }
 
     /// Takes over the resource from a run that yields to this one, if there is one. Returns whether it did.
-    pub(super) fn inherits_resource(&mut self, slot: RunSlot) -> bool {
+    fn inherits_resource(&mut self, slot: RunSlot) -> bool {
         let Some((siblings, seq)) = self.runs.get(slot).map(|run| (Siblings::of(run), run.seq)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
         let holder = self.runs.yielding_to(&siblings, seq).into_iter().find(yields);
@@ -35,7 +34,7 @@ impl Scheduler {
     }
 
     /// Gives a run its resource, until it ends or the hold expires.
-    pub(super) fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
+    fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         self.resources.hold(run, slot);
         let until = self.resources.held_until(run, since).unwrap_or(Instant::MAX);
@@ -52,50 +51,6 @@ impl Scheduler {
         self.resources.drop_hold(run, slot);
         self.agenda.disarm(hold.until, Timer::Hold(slot));
         Some(hold)
-    }
-
-    /// Handles the expiry of a hold: others have their turn (I7). A run that has not started returns to the queue, a
-    /// first step is given up, and owed steps continue without the resource (I5).
-    pub(super) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(hold) = run.holds else { return };
-        let Some(name) = run.policy.needs.clone() else { return };
-        let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
-        let Some(until) = self.resources.held_until(run, since) else { return };
-        if until > now {
-            // It waited for its start while it held it.
-            run.holds = Some(Hold { since, until, ..hold });
-            self.agenda.arm(until, Timer::Hold(slot));
-            return;
-        }
-        if run.has_not_started() {
-            let listens = matches!(run.state, State::Listening(_));
-            self.give_up_resource(now, slot, out);
-            if listens {
-                self.stop_waiting(slot);
-                self.enqueue(slot);
-            }
-            return;
-        }
-        let held = Duration(now.ms_since(since).unsigned_abs());
-        let id = run.id.clone();
-        if !run.is_owed() {
-            if matches!(run.state, State::Sent(_)) {
-                run.on_the_wire = true;
-            }
-            let why = format!("it was tried for {held}, the longest time for which `{name}` may be held");
-            self.stop_waiting(slot);
-            self.give_up_step(now, slot, Attempt::Prevented(why), out);
-        }
-        let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
-        let earlier_note = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
-        run.progress.note =
-            Some(format!("{earlier_note}it held `{name}` for {held}, and released it while steps were owed").into());
-        out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
-        self.save_progress_of(slot, out);
-        self.drop_hold(slot);
-        self.stop_yielding(now, slot);
-        self.release(now, &name);
     }
 
     /// Returns the hold of a run that never started to the run that had yielded to it.
@@ -128,13 +83,6 @@ impl Scheduler {
             && let Some(name) = needs
         {
             self.release(now, &name);
-        }
-    }
-
-    /// Removes a run from the queue for its resource.
-    pub(super) fn leave_queue(&mut self, slot: RunSlot) {
-        if let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_none()) {
-            self.resources.leave(run, slot);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Restoring the scheduler from the stored state.
 
-use super::{HostScope, Operator, Scheduler, clock::is_ahead_of_clock, plans::Planner};
+use super::{
+    clock::is_ahead_of_clock,
+    state::{HostScope, Operator, Scheduler},
+};
 use crate::{
     agenda::{Agenda, Timer},
     catalog::{Catalog, JobState, Plugin},
@@ -9,6 +12,7 @@ use crate::{
     event::{JobKey, Saved, SavedJob, SavedPlugin, Version},
     mutation::{Mutation, mutated},
     occurrence::Next,
+    planner::Planner,
     runs::{Resources, Run, Runs},
     time::Instant,
     trigger::Trigger,

@@ -1,30 +1,16 @@
 //! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
-use super::Scheduler;
+use super::state::Scheduler;
 use crate::{
-    event::{CallId, Effect, Step},
-    keys::RunSlot,
+    event::{CallId, Step},
     model::Reply,
     mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
-    runs::State,
     time::Instant,
 };
 
 impl Scheduler {
-    /// Calls the plugin for the messages of a run. That counts as an attempt.
-    pub(super) fn call_plugin(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(task) = run.body.task() else { return };
-        run.progress.attempts += 1;
-        run.tried_since.get_or_insert(now);
-        let (plugin, device, due) = (run.id.plugin.clone(), run.id.device.clone(), run.start);
-        let call = self.delivery.begin_call(slot);
-        self.set_state(slot, State::Asking(call));
-        out.effects.push(Effect::Call { call, plugin, device, task, due });
-    }
-
     /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
     pub(super) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
         let Some(slot) = self.delivery.end_call(call) else { return };

@@ -2,7 +2,7 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::Scheduler;
+use super::state::Scheduler;
 use crate::{
     body::{Body, PackedJob},
     catalog::{Device, JobState, Plugin},

@@ -5,34 +5,16 @@
 
 use std::sync::Arc;
 
-use super::{Scheduler, plans::Work};
+use super::state::Scheduler;
 use crate::{
-    event::{Change, DeviceKey, Effect, JobKey, Step},
+    event::{Change, Effect, JobKey, Step},
     limits,
     occurrence::Next,
+    planner::{Work, ZonesChanged},
     time::{Instant, Site},
     trigger::{Search, Trigger},
     zone::Zone,
 };
-
-/// A traversal of devices and jobs after rules have changed.
-#[derive(Debug)]
-pub(super) struct ZonesChanged {
-    /// The zones with changed rules; `None` if unknown.
-    zones: Option<Vec<Zone>>,
-    /// The name of the rules in use.
-    rules: Arc<str>,
-    device: DeviceKey,
-    job: JobKey,
-    /// The number of jobs that are due at another time.
-    moved: u64,
-}
-
-impl ZonesChanged {
-    fn concerns(&self, zone: Zone) -> bool {
-        self.zones.as_ref().is_none_or(|zones| zones.contains(&zone))
-    }
-}
 
 impl Scheduler {
     pub(super) fn zones_changed(&mut self, zones: Option<Vec<Zone>>, rules: Arc<str>) {

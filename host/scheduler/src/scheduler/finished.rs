@@ -1,0 +1,56 @@
+//! Ad-hoc jobs that are never due again: they stay for a day.
+
+use super::state::Scheduler;
+use crate::{
+    event::{Change, DeviceKey, JobKey, Step},
+    limits,
+    occurrence::Next,
+    time::Instant,
+    trigger::Trigger,
+};
+
+impl Scheduler {
+    /// Returns the last occurrence of a job that is never due again and has no runs left.
+    fn finished_at(&self, key: JobKey) -> Option<Instant> {
+        let state = self.catalog.job(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
+        // A sun trigger may be due once the device has a location.
+        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.runs.count_of_job(key) == 0;
+        is_over.then_some(state.watermark)
+    }
+
+    /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
+    pub(super) fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
+        let is_finished = |key: JobKey| Some((self.finished_at(key).filter(|at| *at < before)?, key));
+        let mut finished: Vec<(Instant, JobKey)> = self.catalog.overrides.ad_hoc().filter_map(is_finished).collect();
+        finished.sort_unstable();
+        let is_more = finished.len() > limits::JOBS_PER_STEP;
+        for (_, key) in finished.into_iter().take(limits::JOBS_PER_STEP) {
+            self.disarm_timer(key);
+            self.catalog.remove_job(key);
+            // No later job reaches back to occurrences of this one.
+            out.changes.push(Change::JobRemoved { key, tombstone: None });
+        }
+        is_more
+    }
+
+    /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
+    pub(super) fn forget_finished(&mut self, now: Instant, out: &mut Step) -> bool {
+        // Not while queued work may refer to one.
+        self.planner.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
+    }
+
+    /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.
+    pub(super) fn free_name(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
+        if self.catalog.overrides.ad_hoc().len() == 0 {
+            return true;
+        }
+        let Some(key) = self.catalog.job_key(device, id).filter(|key| self.catalog.overrides.is_ad_hoc(*key)) else {
+            return true;
+        };
+        let is_finished = self.finished_at(key).is_some();
+        if is_finished {
+            self.drop_job(key, out);
+        }
+        is_finished
+    }
+}

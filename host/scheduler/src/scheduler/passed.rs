@@ -1,0 +1,179 @@
+//! Occurrences that have passed: those that are not caught up are recorded.
+
+use super::{admission::Due, state::Scheduler};
+use crate::{
+    event::{JobKey, Step},
+    limits,
+    outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
+    time::{Instant, Site},
+    trigger::{Search, SunCache, Trigger},
+};
+
+/// The occurrences of a job that have passed.
+pub(super) struct PassedOccurrences {
+    pub(super) key: JobKey,
+    pub(super) site: Site,
+    pub(super) oldest: Instant,
+    pub(super) newest: Instant,
+    pub(super) before_newest: Instant,
+    /// Their number, without the newest.
+    pub(super) count: u32,
+    /// Whether there are more than were counted.
+    pub(super) more: bool,
+}
+
+impl Scheduler {
+    /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
+    /// back: nothing in it is caught up.
+    fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
+        self.agenda.decided_before(self.catalog.job(key)?.decided)
+    }
+
+    /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
+    /// whether its next occurrence was one of them.
+    pub(super) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+        let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
+        let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
+        self.resume_after(key, to, out);
+        true
+    }
+
+    pub(super) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
+        let Some(site) = self.catalog.site_of(key) else { return };
+        self.save_runs_of(key, out);
+        self.disarm_timer(key);
+        let next = self.next_after(key, watermark, &site);
+        let before = self.catalog.job(key).and_then(|state| state.next.due());
+        if let Some(state) = self.catalog.job_mut(key) {
+            state.watermark = watermark;
+            state.next = next;
+        }
+        self.move_skip(key, before, out);
+        self.arm_timer(key);
+        self.save_progress(key, out);
+    }
+
+    /// Returns the occurrences of a job that have passed up to an instant.
+    pub(super) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
+        let state = self.catalog.job(key)?;
+        let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
+        let site = self.catalog.device(state.device)?.site;
+        let until = match self.decided_before(key) {
+            Some((from, _)) if oldest <= from => until.min(from),
+            _ => until,
+        };
+        let mut passed =
+            PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
+        passed.count_until(&trigger, until, self.agenda.sun_cache());
+        Some(passed)
+    }
+
+    /// Admits the newest occurrence, and records the older ones as missed.
+    pub(super) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+        let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
+        if count > 0 {
+            let several = Some(Several { since: oldest, count, more });
+            let missed = Missed { why: MissedReason::Superseded { job: None, by: newest }, several };
+            let id = self.run_id(key, before_newest);
+            self.decide(now, key, id, Outcome::Missed(missed), out);
+        }
+        let Some(state) = self.catalog.job(key) else { return };
+        let (job, device) = (state.job.clone(), state.device);
+        let jitter_ms = self.jitter_of(&job, device, newest, &site);
+        let following = self.next_after(key, newest, &site);
+        self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
+    }
+
+    /// Records the occurrences that are due during a pause as skipped.
+    pub(super) fn record_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
+        self.disarm_timer(key);
+        let Some(passed) = self.passed_occurrences(until, key) else { return };
+        self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
+    }
+
+    /// Records an occurrence that the operator skips.
+    pub(super) fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
+        self.disarm_timer(key);
+        let Some(site) = self.catalog.site_of(key) else { return };
+        let only = PassedOccurrences {
+            key,
+            site,
+            oldest: occurrence,
+            newest: occurrence,
+            before_newest: occurrence,
+            count: 0,
+            more: false,
+        };
+        self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
+    }
+
+    pub(super) fn record_missed(
+        &mut self,
+        now: Instant,
+        passed: &PassedOccurrences,
+        why: MissedReason,
+        out: &mut Step,
+    ) {
+        self.record_passed(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
+    }
+
+    /// Records all passed occurrences with one outcome; none of them is admitted.
+    fn record_passed(
+        &mut self,
+        now: Instant,
+        passed: &PassedOccurrences,
+        outcome: impl FnOnce(Option<Several>) -> Outcome,
+        out: &mut Step,
+    ) {
+        let PassedOccurrences { key, site, oldest: since, newest, count, more, .. } = *passed;
+        self.save_runs_of(key, out);
+        let id = self.run_id(key, newest);
+        let following = self.next_after(key, newest, &site);
+        if let Some(state) = self.catalog.job_mut(key) {
+            state.watermark = newest;
+            state.next = following;
+        }
+        self.arm_timer(key);
+        let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
+        self.decide(now, key, id, outcome(several), out);
+    }
+}
+
+impl PassedOccurrences {
+    /// Finds the newest of several passed occurrences, and counts the others.
+    fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
+        if let Trigger::Every(every) = trigger {
+            let period_ms = i64::from(every.period_ms);
+            let passed = until.ms_since(self.oldest).max(0) / period_ms;
+            self.newest = self.oldest.plus_ms(passed * period_ms);
+            self.before_newest = self.newest.plus_ms(-period_ms);
+            self.count = u32::try_from(passed).unwrap_or(u32::MAX);
+            return;
+        }
+        while let Search::Found(next) = trigger.next(self.newest, &self.site, sun_cache)
+            && next <= until
+        {
+            if self.count == limits::LOOK_BACK {
+                self.more = true;
+                break;
+            }
+            (self.before_newest, self.newest) = (self.newest, next);
+            self.count += 1;
+        }
+        let mut until = until;
+        while self.more {
+            match trigger.last(self.newest, until, &self.site, sun_cache) {
+                Search::Found(newest) => {
+                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sun_cache) {
+                        Search::Found(before) => before,
+                        Search::NotUntil(_) | Search::Never(_) => self.newest,
+                    };
+                    self.newest = newest;
+                    break;
+                }
+                Search::NotUntil(earlier) if earlier > self.newest => until = earlier,
+                Search::NotUntil(_) | Search::Never(_) => break,
+            }
+        }
+    }
+}

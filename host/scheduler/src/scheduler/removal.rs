@@ -1,0 +1,104 @@
+//! Removes jobs, devices and plugins.
+
+use std::mem;
+
+use super::state::Scheduler;
+use crate::{
+    agenda::Timer,
+    event::{Change, DeviceKey, JobKey, PluginKey, Step, Tombstone, Version},
+    keys::RunSlot,
+    limits,
+    names::PluginName,
+    outcome::{Cancelled, Outcome},
+    planner::Work,
+    runs::Run,
+    time::Instant,
+};
+
+impl Scheduler {
+    /// Removes a job, and keeps a tombstone with its watermark (I2).
+    pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
+        let Some(state) = self.catalog.job(key) else { return };
+        let (id, decided) = (self.run_id(key, state.watermark), state.decided);
+        self.runs.detach(key);
+        let tombstone =
+            Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
+        self.disarm_timer(key);
+        self.catalog.remove_job(key);
+        let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
+        self.catalog.tombstones.insert(name, tombstone.watermark);
+        out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
+    }
+
+    /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
+    pub(super) fn drop_device(&mut self, now: Instant, key: DeviceKey, reason: Cancelled, out: &mut Step) {
+        let Some(device) = self.catalog.device(key) else { return };
+        let mut jobs: Vec<JobKey> = device.jobs().collect();
+        jobs.sort_unstable();
+        let left = jobs.len() > limits::JOBS_PER_STEP;
+        jobs.truncate(limits::JOBS_PER_STEP);
+        let plugin = self.catalog.plugin_mut(device.plugin).expect("a device has a plugin");
+        plugin.announcement.gone += jobs.len();
+        for job in jobs {
+            // Occurrences that are due at this moment are decided, too.
+            self.admit_past(now, job, now.plus_ms(1), out);
+            for slot in self.runs.of_job(job).collect::<Vec<_>>() {
+                if self.runs.get(slot).is_some_and(Run::has_not_started) {
+                    self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+                }
+            }
+            self.save_runs_of(job, out);
+            self.record_cancelled(now, job, &reason, out);
+            self.drop_job(job, out);
+        }
+        if left {
+            self.planner.push_front(Work::DropDevice(key, reason));
+        } else if let Some(device) = self.catalog.remove_device(key) {
+            self.agenda.disarm(device.replan_at, Timer::Replan(key));
+            out.changes.push(Change::DeviceRemoved { key });
+        }
+    }
+
+    /// Cancels the runs of removed devices that have not started.
+    pub(super) fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: &Cancelled, out: &mut Step) {
+        let Some(plugin) = self.catalog.plugin(key) else { return };
+        let is_over = |slot: &RunSlot| {
+            let not_started = self.runs.get(*slot).filter(|run| run.has_not_started() && run.id.plugin == plugin.name);
+            not_started.is_some_and(|run| !plugin.devices.contains_key(&run.id.device))
+        };
+        let mut orphans: Vec<RunSlot> = self.runs.orphans().filter(is_over).collect();
+        orphans.sort_unstable();
+        for slot in orphans {
+            self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+        }
+    }
+
+    pub(super) fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
+        let Some(key) = self.catalog.plugin_key(name) else { return };
+        let Some(plugin) = self.catalog.plugin_mut(key) else { return };
+        let devices = mem::take(&mut plugin.devices);
+        if plugin.version != Version::NONE {
+            // Saved first: after a crash half way, the whole plugin is loaded anew.
+            plugin.version = Version::NONE;
+            self.save_plugin(key, out);
+        }
+        if devices.is_empty() {
+            self.cancel_orphans(now, key, &Cancelled::PluginRemoved, out);
+            self.catalog.remove_plugin(key);
+            out.changes.push(Change::PluginRemoved { key });
+            return;
+        }
+        let drop = |device| Work::DropDevice(device, Cancelled::PluginRemoved);
+        self.planner.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
+    }
+
+    /// Records the next occurrence of an ad-hoc job that is removed with its device: no plan brings it back (I13).
+    fn record_cancelled(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
+        let next =
+            self.catalog.job(key).filter(|_| self.catalog.overrides.is_ad_hoc(key)).and_then(|state| state.next.due());
+        if let Some(next) = next {
+            let id = self.run_id(key, next);
+            self.decide(now, key, id, Outcome::Cancelled(reason.clone()), out);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Requests for plans, and what follows a failed one.
+
+use std::{mem, vec};
+
+use super::state::Scheduler;
+use crate::{
+    agenda::Timer,
+    event::{CommitToken, DeviceKey, Effect, JobKey, Step, Version},
+    limits,
+    planner::Work,
+    time::Instant,
+};
+
+impl Scheduler {
+    /// Requests a device's plan, unless a request is pending.
+    pub(super) fn request_plan(&mut self, key: DeviceKey, out: &mut Step) {
+        let Some(plugin) = self.catalog.plugin_of(key).filter(|plugin| plugin.version != Version::BUILT_IN) else {
+            return;
+        };
+        let (plugin, generation) = (plugin.name.clone(), plugin.generation);
+        let Some(device) = self.catalog.device_mut(key) else { return };
+        if !mem::replace(&mut device.plan_requested, true) {
+            out.effects.push(Effect::Plan { plugin, device: device.name.clone(), generation });
+        }
+    }
+
+    pub(super) fn request_plans(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
+        for device in devices.by_ref().take(limits::DEVICES_PER_STEP) {
+            self.request_plan(device, out);
+        }
+        if devices.len() > 0 {
+            self.planner.push_front(Work::RequestPlans(devices));
+        }
+    }
+
+    pub(super) fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
+        let Some(device) = self.catalog.device_mut(key) else { return };
+        self.agenda.disarm(device.replan_at, Timer::Replan(key));
+        self.agenda.arm(at, Timer::Replan(key));
+        device.replan_at = at;
+        device.plan_requested = false;
+        self.save_device(key, out);
+    }
+
+    /// Records a failed plan: the device keeps its current plan, and the next one is requested after a pause.
+    pub(super) fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
+        let Some(device) = self.catalog.device_mut(key) else { return };
+        let doubled = limits::REPLAN_PAUSE_MS << device.failures.min(16);
+        device.failures += 1;
+        device.error = Some(error);
+        self.replan_at(key, now.plus_ms(doubled.min(limits::REPLAN_PAUSE_CAP_MS)), out);
+    }
+
+    /// Arms the jobs of a durable plan (I3).
+    pub(super) fn plan_durable(&mut self, token: CommitToken, mut jobs: Vec<JobKey>) {
+        let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
+        if !jobs.is_empty() {
+            self.planner.push_front(Work::Arm(token, jobs));
+        }
+        for key in piece {
+            if let Some(state) = self.catalog.job_mut(key)
+                && state.unconfirmed == Some(token)
+            {
+                state.unconfirmed = None;
+                self.arm_timer(key);
+            }
+        }
+    }
+}

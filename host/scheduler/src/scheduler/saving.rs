@@ -1,0 +1,134 @@
+//! The changes to store: how much of a job, of a run and of a plugin is saved, and when.
+
+use super::state::Scheduler;
+use crate::{
+    catalog::Plugin,
+    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, Step},
+    keys::RunSlot,
+    mutation::{Mutation, mutated},
+    names::RunId,
+    outcome::Outcome,
+    time::Instant,
+};
+
+impl Scheduler {
+    pub(super) fn save_plugin(&self, key: PluginKey, out: &mut Step) {
+        let Some(Plugin { name, version, paused, .. }) = self.catalog.plugin(key) else { return };
+        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version, paused: *paused });
+    }
+
+    pub(super) fn save_device(&self, key: DeviceKey, out: &mut Step) {
+        let Some(device) = self.catalog.device(key) else { return };
+        out.changes.push(Change::DeviceSaved {
+            key,
+            plugin: device.plugin,
+            name: device.name.clone(),
+            site: device.site,
+            replan_at: device.replan_at,
+            error: device.error.clone(),
+            paused: device.paused,
+        });
+    }
+
+    /// Returns the watermark and the next occurrence of a job, as they are to be stored.
+    pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
+        let state = self.catalog.job(key)?;
+        let mut runs = self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
+        let unsaved = runs.find(|run| run.key.is_none() && !mutated(Mutation::WatermarkPassesUnsavedRun));
+        Some(match unsaved {
+            Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
+            None => (state.watermark, state.next.due()),
+        })
+    }
+
+    /// Saves a job's watermark. I2: the stored watermark does not pass an unsaved run.
+    pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
+        let (Some((watermark, due)), Some(state)) = (self.progress(key), self.catalog.job(key)) else { return };
+        out.changes.push(Change::JobAdvanced { key, watermark, due, decided: state.decided });
+    }
+
+    /// Continues the search for a job's next occurrence.
+    pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
+        let Some(site) = self.catalog.site_of(key) else { return };
+        let next = self.next_after(key, after, &site);
+        if let Some(state) = self.catalog.job_mut(key) {
+            state.next = next;
+        }
+        self.arm_timer(key);
+        if next.due().is_some() {
+            self.save_progress(key, out);
+        }
+    }
+
+    /// Records the outcome of an occurrence that does not become a run (I13).
+    pub(super) fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
+        let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0, note: None };
+        out.changes.push(Change::RunEnded(ended));
+        self.save_progress(key, out);
+    }
+
+    /// Saves a run, so that it outlives the process and its job.
+    pub(super) fn save_run(&mut self, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let key = match run.key {
+            Some(key) => key,
+            None => self.runs.new_key(),
+        };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.key = Some(key);
+        out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
+        if let Some(job) = run.job {
+            self.save_progress(job, out);
+        }
+    }
+
+    /// Saves the runs of a job that is about to change or to be removed.
+    pub(super) fn save_runs_of(&mut self, job: JobKey, out: &mut Step) {
+        for slot in self.runs.of_job(job).collect::<Vec<_>>() {
+            if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
+                self.save_run(slot, out);
+            }
+        }
+    }
+
+    /// Saves a run that has to wait, so that users can see why.
+    pub(super) fn save_waiting(&mut self, slot: RunSlot, out: &mut Step) {
+        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
+            self.save_run(slot, out);
+        }
+    }
+
+    /// Saves the progress of a run that is stored.
+    pub(super) fn save_progress_of(&self, slot: RunSlot, out: &mut Step) {
+        if let Some(run) = self.runs.get(slot)
+            && let Some(key) = run.key
+        {
+            out.changes.push(Change::RunAdvanced { key, progress: run.progress.clone() });
+        }
+    }
+
+    pub(super) fn remember_override(&mut self, key: JobKey, job_override: Override) {
+        let bytes = self.catalog.job(key).map_or(0, |state| state.job.body.bytes());
+        self.catalog.overrides.set(key, job_override, bytes);
+    }
+
+    /// Changes and saves a job's overrides.
+    pub(super) fn change_override(&mut self, key: JobKey, change: impl FnOnce(&mut Override), out: &mut Step) {
+        let mut job_override = self.catalog.overrides.get(key).cloned().unwrap_or_default();
+        change(&mut job_override);
+        self.remember_override(key, job_override.clone());
+        out.changes.push(Change::OverrideSaved { key, job_override });
+    }
+
+    /// Moves a skip to the next occurrence if that has changed.
+    pub(super) fn move_skip(&mut self, key: JobKey, before: Option<Instant>, out: &mut Step) {
+        let next = self.catalog.job(key).and_then(|state| state.next.due());
+        if let (Some(before), Some(next)) = (before, next)
+            && before != next
+            && !mutated(Mutation::MovedSkipIsForgotten)
+            && self.catalog.overrides.is_skipped(key, before)
+        {
+            self.change_override(key, |job_override| job_override.skip = Some(next), out);
+        }
+    }
+}

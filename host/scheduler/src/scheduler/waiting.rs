@@ -1,0 +1,97 @@
+//! The states in which a run waits, and its timer.
+
+use super::state::Scheduler;
+use crate::{
+    agenda::Timer,
+    event::{Effect, Step},
+    keys::RunSlot,
+    mutation::{Mutation, mutated},
+    outcome::Cause,
+    runs::State,
+    time::Instant,
+};
+
+impl Scheduler {
+    /// Sets a run's state, and its timer.
+    pub(super) fn set_state(&mut self, slot: RunSlot, state: State) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.state = state;
+        if let Some(until) = state.until() {
+            self.agenda.arm(until, Timer::Run(slot));
+        }
+    }
+
+    /// Adds a run to the queue for the link.
+    pub(super) fn enqueue(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.state = State::Waiting;
+        let over = self.delivery.push(&run.id.plugin, run.rank(slot));
+        if let Some(rate) = over {
+            run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
+            if let Some(grace_end) = run.grace_end() {
+                self.set_state(slot, State::Limited(grace_end));
+            }
+        } else if run.is_over_rate() {
+            run.held_by = None;
+        }
+    }
+
+    /// Removes a run from every queue and timer it waits in.
+    pub(super) fn stop_waiting(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot) else { return };
+        match run.state {
+            State::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
+            State::Limited(until) => {
+                self.delivery.remove(&run.id.plugin, run.rank(slot));
+                self.agenda.disarm(until, Timer::Run(slot));
+            }
+            // The broker's answer still returns the credit.
+            State::Sent(attempt) => self.delivery.detach_attempt(attempt),
+            State::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
+                self.delivery.end_call(call);
+            }
+            State::Arming(token) => {
+                // Only once: a run may end before it waits for anything else, and this function is called again (I7).
+                if self.commits.take(token).is_some() {
+                    self.delivery.cancel_reservation(&run.id.plugin);
+                }
+            }
+            state => {
+                state.until().inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
+            }
+        }
+        self.leave_queue(slot);
+    }
+
+    /// Removes a run from the queue for its resource.
+    pub(super) fn leave_queue(&mut self, slot: RunSlot) {
+        if let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_none()) {
+            self.resources.leave(run, slot);
+        }
+    }
+
+    /// Lets a run wait for others, until its grace ends.
+    pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.held_by = Some(cause);
+        let until = run.grace_end();
+        self.set_state(slot, State::Held(until));
+    }
+
+    /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
+    pub(super) fn pause(&mut self, now: Instant, slot: RunSlot) {
+        if let Some(run) = self.runs.get(slot) {
+            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
+            self.set_state(slot, State::Pausing(until));
+        }
+    }
+
+    /// Ends a run's subscription.
+    pub(super) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
+        let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
+        self.delivery.end_watch(watch.id);
+        if let Some(link) = self.delivery.link() {
+            out.effects.push(Effect::Unwatch { link, watch: watch.id });
+        }
+    }
+}
