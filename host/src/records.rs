@@ -5,6 +5,7 @@ mod tests;
 
 use std::{borrow::Cow, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use roost_scheduler::{
     body::{Body, StepRef},
     model::{Action, Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step, Task},
@@ -12,6 +13,7 @@ use roost_scheduler::{
     topic::Topic,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A message of a job.
@@ -26,9 +28,9 @@ pub(crate) struct StepRecord<'a> {
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     #[schema(value_type = String)]
     payload: Cow<'a, str>,
-    /// The payload in hexadecimal digits, if it is not text.
+    /// The payload in base64 with padding (RFC 4648, section 4), if it is not text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload_hex: Option<String>,
+    payload_base64: Option<String>,
     #[serde(default = "default_qos", skip_serializing_if = "is_default_qos")]
     qos: u8,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -58,8 +60,8 @@ pub(crate) struct ConfirmRecord {
 pub(crate) enum MatchesRecord {
     Any,
     Text(String),
-    /// In hexadecimal digits, if the bytes are not text.
-    Hex(String),
+    /// In base64, if the bytes are not text.
+    Base64(String),
     Json {
         pointer: String,
         value: String,
@@ -120,6 +122,17 @@ pub(crate) enum OverlapRecord {
     Queue(u32),
     Allow(u32),
     Replace,
+}
+
+/// Returns bytes as text, or in base64 if they are not UTF-8: the one form of binary payloads, for programs and for
+/// people.
+pub(crate) fn text_or_base64(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| BASE64_STANDARD.encode(bytes))
+}
+
+fn from_base64(what: &str, text: &str) -> Result<Arc<[u8]>, String> {
+    let bytes = BASE64_STANDARD.decode(text).map_err(|error| format!("{what} is not base64 with padding: {error}"))?;
+    Ok(bytes.into())
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -184,6 +197,24 @@ pub(crate) fn action_from_json(text: &str) -> Result<Action, String> {
     let records: Vec<StepRecord<'_>> = serde_json::from_str(text).map_err(|error| format!("steps: {error}"))?;
     let steps: Result<Vec<Step>, String> = records.into_iter().map(StepRecord::into_step).collect();
     Ok(Action::Steps(steps?.into()))
+}
+
+/// Returns steps in which payloads and conditions were in hexadecimal digits, as earlier versions stored them, with these
+/// in base64; `None` if they cannot be read.
+pub(crate) fn base64_payloads(steps: &str) -> Option<String> {
+    fn recode(record: &mut Value, from: &str, to: &str) -> Option<()> {
+        let Some(digits) = record.as_object_mut()?.remove(from) else { return Some(()) };
+        record[to] = BASE64_STANDARD.encode(hex::decode(digits.as_str()?).ok()?).into();
+        Some(())
+    }
+    let mut records: Vec<Value> = serde_json::from_str(steps).ok()?;
+    for record in &mut records {
+        recode(record, "payload_hex", "payload_base64")?;
+        if let Some(matches) = record.pointer_mut("/confirm/matches").filter(|matches| matches.is_object()) {
+            recode(matches, "hex", "base64")?;
+        }
+    }
+    serde_json::to_string(&records).ok()
 }
 
 /// Encodes a policy; `None` for the default.
@@ -257,9 +288,9 @@ impl From<Confirm> for ConfirmRecord {
     fn from(Confirm { topic, matches, within_ms, already }: Confirm) -> Self {
         let matches = match matches {
             Matches::Any => MatchesRecord::Any,
-            Matches::Bytes(bytes) => match std::str::from_utf8(&bytes) {
+            Matches::Bytes(bytes) => match text_or_base64(&bytes) {
                 Ok(text) => MatchesRecord::Text(text.to_owned()),
-                Err(_) => MatchesRecord::Hex(hex::encode(&bytes)),
+                Err(base64) => MatchesRecord::Base64(base64),
             },
             Matches::Json { pointer, value } => MatchesRecord::Json { pointer, value },
             Matches::JsonRange { pointer, min, max } => {
@@ -275,9 +306,7 @@ impl ConfirmRecord {
         let matches = match self.matches {
             MatchesRecord::Any => Matches::Any,
             MatchesRecord::Text(text) => Matches::Bytes(text.into_bytes().into()),
-            MatchesRecord::Hex(hex) => {
-                Matches::Bytes(hex::decode(hex).map_err(|_| "a condition is not hexadecimal")?.into())
-            }
+            MatchesRecord::Base64(text) => Matches::Bytes(from_base64("`base64` of a condition", &text)?),
             MatchesRecord::Json { pointer, value } => Matches::Json { pointer, value },
             MatchesRecord::JsonRange { pointer, min, max } => {
                 let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
@@ -291,15 +320,15 @@ impl ConfirmRecord {
 
 impl<'a> From<StepRef<'a>> for StepRecord<'a> {
     fn from(step: StepRef<'a>) -> Self {
-        let (payload, payload_hex) = match std::str::from_utf8(step.payload) {
+        let (payload, payload_base64) = match text_or_base64(step.payload) {
             Ok(text) => (Cow::Borrowed(text), None),
-            Err(_) => (Cow::Borrowed(""), Some(hex::encode(step.payload))),
+            Err(base64) => (Cow::Borrowed(""), Some(base64)),
         };
         Self {
             after_ms: step.after_ms,
             topic: Cow::Borrowed(step.topic()),
             payload,
-            payload_hex,
+            payload_base64,
             qos: step.qos as u8,
             retain: step.retain,
             properties: step.properties().map(PropertiesRecord::from),
@@ -311,11 +340,11 @@ impl<'a> From<StepRef<'a>> for StepRecord<'a> {
 
 impl StepRecord<'_> {
     fn into_step(self) -> Result<Step, String> {
-        let payload = match self.payload_hex {
+        let payload = match self.payload_base64 {
             Some(_) if !self.payload.is_empty() => {
-                return Err("there are `payload` and `payload_hex`: leave one out".into());
+                return Err("there are `payload` and `payload_base64`: leave one out".into());
             }
-            Some(text) => hex::decode(text).map_err(|_| "`payload_hex` is not hexadecimal")?.into(),
+            Some(text) => from_base64("`payload_base64`", &text)?,
             None => self.payload.as_bytes().into(),
         };
         let message = Message {

@@ -31,7 +31,7 @@ use std::{
 };
 
 use roost_scheduler::event::{JobKey, Saved, SavedJob};
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, functions::FunctionFlags};
 
 #[cfg(test)]
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
@@ -49,7 +49,7 @@ use self::{
     folder::{DataFolder, Lock},
     retention::Past,
 };
-use crate::report::Report;
+use crate::{records::base64_payloads, report::Report};
 
 /// The database, in the data folder.
 const DATABASE: &str = "roost.db";
@@ -65,6 +65,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/schema/4.sql"),
     include_str!("store/schema/5.sql"),
     include_str!("store/schema/6.sql"),
+    include_str!("store/schema/7.sql"),
 ];
 
 /// An open database, and the lock on its folder.
@@ -189,14 +190,20 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn apply(connection: &Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+    connection.create_scalar_function("base64_payloads", 1, FunctionFlags::SQLITE_DETERMINISTIC, |call| {
+        let steps: String = call.get(0)?;
+        Ok(base64_payloads(&steps).unwrap_or(steps))
+    })?;
+    migrations.iter().try_for_each(|migration| connection.execute_batch(migration))
+}
+
 fn migrate(connection: &mut Connection, format: usize) -> rusqlite::Result<()> {
     if format == MIGRATIONS.len() {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    for migration in &MIGRATIONS[format..] {
-        transaction.execute_batch(migration)?;
-    }
+    apply(&transaction, &MIGRATIONS[format..])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     transaction.commit()

@@ -275,8 +275,8 @@ impl PlannedJob {
         due
     }
 
-    /// Returns its messages as text: the time after the run's start, the topic, the payload (binary payloads as
-    /// hexadecimal digits), and anything that differs from the default: `qos 0`, `retained`, properties, `once`, and
+    /// Returns its messages as text: the time after the run's start, the topic, the payload (binary payloads in
+    /// base64), and anything that differs from the default: `qos 0`, `retained`, properties, `once`, and
     /// the confirmation.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {

@@ -8,10 +8,10 @@ use roost_scheduler::{
     trigger::Duration,
 };
 
-use crate::report::in_one_line;
+use crate::{records::text_or_base64, report::in_one_line};
 
-/// Bytes of a payload that are shown.
-const PAYLOAD_BYTES: usize = 200;
+/// Bytes of a payload that are shown: a multiple of three, so that base64 ends without padding where it is cut off.
+const PAYLOAD_BYTES: usize = 198;
 
 /// Appends a plugin's text. It is escaped if it could move the cursor or forge another line.
 fn put_text(line: &mut String, text: &str) {
@@ -57,11 +57,11 @@ pub(super) fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Resu
 }
 
 fn put_payload(line: &mut String, payload: &[u8]) -> fmt::Result {
-    match std::str::from_utf8(payload) {
+    match text_or_base64(payload) {
         Ok(text) => put_text(line, &text[..text.floor_char_boundary(PAYLOAD_BYTES)]),
-        Err(_) => {
-            line.push_str("0x");
-            line.push_str(&hex::encode(&payload[..payload.len().min(PAYLOAD_BYTES)]));
+        Err(base64) => {
+            line.push_str("base64:");
+            line.push_str(&base64[..base64.len().min(PAYLOAD_BYTES / 3 * 4)]);
         }
     }
     if payload.len() > PAYLOAD_BYTES {
@@ -182,8 +182,8 @@ mod tests {
     fn a_long_payload_is_truncated() {
         let text = shown("\u{e9}".repeat(150).as_bytes(), false, None);
         assert!(text.ends_with("\u{2026} (300 bytes)"), "{text}");
-        let bytes = shown(&[0xff; 201], false, None);
-        assert_eq!(bytes, format!("feeder/go  0x{}\u{2026} (201 bytes)", "ff".repeat(200)));
+        let bytes = shown(&[0xff; 199], false, None);
+        assert_eq!(bytes, format!("feeder/go  base64:{}\u{2026} (199 bytes)", "/".repeat(264)));
     }
 
     #[test]

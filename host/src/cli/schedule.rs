@@ -108,6 +108,7 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
         device,
         topic: args.topic,
         payload: args.payload,
+        payload_base64: None,
         qos: args.qos,
         retain: args.retain.then_some(true),
         steps: None,

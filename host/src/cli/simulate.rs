@@ -80,7 +80,7 @@ pub(super) struct Args {
     #[command(flatten)]
     site: SiteFlags,
     /// Print a JSON array with an object for each message: at, due, plugin, device, job, step, topic, payload (or
-    /// `payload_hex` if it is not text), qos, retain, and properties if there are any
+    /// `payload_base64` if it is not text), qos, retain, and properties if there are any
     #[arg(long)]
     json: bool,
     /// Show only what would change if this file replaced the given plugin: `-` marks messages that would no longer be

@@ -101,9 +101,9 @@ fn row(record: &TimelineRecord, times: &Times) -> [String; 4] {
 fn what(record: &TimelineRecord) -> String {
     if let Some(message) = &record.message {
         let text = |key: &str| message.get(key).and_then(Value::as_str);
-        let payload = match (text("payload"), text("payload_hex")) {
+        let payload = match (text("payload"), text("payload_base64")) {
             (Some(text), _) => in_one_line(text),
-            (None, Some(digits)) => format!("0x{digits}"),
+            (None, Some(base64)) => format!("base64:{}", in_one_line(base64)),
             (None, None) => String::new(),
         };
         return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), truncate(&payload)).trim_end().into();

@@ -74,6 +74,9 @@ pub(crate) struct NewJobRecord {
     /// The payload of a single message. Default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) payload: Option<String>,
+    /// The payload in base64 with padding (RFC 4648, section 4), if it is not text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_base64: Option<String>,
     /// The QoS of a single message: 0, 1 or 2. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 2)]
@@ -298,13 +301,14 @@ fn past(at: Instant, now: Instant) -> Problem {
 }
 
 async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Result<Action, Problem> {
-    let NewJobRecord { topic, payload, qos, retain, steps, task, args, .. } = new;
-    let of_message = payload.is_some() || qos.is_some() || retain.is_some();
+    let NewJobRecord { topic, payload, payload_base64, qos, retain, steps, task, args, .. } = new;
+    let of_message = payload.is_some() || payload_base64.is_some() || qos.is_some() || retain.is_some();
     match (topic, steps, task) {
         (Some(topic), None, None) if args.is_none() => {
             let mut step = Map::new();
             step.insert("topic".into(), topic.into());
             step.extend(payload.map(|payload| ("payload".into(), payload.into())));
+            step.extend(payload_base64.map(|payload| ("payload_base64".into(), payload.into())));
             step.extend(qos.map(|qos| ("qos".into(), qos.into())));
             step.extend(retain.map(|retain| ("retain".into(), retain.into())));
             messages(&Value::Array(vec![step.into()]))
@@ -339,7 +343,7 @@ async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
         _ => {
             let problem = Problem::bad_request("the job has no action, or several");
             Err(problem.hint(
-                "set one of these: `topic` (with `payload`, `qos`, `retain`) for a message, `steps` for several messages, or \
+                "set one of these: `topic` (with `payload` or `payload_base64`, `qos`, `retain`) for a message, `steps` for several messages, or \
                  `task` (with `args`) for a task of a plugin",
             ))
         }

@@ -60,6 +60,16 @@ fn steps_are_decoded_as_encoded() {
 }
 
 #[test]
+fn bytes_that_are_not_text_are_in_base64_with_padding() {
+    let confirm = confirm(Matches::Bytes([0xff].as_slice().into()));
+    let json = action_to_json(&body(&[Step { confirm, ..step(&[0xff, 0xfe, 0, 1], None) }])).unwrap();
+    assert_eq!(
+        json,
+        r#"[{"topic":"coop/north/door/open","payload_base64":"//4AAQ==","confirm":{"topic":"coop/north/door","matches":{"base64":"/w=="},"within_ms":30000}}]"#
+    );
+}
+
+#[test]
 fn tasks_are_decoded_as_encoded() {
     let task = Task { name: TaskName::parse("water").unwrap(), args: r#"{"zone":2}"#.into() };
     let body = Body::from_task(&JobId::parse("now").unwrap(), None, &Policy::default(), &task);
@@ -74,7 +84,11 @@ fn an_invalid_step_is_reported() {
         ("[{}]", "steps: missing field `topic`"),
         (r#"[{"topic":"a","colour":1}]"#, "steps: unknown field `colour`"),
         (r#"[{"topic":"a/+"}]"#, "a/+"),
-        (r#"[{"topic":"a","confirm":{"topic":"b","matches":{"hex":"0g"},"within_ms":1}}]"#, "not hexadecimal"),
+        (r#"[{"topic":"a","confirm":{"topic":"b","matches":{"base64":"AA"},"within_ms":1}}]"#, "not base64"),
+        (r#"[{"topic":"a","payload_base64":"_w=="}]"#, "`payload_base64` is not base64 with padding"),
+        (r#"[{"topic":"a","payload":"1","payload_base64":"/w=="}]"#, "leave one out"),
+        (r#"[{"topic":"a","payload_hex":"ff"}]"#, "unknown field `payload_hex`, expected one of"),
+        (r#"[{"topic":"a","payload_hex":"ff"}]"#, "`payload_base64`"),
     ] {
         let error = action_from_json(json).unwrap_err();
         assert!(error.contains(message), "{json}: {error}");

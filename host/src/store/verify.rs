@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, sync::mpsc};
 use roost_scheduler::event::JobKey;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{MIGRATIONS, error::Damage, limits, load, runs};
+use super::{MIGRATIONS, apply, error::Damage, limits, load, runs};
 
 /// Returns the first object whose definition differs from that of `format`, if any, in more than comments and white
 /// space. The tables of `ANALYZE` are ignored.
 pub(super) fn schema_mismatch(connection: &Connection, format: usize) -> rusqlite::Result<Option<String>> {
     let own = Connection::open_in_memory()?;
-    MIGRATIONS.iter().take(format).try_for_each(|migration| own.execute_batch(migration))?;
+    apply(&own, &MIGRATIONS[..format.min(MIGRATIONS.len())])?;
     let (own, found) = (parts(&own)?, parts(connection)?);
     Ok(own.symmetric_difference(&found).next().map(|(name, _)| name.clone()))
 }

@@ -1,5 +1,6 @@
 //! Descriptions of steps and policies as text, for comparison in tests.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use roost_scheduler::model::{Confirm, Matches, Misfire, Overlap, Qos, Step};
 
 use crate::milliseconds;
@@ -49,8 +50,7 @@ fn confirm(confirm: &Confirm) -> String {
 }
 
 fn payload(bytes: &[u8]) -> String {
-    let digits = |_| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::str::from_utf8(bytes).map_or_else(digits, Into::into)
+    std::str::from_utf8(bytes).map_or_else(|_| format!("base64:{}", BASE64_STANDARD.encode(bytes)), Into::into)
 }
 
 pub(super) fn misfire(misfire: &Misfire) -> String {

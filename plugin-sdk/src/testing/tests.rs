@@ -68,7 +68,7 @@ fn a_job_is_described_as_text() {
         (job().once(), "once"),
         (confirmed(Matches::any()), "confirmed by s within 1s"),
         (confirmed("OPEN".into()).already(), "confirmed by s OPEN within 1s or before"),
-        (confirmed(Matches::bytes([0, 255])), "confirmed by s 00ff within 1s"),
+        (confirmed(Matches::bytes([0, 255])), "confirmed by s base64:AP8= within 1s"),
         (confirmed(Matches::json("/state", "open")), "confirmed by s /state=\"open\" within 1s"),
         (confirmed(Matches::json_range("", 48.5..=52.0)), "confirmed by s =48.5..=52 within 1s"),
     ] {

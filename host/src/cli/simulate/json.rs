@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use roost_scheduler::model::MessageProperties;
 use serde::Serialize;
 
-use crate::simulation::{SimulatedEvent, SimulatedEventKind};
+use crate::{
+    records::text_or_base64,
+    simulation::{SimulatedEvent, SimulatedEventKind},
+};
 
 /// A JSON array that is written incrementally, a line for each message.
 pub(super) struct Array<W> {
@@ -45,7 +48,7 @@ struct Record<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload_hex: Option<String>,
+    payload_base64: Option<String>,
     qos: u8,
     retain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,11 +76,13 @@ impl<'e> Record<'e> {
             return None;
         };
         let message = sent.message();
-        let payload = message.payload;
         let at_text = at.in_zone(*zone);
         let due = sent.due();
         let due = if due == *at { at_text.clone() } else { due.in_zone(*zone) };
-        let text = std::str::from_utf8(payload).ok();
+        let (payload, payload_base64) = match text_or_base64(message.payload) {
+            Ok(text) => (Some(text), None),
+            Err(base64) => (None, Some(base64)),
+        };
         Some(Self {
             at: at_text,
             due,
@@ -86,8 +91,8 @@ impl<'e> Record<'e> {
             job: job.as_str(),
             step: sent.step + 1,
             topic: message.topic(),
-            payload: text,
-            payload_hex: text.is_none().then(|| hex::encode(payload)),
+            payload,
+            payload_base64,
             qos: message.qos as u8,
             retain: message.retain,
             properties: message.properties().map(Properties::of),

@@ -188,7 +188,7 @@ mod tests {
             written(None, Colours::default(), &[unusual, binary]),
             "Monday 2027-03-01 +00:00 (Europe/London)\n  \
                06:30:00.250  coop/north/open  coop/open  a\\nb\\u{1b}[2J  qos 0  retained  expires after 1m  as text/plain  with by=sun\n  \
-               06:31:00  coop/north/close  coop/close  0x00ff\n\n\
+               06:31:00  coop/north/close  coop/close  base64:AP8=\n\n\
              that was all\n"
         );
     }

@@ -82,6 +82,43 @@ fn a_database_of_the_first_format_is_migrated() {
 }
 
 #[test]
+fn hexadecimal_payloads_of_earlier_formats_become_base64() {
+    let data = tempfile::tempdir().unwrap();
+    let old = format_1(data.path());
+    apply(&old, &MIGRATIONS[1..6]).unwrap();
+    old.pragma_update(None, "user_version", 6).unwrap();
+    let hash = "01".repeat(32);
+    let binary = r#"[{"topic":"a","payload_hex":"fffe0001","qos":0,"confirm":{"topic":"b","matches":{"hex":"ff"},"within_ms":1}}]"#;
+    let text =
+        r#"[{"topic":"a","payload":"{\"payload_hex\":\"ff\"}","confirm":{"topic":"b","matches":"any","within_ms":1}}]"#;
+    let task = r#"{"task":"water","args":"{\"payload_hex\":\"ff\"}"}"#;
+    old.execute_batch(&format!(
+        "INSERT INTO plugins (id, name, component, settings) VALUES (1, 'coop', '{hash}', '{hash}');
+        INSERT INTO devices (id, plugin, name, time_zone, replan_at) VALUES (2, 1, 'north', 'Europe/London', 5);
+        INSERT INTO jobs (id, device, job, trigger, steps, watermark) VALUES
+            (3, 2, 'binary', 'cron @daily', '{binary}', 10), (4, 2, 'text', 'cron @daily', '{text}', 10),
+            (5, 2, 'task', 'cron @daily', '{task}', 10);
+        INSERT INTO runs (occurrence, plugin, device, job, origin, state, started, ended, attempts, steps) VALUES
+            (7, 'coop', 'north', 'open', '', 'failed', 7, 8, 3, '{binary}');"
+    ))
+    .unwrap();
+    drop(old);
+
+    let (mut store, _) = open(data.path()).unwrap();
+    let stored = |sql| store.connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(stored("SELECT steps FROM jobs WHERE id = 4"), text);
+    assert_eq!(stored("SELECT steps FROM jobs WHERE id = 5"), task);
+    let failed = dead_letter(data.path(), &run_id(7)).unwrap();
+    let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
+    let job = jobs.iter().find(|job| job.key == 3).unwrap();
+    for body in [&job.job.body, &failed] {
+        let step = body.step(0).unwrap();
+        assert_eq!((step.payload, step.qos), ([0xff, 0xfe, 0, 1].as_slice(), Qos::AtMostOnce));
+        assert_eq!(step.confirm().unwrap().matches, Matches::Bytes([0xff].as_slice().into()));
+    }
+}
+
+#[test]
 fn a_full_disk_during_a_migration_changes_nothing() {
     let data = tempfile::tempdir().unwrap();
     let mut old = format_1(data.path());
@@ -133,7 +170,7 @@ fn a_newer_format_is_left_alone() {
     let before = fs::read(data.path().join("roost.db")).unwrap();
     let text = report(&open(data.path()).unwrap_err());
     expect![[r#"
-        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 6
+        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 7
         hint: a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"#]].assert_eq(&text);
     assert_eq!(fs::read(data.path().join("roost.db")).unwrap(), before);
 }
