@@ -8,8 +8,8 @@ use std::{
 };
 
 use roost_scheduler::{
-    limits::{CLOCK_LOST_BEFORE, CLOCK_STEP_MS},
-    time::Instant,
+    limits::CLOCK_STEP_MS,
+    time::{CLOCK_LOST_BEFORE, Instant},
 };
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,

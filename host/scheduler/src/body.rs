@@ -2,14 +2,15 @@
 //! not read.
 
 mod code;
+mod step;
 
 use std::sync::Arc;
 
-use self::code::{Reader, Writer, length, text};
+use self::code::{Reader, Writer, length};
+pub use self::step::StepRef;
 use crate::{
-    model::{Action, Confirm, Job, Message, MessageProperties, Policy, Qos, Step, Task},
+    model::{Action, Job, Policy, Step, Task},
     names::{JobId, TaskName},
-    topic::Topic,
     trigger::Trigger,
 };
 
@@ -64,27 +65,6 @@ impl From<&PackedJob> for Job {
 /// values that differ from the default are written, after a byte that states which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);
-
-/// A step, borrowed from a [`Body`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepRef<'a> {
-    /// Milliseconds after the run's start.
-    pub after_ms: u32,
-    /// UTF-8, which is not checked unless the topic is read.
-    topic: &'a [u8],
-    /// The payload.
-    pub payload: &'a [u8],
-    /// The quality of service.
-    pub qos: Qos,
-    /// Whether the broker retains it for later subscribers.
-    pub retain: bool,
-    /// Whether it is sent at most once.
-    pub once: bool,
-    /// Encoded.
-    properties: Option<Reader<'a>>,
-    /// Encoded.
-    confirm: Option<Reader<'a>>,
-}
 
 impl Body {
     /// Packs a job with steps.
@@ -159,7 +139,7 @@ impl Body {
     pub fn steps(&self) -> impl ExactSizeIterator<Item = StepRef<'_>> {
         let mut from = self.after_policy();
         let count = from.number() as usize;
-        (0..count).map(move |_| from.step())
+        (0..count).map(move |_| StepRef::read(&mut from))
     }
 
     /// Returns the task, if there is one; then there are no steps.
@@ -213,39 +193,5 @@ impl Body {
 
     fn read(&self) -> Reader<'_> {
         Reader(&self.0)
-    }
-}
-
-impl<'a> StepRef<'a> {
-    /// Returns the topic.
-    #[must_use]
-    pub fn topic(&self) -> &'a str {
-        text(self.topic)
-    }
-
-    /// Returns the MQTT 5 properties, if there are any.
-    #[must_use]
-    pub fn properties(&self) -> Option<MessageProperties> {
-        self.properties.map(Reader::properties)
-    }
-
-    /// Returns the confirmation that it needs, if any.
-    #[must_use]
-    pub fn confirm(&self) -> Option<Confirm> {
-        self.confirm.map(Reader::confirm)
-    }
-
-    /// Returns an owned copy.
-    #[must_use]
-    pub fn to_step(&self) -> Step {
-        let message = Message {
-            topic: Topic::unchecked(self.topic()),
-            payload: self.payload.into(),
-            qos: self.qos,
-            retain: self.retain,
-            properties: self.properties().map(Arc::new),
-        };
-        let confirm = self.confirm().map(Arc::new);
-        Step { after_ms: self.after_ms, message, once: self.once, confirm }
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     body::{Body, PackedJob},
-    event::{Digest, Version},
     names::{DeviceName, JobId, PluginName, ResourceName, RunId},
     outcome::{Cancelled, Failed, Late, Outcome},
     time::{Instant, Site},
     topic::Grant,
+    version::{Digest, Version},
 };
 
 /// A plugin's key in the store.

@@ -1,7 +1,5 @@
 //! The limits, each with what it protects from (I10).
 
-use crate::time::Instant;
-
 /// Bytes of the name of a device, a job or a group: it must fit into a topic and a table.
 pub const NAME_BYTES: usize = 64;
 /// Bytes of a plugin's name: `<name>.wasm` must be a valid file name on every system, and the name a DNS label.
@@ -91,9 +89,6 @@ pub const GAPS_LOOKED_AT: usize = 8;
 /// The smallest clock change that counts as a step, in milliseconds: the shortest period, which slewing never reaches
 /// between two readings.
 pub const CLOCK_STEP_MS: i64 = 1_000;
-/// The beginning of 2026: a clock that shows an earlier time has lost the time, and triggers that follow the wall clock
-/// wait until it is set.
-pub const CLOCK_LOST_BEFORE: Instant = Instant::from_millis(1_767_225_600_000).expect("2026-01-01");
 /// A clock that is set back by this much, in milliseconds, was wrong and is not just repeating an hour: triggers that
 /// follow the wall clock continue from its new time at once, as in cron(8).
 pub const CLOCK_CORRECTION_MS: i64 = 10_800_000;

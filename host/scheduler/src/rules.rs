@@ -6,7 +6,7 @@ use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
     text::{excerpt, is_unprintable},
-    time::Site,
+    time::{CLOCK_LOST_BEFORE, Site},
     topic::is_forbidden,
     trigger::{Duration, Every, OutOfOrder, Search, Sun, SunCache, Trigger},
     zone::Zone,
@@ -139,7 +139,7 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
             let (site, sun_cache) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
-            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sun_cache)) else {
+            let Some(mut first) = found(trigger.next(CLOCK_LOST_BEFORE, &site, sun_cache)) else {
                 return false;
             };
             let (mut last, mut gaps, mut without_gap) = (first, 0, 0);

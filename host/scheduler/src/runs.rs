@@ -1,5 +1,6 @@
 //! Runs that have not ended, and their order within a job and within a group.
 
+mod hold;
 mod order;
 mod resources;
 mod run;
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 
 use self::order::OrderOfJobs;
 pub(crate) use self::{
-    resources::{Entry, Hold, Resources},
+    hold::Hold,
+    resources::{Entry, Resources},
     run::{Run, State},
     watch::{Report, Watch},
 };

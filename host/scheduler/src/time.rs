@@ -6,6 +6,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::zone::Zone;
 
+/// The beginning of 2026: a clock that shows an earlier time has lost the time, and triggers that follow the wall clock
+/// wait until it is set.
+pub const CLOCK_LOST_BEFORE: Instant = Instant::from_millis(1_767_225_600_000).expect("2026-01-01");
+
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 /// From 0 to the end of the year 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

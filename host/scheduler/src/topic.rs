@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{limits, model::Qos, names::PluginName, text::excerpt};
+use crate::{limits, names::PluginName, qos::Qos, text::excerpt};
 
 /// A topic that can be published to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use roost_scheduler::{limits::CLOCK_LOST_BEFORE, scheduler::Scheduler};
+use roost_scheduler::{scheduler::Scheduler, time::CLOCK_LOST_BEFORE};
 
 use super::{problem::Problem, state::ApiState};
 use crate::{clock, mqtt::BuiltInHealth};

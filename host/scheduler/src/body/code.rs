@@ -1,8 +1,7 @@
 //! The encoding of a body.
 
-use super::StepRef;
 use crate::{
-    model::{Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
+    model::{Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Retry, Step},
     names::{GroupName, ResourceName},
     topic::Topic,
 };
@@ -29,12 +28,12 @@ mod policy {
 }
 
 /// Bits of the byte that describes a message; the lowest two are its QoS.
-mod how {
-    pub(super) const QOS: u8 = 3;
-    pub(super) const RETAIN: u8 = 4;
-    pub(super) const PROPERTIES: u8 = 8;
-    pub(super) const ONCE: u8 = 16;
-    pub(super) const CONFIRM: u8 = 32;
+pub(super) mod how {
+    pub(crate) const QOS: u8 = 3;
+    pub(crate) const RETAIN: u8 = 4;
+    pub(crate) const PROPERTIES: u8 = 8;
+    pub(crate) const ONCE: u8 = 16;
+    pub(crate) const CONFIRM: u8 = 32;
 }
 
 /// The kinds of conditions on a report.
@@ -184,7 +183,7 @@ impl Writer {
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let (first, rest) = self.0.split_first().expect("a body is complete");
         self.0 = rest;
         *first
@@ -280,21 +279,6 @@ impl<'a> Reader<'a> {
         Policy { misfire, overlap, needs, ..default.clone() }
     }
 
-    pub(super) fn step(&mut self) -> StepRef<'a> {
-        let after_ms = self.number();
-        let bits = self.byte();
-        StepRef {
-            after_ms,
-            qos: Qos::from_number(bits & how::QOS).expect("a body holds a QoS"),
-            retain: bits & how::RETAIN != 0,
-            topic: self.bytes(),
-            payload: self.bytes(),
-            once: bits & how::ONCE != 0,
-            properties: (bits & how::PROPERTIES != 0).then(|| Self(self.bytes())),
-            confirm: (bits & how::CONFIRM != 0).then(|| Self(self.bytes())),
-        }
-    }
-
     pub(super) fn confirm(mut self) -> Confirm {
         let topic = Topic::unchecked(self.text());
         let within_ms = self.number();
@@ -335,6 +319,7 @@ mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
     use super::*;
+    use crate::qos::Qos;
     use crate::{body::Body, names::JobId};
 
     fn policies() -> impl Strategy<Value = Policy> {

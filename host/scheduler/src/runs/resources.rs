@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Run, turns::Turns};
+use super::{run::Run, turns::Turns};
 use crate::{
     keys::RunSlot,
     limits,
@@ -41,17 +41,6 @@ pub(crate) enum Entry {
     Granted,
     /// It waits for its turn.
     Queued,
-}
-
-/// A run's hold of its resource.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hold {
-    /// Since when it is held; if it was taken over from an earlier run, since that run had it.
-    pub(crate) since: Instant,
-    /// Whether it was taken over.
-    pub(crate) inherited: bool,
-    /// When a timer checks whether the hold has expired.
-    pub(crate) until: Instant,
 }
 
 impl Resources {

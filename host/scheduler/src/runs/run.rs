@@ -1,6 +1,6 @@
 //! A run, and everything about it that depends on no other state.
 
-use super::{Watch, resources::Hold};
+use super::{hold::Hold, watch::Watch};
 use crate::{
     body::Body,
     event::{AttemptId, CallId, CommitToken, JobKey, Progress, RunKey, SavedRun},

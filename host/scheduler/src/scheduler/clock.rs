@@ -8,7 +8,7 @@ use crate::{
     limits,
     mutation::{Mutation, mutated},
     planner::Work,
-    time::Instant,
+    time::{CLOCK_LOST_BEFORE, Instant},
     trigger::Trigger,
 };
 
@@ -82,8 +82,6 @@ pub(super) fn is_ahead_of_clock(trigger: &Trigger, watermark: Instant, now: Inst
     match trigger {
         Trigger::At(_) => false,
         Trigger::Every(_) => ahead_ms >= limits::CLOCK_STEP_MS,
-        Trigger::Cron(_) | Trigger::Sun(_) => {
-            now >= limits::CLOCK_LOST_BEFORE && ahead_ms >= limits::CLOCK_CORRECTION_MS
-        }
+        Trigger::Cron(_) | Trigger::Sun(_) => now >= CLOCK_LOST_BEFORE && ahead_ms >= limits::CLOCK_CORRECTION_MS,
     }
 }

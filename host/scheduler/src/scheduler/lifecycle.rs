@@ -10,7 +10,7 @@
 //!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
 //!  ├── Held: behind another run, or for a resource (`queues.rs`)
 //!  ├── Asking: until the plugin has returned its messages (`tasks.rs`)
-//!  ├── Listening: until the broker has accepted the subscription to the device's reports (`reports.rs`)
+//!  ├── Listening: until the broker has accepted the subscription to the device's reports (`subscriptions.rs`)
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 

@@ -6,7 +6,7 @@ mod pattern;
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use self::pattern::Pattern;
-use super::{Never, Search};
+use super::search::{Never, Search};
 use crate::{
     calendar::{Reading, ZoneError, clock_at, parse_zone},
     limits,

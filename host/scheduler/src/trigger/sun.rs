@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, mem};
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use solar_positioning::{Horizon, SolarEvents, delta_t};
 
-use super::{Never, Search};
+use super::search::{Never, Search};
 use crate::{
     calendar::{next_midnight, to_instant, to_local},
     limits,

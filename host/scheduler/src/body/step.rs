@@ -1,0 +1,79 @@
+//! A step of a body.
+
+use std::sync::Arc;
+
+use super::code::{Reader, how, text};
+use crate::{
+    model::{Confirm, Message, MessageProperties, Qos, Step},
+    topic::Topic,
+};
+
+/// A step, borrowed from a [`Body`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRef<'a> {
+    /// Milliseconds after the run's start.
+    pub after_ms: u32,
+    /// UTF-8, which is not checked unless the topic is read.
+    topic: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The quality of service.
+    pub qos: Qos,
+    /// Whether the broker retains it for later subscribers.
+    pub retain: bool,
+    /// Whether it is sent at most once.
+    pub once: bool,
+    /// Encoded.
+    properties: Option<Reader<'a>>,
+    /// Encoded.
+    confirm: Option<Reader<'a>>,
+}
+
+impl<'a> StepRef<'a> {
+    pub(super) fn read(from: &mut Reader<'a>) -> Self {
+        let after_ms = from.number();
+        let bits = from.byte();
+        Self {
+            after_ms,
+            qos: Qos::from_number(bits & how::QOS).expect("a body holds a QoS"),
+            retain: bits & how::RETAIN != 0,
+            topic: from.bytes(),
+            payload: from.bytes(),
+            once: bits & how::ONCE != 0,
+            properties: (bits & how::PROPERTIES != 0).then(|| Reader(from.bytes())),
+            confirm: (bits & how::CONFIRM != 0).then(|| Reader(from.bytes())),
+        }
+    }
+
+    /// Returns the topic.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        text(self.topic)
+    }
+
+    /// Returns the MQTT 5 properties, if there are any.
+    #[must_use]
+    pub fn properties(&self) -> Option<MessageProperties> {
+        self.properties.map(Reader::properties)
+    }
+
+    /// Returns the confirmation that it needs, if any.
+    #[must_use]
+    pub fn confirm(&self) -> Option<Confirm> {
+        self.confirm.map(Reader::confirm)
+    }
+
+    /// Returns an owned copy.
+    #[must_use]
+    pub fn to_step(&self) -> Step {
+        let message = Message {
+            topic: Topic::unchecked(self.topic()),
+            payload: self.payload.into(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties().map(Arc::new),
+        };
+        let confirm = self.confirm().map(Arc::new);
+        Step { after_ms: self.after_ms, message, once: self.once, confirm }
+    }
+}
