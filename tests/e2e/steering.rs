@@ -107,7 +107,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
           hint: add the `plugin` of the task, and its `device`
         POST /api/v1/jobs {"trigger":"now"}
           400 Bad Request: the job has no action, or several
-          hint: set one of these: `topic` (with `payload`, `qos`, `retain`) for a message, `steps` for several messages, or `task` (with `args`) for a task of a plugin
+          hint: set one of these: `topic` (with `payload` or `payload_base64`, `qos`, `retain`) for a message, `steps` for several messages, or `task` (with `args`) for a task of a plugin
         POST /api/v1/jobs {"topic":"a/#","trigger":"now"}
           400 Bad Request: `a/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
         POST /api/v1/jobs {"qos":3,"topic":"a","trigger":"now"}
@@ -140,7 +140,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
         POST /api/v1/jobs {"label":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
           422 Unprocessable Entity: `label` of 1025 bytes: it may have 1,024 (1 KiB)
         POST /api/v1/jobs {"colour":"red","topic":"a","trigger":"now"}
-          400 Bad Request: the body is not a job: unknown field `colour`, expected one of `id`, `label`, `trigger`, `plugin`, `device`, `topic`, `payload`, `qos`, `retain`, `steps`, `task`, `args`, `policy`
+          400 Bad Request: the body is not a job: unknown field `colour`, expected one of `id`, `label`, `trigger`, `plugin`, `device`, `topic`, `payload`, `payload_base64`, `qos`, `retain`, `steps`, `task`, `args`, `policy`
         POST /api/v1/jobs {"plugin":"absent","topic":"a","trigger":"now"}
           404 Not Found: there is no plugin `absent`
           hint: `roost plugins` lists the plugins
