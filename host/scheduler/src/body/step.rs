@@ -8,7 +8,7 @@ use crate::{
     topic::Topic,
 };
 
-/// A step, borrowed from a [`Body`].
+/// A step, borrowed from a [`Body`](super::Body).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepRef<'a> {
     /// Milliseconds after the run's start.

@@ -9,8 +9,8 @@ use crate::{limits, time::Instant};
 pub enum Search {
     /// The occurrence.
     Found(Instant),
-    /// Not found up to this instant, from where to continue (I10: one search is bounded). [`Trigger::next`](super::Trigger::next) found
-    /// nothing up to and including it, [`Trigger::last`](super::Trigger::last) nothing after it.
+    /// Not found up to this instant, from where to continue (I10: one search is bounded): a search forward found
+    /// nothing up to and including it, a search backward nothing after it.
     NotUntil(Instant),
     /// There is no occurrence.
     Never(Never),
