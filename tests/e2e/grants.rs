@@ -371,7 +371,7 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
         declared  1     Europe/London  [TIME]  
 
         $ roost explain declared/declared/open
-        it did not run: it was due [TIME], and was denied: its plugin may not publish to `declared/door` with QoS 1, only up to 0
+        it did not run: it was due [TIME], and was denied: publishing to `declared/door` with QoS 1 is not granted, only up to 0
         note: to allow it, put this into `roost.toml`:
           [grants.declared]
           max_qos = 1

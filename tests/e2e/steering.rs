@@ -242,7 +242,7 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
         .wait("more", |messages| messages.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
 
     let left_out = site.roost(&["skip", job]);
-    host.wait_for_log(&format!("skipped {}: this run was skipped by hand", left_out.trim()));
+    host.wait_for_log(&format!("skipped {}: the operator requested it", left_out.trim()));
 }
 
 #[test]

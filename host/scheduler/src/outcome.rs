@@ -287,55 +287,85 @@ impl Outcome {
     }
 }
 
-/// Writes the reason in one sentence; nothing for a run that succeeded without details.
+impl Outcome {
+    /// Returns the reason in one sentence, with times as `time` formats them; nothing for a run that succeeded without
+    /// details. Says nothing of the other occurrences that the outcome stands for.
+    pub fn reason<'a>(&'a self, time: &'a dyn Fn(Instant) -> String) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| match self {
+            Self::Succeeded(success) => write!(f, "{success}"),
+            Self::Failed(failed) => write!(f, "{failed}"),
+            Self::Missed(Missed { why, .. }) => why.write(f, time),
+            Self::Skipped(skipped) => skipped.write(f, time),
+            Self::Cancelled(cancelled) => cancelled.write(f, time),
+            Self::Denied(denied) => write!(f, "{denied}"),
+        })
+    }
+}
+
+/// Writes the reason in one sentence, after the occurrences that it stands for if there are several.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(several) = self.several() {
+            write!(f, "{} {} since {}; ", several.quantity(), self.word(), several.since)?;
+        }
+        write!(f, "{}", self.reason(&|at| at.to_string()))
+    }
+}
+
+impl Several {
+    /// Returns the number of occurrences, such as `5` or `at least 5`.
+    #[must_use]
+    pub fn quantity(&self) -> impl fmt::Display {
+        let Self { count, more, .. } = *self;
+        fmt::from_fn(move |f| write!(f, "{}{count}", if more { "at least " } else { "" }))
+    }
+}
+
+/// Writes `its plugin`, `its device` or `its job`.
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plugin => "its plugin",
+            Self::Device => "its device",
+            Self::Job => "its job",
+        })
+    }
+}
+
+impl Skipped {
+    /// The reason of a run that the operator asked to skip, also before it is due.
+    pub const BY_OPERATOR: &str = "the operator requested it";
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, time: &dyn Fn(Instant) -> String) -> fmt::Result {
         match self {
-            Self::Succeeded(success) => success.fmt(f),
-            Self::Failed(failed) => failed.fmt(f),
-            Self::Missed(Missed { why, several: None }) => why.fmt(f),
-            Self::Missed(Missed { why, several: Some(Several { since, count, more }) }) => {
-                let at_least = if *more { "at least " } else { "" };
-                write!(f, "{at_least}{count} missed since {since}; {why}")
-            }
-            Self::Skipped(Skipped::Paused { what, several }) => {
-                if let Some(Several { since, count, more }) = several {
-                    let at_least = if *more { "at least " } else { "" };
-                    write!(f, "{at_least}{count} skipped since {since}; ")?;
-                }
-                f.write_str(match what {
-                    Level::Plugin => "its plugin was paused",
-                    Level::Device => "its device was paused",
-                    Level::Job => "its job was paused",
-                })
-            }
-            Self::Skipped(Skipped::ByOperator) => f.write_str("this run was skipped by hand"),
-            Self::Skipped(Skipped::EarlierRun(earlier)) => write!(f, "the run of {earlier} had not ended"),
-            Self::Skipped(Skipped::TooManyWaiting(most)) => {
-                write!(f, "the limit of waiting runs ({most}) was reached")
-            }
-            Self::Skipped(Skipped::TooManyRunning(most)) => {
-                write!(f, "the limit of simultaneous runs ({most}) was reached")
-            }
-            Self::Cancelled(cancelled) => cancelled.fmt(f),
-            Self::Denied(Denied::Topic(topic)) => write!(f, "publishing to `{topic}` is not granted"),
-            Self::Denied(Denied::Qos { topic, qos, most }) => {
+            Self::EarlierRun(earlier) => write!(f, "the run of {} had not ended", time(*earlier)),
+            Self::TooManyWaiting(most) => write!(f, "the limit of waiting runs ({most}) was reached"),
+            Self::TooManyRunning(most) => write!(f, "the limit of simultaneous runs ({most}) was reached"),
+            Self::Paused { what, .. } => write!(f, "{what} was paused"),
+            Self::ByOperator => f.write_str(Self::BY_OPERATOR),
+        }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(topic) => write!(f, "publishing to `{topic}` is not granted"),
+            Self::Qos { topic, qos, most } => {
                 let (qos, most) = (*qos as u8, *most as u8);
                 write!(f, "publishing to `{topic}` with QoS {qos} is not granted, only up to {most}")
             }
-            Self::Denied(Denied::Retain(topic)) => {
-                write!(f, "publishing a retained message to `{topic}` is not granted")
+            Self::Retain(topic) => write!(f, "publishing a retained message to `{topic}` is not granted"),
+            Self::Report(topic) => write!(f, "reading `{topic}` is not granted"),
+            Self::Resource(name) => {
+                write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
             }
-            Self::Denied(Denied::Report(topic)) => write!(f, "reading `{topic}` is not granted"),
-            Self::Denied(Denied::NotGranted(name)) => {
+            Self::NotGranted(name) => {
                 write!(f, "it needs `{name}`, and its plugin is not among the `plugins` of that `[[resource]]`")
             }
-            Self::Denied(Denied::HoldTooLong { resource, hold_ms, longest_ms }) => {
+            Self::HoldTooLong { resource, hold_ms, longest_ms } => {
                 let (hold, longest) = (Duration((*hold_ms).into()), Duration((*longest_ms).into()));
                 write!(f, "it would hold `{resource}` for {hold}, and a run may hold it for {longest}")
-            }
-            Self::Denied(Denied::Resource(name)) => {
-                write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
             }
         }
     }
@@ -362,7 +392,7 @@ impl fmt::Display for Failed {
             return write!(f, "step {step} was possibly sent, and is not to be repeated");
         }
         if let Attempt::Prevented(why) = last {
-            return write!(f, "step {step}: {why}");
+            return write!(f, "step {step} was given up: {why}");
         }
         let plural = if *attempts == 1 { "" } else { "s" };
         if let Attempt::Unanswered(why) = last {
@@ -393,17 +423,20 @@ impl fmt::Display for Attempt {
     }
 }
 
-impl fmt::Display for MissedReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl MissedReason {
+    fn write(&self, f: &mut fmt::Formatter<'_>, time: &dyn Fn(Instant) -> String) -> fmt::Result {
         match self {
             Self::TooLate { late_ms, grace_ms, cause } => {
-                let (late, grace) = (Duration(late_ms.unsigned_abs()), Duration((*grace_ms).into()));
+                let grace = Duration((*grace_ms).into());
+                // Whole seconds, unless they would not show that it is too late.
+                let late = Some(Duration::rounded(*late_ms)).filter(|late| late.0 > grace.0);
+                let late = late.unwrap_or(Duration(late_ms.unsigned_abs()));
                 write!(f, "{cause}; it would have started {late} late, and its grace is {grace}")
             }
             Self::TooMany(most) => write!(f, "the limit of waiting runs ({most}) was reached"),
-            Self::Superseded { job: None, by } => write!(f, "only the newest run, of {by}, is caught up"),
+            Self::Superseded { job: None, by } => write!(f, "only the newest run, of {}, is caught up", time(*by)),
             Self::Superseded { job: Some(job), by } => {
-                write!(f, "only the newest run of its group, `{job}` of {by}, is caught up")
+                write!(f, "only the newest run of its group, `{job}` of {}, is caught up", time(*by))
             }
         }
     }
@@ -447,17 +480,21 @@ impl fmt::Display for Cause {
     }
 }
 
-impl fmt::Display for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Cancelled {
+    fn write(&self, f: &mut fmt::Formatter<'_>, time: &dyn Fn(Instant) -> String) -> fmt::Result {
         match self {
             Self::DeviceRemoved => f.write_str("its device was removed"),
             Self::PluginRemoved => f.write_str("its plugin was removed"),
-            Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
-            Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, replaced it"),
+            Self::Replaced { by } => write!(f, "the run of {} replaced it", time(*by)),
+            Self::NewerOfGroup { job, by } => {
+                write!(f, "a newer run of its group, `{job}` of {}, replaced it", time(*by))
+            }
             Self::JobReplaced => f.write_str("its job was replaced by hand"),
             Self::JobCancelled => f.write_str("its job was cancelled by hand"),
             Self::Abandoned => f.write_str("it was abandoned by hand"),
-            Self::Restored => f.write_str("restored from a backup"),
+            Self::Restored => f.write_str(
+                "the database was restored from a backup that was made before the run ended; its messages may have been sent",
+            ),
         }
     }
 }

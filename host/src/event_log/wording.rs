@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     event::{Announcement, RunEnded},
-    outcome::{Outcome, Success},
+    outcome::{Cause, Outcome, Success},
     trigger::Duration,
 };
 use tracing::Level;
@@ -53,7 +53,7 @@ impl HostEvent {
             Self::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
             Self::Logged { level, line, .. } => (*level, line.to_string()),
             Self::Link { up: true } => (Level::INFO, "connected to the broker".into()),
-            Self::Link { up: false } => (Level::WARN, "there is no connection to the broker".into()),
+            Self::Link { up: false } => (Level::WARN, Cause::LinkDown.lasting().to_string()),
             Self::ClockSet { by_ms, now } => {
                 let how = if *by_ms < 0 { "back" } else { "forward" };
                 (Level::WARN, format!("the clock was set {how} by {}, to {now}", Duration(by_ms.unsigned_abs())))

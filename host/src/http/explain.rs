@@ -10,7 +10,7 @@ mod text;
 use axum::{Json, extract::State};
 use roost_scheduler::{
     names::{JobName, PluginName, ResourceName},
-    outcome::{Attempt, Denied, Level, Outcome},
+    outcome::{Attempt, Cause, Denied, Level, Outcome, Skipped},
     scheduler::NextRun,
     time::Instant,
     topic::{Excess, Topic},
@@ -22,7 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     facts::{ActiveRun, Facts, Planned},
-    text::{BY_OPERATOR, Sentence},
+    text::Sentence,
 };
 use super::{
     extract::Query,
@@ -270,7 +270,8 @@ impl Case {
 
     fn not_yet(&self, writer: &Sentence, last: Instant, next: Instant) -> String {
         let is_skipped = self.facts.planned.as_ref().is_some_and(|planned| planned.job_override.skip == Some(next));
-        let due = if is_skipped { writer.will_be_skipped(next, BY_OPERATOR) } else { writer.due(next, next, 0) };
+        let due =
+            if is_skipped { writer.will_be_skipped(next, Skipped::BY_OPERATOR) } else { writer.due(next, next, 0) };
         let is_kept = self.now.ms_since(last) < i64::from(self.kept_days) * DAY_MS;
         format!("{due}; {}", writer.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
@@ -324,8 +325,8 @@ impl Case {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
         let Planned { job, job_override, paused, watermark, .. } = planned;
         let skip_reason = match paused {
-            Some(what) => Some(format!("{} is paused", text::level(*what))),
-            None if job_override.skip == Some(occurrence) => Some(BY_OPERATOR.to_owned()),
+            Some(what) => Some(format!("{} is paused", what)),
+            None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),
             None => None,
         };
         let start = self.start.unwrap_or(occurrence);
@@ -399,7 +400,7 @@ impl Case {
             Level::Device => format!("{plugin}/{device}"),
             Level::Job => format!("{plugin}/{device}/{job}"),
         };
-        format!("{} is paused now; `roost resume {target}` resumes it", text::level(what))
+        format!("{} is paused now; `roost resume {target}` resumes it", what)
     }
 
     /// Returns the notes about the current state of the plugin, the device, the job and the host.
@@ -431,7 +432,7 @@ impl Case {
             notes.push(format!("its job has been removed: {}", self.unknown(writer)));
         }
         if !is_linked {
-            notes.push("there is no connection to the broker now".into());
+            notes.push(format!("{} now", Cause::LinkDown.lasting()));
         }
         if *is_stopping {
             notes.push("the host is stopping".into());

@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use roost_scheduler::{scheduler::Scheduler, time::CLOCK_LOST_BEFORE};
+use roost_scheduler::{outcome::Cause, scheduler::Scheduler, time::CLOCK_LOST_BEFORE};
 
 use super::{problem::Problem, state::ApiState};
 use crate::{clock, mqtt::BuiltInHealth};
@@ -83,7 +83,7 @@ fn host_trouble(scheduler: &Scheduler, broker: Option<String>) -> Option<String>
             return Some(format!("the clock is not set: it shows {now}, and no job runs before it is set"));
         }
         () if broker.is_some() => return broker,
-        () if scheduler.link_since().is_none() => "there is no connection to the broker",
+        () if scheduler.link_since().is_none() => return Some(Cause::LinkDown.lasting().to_string()),
         () => return None,
     };
     Some(trouble.to_owned())

@@ -7,6 +7,7 @@ use roost_scheduler::{
     body::Body,
     model::Action,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
+    outcome::Outcome,
     time::Instant,
     zone::Zone,
 };
@@ -318,7 +319,8 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         };
         run.owed = Some(Owed { step: done + 1, of, due, has_started: run.started.is_some() });
         let failed = text(15)?.map(failed_from_json).transpose()?.map(|failed| failed.to_string());
-        let cancelled = text(16)?.map(cancelled_from_json).transpose()?.map(|cancelled| cancelled.to_string());
+        let cancelled =
+            text(16)?.map(cancelled_from_json).transpose()?.map(Outcome::Cancelled).map(|end| end.to_string());
         run.reason = cancelled.or(failed);
     }
     Ok(run)

@@ -430,6 +430,15 @@ impl fmt::Display for Sun {
 #[derive(Clone, Copy, Debug)]
 pub struct Duration(pub u64);
 
+impl Duration {
+    /// Returns a span of milliseconds without its sign, rounded down to whole seconds if it is a second or longer.
+    #[must_use]
+    pub const fn rounded(ms: i64) -> Self {
+        let ms = ms.unsigned_abs();
+        Self(if ms < 1_000 { ms } else { ms - ms % 1_000 })
+    }
+}
+
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 {

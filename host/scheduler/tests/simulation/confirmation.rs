@@ -205,7 +205,7 @@ fn an_owed_step_is_sent_even_if_the_subscription_fails() {
         &expect![[r#"
             06:10:00 publish valve/on #1
             06:11:00 publish valve/off #1
-            06:11:00 failed water 06:10:00: step 2: the subscription to the device's reports failed: not authorized; the step was sent without confirmation
+            06:11:00 failed water 06:10:00: step 2 was given up: the subscription to the device's reports failed: not authorized; the step was sent without confirmation
         "#]],
     );
 }

@@ -96,7 +96,7 @@ fn only_the_next_run_is_skipped() {
             06:00:00 answer: it is never due again
             06:00:00 answer: tick
             06:05:00 crash
-            06:10:00 skipped tick 06:10:00: this run was skipped by hand
+            06:10:00 skipped tick 06:10:00: the operator requested it
             06:15:00 answer: tick
             06:15:00 answer: tick
             06:20:00 publish tick #1
@@ -126,15 +126,15 @@ fn a_skip_follows_the_next_run_when_a_plan_or_the_clock_moves_it() {
         &world,
         "skipped",
         &expect![[r#"
-            05:40:00 skipped tick 05:40:00 again: this run was skipped by hand
-            06:40:00 skipped close 06:40:00 again: this run was skipped by hand
+            05:40:00 skipped tick 05:40:00 again: the operator requested it
+            06:40:00 skipped close 06:40:00 again: the operator requested it
         "#]],
     );
     check_only(
         &world,
         "close",
         &expect![[r#"
-            06:40:00 skipped close 06:40:00 again: this run was skipped by hand
+            06:40:00 skipped close 06:40:00 again: the operator requested it
             2027-03-02T06:40:00 publish close #1
             2027-03-02T06:40:00 succeeded close 2027-03-02T06:40:00 again
         "#]],
@@ -218,7 +218,7 @@ fn a_paused_or_skipped_run_replaces_no_other_of_its_group() {
             expect![[r#"
                 06:00:00 answer: open
                 09:00:00 crash
-                09:00:00 skipped open 08:00:00: this run was skipped by hand
+                09:00:00 skipped open 08:00:00: the operator requested it
                 09:00:00 publish door/close #1
                 09:00:00 succeeded close 07:00:00
             "#]],

@@ -177,7 +177,7 @@ fn a_first_step_is_given_up_after_the_longest_hold() {
             06:10:53.832 publish lawn/on #7
             06:11:53.496 publish lawn/on #8
             06:13:35.711 publish lawn/on #9
-            06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held
+            06:16:00 failed lawn 06:10:00: step 1 was given up: it was tried for 6m, the longest time for which `pump` may be held
             06:16:00 publish beds/on #1
             06:17:00 publish beds/off #1
             06:17:00 succeeded beds 06:10:00
@@ -198,7 +198,7 @@ fn a_first_step_given_up_while_it_waited_for_a_commit_returns_its_credit_once() 
     check(
         &world,
         &expect![[r#"
-            06:16:01 failed lawn 06:10:00: step 1: it was tried for 6m1s, the longest time for which `pump` may be held
+            06:16:01 failed lawn 06:10:00: step 1 was given up: it was tried for 6m1s, the longest time for which `pump` may be held
             06:16:01 publish a #1
         "#]],
     );

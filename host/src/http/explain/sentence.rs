@@ -2,16 +2,16 @@
 
 use roost_scheduler::{
     names::{Origin, RunId},
-    outcome::{Cause, Outcome},
+    outcome::{Cause, Outcome, Skipped},
     scheduler::NextRun,
     time::Instant,
-    trigger::Never,
+    trigger::{Duration, Never},
 };
 
 use super::{
     facts::Progress,
     reason,
-    text::{BY_OPERATOR, Sentence, length, line, lines},
+    text::{Sentence, line, lines},
 };
 use crate::store::RunView;
 
@@ -68,7 +68,7 @@ impl Sentence {
         let begun = match delay_ms {
             ..1_000 if run.id.origin.is_trigger() => "began on time".to_owned(),
             ..1_000 => "began at once".to_owned(),
-            _ => format!("began {} later", length(delay_ms)),
+            _ => format!("began {} later", Duration::rounded(delay_ms)),
         };
         let remark = if remark.is_empty() { String::new() } else { format!("; {remark}") };
         format!("it ran: {due}, {begun}, and ended {}{remark}{note}", self.local(ended))
@@ -153,7 +153,7 @@ impl Sentence {
         if start == occurrence {
             return due;
         }
-        let spread = length(i64::from(jitter_ms));
+        let spread = Duration::rounded(i64::from(jitter_ms));
         format!("{due}, and starts {}, because its runs are spread over {spread}", self.local(start))
     }
 
@@ -165,7 +165,7 @@ impl Sentence {
     /// Explains an occurrence that is past, and that the scheduler has not decided yet.
     pub(super) fn undecided(&self, occurrence: Instant, has_earlier: bool) -> String {
         let due = self.local(occurrence);
-        let late = length(self.now.ms_since(occurrence));
+        let late = Duration::rounded(self.now.ms_since(occurrence));
         if has_earlier {
             format!("it is waiting: it was due {due}, {late} ago, and has its turn when the earlier runs have ended")
         } else {
@@ -177,7 +177,8 @@ impl Sentence {
     pub(super) fn next(&self, next: NextRun, skipped: Option<Instant>) -> String {
         match next {
             NextRun::Due(next) if skipped == Some(next) => {
-                format!("it is due next {}, and will be skipped then, because {BY_OPERATOR}", self.local(next))
+                let why = Skipped::BY_OPERATOR;
+                format!("it is due next {}, and will be skipped then, because {why}", self.local(next))
             }
             NextRun::Due(next) => format!("it is due next {}", self.local(next)),
             NextRun::NotBefore(at) => format!("it is not due before {}", self.local(at)),

@@ -242,8 +242,8 @@ fn every_outcome_and_every_reason_is_explained() {
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the subscription to the device's reports failed: not authorized; it would have started 12m late, and its grace is 5m
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: messages to `barn/door` were held back, because the broker had ended the connection at one; it would have started 12m late, and its grace is 5m
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the limit of waiting runs (1000) was reached
-        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: when it could have started, the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run is caught up
-        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: when it could have started, `close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run of their group is caught up
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: only the newest run, of Mon 2027-03-01 06:45:00 GMT, is caught up
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: only the newest run of its group, `close` of Mon 2027-03-01 06:45:00 GMT, is caught up
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the run of Mon 2027-03-01 06:45:00 GMT had not ended
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the limit of waiting runs (3) was reached
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the limit of simultaneous runs (2) was reached
@@ -259,11 +259,11 @@ fn every_outcome_and_every_reason_is_explained() {
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its job was replaced by hand
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and it was abandoned by hand
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and the database was restored from a backup that was made before the run ended; its messages may have been sent
-        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not publish to `barn/door`
-        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not read `barn/door`
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: publishing to `barn/door` is not granted
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: reading `barn/door` is not granted
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it needs `pump`, and no `[[resource]]` in the host's settings has that name
-        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not publish to `barn/door` with QoS 2, only up to 0
-        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not publish a retained message to `barn/door`
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: publishing to `barn/door` with QoS 2 is not granted, only up to 0
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: publishing a retained message to `barn/door` is not granted
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it needs `pump`, and its plugin is not among the `plugins` of that `[[resource]]`
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it would hold `pump` for 5h, and a run may hold it for 4h
     "#]].assert_eq(&sentences);
@@ -281,7 +281,7 @@ fn an_occurrence_is_found_in_the_record_that_covers_it() {
         explanation.sentence
     });
     expect![[r#"
-        it did not run: it was due Sat 2027-02-27 06:30:00 GMT, and was missed, one of 5 since Thu 2027-02-25 06:30:00 GMT: when it could have started, the run of Tue 2027-03-02 06:30:00 GMT was due as well, and only the newest missed run is caught up
+        it did not run: it was due Sat 2027-02-27 06:30:00 GMT, and was missed, one of 5 since Thu 2027-02-25 06:30:00 GMT: only the newest run, of Tue 2027-03-02 06:30:00 GMT, is caught up
         it did not run: it was due Sat 2027-02-27 06:30:00 GMT, and was skipped, one of 5 since Thu 2027-02-25 06:30:00 GMT: its job was paused"#]].assert_eq(&sentences.join("\n"));
 }
 

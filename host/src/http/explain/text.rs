@@ -1,6 +1,6 @@
-//! What the sentences and the reasons of explanations are written with: times, lengths of time, lines.
+//! What the sentences and the reasons of explanations are written with: times and lines.
 
-use roost_scheduler::{outcome::Level, time::Instant, trigger::Duration, zone::Zone};
+use roost_scheduler::{time::Instant, zone::Zone};
 
 use crate::report::in_one_line;
 
@@ -9,17 +9,6 @@ pub(super) struct Sentence {
     pub(super) zone: Zone,
     pub(super) now: Instant,
 }
-
-pub(super) const fn level(what: Level) -> &'static str {
-    match what {
-        Level::Plugin => "its plugin",
-        Level::Device => "its device",
-        Level::Job => "its job",
-    }
-}
-
-/// The reason why an occurrence is skipped by an override.
-pub(super) const BY_OPERATOR: &str = "the operator requested it";
 
 impl Sentence {
     /// Formats a local time, such as `Mon 2027-03-01 06:30:00 GMT`.
@@ -41,10 +30,4 @@ pub(super) fn lines(text: &str) -> (String, Option<String>) {
 /// Returns a text without a hint in one line.
 pub(super) fn line(text: &str) -> String {
     in_one_line(text.trim_end())
-}
-
-/// Returns a length of time, rounded down to seconds if it is longer than one.
-pub(super) fn length(ms: i64) -> Duration {
-    let ms = ms.unsigned_abs();
-    Duration(if ms < 1_000 { ms } else { ms - ms % 1_000 })
 }

@@ -104,7 +104,16 @@ fn occurrences_before_a_restore_count_as_decided() {
     let ends = runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap();
     let ends: Vec<_> = ends.iter().map(|run| (run.id.to_string(), run.state.as_str(), run.reason.as_deref())).collect();
     let id = "coop/north/open/1970-01-01T00:00:00.020Z".to_owned();
-    assert_eq!(ends, [(id, "cancelled", Some("restored from a backup"))]);
+    assert_eq!(
+        ends,
+        [(
+            id,
+            "cancelled",
+            Some(
+                "the database was restored from a backup that was made before the run ended; its messages may have been sent"
+            )
+        )]
+    );
     // A watermark that is ahead stays there.
     restore(data.path(), &done.kept.unwrap(), at(5)).unwrap();
     assert_eq!(jobs_in(data.path())[0].watermark, at(10));
@@ -128,7 +137,7 @@ fn a_restore_leaves_only_owed_steps() {
     assert_eq!((done.owed.len(), done.ended), (5, 3));
     let states = history(data.path()).into_iter().map(|(state, reason)| state + " " + &reason.unwrap_or_default());
     let possibly = "failed step 2 was possibly sent, and is not to be repeated";
-    let cancelled = "cancelled restored from a backup";
+    let cancelled = "cancelled the database was restored from a backup that was made before the run ended; its messages may have been sent";
     let running = "running ";
     assert_eq!(
         states.collect::<Vec<_>>(),

@@ -169,7 +169,7 @@ fn hints_are_notes() {
     // So are the settings that allow what was denied.
     let denied = run(&Outcome::Denied(Denied::Topic(Topic::parse("barn/door").unwrap())));
     let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![denied]);
-    assert!(explanation.sentence.ends_with("was denied: its plugin may not publish to `barn/door`"));
+    assert!(explanation.sentence.ends_with("was denied: publishing to `barn/door` is not granted"));
     assert_eq!(explanation.notes[0], hint);
     let pump = ResourceName::parse("pump").unwrap();
     let denied = run(&Outcome::Denied(Denied::NotGranted(pump.clone())));
@@ -190,7 +190,7 @@ fn a_denial_of_an_ad_hoc_job_names_the_grant_of_the_api() {
     let run = run(&Outcome::Denied(Denied::Report(Topic::parse("z/c").unwrap())));
     let run = RunView { id: RunId { plugin: of_host, device: name.1.clone(), ..run.id }, ..run };
     let explanation = explain_at(NOON, name, facts, Some(DUE), vec![run]);
-    let expected = "was denied: ad-hoc jobs may not read `z/c`, by `[grants.api]` in `roost.toml`";
+    let expected = "was denied: reading `z/c` is not granted";
     assert!(explanation.sentence.ends_with(expected), "{}", explanation.sentence);
     assert!(
         explanation.notes[0].ends_with("`roost.toml`:\n[grants.api]\nsubscribe = [\"z/c\"]"),
