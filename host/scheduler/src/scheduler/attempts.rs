@@ -34,6 +34,8 @@ impl Scheduler {
                 return self.end(now, slot, outcome, out);
             }
             if !self.may_start(now, slot) {
+                // A report would start it.
+                self.unwatch(slot, out);
                 return self.save_waiting(slot, out);
             }
         }
@@ -121,7 +123,6 @@ impl Scheduler {
             self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
         for slot in yielding {
             // The newer run does not start any more: the steps are sent with the resource that they had.
-            self.disinherit(slot);
             self.stop_yielding(now, slot);
         }
     }
