@@ -40,6 +40,7 @@
 
 mod agenda;
 pub mod body;
+mod budget;
 pub mod calendar;
 mod catalog;
 mod change;

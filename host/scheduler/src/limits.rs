@@ -92,10 +92,21 @@ pub const CLOCK_STEP_MS: i64 = 1_000;
 /// A clock that is set back by this much, in milliseconds, was wrong and is not just repeating an hour: triggers that
 /// follow the wall clock continue from its new time at once, as in cron(8).
 pub const CLOCK_CORRECTION_MS: i64 = 10_800_000;
-/// Timers that one step of the scheduler runs before its event, and as many after it.
-pub const TIMERS_PER_STEP: usize = 1_000;
-/// Runs that one step starts to send while the link has room.
-pub const RUNS_PER_STEP: usize = 1_000;
+/// The work that each part of one step does, in units of about a fifth of a microsecond: a step takes less than a
+/// millisecond, so that due runs never wait longer for other work.
+pub const BUDGET_OF_STEP: u32 = 2_000;
+/// The cost of a timer.
+pub const TIMER_COST: u32 = 2;
+/// The cost of a run that is sent.
+pub const RUN_COST: u32 = 2;
+/// The cost of a job or a device that is only looked at, because the clock was set.
+pub const SLOT_COST: u32 = 1;
+/// The cost of a job that is compared with a plan, adopted, armed, moved, removed or scheduled: most need a search.
+pub const JOB_COST: u32 = 8;
+/// The cost of a device that is set up or asked for its plan.
+pub const DEVICE_COST: u32 = 20;
+/// The cost of a tombstone that is examined.
+pub const TOMBSTONE_COST: u32 = 2;
 /// Messages a second that a plugin may publish in the long run unless configured otherwise: more than any house or
 /// greenhouse sends, and a history of a million runs lasts for at least a quarter of an hour.
 pub const MESSAGES_PER_SECOND: u32 = 1_000;
@@ -105,18 +116,10 @@ pub const MESSAGES_AT_ONCE: u32 = 2_000;
 /// The longest that a plugin over its rate waits although a message could be sent, in milliseconds, so that several are
 /// sent together: one step for each message would be most of the work.
 pub const RATE_PAUSE_MS: u64 = 10;
-/// Jobs that one step compares with a plan, adopts, arms or drops.
-pub const JOBS_PER_STEP: usize = 250;
-/// Jobs that one step examines when time zone rules have changed: each takes one search, and another one if it moves.
-pub const ZONED_JOBS_PER_STEP: u32 = 250;
-/// Jobs and devices that one step examines when the clock was set.
-pub const SLOTS_PER_STEP: u32 = 2_000;
 /// Slots for jobs, devices, plugins or runs that are allocated together: growing must not move a million others.
 pub const SLOTS_PER_PAGE: usize = 1_024;
 /// Slots that one query of jobs or runs examines: queries must not hold up due runs.
 pub const SLOTS_PER_VIEW: usize = 2_000;
-/// Devices of a new version that one step sets up.
-pub const DEVICES_PER_STEP: usize = 100;
 /// Missed occurrences of a job that are counted one by one; beyond it, only the fact that there are more is recorded.
 pub const LOOK_BACK: u32 = 31;
 /// Ad-hoc jobs: a program that creates them must not fill the memory.
@@ -134,8 +137,6 @@ pub const REPLAN_PAUSE_CAP_MS: i64 = 3_600_000;
 /// cannot start any more, whichever plan has it; and an `at` of a group, which has no grace, cannot be planned that
 /// late either.
 pub const TOMBSTONE_MS: i64 = u32::MAX as i64;
-/// Tombstones that one step examines.
-pub const TOMBSTONES_PER_STEP: usize = 1_000;
 /// How often expired tombstones are removed, in milliseconds.
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are cached: 2 MB at most, enough for three events a day at a thousand locations.

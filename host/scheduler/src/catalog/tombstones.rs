@@ -5,7 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use crate::{limits, names::JobName, time::Instant};
+use crate::{budget::Budget, limits, names::JobName, time::Instant};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,12 +38,16 @@ impl Tombstones {
     }
 
     /// Removes some of the tombstones from before an instant.
-    pub(crate) fn forget(&mut self, before: Instant) -> Forgotten {
+    pub(crate) fn forget(&mut self, before: Instant, budget: &mut Budget) -> Forgotten {
         let from = self.examined.take();
         let begins = from.is_none() && !self.is_empty();
         let rest = (from.map_or(Unbounded, Excluded), Unbounded);
-        let piece: Vec<_> = self.watermarks.range(rest).take(limits::TOMBSTONES_PER_STEP).collect();
-        let is_more = piece.len() == limits::TOMBSTONES_PER_STEP;
+        let mut rest = self.watermarks.range(rest).peekable();
+        let mut piece = Vec::new();
+        while rest.peek().is_some() && budget.spend(limits::TOMBSTONE_COST) {
+            piece.extend(rest.next());
+        }
+        let is_more = rest.peek().is_some();
         let last = piece.last().filter(|_| is_more).map(|(name, _)| (*name).clone());
         let old = piece.into_iter().filter(|(_, watermark)| **watermark < before).map(|(name, _)| name.clone());
         for name in old.collect::<Vec<_>>() {

@@ -168,6 +168,11 @@ impl Run {
         self.progress.started.is_none()
     }
 
+    /// Returns whether a report of its device would start it.
+    pub(crate) const fn listens_for_its_start(&self) -> bool {
+        self.has_not_started() && matches!(self.state, State::Listening(_))
+    }
+
     /// Returns when a step is due; `None` before the run has started.
     pub(crate) fn due_of(&self, step: usize) -> Option<Instant> {
         if step == 0 {

@@ -2,6 +2,7 @@
 
 use super::state::{Scheduler, api_device};
 use crate::{
+    budget::Budget,
     catalog::Plugin,
     event::{
         AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, PluginKey, Refusal, RequestId, Step,
@@ -94,7 +95,7 @@ impl Scheduler {
             of.catalog.overrides.ad_hoc_bytes() - replaced.unwrap_or_default() + bytes <= limits::AD_HOC_BYTES
         };
         if replaced.is_none() && !(has_place(self) && has_room(self)) {
-            self.drop_finished(now, out);
+            self.drop_finished(now, &mut Budget::of_step(), out);
         }
         match () {
             () if !has_place(self) => {

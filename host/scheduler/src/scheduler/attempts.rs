@@ -3,6 +3,7 @@
 use super::state::Scheduler;
 use crate::{
     agenda::Timer,
+    budget::Budget,
     commits::Waiter,
     event::{AttemptId, Effect, LinkId, Publish, Refusal, Step},
     keys::RunSlot,
@@ -33,6 +34,8 @@ impl Scheduler {
                 return self.end(now, slot, outcome, out);
             }
             if !self.may_start(now, slot) {
+                // A report would start it.
+                self.unwatch(slot, out);
                 return self.save_waiting(slot, out);
             }
         }
@@ -120,7 +123,6 @@ impl Scheduler {
             self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
         for slot in yielding {
             // The newer run does not start any more: the steps are sent with the resource that they had.
-            self.disinherit(slot);
             self.stop_yielding(now, slot);
         }
     }
@@ -286,7 +288,8 @@ impl Scheduler {
 
     /// Sends runs while the link has room (I7). Returns whether it may have room for more.
     pub(super) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
-        for _ in 0..limits::RUNS_PER_STEP {
+        let mut budget = Budget::of_step();
+        while budget.spend(limits::RUN_COST) {
             let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
             if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
                 self.agenda.disarm(until, Timer::Run(slot));

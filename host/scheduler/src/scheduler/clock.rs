@@ -4,6 +4,7 @@
 use super::state::Scheduler;
 use crate::{
     agenda::Timer,
+    budget::Budget,
     event::{DeviceKey, JobKey, Step},
     limits,
     mutation::{Mutation, mutated},
@@ -48,17 +49,25 @@ impl Scheduler {
 
     /// Examines some devices and jobs after the clock was set: plans may depend on the date, and triggers that count
     /// elapsed time must not wait until the clock has caught up.
-    pub(super) fn after_clock_set(&mut self, now: Instant, device: DeviceKey, job: JobKey, out: &mut Step) {
-        let devices = self.catalog.device_slots().min(device.saturating_add(limits::SLOTS_PER_STEP));
-        for key in device..devices {
-            self.request_plan(key, out);
+    pub(super) fn after_clock_set(
+        &mut self,
+        now: Instant,
+        mut device: DeviceKey,
+        mut job: JobKey,
+        budget: &mut Budget,
+        out: &mut Step,
+    ) {
+        while device < self.catalog.device_slots() && budget.spend(limits::SLOT_COST) {
+            self.request_plan(device, out);
+            device += 1;
         }
-        let jobs = self.catalog.job_slots().min(job.saturating_add(limits::SLOTS_PER_STEP));
-        for key in job..jobs {
-            self.set_back(now, key, out);
+        while job < self.catalog.job_slots() && budget.spend(limits::SLOT_COST) {
+            self.set_back(now, job, out);
+            job += 1;
         }
-        if devices < self.catalog.device_slots() || jobs < self.catalog.job_slots() {
-            self.planner.push(Work::ClockSet { device: devices, job: jobs });
+        if device < self.catalog.device_slots() || job < self.catalog.job_slots() {
+            // Last in the queue: plans and requests do not wait for all jobs.
+            self.planner.push(Work::ClockSet { device, job });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::state::Scheduler;
 use crate::{
+    budget::Budget,
     event::{Change, DeviceKey, JobKey, Step},
     limits,
     occurrence::Next,
@@ -19,24 +20,26 @@ impl Scheduler {
     }
 
     /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
-    pub(super) fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
+    pub(super) fn drop_finished(&mut self, before: Instant, budget: &mut Budget, out: &mut Step) -> bool {
         let is_finished = |key: JobKey| Some((self.finished_at(key).filter(|at| *at < before)?, key));
         let mut finished: Vec<(Instant, JobKey)> = self.catalog.overrides.ad_hoc().filter_map(is_finished).collect();
         finished.sort_unstable();
-        let is_more = finished.len() > limits::JOBS_PER_STEP;
-        for (_, key) in finished.into_iter().take(limits::JOBS_PER_STEP) {
+        for (_, key) in finished {
+            if !budget.spend(limits::JOB_COST) {
+                return true;
+            }
             self.disarm_timer(key);
             self.catalog.remove_job(key);
             // No later job reaches back to occurrences of this one.
             out.changes.push(Change::JobRemoved { key, tombstone: None });
         }
-        is_more
+        false
     }
 
     /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
-    pub(super) fn forget_finished(&mut self, now: Instant, out: &mut Step) -> bool {
+    pub(super) fn forget_finished(&mut self, now: Instant, budget: &mut Budget, out: &mut Step) -> bool {
         // Not while queued work may refer to one.
-        self.planner.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
+        self.planner.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), budget, out)
     }
 
     /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.

@@ -26,8 +26,9 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Takes over the steps that earlier runs have left to a run that starts (I5).
+    /// Takes over the resource and the steps that earlier runs have left to a run that starts (I5).
     pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        self.begin_hold(now, slot);
         if self.runs.is_alone(slot) {
             return;
         }
@@ -116,7 +117,6 @@ impl Scheduler {
         heir: Option<RunSlot>,
         out: &mut Step,
     ) {
-        self.disinherit(slot);
         let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.seq));
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
@@ -161,9 +161,6 @@ impl Scheduler {
         self.stop_waiting(slot);
         self.unwatch(slot, out);
         let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.seq);
-        if unstarted.is_some() {
-            self.return_hold(slot);
-        }
         if !mutated(Mutation::ResourceIsNeverReleased) {
             self.release_hold(now, slot);
         }

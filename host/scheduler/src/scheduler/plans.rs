@@ -5,6 +5,7 @@ use std::{mem, vec};
 
 use super::state::Scheduler;
 use crate::{
+    budget::Budget,
     catalog::Plugin,
     event::{Announcement, Effect, Generation, Loaded, LoadedDevice, Plan, PluginKey, Step, Version},
     limits,
@@ -24,27 +25,43 @@ impl Scheduler {
         self.planner.push(Work::Remove(plugin));
     }
 
-    /// Processes one item of the work queue.
+    /// Works on the queue.
     pub(super) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
-        match self.planner.pop() {
-            None => {}
-            Some(Work::Load(loaded)) => self.load(*loaded, out),
-            Some(Work::LoadDevices(loading)) => self.load_devices(now, *loading, out),
-            Some(Work::Remove(plugin)) => self.remove_plugin(now, &plugin, out),
-            Some(Work::Replan { plugin, device, generation, plan }) => {
+        let mut budget = Budget::of_step();
+        while budget.spend(limits::JOB_COST) {
+            let Some(work) = self.planner.pop() else { return };
+            let was_adopting = self.planner.is_adopting();
+            if let Some(rest) = self.work_on(now, work, &mut budget, out) {
+                self.planner.push_front(rest);
+            }
+            // What is committed with a plan of several pieces ends with its last one.
+            if was_adopting || self.planner.is_adopting() {
+                return;
+            }
+        }
+    }
+
+    /// Works on one item of the queue. Returns the rest of it, if the budget is spent before its end.
+    fn work_on(&mut self, now: Instant, work: Work, budget: &mut Budget, out: &mut Step) -> Option<Work> {
+        match work {
+            Work::Load(loaded) => self.load(*loaded, out),
+            Work::LoadDevices(loading) => self.load_devices(now, *loading, budget, out),
+            Work::Remove(plugin) => self.remove_plugin(now, &plugin, out),
+            Work::Replan { plugin, device, generation, plan } => {
                 self.replan(now, &plugin, &device, generation, plan, out);
             }
-            Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
-            Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
-            Some(Work::RequestPlans(devices)) => self.request_plans(devices, out),
-            Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
-            Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
-            Some(Work::Arm(token, jobs)) => self.plan_durable(token, jobs),
-            Some(Work::ZonesChanged(changed)) => self.after_zones_changed(changed, out),
-            Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
-            Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
-            Some(Work::Finish(plugin, version)) => self.finish(now, plugin, version, out),
+            Work::Compare(comparison) => return self.compare(now, comparison, budget, out),
+            Work::Adopt(adoption) => return self.adopt(now, adoption, budget, out),
+            Work::Schedule(request, new) => self.schedule(now, request, *new, out),
+            Work::Cancel(request, job) => self.cancel(now, request, &job, out),
+            Work::Arm(token, jobs) => return self.arm_plan(token, jobs, budget),
+            Work::ZonesChanged(changed) => self.after_zones_changed(changed, budget, out),
+            Work::ClockSet { device, job } => self.after_clock_set(now, device, job, budget, out),
+            Work::DropDevice(device, reason) => return self.drop_device(now, device, reason, budget, out),
+            Work::RequestPlans(devices) => return self.request_plans(devices, budget, out),
+            Work::Finish(plugin, version) => self.finish(now, plugin, version, out),
         }
+        None
     }
 
     fn load(&mut self, loaded: Loaded, out: &mut Step) {
@@ -65,10 +82,11 @@ impl Scheduler {
     }
 
     /// Sets up some devices of a new version. Devices that it does not have are removed last.
-    fn load_devices(&mut self, now: Instant, mut loading: Loading, out: &mut Step) {
+    fn load_devices(&mut self, now: Instant, mut loading: Loading, budget: &mut Budget, out: &mut Step) {
         let plugin = loading.plugin;
         let mut work = Vec::new();
-        for LoadedDevice { name, site, plan } in loading.left.by_ref().take(limits::DEVICES_PER_STEP) {
+        while budget.spend(limits::DEVICE_COST) {
+            let Some(LoadedDevice { name, site, plan }) = loading.left.next() else { break };
             let known = loading.gone.remove(&name);
             let key = known.unwrap_or_else(|| self.catalog.insert_device(plugin, name, site));
             let Some(device) = self.catalog.device_mut(key) else { continue };

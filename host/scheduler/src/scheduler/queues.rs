@@ -59,13 +59,6 @@ impl Scheduler {
         self.acquires_resource(now, slot)
     }
 
-    /// Prepares a run for another heir: the previous heir returns the hold that it had taken over.
-    pub(super) fn disinherit(&mut self, slot: RunSlot) {
-        if let Some(heir) = self.runs.get(slot).and_then(|run| self.runs.heir_of(run)) {
-            self.return_hold(heir);
-        }
-    }
-
     /// Lets the next run of the job and of the group start after a run has ended.
     pub(super) fn wake_next(&mut self, siblings: &Siblings) {
         for slot in self.runs.next_held(siblings).into_iter().flatten() {

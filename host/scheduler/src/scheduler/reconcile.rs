@@ -5,6 +5,7 @@
 use super::{clock::is_ahead_of_clock, state::Scheduler};
 use crate::{
     body::PackedJob,
+    budget::Budget,
     calendar,
     catalog::JobState,
     commits::Waiter,
@@ -19,10 +20,16 @@ use crate::{
 
 impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
-    pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
-        for _ in 0..limits::JOBS_PER_STEP {
+    pub(super) fn compare(
+        &mut self,
+        now: Instant,
+        mut comparison: Box<Comparison>,
+        budget: &mut Budget,
+        out: &mut Step,
+    ) -> Option<Work> {
+        while budget.spend(limits::JOB_COST) {
             let Some(job) = comparison.remaining.next() else {
-                let Some(job) = comparison.ad_hoc.next() else { return self.compared(now, comparison, out) };
+                let Some(job) = comparison.ad_hoc.next() else { return self.compared(now, *comparison, budget, out) };
                 self.compare_job(now, &mut comparison, job, out);
                 continue;
             };
@@ -32,11 +39,12 @@ impl Scheduler {
                      plugin's job another name",
                     job.body.id()
                 );
-                return self.plan_failed(now, comparison.device, error, out);
+                self.plan_failed(now, comparison.device, error, out);
+                return None;
             }
             self.compare_job(now, &mut comparison, job, out);
         }
-        self.planner.push_front(Work::Compare(Box::new(comparison)));
+        Some(Work::Compare(comparison))
     }
 
     pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
@@ -108,9 +116,9 @@ impl Scheduler {
     }
 
     /// Adopts a plan that was compared completely.
-    fn compared(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
+    fn compared(&mut self, now: Instant, comparison: Comparison, budget: &mut Budget, out: &mut Step) -> Option<Work> {
         let Comparison { device: key, requested_at, series, site, staged, unchanged, .. } = comparison;
-        let Some(device) = self.catalog.device(key) else { return };
+        let device = self.catalog.device(key)?;
         let count_unchanged = unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
@@ -127,12 +135,19 @@ impl Scheduler {
         let token = self.commits.token();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
-        self.adopt(now, Adoption { device: key, requested_at, series, site, gone, staged, token, unconfirmed }, out);
+        let adoption = Adoption { device: key, requested_at, series, site, gone, staged, token, unconfirmed };
+        self.adopt(now, adoption.into(), budget, out)
     }
 
     /// Adopts some jobs of a plan. All pieces are committed together.
-    pub(super) fn adopt(&mut self, now: Instant, mut adoption: Adoption, out: &mut Step) {
-        for _ in 0..limits::JOBS_PER_STEP {
+    pub(super) fn adopt(
+        &mut self,
+        now: Instant,
+        mut adoption: Box<Adoption>,
+        budget: &mut Budget,
+        out: &mut Step,
+    ) -> Option<Work> {
+        while budget.spend(limits::JOB_COST) {
             if let Some(job) = adoption.gone.next() {
                 self.admit_past(now, job, adoption.requested_at, out);
                 if !mutated(Mutation::PlanLosesUnsavedRuns) {
@@ -142,11 +157,12 @@ impl Scheduler {
             } else if let Some(staged) = adoption.staged.next() {
                 self.adopt_job(now, &mut adoption, staged, out);
             } else {
-                return self.adopted(adoption, out);
+                self.adopted(*adoption, out);
+                return None;
             }
+            self.planner.set_adopting(true);
         }
-        self.planner.set_adopting(true);
-        self.planner.push_front(Work::Adopt(Box::new(adoption)));
+        Some(Work::Adopt(adoption))
     }
 
     /// Completes the adoption of a plan.

@@ -5,6 +5,7 @@ use std::mem;
 use super::state::Scheduler;
 use crate::{
     agenda::Timer,
+    budget::Budget,
     event::{Change, DeviceKey, JobKey, PluginKey, Step, Tombstone, Version},
     keys::RunSlot,
     limits,
@@ -31,15 +32,22 @@ impl Scheduler {
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
-    pub(super) fn drop_device(&mut self, now: Instant, key: DeviceKey, reason: Cancelled, out: &mut Step) {
-        let Some(device) = self.catalog.device(key) else { return };
+    pub(super) fn drop_device(
+        &mut self,
+        now: Instant,
+        key: DeviceKey,
+        reason: Cancelled,
+        budget: &mut Budget,
+        out: &mut Step,
+    ) -> Option<Work> {
+        let device = self.catalog.device(key)?;
         let mut jobs: Vec<JobKey> = device.jobs().collect();
         jobs.sort_unstable();
-        let left = jobs.len() > limits::JOBS_PER_STEP;
-        jobs.truncate(limits::JOBS_PER_STEP);
-        let plugin = self.catalog.plugin_mut(device.plugin).expect("a device has a plugin");
-        plugin.announcement.gone += jobs.len();
         for job in jobs {
+            if !budget.spend(limits::JOB_COST) {
+                return Some(Work::DropDevice(key, reason));
+            }
+            self.catalog.plugin_of_mut(key).expect("a device has a plugin").announcement.gone += 1;
             // Occurrences that are due at this moment are decided, too.
             self.admit_past(now, job, now.plus_ms(1), out);
             for slot in self.runs.of_job(job).collect::<Vec<_>>() {
@@ -51,12 +59,10 @@ impl Scheduler {
             self.record_cancelled(now, job, &reason, out);
             self.drop_job(job, out);
         }
-        if left {
-            self.planner.push_front(Work::DropDevice(key, reason));
-        } else if let Some(device) = self.catalog.remove_device(key) {
-            self.agenda.disarm(device.replan_at, Timer::Replan(key));
-            out.changes.push(Change::DeviceRemoved { key });
-        }
+        let device = self.catalog.remove_device(key)?;
+        self.agenda.disarm(device.replan_at, Timer::Replan(key));
+        out.changes.push(Change::DeviceRemoved { key });
+        None
     }
 
     /// Cancels the runs of removed devices that have not started.

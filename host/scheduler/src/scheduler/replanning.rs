@@ -5,6 +5,7 @@ use std::{mem, vec};
 use super::state::Scheduler;
 use crate::{
     agenda::Timer,
+    budget::Budget,
     event::{CommitToken, DeviceKey, Effect, JobKey, Step, Version},
     limits,
     planner::Work,
@@ -24,13 +25,16 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn request_plans(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
-        for device in devices.by_ref().take(limits::DEVICES_PER_STEP) {
-            self.request_plan(device, out);
+    pub(super) fn request_plans(
+        &mut self,
+        mut devices: vec::IntoIter<DeviceKey>,
+        budget: &mut Budget,
+        out: &mut Step,
+    ) -> Option<Work> {
+        while budget.spend(limits::DEVICE_COST) {
+            self.request_plan(devices.next()?, out);
         }
-        if devices.len() > 0 {
-            self.planner.push_front(Work::RequestPlans(devices));
-        }
+        Some(Work::RequestPlans(devices))
     }
 
     pub(super) fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
@@ -52,12 +56,9 @@ impl Scheduler {
     }
 
     /// Arms the jobs of a durable plan (I3).
-    pub(super) fn plan_durable(&mut self, token: CommitToken, mut jobs: Vec<JobKey>) {
-        let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
-        if !jobs.is_empty() {
-            self.planner.push_front(Work::Arm(token, jobs));
-        }
-        for key in piece {
+    pub(super) fn arm_plan(&mut self, token: CommitToken, mut jobs: Vec<JobKey>, budget: &mut Budget) -> Option<Work> {
+        while budget.spend(limits::JOB_COST) {
+            let key = jobs.pop()?;
             if let Some(state) = self.catalog.job_mut(key)
                 && state.unconfirmed == Some(token)
             {
@@ -65,5 +66,6 @@ impl Scheduler {
                 self.arm_timer(key);
             }
         }
+        Some(Work::Arm(token, jobs))
     }
 }

@@ -20,25 +20,29 @@ impl Scheduler {
         holders.filter_map(|slot| self.runs.get(slot)).map(|run| &run.id)
     }
 
-    /// Takes over the resource from a run that yields to this one, if there is one. Returns whether it did.
-    fn inherits_resource(&mut self, slot: RunSlot) -> bool {
-        let Some((siblings, seq)) = self.runs.get(slot).map(|run| (Siblings::of(run), run.seq)) else { return false };
-        let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
-        let holder = self.runs.yielding_to(&siblings, seq).into_iter().find(yields);
-        let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
-        let Some(hold) = holder.and_then(|holder| self.drop_hold(holder)) else { return false };
-        // While it waited for its start, it did not use the resource.
-        let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
-        self.take_hold(slot, since, true);
-        true
+    /// Returns the run that yields to this one and holds its resource, if there is one: the two count as one.
+    fn lender(&self, slot: RunSlot) -> Option<RunSlot> {
+        let run = self.runs.get(slot).filter(|run| run.policy.needs.is_some() && run.holds.is_none())?;
+        let lends = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
+        self.runs.yielding_to(&Siblings::of(run), run.seq).into_iter().find(lends)
+    }
+
+    /// Measures the hold of a run from its start on, or takes it over from the run that yields to it.
+    pub(super) fn begin_hold(&mut self, now: Instant, slot: RunSlot) {
+        if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
+            // While it waited for its start, it did not use the resource.
+            hold.since = now;
+        } else if let Some(hold) = self.lender(slot).and_then(|lender| self.drop_hold(lender)) {
+            self.take_hold(slot, hold.since);
+        }
     }
 
     /// Gives a run its resource, until it ends or the hold expires.
-    fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
+    fn take_hold(&mut self, slot: RunSlot, since: Instant) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         self.resources.hold(run, slot);
         let until = self.resources.held_until(run, since).unwrap_or(Instant::MAX);
-        run.holds = Some(Hold { since, inherited, until });
+        run.holds = Some(Hold { since, until });
         if !mutated(Mutation::HoldNeverExpires) {
             self.agenda.arm(until, Timer::Hold(slot));
         }
@@ -53,26 +57,12 @@ impl Scheduler {
         Some(hold)
     }
 
-    /// Returns the hold of a run that never started to the run that had yielded to it.
-    pub(super) fn return_hold(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
-        let giver = self.runs.yielding_to(&Siblings::of(run), run.seq).into_iter().find(|giver| {
-            let giver = self.runs.get(*giver);
-            giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
-        });
-        let Some(giver) = giver else { return };
-        if let Some(hold) = self.drop_hold(slot) {
-            self.take_hold(giver, hold.since, true);
-        }
-    }
-
     /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
     /// device's reports, because a report would start it.
     pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
+        if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) || self.lender(slot).is_some() {
             self.unwatch(slot, out);
         }
-        self.return_hold(slot);
         self.release_hold(now, slot);
     }
 
@@ -89,7 +79,7 @@ impl Scheduler {
     /// Gives a free resource to the first run in its queue.
     pub(super) fn release(&mut self, now: Instant, name: &ResourceName) {
         let Some(slot) = self.resources.next(name) else { return };
-        self.take_hold(slot, now, false);
+        self.take_hold(slot, now);
         self.stop_waiting(slot);
         self.enqueue(slot);
     }
@@ -98,14 +88,14 @@ impl Scheduler {
     pub(super) fn acquires_resource(&mut self, now: Instant, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
-        if self.inherits_resource(slot) {
+        if self.lender(slot).is_some() {
             return true;
         }
         let Some(run) = self.runs.get(slot) else { return false };
         match self.resources.enter(run, slot) {
             None => true,
             Some(Entry::Granted) => {
-                self.take_hold(slot, now, false);
+                self.take_hold(slot, now);
                 true
             }
             Some(Entry::Queued) => {
@@ -124,7 +114,7 @@ impl Scheduler {
             && let Some(until) = self.resources.held_until(run, started)
             && (until > self.agenda.since() || !run.is_owed())
         {
-            self.take_hold(slot, started, false);
+            self.take_hold(slot, started);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     event::{Change, Step},
     keys::RunSlot,
     outcome::Attempt,
-    runs::{Hold, State},
+    runs::{Hold, Run, State},
     time::Instant,
     trigger::Duration,
 };
@@ -45,16 +45,16 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
         let Some(name) = run.policy.needs.clone() else { return };
-        let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
+        let since = hold.since;
         let Some(until) = self.resources.held_until(run, since) else { return };
         if until > now {
             // It waited for its start while it held it.
-            run.holds = Some(Hold { since, until, ..hold });
+            run.holds = Some(Hold { since, until });
             self.agenda.arm(until, Timer::Hold(slot));
             return;
         }
         if run.has_not_started() {
-            let listens = matches!(run.state, State::Listening(_));
+            let listens = run.listens_for_its_start();
             self.give_up_resource(now, slot, out);
             if listens {
                 self.stop_waiting(slot);
@@ -79,7 +79,14 @@ impl Scheduler {
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
         self.drop_hold(slot);
+        let newer = self.runs.get(slot).and_then(|run| self.runs.heir_of(run));
         self.stop_yielding(now, slot);
+        if let Some(newer) = newer.filter(|newer| self.runs.get(*newer).is_some_and(Run::listens_for_its_start)) {
+            // A report would start it.
+            self.unwatch(newer, out);
+            self.stop_waiting(newer);
+            self.enqueue(newer);
+        }
         self.release(now, &name);
     }
 }

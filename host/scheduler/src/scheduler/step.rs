@@ -3,6 +3,7 @@
 use super::state::Scheduler;
 use crate::{
     agenda::Timer,
+    budget::Budget,
     commits::Waiter,
     event::{Change, CommitToken, Event, Step},
     limits,
@@ -72,7 +73,8 @@ impl Scheduler {
 
     /// Runs the timers that are due. Returns whether more are due.
     fn run_timers(&mut self, now: Instant, out: &mut Step) -> bool {
-        for _ in 0..limits::TIMERS_PER_STEP {
+        let mut budget = Budget::of_step();
+        while budget.spend(limits::TIMER_COST) {
             let Some(timer) = self.agenda.pop_due(now) else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
@@ -90,12 +92,13 @@ impl Scheduler {
     /// Removes tombstones that no occurrence can need any more.
     fn forget(&mut self, now: Instant, out: &mut Step) {
         let before = now.plus_ms(-limits::TOMBSTONE_MS);
-        let forgotten = self.catalog.tombstones.forget(before);
+        let mut budget = Budget::of_step();
+        let forgotten = self.catalog.tombstones.forget(before, &mut budget);
         if forgotten.begins {
             out.changes.push(Change::TombstonesForgotten { before });
         }
         self.delivery.forget_idle();
-        let is_more = self.forget_finished(now, out) || forgotten.is_more;
+        let is_more = self.forget_finished(now, &mut budget, out) || forgotten.is_more;
         let again = if is_more { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
         self.agenda.arm(again, Timer::Forget);
     }
@@ -109,7 +112,8 @@ impl Scheduler {
                     run.is_durable = true;
                 }
             }
-            Some(Waiter::Plan(jobs)) => self.plan_durable(token, jobs),
+            // I3: its jobs may be due from now on.
+            Some(Waiter::Plan(jobs)) => self.planner.push_front(Work::Arm(token, jobs)),
             None => {}
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::state::Scheduler;
 use crate::{
+    budget::Budget,
     event::{Change, Effect, JobKey, Step},
     limits,
     occurrence::Next,
@@ -22,19 +23,19 @@ impl Scheduler {
     }
 
     /// Examines some devices and jobs. Devices are replanned, because plans depend on local times.
-    pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, out: &mut Step) {
-        let devices = self.catalog.device_slots().min(changed.device.saturating_add(limits::DEVICES_PER_STEP as u32));
-        for key in changed.device..devices {
-            if self.catalog.device(key).is_some_and(|device| changed.concerns(device.site.zone)) {
-                self.request_plan(key, out);
+    pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, budget: &mut Budget, out: &mut Step) {
+        while changed.device < self.catalog.device_slots() && budget.spend(limits::DEVICE_COST) {
+            if self.catalog.device(changed.device).is_some_and(|device| changed.concerns(device.site.zone)) {
+                self.request_plan(changed.device, out);
             }
+            changed.device += 1;
         }
-        let jobs = self.catalog.job_slots().min(changed.job.saturating_add(limits::ZONED_JOBS_PER_STEP));
-        for key in changed.job..jobs {
-            changed.moved += u64::from(self.move_job(key, &changed, out));
+        while changed.job < self.catalog.job_slots() && budget.spend(limits::JOB_COST) {
+            changed.moved += u64::from(self.move_job(changed.job, &changed, out));
+            changed.job += 1;
         }
-        (changed.device, changed.job) = (devices, jobs);
-        if devices < self.catalog.device_slots() || jobs < self.catalog.job_slots() {
+        if changed.device < self.catalog.device_slots() || changed.job < self.catalog.job_slots() {
+            // Last in the queue: plans and requests do not wait for all jobs.
             self.planner.push(Work::ZonesChanged(changed));
         } else {
             // Only now: after a crash the whole traversal is repeated.

@@ -386,12 +386,14 @@ fn a_saved_run_that_the_host_slept_through_is_not_blamed_on_the_broker() {
 
 #[test]
 fn a_crash_during_a_first_load_leaves_no_part_of_it() {
-    let one = [job("open", "cron 30 6 * * *", &[(0, "a")])];
+    let open = |n| job(&format!("open-{n}"), "cron 30 6 * * *", &[(0, "a")]);
     let mut world = World::new(at(START));
     world.link_up(100);
-    world.load("coop", 1, &[("north", one.to_vec()), ("south", one.to_vec())]);
-    world.step(Event::Woke); // the plan of the first device is adopted
+    world.load("coop", 1, &[("north", vec![open(1)]), ("south", (1..=900).map(open).collect())]);
+    world.step(Event::Woke); // the plan of the first device is adopted, the other one is still being compared
+    assert_eq!(world.disk.jobs.len(), 0);
     world.commit();
+    assert_eq!(world.disk.jobs.len(), 1);
     world.commit();
     world.crash();
     world.link_up(1);

@@ -172,9 +172,9 @@ fn steps_left_to_a_run_that_never_starts_are_sent() {
         &expect![[r#"
             06:01:00 publish valve/on #1
             06:20:00 missed water 06:02:00: there was no connection to the broker; it would have started 18m late, and its grace is 5m
+            06:20:00 coop: 0 new, 0 changed, 1 gone, 0 unchanged
             06:20:00 publish valve/off #1
             06:20:00 cancelled water 06:01:00: the run of 06:02:00 replaced it
-            06:20:00 coop: 0 new, 0 changed, 1 gone, 0 unchanged
         "#]],
     );
 }
