@@ -325,7 +325,7 @@ impl Case {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
         let Planned { job, job_override, paused, watermark, .. } = planned;
         let skip_reason = match paused {
-            Some(what) => Some(format!("{} is paused", what)),
+            Some(what) => Some(format!("{what} is paused")),
             None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),
             None => None,
         };
@@ -400,7 +400,7 @@ impl Case {
             Level::Device => format!("{plugin}/{device}"),
             Level::Job => format!("{plugin}/{device}/{job}"),
         };
-        format!("{} is paused now; `roost resume {target}` resumes it", what)
+        format!("{what} is paused now; `roost resume {target}` resumes it")
     }
 
     /// Returns the notes about the current state of the plugin, the device, the job and the host.
