@@ -31,6 +31,9 @@ pub(crate) struct Catalog {
     by_name: BTreeMap<PluginName, PluginKey>,
     devices: Slab<Device>,
     jobs: Slab<JobState>,
+    /// The watermarks of jobs before the clock was set back: when the clock is set right, nothing up to there is caught
+    /// up. Few jobs have one.
+    decided: BTreeMap<JobKey, Instant>,
     /// Hashes the ids in [`Device::jobs`].
     hasher: RandomState,
     pub(crate) overrides: Overrides,
@@ -118,8 +121,6 @@ pub(crate) struct JobState {
     pub(crate) job: PackedJob,
     /// Everything up to here is decided or admitted (I2). The stored watermark stays behind an unsaved run.
     pub(crate) watermark: Instant,
-    /// The watermark before the clock was set back: when the clock is set right, nothing up to here is caught up.
-    pub(crate) decided: Instant,
     pub(crate) next: Next,
     /// Whether it was due before it was planned.
     pub(crate) planned_late: bool,
@@ -130,9 +131,9 @@ pub(crate) struct JobState {
 }
 
 impl JobState {
-    pub(crate) fn new(device: DeviceKey, job: PackedJob, watermark: Instant, decided: Instant, next: Next) -> Self {
+    pub(crate) fn new(device: DeviceKey, job: PackedJob, watermark: Instant, next: Next) -> Self {
         let grouped = job.body.policy().group().is_some();
-        Self { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped }
+        Self { device, job, watermark, next, planned_late: false, unconfirmed: None, grouped }
     }
 
     /// Returns where the search for the next occurrence continues.
@@ -310,11 +311,24 @@ impl Catalog {
     /// Removes a job and its overrides.
     pub(crate) fn remove_job(&mut self, key: JobKey) {
         self.overrides.remove(key);
+        self.decided.remove(&key);
         let Some(state) = self.jobs.remove(key) else { return };
         let Some(device) = self.devices.get_mut(state.device) else { return };
         let hash = self.hasher.hash_one(state.job.body.id_bytes());
         if let Ok(entry) = device.jobs.find_entry(hash, |entry| *entry == key) {
             entry.remove();
+        }
+    }
+
+    /// Returns the watermark of a job before the clock was set back.
+    pub(crate) fn decided(&self, key: JobKey) -> Instant {
+        self.decided.get(&key).copied().unwrap_or(Instant::MIN)
+    }
+
+    /// Keeps the watermark of a job from before the clock was set back, if it is later than the one that is kept.
+    pub(crate) fn set_decided(&mut self, key: JobKey, until: Instant) {
+        if until > self.decided(key) {
+            self.decided.insert(key, until);
         }
     }
 

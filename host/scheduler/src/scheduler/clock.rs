@@ -73,10 +73,11 @@ impl Scheduler {
 
     /// Lets a job continue from now if it would wait for a clock that was set back.
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        let Some(state) = self.catalog.job_mut(key) else { return };
-        if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
+        let Some(state) = self.catalog.job(key) else { return };
+        let watermark = state.watermark;
+        if is_ahead_of_clock(&state.job.trigger, watermark, now) {
             if !mutated(Mutation::ClockForgetsDecisions) {
-                state.decided = state.decided.max(state.watermark);
+                self.catalog.set_decided(key, watermark);
             }
             self.resume_after(key, now, out);
         }

@@ -26,7 +26,7 @@ impl Scheduler {
     /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
     /// back: nothing in it is caught up.
     fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
-        self.agenda.decided_before(self.catalog.job(key)?.decided)
+        self.agenda.decided_before(self.catalog.decided(key))
     }
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns

@@ -244,14 +244,14 @@ impl Scheduler {
         let before = state.next.due();
         state.grouped = job.body.policy().group().is_some();
         state.job = job.clone();
-        state.decided = state.decided.max(decided);
         state.next = next;
         state.planned_late = planned_late;
         state.unconfirmed = Some(token);
         adoption.unconfirmed.push(key);
-        let decided = state.decided;
+        self.catalog.set_decided(key, decided);
         self.move_skip(key, before, out);
         if let Some((watermark, due)) = self.progress(key) {
+            let decided = self.catalog.decided(key);
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
         key
@@ -259,7 +259,7 @@ impl Scheduler {
 
     /// Adds a job. Runs that have outlived an earlier job of that name become its runs.
     fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
-        let state = JobState::new(device, job.clone(), watermark, Instant::MIN, Next::Never);
+        let state = JobState::new(device, job.clone(), watermark, Next::Never);
         let key = self.catalog.insert_job(state);
         if self.runs.has_orphans() {
             let name = self.catalog.name_of(key);

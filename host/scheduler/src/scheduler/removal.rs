@@ -20,7 +20,7 @@ impl Scheduler {
     /// Removes a job, and keeps a tombstone with its watermark (I2).
     pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
-        let (id, decided) = (self.run_id(key, state.watermark), state.decided);
+        let (id, decided) = (self.run_id(key, state.watermark), self.catalog.decided(key));
         self.runs.detach(key);
         let tombstone =
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };

@@ -103,7 +103,8 @@ impl Scheduler {
             // Either never, or not found yet: the search decides.
             None => Next::Search(watermark),
         };
-        self.catalog.restore_job(key, JobState::new(device, job, watermark, decided, next));
+        self.catalog.restore_job(key, JobState::new(device, job, watermark, next));
+        self.catalog.set_decided(key, decided);
         next.timer().filter(|_| is_whole).map(|at| (at, Timer::Job(key)))
     }
 

@@ -43,8 +43,8 @@ impl Scheduler {
 
     /// Saves a job's watermark. I2: the stored watermark does not pass an unsaved run.
     pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
-        let (Some((watermark, due)), Some(state)) = (self.progress(key), self.catalog.job(key)) else { return };
-        out.changes.push(Change::JobAdvanced { key, watermark, due, decided: state.decided });
+        let Some((watermark, due)) = self.progress(key) else { return };
+        out.changes.push(Change::JobAdvanced { key, watermark, due, decided: self.catalog.decided(key) });
     }
 
     /// Continues the search for a job's next occurrence.
