@@ -169,7 +169,7 @@ fn circles_are_found() {
     assert_eq!(circle(graph(&[("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")])).unwrap().len(), 3);
     let modules = modules();
     assert!(imports(&modules)["scheduler::step"].contains("planner"));
-    assert!(calls(&modules)["scheduler::step"].contains("scheduler::attempts"));
+    assert!(calls(&modules)["scheduler::step"].contains("scheduler::running::attempts"));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! compare and adopt: until the last one, jobs that were not reached yet follow the old plan, and nothing of the new
 //! plan is due or committed.
 
-use super::{clock::is_ahead_of_clock, state::Scheduler};
 use crate::{
     body::PackedJob,
     budget::Budget,
@@ -14,13 +13,15 @@ use crate::{
     mutation::{Mutation, mutated},
     occurrence::Next,
     planner::{Adoption, Comparison, Staged, Work},
+    scheduler::clock::is_ahead_of_clock,
+    scheduler::state::Scheduler,
     time::{Instant, Site},
     trigger::Trigger,
 };
 
 impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
-    pub(super) fn compare(
+    pub(in crate::scheduler) fn compare(
         &mut self,
         now: Instant,
         mut comparison: Box<Comparison>,
@@ -47,7 +48,13 @@ impl Scheduler {
         Some(Work::Compare(comparison))
     }
 
-    pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
+    pub(in crate::scheduler) fn comparison(
+        &self,
+        now: Instant,
+        device: DeviceKey,
+        plan: Plan,
+        site: Site,
+    ) -> Comparison {
         let ad_hoc = if self.catalog.device(device).is_some_and(|device| device.site != site) {
             let ad_hoc = self.catalog.overrides.ad_hoc().filter_map(|key| self.catalog.job(key));
             ad_hoc.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
@@ -67,7 +74,7 @@ impl Scheduler {
     }
 
     /// Stages a job that is new or changed. Returns the key of an unchanged job as the error.
-    pub(super) fn stage(
+    pub(in crate::scheduler) fn stage(
         &mut self,
         now: Instant,
         comparison: &mut Comparison,
@@ -140,7 +147,7 @@ impl Scheduler {
     }
 
     /// Adopts some jobs of a plan. All pieces are committed together.
-    pub(super) fn adopt(
+    pub(in crate::scheduler) fn adopt(
         &mut self,
         now: Instant,
         mut adoption: Box<Adoption>,
@@ -186,7 +193,7 @@ impl Scheduler {
     }
 
     /// Adopts a single job, as if it were the only change of a plan.
-    pub(super) fn adopt_alone(
+    pub(in crate::scheduler) fn adopt_alone(
         &mut self,
         now: Instant,
         comparison: &Comparison,

@@ -1,18 +1,24 @@
 //! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
-use super::state::Scheduler;
 use crate::{
     event::{CallId, Step},
     model::Reply,
     mutation::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
     /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
-    pub(super) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
+    pub(in crate::scheduler) fn task_answered(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        reply: Result<Reply, String>,
+        out: &mut Step,
+    ) {
         let Some(slot) = self.delivery.end_call(call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {

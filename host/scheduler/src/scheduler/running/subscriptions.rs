@@ -1,6 +1,5 @@
 //! The subscriptions to reports of devices: made before a step is sent, and again after a link was lost.
 
-use super::state::Scheduler;
 use crate::{
     event::{Effect, LinkId, Step, WatchId},
     keys::RunSlot,
@@ -8,13 +7,14 @@ use crate::{
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cause, Failed},
     runs::{State, Watch},
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
     /// Subscribes a run to its device's reports, if its step needs a confirmation. Returns whether the step can be sent
     /// now.
-    pub(super) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
+    pub(in crate::scheduler) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.delivery.link()) else { return false };
         let Some(confirm) = run.confirm().filter(|_| run.unconfirmed_step != Some(run.step())) else { return true };
         let until = match &run.watch {
@@ -33,7 +33,7 @@ impl Scheduler {
     }
 
     /// An attempt is being sent: from here on, its device's reports count.
-    pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
+    pub(in crate::scheduler) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
@@ -42,7 +42,7 @@ impl Scheduler {
     }
 
     /// Drops all subscriptions, because the link is down. Runs that wait for a report keep waiting.
-    pub(super) fn stop_listening(&mut self) {
+    pub(in crate::scheduler) fn stop_listening(&mut self) {
         for (watch, slot) in self.delivery.watches() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             if matches!(run.state, State::Confirming(_)) {
@@ -58,7 +58,7 @@ impl Scheduler {
     }
 
     /// Subscribes again on a new link, for runs that still wait for a report.
-    pub(super) fn resubscribe(&mut self, out: &mut Step) {
+    pub(in crate::scheduler) fn resubscribe(&mut self, out: &mut Step) {
         let Some(link) = self.delivery.link() else { return };
         for (watch, slot) in self.delivery.watches() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
@@ -97,7 +97,7 @@ impl Scheduler {
     }
 
     /// Ends a run's wait for the subscription, or for a retained report.
-    pub(super) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         match &mut run.watch {
             Some(watch) if watch.is_subscribed => {
@@ -109,7 +109,7 @@ impl Scheduler {
     }
 
     /// Handles the broker's answer to a subscription.
-    pub(super) fn watch_answered(
+    pub(in crate::scheduler) fn watch_answered(
         &mut self,
         now: Instant,
         link: LinkId,

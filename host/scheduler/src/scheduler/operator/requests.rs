@@ -1,6 +1,5 @@
 //! Requests of clients.
 
-use super::state::Scheduler;
 use crate::{
     body::Body,
     event::{DeviceKey, Done, Effect, Refusal, Request, RequestId, Step, Version},
@@ -11,11 +10,18 @@ use crate::{
     outcome::{Cancelled, Outcome},
     planner::Work,
     runs::Run,
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
-    pub(super) fn handle_request(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
+    pub(in crate::scheduler) fn handle_request(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        what: Request,
+        out: &mut Step,
+    ) {
         let answer = match what {
             _ if self.stopping || self.failing => Err(Refusal::Stopping),
             Request::Replay { run, body } => self.replay(now, &run, body, out),

@@ -14,7 +14,6 @@
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 
-use super::state::Scheduler;
 use crate::{
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
@@ -22,12 +21,13 @@ use crate::{
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Failed, Outcome, Success},
     runs::{Siblings, State},
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
     /// Takes over the resource and the steps that earlier runs have left to a run that starts (I5).
-    pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         self.begin_hold(now, slot);
         if self.runs.is_alone(slot) {
             return;
@@ -44,7 +44,7 @@ impl Scheduler {
     }
 
     /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
-    pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
@@ -55,7 +55,7 @@ impl Scheduler {
     }
 
     /// Gives up the current step; the later ones are owed if anything may have reached the broker.
-    pub(super) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+    pub(in crate::scheduler) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let failed = Failed { step: run.step() + 1, attempts: run.progress.attempts, last };
         if !run.on_the_wire {
@@ -66,7 +66,7 @@ impl Scheduler {
     }
 
     /// Handles a failed attempt: tries again after a pause, or gives the step up.
-    pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+    pub(in crate::scheduler) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = last;
         if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
@@ -82,7 +82,7 @@ impl Scheduler {
     }
 
     /// Completes the current step, and continues with the next one or ends the run.
-    pub(super) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.progress.steps_done += 1;
         run.progress.armed = false;
@@ -109,7 +109,7 @@ impl Scheduler {
     /// Cuts a run short because a newer run replaces it: its first step is not sent any more, and its owed steps are
     /// sent at once, before the newer run starts. Steps that the newer run will owe as well wait until it has started
     /// (I5). Without a newer run, all of them are sent.
-    pub(super) fn cut_short(
+    pub(in crate::scheduler) fn cut_short(
         &mut self,
         now: Instant,
         slot: RunSlot,
@@ -157,7 +157,7 @@ impl Scheduler {
     }
 
     /// Ends a run with a recorded outcome (I13).
-    pub(super) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
+    pub(in crate::scheduler) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
         self.stop_waiting(slot);
         self.unwatch(slot, out);
         let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.seq);

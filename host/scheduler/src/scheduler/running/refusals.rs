@@ -1,6 +1,5 @@
 //! Why a run may not start: its grace, a pause, its plugin's grant, its resource.
 
-use super::state::Scheduler;
 use crate::{
     body::StepRef,
     model::ResourceRefusal,
@@ -8,13 +7,14 @@ use crate::{
     outcome::{Cause, Denied, Missed, MissedReason, Outcome, Skipped},
     policy::grace,
     runs::Run,
+    scheduler::state::Scheduler,
     time::Instant,
     topic::{Excess, Topic},
 };
 
 impl Scheduler {
     /// Returns why a run may not start, if so.
-    pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
+    pub(in crate::scheduler) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if grace::is_over(&run.policy, run.start, now) && !mutated(Mutation::RunStartsAfterGrace) {
             // A run with a grace that ended before the link came up was not held up by its rate.

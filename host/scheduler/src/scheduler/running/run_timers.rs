@@ -1,19 +1,19 @@
 //! What happens at the end of a run's wait.
 
-use super::state::Scheduler;
 use crate::{
     agenda::Timer,
     event::{Change, Step},
     keys::RunSlot,
     outcome::Attempt,
     runs::{Hold, Run, State},
+    scheduler::state::Scheduler,
     time::Instant,
     trigger::Duration,
 };
 
 impl Scheduler {
     /// Handles the end of a run's wait.
-    pub(super) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
             State::Confirming(_) => self.not_reported(now, slot, out),
@@ -41,7 +41,7 @@ impl Scheduler {
 
     /// Handles the expiry of a hold: others have their turn (I7). A run that has not started returns to the queue, a
     /// first step is given up, and owed steps continue without the resource (I5).
-    pub(super) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
         let Some(name) = run.policy.needs.clone() else { return };

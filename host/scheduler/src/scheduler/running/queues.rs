@@ -1,10 +1,10 @@
 //! The order of runs within a job and within a group: which run waits for which, and what it takes over.
 
-use super::state::Scheduler;
 use crate::{
     keys::{RunSlot, Seq},
     outcome::Cause,
     runs::{Run, Siblings, State},
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
@@ -18,7 +18,7 @@ impl Scheduler {
     }
 
     /// Resumes the runs that had left steps to a newer run, which never started: the steps are sent at once.
-    pub(super) fn resume_yielding(&mut self, now: Instant, siblings: &Siblings, heir: Seq) {
+    pub(in crate::scheduler) fn resume_yielding(&mut self, now: Instant, siblings: &Siblings, heir: Seq) {
         for slot in self.runs.yielding_to(siblings, heir) {
             self.stop_yielding(now, slot);
         }
@@ -37,7 +37,7 @@ impl Scheduler {
     }
 
     /// Makes a run send its owed steps itself after all.
-    pub(super) fn stop_yielding(&mut self, now: Instant, slot: RunSlot) {
+    pub(in crate::scheduler) fn stop_yielding(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let was_yielding = run.is_yielding();
         (run.yields, run.heir) = (0, None);
@@ -48,7 +48,7 @@ impl Scheduler {
     }
 
     /// Returns whether a run may start; if not, it is put into the queue where it waits.
-    pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
+    pub(in crate::scheduler) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
         if !self.runs.is_alone(slot) {
             self.resume_overdue(now, slot);
             if self.runs.is_blocked(slot) {
@@ -60,7 +60,7 @@ impl Scheduler {
     }
 
     /// Lets the next run of the job and of the group start after a run has ended.
-    pub(super) fn wake_next(&mut self, siblings: &Siblings) {
+    pub(in crate::scheduler) fn wake_next(&mut self, siblings: &Siblings) {
         for slot in self.runs.next_held(siblings).into_iter().flatten() {
             if !self.runs.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
                 self.stop_waiting(slot);
@@ -70,7 +70,7 @@ impl Scheduler {
     }
 
     /// Adds a run.
-    pub(super) fn insert_run(&mut self, run: Run) -> RunSlot {
+    pub(in crate::scheduler) fn insert_run(&mut self, run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
         let slot = self.runs.insert(run);
         self.resume_hold(slot);
@@ -78,7 +78,7 @@ impl Scheduler {
     }
 
     /// Waits until the current step is due.
-    pub(super) fn await_step(&mut self, now: Instant, slot: RunSlot) {
+    pub(in crate::scheduler) fn await_step(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_yielding() {
             return self.yield_to_newer(slot);

@@ -3,7 +3,6 @@
 
 use std::{mem, vec};
 
-use super::state::Scheduler;
 use crate::{
     budget::Budget,
     catalog::Plugin,
@@ -13,20 +12,21 @@ use crate::{
     names::{DeviceName, PluginName},
     outcome::Cancelled,
     planner::{Loading, Work},
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
-    pub(super) fn loaded(&mut self, loaded: Loaded) {
+    pub(in crate::scheduler) fn loaded(&mut self, loaded: Loaded) {
         self.planner.push(Work::Load(Box::new(loaded)));
     }
 
-    pub(super) fn removed(&mut self, plugin: PluginName) {
+    pub(in crate::scheduler) fn removed(&mut self, plugin: PluginName) {
         self.planner.push(Work::Remove(plugin));
     }
 
     /// Works on the queue.
-    pub(super) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
+    pub(in crate::scheduler) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
         let mut budget = Budget::of_step();
         while budget.spend(limits::JOB_COST) {
             let Some(work) = self.planner.pop() else { return };
@@ -106,7 +106,7 @@ impl Scheduler {
         self.planner.put_in_front(work);
     }
 
-    pub(super) fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
+    pub(in crate::scheduler) fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
         if let Some(key) = self.catalog.plugin_key(name) {
             return key;
         }

@@ -1,6 +1,5 @@
 //! From jobs to runs: due occurrences, and how they are admitted.
 
-use super::{state::Scheduler, view::NextRun};
 use crate::{
     body::Body,
     event::{JobKey, Step},
@@ -13,6 +12,8 @@ use crate::{
     outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
     policy::{grace, overlap},
     runs::Run,
+    scheduler::state::Scheduler,
+    scheduler::view::NextRun,
     time::Instant,
 };
 
@@ -28,17 +29,17 @@ impl From<Next> for NextRun {
 
 /// A due occurrence.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Due {
-    pub(super) occurrence: Instant,
+pub(in crate::scheduler) struct Due {
+    pub(in crate::scheduler) occurrence: Instant,
     /// The jitter of its run, in milliseconds.
-    pub(super) jitter_ms: u32,
+    pub(in crate::scheduler) jitter_ms: u32,
     /// What the job waits for after it.
-    pub(super) following: Next,
+    pub(in crate::scheduler) following: Next,
 }
 
 impl Scheduler {
     /// Admits a due occurrence as a run, or records why not.
-    pub(super) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
+    pub(in crate::scheduler) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
         let Due { occurrence, jitter_ms, following } = due;
         let id = self.run_id(key, occurrence);
         let Some(state) = self.catalog.job(key) else { return };
@@ -135,7 +136,7 @@ impl Scheduler {
     }
 
     /// Returns what held up an occurrence that has passed.
-    pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
+    pub(in crate::scheduler) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
         if planned_late {
             Cause::PlannedLate
         } else if self.agenda.was_skipped_by_clock(occurrence) {
@@ -146,7 +147,7 @@ impl Scheduler {
     }
 
     /// Cuts short the older runs of a group.
-    pub(super) fn replace_in_group(
+    pub(in crate::scheduler) fn replace_in_group(
         &mut self,
         now: Instant,
         newest: RunSlot,

@@ -1,25 +1,26 @@
 //! Occurrences that have passed: those that are not caught up are recorded.
 
-use super::{admission::Due, state::Scheduler};
 use crate::{
     event::{JobKey, Step},
     limits,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
+    scheduler::occurrences::admission::Due,
+    scheduler::state::Scheduler,
     time::{Instant, Site},
     trigger::{Search, SunCache, Trigger},
 };
 
 /// The occurrences of a job that have passed.
-pub(super) struct PassedOccurrences {
-    pub(super) key: JobKey,
-    pub(super) site: Site,
-    pub(super) oldest: Instant,
-    pub(super) newest: Instant,
-    pub(super) before_newest: Instant,
+pub(in crate::scheduler) struct PassedOccurrences {
+    pub(in crate::scheduler) key: JobKey,
+    pub(in crate::scheduler) site: Site,
+    pub(in crate::scheduler) oldest: Instant,
+    pub(in crate::scheduler) newest: Instant,
+    pub(in crate::scheduler) before_newest: Instant,
     /// Their number, without the newest.
-    pub(super) count: u32,
+    pub(in crate::scheduler) count: u32,
     /// Whether there are more than were counted.
-    pub(super) more: bool,
+    pub(in crate::scheduler) more: bool,
 }
 
 impl Scheduler {
@@ -31,14 +32,14 @@ impl Scheduler {
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
     /// whether its next occurrence was one of them.
-    pub(super) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+    pub(in crate::scheduler) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
         let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
         let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
         self.resume_after(key, to, out);
         true
     }
 
-    pub(super) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
+    pub(in crate::scheduler) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
         let Some(site) = self.catalog.site_of(key) else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
@@ -54,7 +55,11 @@ impl Scheduler {
     }
 
     /// Returns the occurrences of a job that have passed up to an instant.
-    pub(super) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
+    pub(in crate::scheduler) fn passed_occurrences(
+        &mut self,
+        until: Instant,
+        key: JobKey,
+    ) -> Option<PassedOccurrences> {
         let state = self.catalog.job(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.catalog.device(state.device)?.site;
@@ -69,7 +74,7 @@ impl Scheduler {
     }
 
     /// Admits the newest occurrence, and records the older ones as missed.
-    pub(super) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+    pub(in crate::scheduler) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
         let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
             let several = Some(Several { since: oldest, count, more });
@@ -85,14 +90,27 @@ impl Scheduler {
     }
 
     /// Records the occurrences that are due during a pause as skipped.
-    pub(super) fn record_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
+    pub(in crate::scheduler) fn record_paused(
+        &mut self,
+        now: Instant,
+        key: JobKey,
+        what: Level,
+        until: Instant,
+        out: &mut Step,
+    ) {
         self.disarm_timer(key);
         let Some(passed) = self.passed_occurrences(until, key) else { return };
         self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
     }
 
     /// Records an occurrence that the operator skips.
-    pub(super) fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
+    pub(in crate::scheduler) fn record_skipped(
+        &mut self,
+        now: Instant,
+        key: JobKey,
+        occurrence: Instant,
+        out: &mut Step,
+    ) {
         self.disarm_timer(key);
         let Some(site) = self.catalog.site_of(key) else { return };
         let only = PassedOccurrences {
@@ -107,7 +125,7 @@ impl Scheduler {
         self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
     }
 
-    pub(super) fn record_missed(
+    pub(in crate::scheduler) fn record_missed(
         &mut self,
         now: Instant,
         passed: &PassedOccurrences,

@@ -1,6 +1,5 @@
 //! Ad-hoc jobs: made by hand, and changed by no plan.
 
-use super::state::{Scheduler, api_device};
 use crate::{
     budget::Budget,
     catalog::Plugin,
@@ -14,12 +13,14 @@ use crate::{
     outcome::{Cancelled, Outcome},
     planner::Comparison,
     runs::Run,
+    scheduler::state::Scheduler,
+    scheduler::state::api_device,
     time::Instant,
 };
 
 impl Scheduler {
     /// Adds an ad-hoc job, and answers the request.
-    pub(super) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
+    pub(in crate::scheduler) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
         let answer = self.try_schedule(now, new, out);
         out.effects.push(Effect::Answer { request, answer });
     }
@@ -110,7 +111,7 @@ impl Scheduler {
     }
 
     /// Cancels an ad-hoc job, and answers the request. Owed steps of its runs are sent at once.
-    pub(super) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
+    pub(in crate::scheduler) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
         let answer = self.try_cancel(now, name, out);
         out.effects.push(Effect::Answer { request, answer });
     }
@@ -164,7 +165,7 @@ impl Scheduler {
     }
 
     /// Applies the host's current site, which may differ from that of the last run.
-    pub(super) fn move_host_device(&mut self) {
+    pub(in crate::scheduler) fn move_host_device(&mut self) {
         if let Ok(key) = self.find_device(&PluginName::host(), &api_device())
             && let Some(device) = self.catalog.device_mut(key)
         {

@@ -1,6 +1,5 @@
 //! Confirmations by devices: a run subscribes to the report before its message is sent, and waits for it afterwards.
 
-use super::state::Scheduler;
 use crate::{
     commits::Waiter,
     event::{LinkId, Step, WatchId},
@@ -8,12 +7,20 @@ use crate::{
     mutation::{Mutation, mutated},
     outcome::Attempt,
     runs::{Report, State},
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
     /// Handles a report of a device.
-    pub(super) fn reported(&mut self, now: Instant, link: LinkId, watch: WatchId, report: Report, out: &mut Step) {
+    pub(in crate::scheduler) fn reported(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        watch: WatchId,
+        report: Report,
+        out: &mut Step,
+    ) {
         let Some(slot) = self.delivery.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let already = run.confirm().is_some_and(|confirm| confirm.already);
@@ -26,7 +33,7 @@ impl Scheduler {
     }
 
     /// Starts a run after its first step was confirmed without being sent: its later steps follow as if it had been.
-    pub(super) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
         if starts || !mutated(Mutation::ConfirmedStepOwesNothing) {
@@ -45,7 +52,7 @@ impl Scheduler {
     }
 
     /// Handles the end of the wait for a report.
-    pub(super) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(in crate::scheduler) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         let last_report = run.watch.as_mut().and_then(|watch| watch.take_last_report());

@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use super::state::Scheduler;
 use crate::{
     agenda::Timer,
     budget::Budget,
@@ -13,12 +12,13 @@ use crate::{
     outcome::{Cancelled, Outcome},
     planner::Work,
     runs::Run,
+    scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
     /// Removes a job, and keeps a tombstone with its watermark (I2).
-    pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
+    pub(in crate::scheduler) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
         let (id, decided) = (self.run_id(key, state.watermark), self.catalog.decided(key));
         self.runs.detach(key);
@@ -32,7 +32,7 @@ impl Scheduler {
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
-    pub(super) fn drop_device(
+    pub(in crate::scheduler) fn drop_device(
         &mut self,
         now: Instant,
         key: DeviceKey,
@@ -66,7 +66,13 @@ impl Scheduler {
     }
 
     /// Cancels the runs of removed devices that have not started.
-    pub(super) fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: &Cancelled, out: &mut Step) {
+    pub(in crate::scheduler) fn cancel_orphans(
+        &mut self,
+        now: Instant,
+        key: PluginKey,
+        reason: &Cancelled,
+        out: &mut Step,
+    ) {
         let Some(plugin) = self.catalog.plugin(key) else { return };
         let is_over = |slot: &RunSlot| {
             let not_started = self.runs.get(*slot).filter(|run| run.has_not_started() && run.id.plugin == plugin.name);
@@ -79,7 +85,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
+    pub(in crate::scheduler) fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
         let Some(key) = self.catalog.plugin_key(name) else { return };
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         let devices = mem::take(&mut plugin.devices);

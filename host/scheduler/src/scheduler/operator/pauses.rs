@@ -1,14 +1,15 @@
 //! Pauses and skips, which no plan changes.
 
-use super::{state::Scheduler, view::NextRun};
 use crate::{
     event::{Change, Done, Part, Refusal, Step},
     names::JobName,
+    scheduler::state::Scheduler,
+    scheduler::view::NextRun,
 };
 
 impl Scheduler {
     /// Skips a job's next occurrence, or undoes that.
-    pub(super) fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
+    pub(in crate::scheduler) fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
         let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let next = match state.next.into() {
@@ -25,7 +26,12 @@ impl Scheduler {
     }
 
     /// Pauses or resumes a plugin, a device or a job.
-    pub(super) fn set_paused(&mut self, what: &Part, paused: bool, out: &mut Step) -> Result<Done, Refusal> {
+    pub(in crate::scheduler) fn set_paused(
+        &mut self,
+        what: &Part,
+        paused: bool,
+        out: &mut Step,
+    ) -> Result<Done, Refusal> {
         match what {
             Part::Plugin(plugin) => {
                 let key = self.find_plugin(plugin)?;

@@ -1,0 +1,4 @@
+//! The operator's requests.
+
+mod pauses;
+mod requests;
