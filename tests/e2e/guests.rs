@@ -234,7 +234,7 @@ fn a_guest_gets_no_files_and_no_sockets() {
           it may publish to wants-files/#, and read wants-files/#
           device wants-files (UTC), 1 job
             report: cron 0 12 * * *
-              publishes wants-files/wants-files/report  read Err(Os { code: 44, kind: NotFound, message: "No such file or directory" }), written Err(Os { code: 44, kind: NotFound, message: "No such file or directory" }), listed Err(Os { code: 44, kind: Not… (246 bytes)
+              publishes wants-files/wants-files/report  read Err(Os { code: 44, kind: NotFound, message: "No such file or directory" }), written Err(Os { code: 44, kind: NotFound, message: "No such file or directory" }), listed Err(Os { code: 44, kind: N… (246 bytes)
               next [TIME]
               next [TIME]
               next [TIME]
@@ -246,7 +246,7 @@ fn a_guest_gets_no_files_and_no_sockets() {
           it may publish to wants-sockets/#, and read wants-sockets/#
           device wants-sockets (UTC), 1 job
             report: cron 0 12 * * *
-              publishes wants-sockets/wants-sockets/report  tcp Err(Os { code: 2, kind: PermissionDenied, message: "Permission denied" }), udp Err(Os { code: 2, kind: PermissionDenied, message: "Permission denied" }), name Err(Custom { kind: Uncategorized, err… (268 bytes)
+              publishes wants-sockets/wants-sockets/report  tcp Err(Os { code: 2, kind: PermissionDenied, message: "Permission denied" }), udp Err(Os { code: 2, kind: PermissionDenied, message: "Permission denied" }), name Err(Custom { kind: Uncategorized, e… (268 bytes)
               next [TIME]
               next [TIME]
               next [TIME]
