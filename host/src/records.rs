@@ -131,7 +131,11 @@ pub(crate) fn text_or_base64(bytes: &[u8]) -> Result<&str, String> {
 }
 
 fn from_base64(what: &str, text: &str) -> Result<Arc<[u8]>, String> {
-    let bytes = BASE64_STANDARD.decode(text).map_err(|error| format!("{what} is not base64 with padding: {error}"))?;
+    let wrong = |error: base64::DecodeError| {
+        let error = error.to_string();
+        format!("{what} is not base64 with padding: {}", error.trim_end_matches('.'))
+    };
+    let bytes = BASE64_STANDARD.decode(text).map_err(wrong)?;
     Ok(bytes.into())
 }
 

@@ -3,10 +3,10 @@
 mod attempts;
 mod lifecycle;
 mod queues;
-mod refusals;
 mod reports;
 mod resource_holds;
 mod run_timers;
+mod start_refusal;
 mod subscriptions;
 mod tasks;
 mod waiting;
