@@ -118,6 +118,10 @@ mutations! {
     HoldNeverExpires,
     /// A run loses a resource too early.
     HoldExpiresEarly,
+    /// A run that takes over owed steps does not take over the resource that they need.
+    HoldIsNotPassedOn,
+    /// A step does all the work that there is at once (I10).
+    BudgetIsNeverSpent,
     /// A run that had started before a crash no longer holds its resource.
     CrashReleasesHold,
     /// A run that cannot start keeps its resource (I7).

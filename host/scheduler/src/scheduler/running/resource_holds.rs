@@ -32,7 +32,9 @@ impl Scheduler {
         if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
             // While it waited for its start, it did not use the resource.
             hold.since = now;
-        } else if let Some(hold) = self.lender(slot).and_then(|lender| self.drop_hold(lender)) {
+        } else if let Some(lender) = self.lender(slot).filter(|_| !mutated(Mutation::HoldIsNotPassedOn))
+            && let Some(hold) = self.drop_hold(lender)
+        {
             self.take_hold(slot, hold.since);
         }
     }
