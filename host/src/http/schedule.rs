@@ -343,7 +343,8 @@ async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
         _ => {
             let problem = Problem::bad_request("the job has no action, or several");
             Err(problem.hint(
-                "set one of these: `topic` (with `payload` or `payload_base64`, `qos`, `retain`) for a message, `steps` for several messages, or \
+                "set one of these: `topic` (with `payload` or `payload_base64`, `qos`, `retain`) for a message, `steps` for \
+                 several messages, or \
                  `task` (with `args`) for a task of a plugin",
             ))
         }
