@@ -90,6 +90,8 @@ mutations! {
     SlowCommitIsUnchecked,
     /// A run starts beside an earlier one of its job.
     RunsOfJobOverlap,
+    /// A job that was gone comes back, and does not wait for runs that have outlived it.
+    JobReturnsWithoutItsRuns,
     /// A run starts before an owed step of an older one of its group is sent.
     RunsOfGroupOverlap,
     /// Of a group, the oldest occurrence is caught up.

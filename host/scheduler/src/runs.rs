@@ -21,10 +21,8 @@ use crate::{
     keys::{GroupKey, RunSlot, Seq},
     model::Overlap,
     mutation::{Mutation, mutated},
-    names::{JobName, Origin, RunId},
     outcome::Cause,
     slab::Slab,
-    time::Instant,
 };
 
 /// See the module.
@@ -32,8 +30,6 @@ use crate::{
 pub(crate) struct Runs {
     runs: Slab<Run>,
     of_job: OrderOfJobs,
-    /// Runs of removed jobs.
-    orphans: BTreeMap<RunId, RunSlot>,
     /// The runs of each group, in the order they were admitted.
     of_group: BTreeMap<GroupKey, BTreeMap<Seq, RunSlot>>,
     next_seq: Seq,
@@ -43,15 +39,13 @@ pub(crate) struct Runs {
 /// The runs that share a job or a group with a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Siblings {
-    job: Option<JobKey>,
-    orphan: Option<JobName>,
+    job: JobKey,
     group: Option<GroupKey>,
 }
 
 impl Siblings {
     pub(crate) fn of(run: &Run) -> Self {
-        let orphan = run.job.is_none().then(|| run.id.clone().into_job_name());
-        Self { job: run.job, orphan, group: group_of(run) }
+        Self { job: run.job, group: group_of(run) }
     }
 }
 
@@ -82,14 +76,9 @@ impl Runs {
     pub(crate) fn insert(&mut self, mut run: Run) -> RunSlot {
         run.seq = self.next_seq;
         self.next_seq += 1;
-        let (job, id, group, seq) = (run.job, run.id.clone(), group_of(&run), run.seq);
+        let (job, group, seq) = (run.job, group_of(&run), run.seq);
         let slot = self.runs.insert(run);
-        match job {
-            Some(job) => self.of_job.push(job, slot),
-            None => {
-                self.orphans.insert(id, slot);
-            }
-        }
+        self.of_job.push(job, slot);
         if let Some(group) = group {
             self.of_group.entry(group).or_default().insert(seq, slot);
         }
@@ -99,12 +88,7 @@ impl Runs {
     /// Removes a run.
     pub(crate) fn remove(&mut self, slot: RunSlot) -> Option<Run> {
         let run = self.runs.remove(slot)?;
-        match run.job {
-            Some(job) => self.of_job.remove(job, slot),
-            None => {
-                self.orphans.remove(&run.id);
-            }
-        }
+        self.of_job.remove(run.job, slot);
         if let Some(group) = group_of(&run)
             && let Some(runs) = self.of_group.get_mut(&group)
         {
@@ -142,55 +126,9 @@ impl Runs {
         self.of_group.get(group).into_iter().flat_map(|runs| runs.values().copied())
     }
 
-    pub(crate) fn has_orphans(&self) -> bool {
-        !self.orphans.is_empty()
-    }
-
-    /// Returns the runs of removed jobs.
-    pub(crate) fn orphans(&self) -> impl Iterator<Item = RunSlot> {
-        self.orphans.values().copied()
-    }
-
-    /// Returns the runs that have outlived a job, in the order of admission.
-    pub(crate) fn orphans_of(&self, name: &JobName) -> Vec<RunSlot> {
-        let (plugin, device, job) = name.clone();
-        let first = RunId { plugin, device, job, occurrence: Instant::MIN, origin: Origin::Trigger };
-        let is_of = |id: &RunId| (&id.plugin, &id.device, &id.job) == (&name.0, &name.1, &name.2);
-        let of_job = self.orphans.range(first..).take_while(|(id, _)| is_of(id));
-        let mut slots: Vec<RunSlot> = of_job.map(|(_, slot)| *slot).collect();
-        slots.sort_unstable_by_key(|slot| self.get(*slot).map(|run| run.seq));
-        slots
-    }
-
-    /// Finds the run of a removed job.
-    pub(crate) fn orphan(&self, id: &RunId) -> Option<RunSlot> {
-        self.orphans.get(id).copied()
-    }
-
-    /// Detaches the runs of a removed job, which continue.
-    pub(crate) fn detach(&mut self, job: JobKey) {
-        for slot in self.of_job(job).collect::<Vec<_>>() {
-            let Some(run) = self.runs.get_mut(slot) else { continue };
-            run.job = None;
-            self.of_job.remove(job, slot);
-            self.orphans.insert(run.id.clone(), slot);
-        }
-    }
-
-    /// Attaches the runs of an earlier job of the same name.
-    pub(crate) fn attach(&mut self, job: JobKey, name: &JobName) {
-        for slot in self.orphans_of(name) {
-            let Some(run) = self.runs.get_mut(slot) else { continue };
-            run.job = Some(job);
-            self.orphans.remove(&run.id);
-            self.of_job.push(job, slot);
-        }
-    }
-
     /// Returns whether no other run can block a run or leave steps to it.
     pub(crate) fn is_alone(&self, slot: RunSlot) -> bool {
-        self.get(slot)
-            .is_some_and(|run| run.policy.group().is_none() && run.job.is_some_and(|job| self.count_of_job(job) < 2))
+        self.get(slot).is_some_and(|run| run.policy.group().is_none() && self.count_of_job(run.job) < 2)
     }
 
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.
@@ -199,10 +137,7 @@ impl Runs {
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
         let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.seq);
         let before = |other: &RunSlot| self.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
-        let earlier = match run.job {
-            Some(job) => self.of_job(job).filter(before).count(),
-            None => self.orphans_of(&run.id.clone().into_job_name()).iter().filter(|slot| before(slot)).count(),
-        };
+        let earlier = self.of_job(run.job).filter(before).count();
         let group = group_of(run).and_then(|group| self.of_group.get(&group));
         let of_group = group.is_some_and(|runs| runs.range(..run.seq).any(|(_, slot)| before(slot)));
         let of_job = earlier >= at_once as usize && !mutated(Mutation::RunsOfJobOverlap);
@@ -212,7 +147,7 @@ impl Runs {
     /// Returns the runs that leave owed steps to a run.
     pub(crate) fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
         let of_group = siblings.group.iter().flat_map(|group| self.of_group(group));
-        let mut slots: Vec<RunSlot> = self.of_same_job(siblings).into_iter().chain(of_group).collect();
+        let mut slots: Vec<RunSlot> = self.of_job(siblings.job).chain(of_group).collect();
         slots.retain(|slot| self.get(*slot).is_some_and(|run| run.yields > 0 && run.heir == Some(heir)));
         slots.sort_unstable();
         slots.dedup();
@@ -223,7 +158,7 @@ impl Runs {
     pub(crate) fn heir_of(&self, run: &Run) -> Option<RunSlot> {
         let heir = run.heir?;
         let of_group = group_of(run).and_then(|group| self.of_group.get(&group)?.get(&heir).copied());
-        of_group.or_else(|| self.of_job(run.job?).find(|slot| self.get(*slot).is_some_and(|run| run.seq == heir)))
+        of_group.or_else(|| self.of_job(run.job).find(|slot| self.get(*slot).is_some_and(|run| run.seq == heir)))
     }
 
     /// Returns the runs that may start after one of their siblings has ended: the next one of the job, and the next one
@@ -234,17 +169,9 @@ impl Runs {
                 matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
             })
         };
-        let of_job = self.of_same_job(siblings).into_iter().find(is_held);
+        let of_job = self.of_job(siblings.job).find(is_held);
         let of_group = siblings.group.as_ref().and_then(|group| self.of_group(group).find(is_held));
         [of_job, of_group]
-    }
-
-    fn of_same_job(&self, siblings: &Siblings) -> Vec<RunSlot> {
-        match (siblings.job, &siblings.orphan) {
-            (Some(job), _) => self.of_job(job).collect(),
-            (None, Some(name)) => self.orphans_of(name),
-            (None, None) => Vec::new(),
-        }
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) id: RunId,
-    /// The job that it is a run of; `None` after the job was removed.
-    pub(crate) job: Option<JobKey>,
+    /// The job that it is a run of, which may have been removed.
+    pub(crate) job: JobKey,
     /// Its key in the store, once it is saved.
     pub(crate) key: Option<RunKey>,
     /// Whether it is known that the saved run, including its start, is durable.
@@ -105,7 +105,7 @@ impl State {
 }
 
 impl Run {
-    pub(crate) fn new(id: RunId, job: Option<JobKey>, body: Body, policy: Policy, start: Instant) -> Self {
+    pub(crate) fn new(id: RunId, job: JobKey, body: Body, policy: Policy, start: Instant) -> Self {
         Self {
             id,
             job,
@@ -133,7 +133,7 @@ impl Run {
 
     /// Restores a saved run. It is unknown what was sent before the crash: the current step is sent again, unless it is
     /// marked `once`.
-    pub(crate) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
+    pub(crate) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: JobKey) -> Self {
         let policy = saved.body.policy();
         let mut run =
             Self { key: Some(key), is_durable: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };

@@ -73,7 +73,7 @@ impl Scheduler {
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
         let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, start));
+        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, start));
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         } else {

@@ -176,11 +176,14 @@ impl Scheduler {
             attempts: run.progress.attempts,
             note: run.progress.note,
         }));
-        if let Some(job) = run.job.filter(|_| run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun)) {
-            self.save_progress(job, out);
+        if run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun) {
+            self.save_progress(run.job, out);
         }
-        if let Some(job) = run.job.filter(|_| !mutated(Mutation::OnlyFirstIsCaughtUp)) {
-            self.catch_up_next(now, job);
+        if !mutated(Mutation::OnlyFirstIsCaughtUp) {
+            self.catch_up_next(now, run.job);
+        }
+        if self.catalog.job(run.job).is_none() && self.runs.count_of_job(run.job) == 0 {
+            self.catalog.free_job(&run.id.into_job_name());
         }
         if let Some(heir) = unstarted.filter(|_| !mutated(Mutation::UnstartedHeirKeepsOwedSteps)) {
             self.resume_yielding(now, &siblings, heir);
