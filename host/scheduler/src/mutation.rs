@@ -38,6 +38,8 @@ mutations! {
     LostLinkLosesOwedSteps,
     /// Steps that a newer run has taken over are owed only if its own first step is sent (I5).
     TakenOverStepsAreNotOwed,
+    /// Steps that were left to one newer run after the other are sent when the first of them ends.
+    ReplacedRunReturnsOwedSteps,
     /// Steps that were left to a newer run, which never started, are never sent (I4, I5).
     UnstartedHeirKeepsOwedSteps,
     /// An owed step is never sent if its device's reports cannot be subscribed to (I5).

@@ -31,22 +31,9 @@ pub(crate) struct Runs {
     runs: Slab<Run>,
     of_job: OrderOfJobs,
     /// The runs of each group, in the order they were admitted.
-    of_group: BTreeMap<GroupKey, BTreeMap<Seq, RunSlot>>,
+    of_group: BTreeMap<(GroupKey, Seq), RunSlot>,
     next_seq: Seq,
     last_key: RunKey,
-}
-
-/// The runs that share a job or a group with a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Siblings {
-    job: JobKey,
-    group: Option<GroupKey>,
-}
-
-impl Siblings {
-    pub(crate) fn of(run: &Run) -> Self {
-        Self { job: run.job, group: group_of(run) }
-    }
 }
 
 impl Runs {
@@ -80,7 +67,7 @@ impl Runs {
         let slot = self.runs.insert(run);
         self.of_job.push(job, slot);
         if let Some(group) = group {
-            self.of_group.entry(group).or_default().insert(seq, slot);
+            self.of_group.insert((group, seq), slot);
         }
         slot
     }
@@ -89,13 +76,8 @@ impl Runs {
     pub(crate) fn remove(&mut self, slot: RunSlot) -> Option<Run> {
         let run = self.runs.remove(slot)?;
         self.of_job.remove(run.job, slot);
-        if let Some(group) = group_of(&run)
-            && let Some(runs) = self.of_group.get_mut(&group)
-        {
-            runs.remove(&run.seq);
-            if runs.is_empty() {
-                self.of_group.remove(&group);
-            }
+        if let Some(group) = group_of(&run) {
+            self.of_group.remove(&(group, run.seq));
         }
         Some(run)
     }
@@ -118,60 +100,65 @@ impl Runs {
 
     /// Returns the number of runs of a job.
     pub(crate) fn count_of_job(&self, job: JobKey) -> usize {
-        self.of_job.count(job)
+        self.of_job(job).count()
     }
 
     /// Returns the runs of a group, in the order of admission.
-    pub(crate) fn of_group(&self, group: &GroupKey) -> impl Iterator<Item = RunSlot> {
-        self.of_group.get(group).into_iter().flat_map(|runs| runs.values().copied())
-    }
-
-    /// Returns whether no other run can block a run or leave steps to it.
-    pub(crate) fn is_alone(&self, slot: RunSlot) -> bool {
-        self.get(slot).is_some_and(|run| run.policy.group().is_none() && self.count_of_job(run.job) < 2)
+    pub(crate) fn of_group(&self, group: GroupKey) -> impl Iterator<Item = RunSlot> {
+        self.of_group.range((group.clone(), Seq::MIN)..=(group, Seq::MAX)).map(|(_, slot)| *slot)
     }
 
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.
     pub(crate) fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
-        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.seq);
-        let before = |other: &RunSlot| self.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
-        let earlier = self.of_job(run.job).filter(before).count();
-        let group = group_of(run).and_then(|group| self.of_group.get(&group));
-        let of_group = group.is_some_and(|runs| runs.range(..run.seq).any(|(_, slot)| before(slot)));
-        let of_job = earlier >= at_once as usize && !mutated(Mutation::RunsOfJobOverlap);
-        of_job || (of_group && !mutated(Mutation::RunsOfGroupOverlap))
+        let yields = |other: &Run| other.is_yielding() && run.takes_over.contains(&other.seq);
+        let blocks = |other: &RunSlot| self.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
+        let of_job = self.of_job(run.job).filter(blocks).count() >= at_once as usize;
+        let of_group = group_of(run).is_some_and(|group| self.of_group(group).any(|other| blocks(&other)));
+        (of_job && !mutated(Mutation::RunsOfJobOverlap)) || (of_group && !mutated(Mutation::RunsOfGroupOverlap))
     }
 
-    /// Returns the runs that leave owed steps to a run.
-    pub(crate) fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
-        let of_group = siblings.group.iter().flat_map(|group| self.of_group(group));
-        let mut slots: Vec<RunSlot> = self.of_job(siblings.job).chain(of_group).collect();
-        slots.retain(|slot| self.get(*slot).is_some_and(|run| run.yields > 0 && run.heir == Some(heir)));
-        slots.sort_unstable();
-        slots.dedup();
-        slots
+    /// Leaves the last steps of a run to a newer one, or to none. Returns the newer run to which they were left before:
+    /// only one takes them over.
+    pub(crate) fn leave_steps(&mut self, slot: RunSlot, steps: usize, newer: Option<RunSlot>) -> Option<RunSlot> {
+        let run = self.get(slot)?;
+        let seq = run.seq;
+        let [of_job, of_group] = self.first_siblings(run, |other| other.takes_over.contains(&seq));
+        let before = of_job.or(of_group);
+        if let Some(before) = before.and_then(|before| self.runs.get_mut(before))
+            && !mutated(Mutation::ReplacedRunReturnsOwedSteps)
+        {
+            before.takes_over.retain(|other| *other != seq);
+        }
+        if let Some(newer) = newer.filter(|_| steps > 0).and_then(|newer| self.runs.get_mut(newer)) {
+            newer.takes_over.push(seq);
+        }
+        self.runs.get_mut(slot)?.yields = steps;
+        before
     }
 
-    /// Returns the newer run to which a run leaves owed steps.
-    pub(crate) fn heir_of(&self, run: &Run) -> Option<RunSlot> {
-        let heir = run.heir?;
-        let of_group = group_of(run).and_then(|group| self.of_group.get(&group)?.get(&heir).copied());
-        of_group.or_else(|| self.of_job(run.job).find(|slot| self.get(*slot).is_some_and(|run| run.seq == heir)))
-    }
-
-    /// Returns the runs that may start after one of their siblings has ended: the next one of the job, and the next one
-    /// of the group.
-    pub(crate) fn next_held(&self, siblings: &Siblings) -> [Option<RunSlot>; 2] {
-        let is_held = |slot: &RunSlot| {
-            self.get(*slot).is_some_and(|run| {
-                matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
-            })
+    /// Returns the runs that leave steps to a run.
+    pub(crate) fn yielding_to(&self, run: &Run) -> Vec<RunSlot> {
+        let sibling = |seq: &Seq| {
+            let [of_job, of_group] = self.first_siblings(run, |other| other.seq == *seq);
+            of_job.or(of_group)
         };
-        let of_job = self.of_job(siblings.job).find(is_held);
-        let of_group = siblings.group.as_ref().and_then(|group| self.of_group(group).find(is_held));
-        [of_job, of_group]
+        run.takes_over.iter().filter_map(sibling).collect()
+    }
+
+    /// Returns the runs that may start after a run has ended: the next one of its job, and the next one of its group.
+    pub(crate) fn next_held(&self, run: &Run) -> [Option<RunSlot>; 2] {
+        self.first_siblings(run, |run| {
+            matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
+        })
+    }
+
+    /// Returns the first matching run of a run's job, and that of its group.
+    fn first_siblings(&self, run: &Run, is_match: impl Fn(&Run) -> bool) -> [Option<RunSlot>; 2] {
+        let is_match = |slot: &RunSlot| self.get(*slot).is_some_and(&is_match);
+        let of_group = group_of(run).and_then(|group| self.of_group(group).find(is_match));
+        [self.of_job(run.job).find(is_match), of_group]
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) struct Run {
     pub(crate) on_the_wire: bool,
     /// How many of its last steps it leaves to a newer run, if that starts.
     pub(crate) yields: usize,
-    /// The newer run.
-    pub(crate) heir: Option<Seq>,
+    /// The earlier runs whose last steps it takes over when it starts.
+    pub(crate) takes_over: Vec<Seq>,
     /// What held it up, if anything.
     pub(crate) held_by: Option<Cause>,
     /// The resource that it holds, if any.
@@ -121,7 +121,7 @@ impl Run {
             last: Attempt::LinkLost,
             on_the_wire: false,
             yields: 0,
-            heir: None,
+            takes_over: Vec::new(),
             held_by: None,
             holds: None,
             watch: None,

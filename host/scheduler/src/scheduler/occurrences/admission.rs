@@ -156,7 +156,7 @@ impl Scheduler {
         out: &mut Step,
     ) {
         let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> = self.runs.of_group(&key).filter(|slot| *slot != newest).collect();
+        let older: Vec<RunSlot> = self.runs.of_group(key).filter(|slot| *slot != newest).collect();
         for slot in older {
             let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
             self.cut_short(now, slot, reason, Some(newest), out);
