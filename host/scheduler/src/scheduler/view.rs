@@ -289,13 +289,7 @@ impl Scheduler {
 
     /// Returns the runs of a job that have not ended, even if the job was removed.
     pub fn runs_named(&self, name: &JobName) -> impl Iterator<Item = RunUnderWay<'_>> {
-        let (plugin, device, job) = name;
-        let key = self.job(plugin, device, job).map(|view| view.key);
-        let slots = match key {
-            Some(key) => self.runs.of_job(key).collect(),
-            None => self.runs.orphans_of(name),
-        };
-        slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(run_view)
+        self.catalog.job_named(name).into_iter().flat_map(|job| self.runs_of_job(job))
     }
 
     /// Returns the names of all plugins.
