@@ -11,6 +11,51 @@ use crate::{
     trigger::Duration,
 };
 
+/// The state of a run: it runs, or has ended with an [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It has not ended.
+    Running,
+    /// Every step is done.
+    Succeeded,
+    /// A step was tried and given up.
+    Failed,
+    /// It was due and could not start in time.
+    Missed,
+    /// It was due and was left out.
+    Skipped,
+    /// It was cancelled.
+    Cancelled,
+    /// It was not allowed.
+    Denied,
+}
+
+impl RunState {
+    /// All states.
+    pub const ALL: [Self; 7] =
+        [Self::Running, Self::Succeeded, Self::Failed, Self::Missed, Self::Skipped, Self::Cancelled, Self::Denied];
+    /// Their words, in the same order.
+    pub const WORDS: [&str; 7] = ["running", "succeeded", "failed", "missed", "skipped", "cancelled", "denied"];
+
+    /// Returns its word, for the database and for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+
+    /// Parses its word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The outcome of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -264,16 +309,16 @@ pub enum Denied {
 }
 
 impl Outcome {
-    /// Returns one word: `succeeded`, `failed`, `missed`, `skipped`, `cancelled` or `denied`.
+    /// Returns the state of a run that has ended so.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn state(&self) -> RunState {
         match self {
-            Self::Succeeded(_) => "succeeded",
-            Self::Failed(_) => "failed",
-            Self::Missed(_) => "missed",
-            Self::Skipped(_) => "skipped",
-            Self::Cancelled(_) => "cancelled",
-            Self::Denied(_) => "denied",
+            Self::Succeeded(_) => RunState::Succeeded,
+            Self::Failed(_) => RunState::Failed,
+            Self::Missed(_) => RunState::Missed,
+            Self::Skipped(_) => RunState::Skipped,
+            Self::Cancelled(_) => RunState::Cancelled,
+            Self::Denied(_) => RunState::Denied,
         }
     }
 
@@ -306,7 +351,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(several) = self.several() {
-            write!(f, "{} {} since {}; ", several.quantity(), self.word(), several.since)?;
+            write!(f, "{} {} since {}; ", several.quantity(), self.state(), several.since)?;
         }
         write!(f, "{}", self.reason(&|at| at.to_string()))
     }

@@ -30,7 +30,7 @@ pub(crate) fn write(events: &[HostEvent]) {
 
 fn kind(event: &HostEvent) -> &'static str {
     match event {
-        HostEvent::Ended(run) => run.outcome.word(),
+        HostEvent::Ended(run) => run.outcome.state().as_str(),
         HostEvent::Started { .. } => "started",
         HostEvent::PlanRefused { .. } => "devices keep the plan they have",
         _ => "events",

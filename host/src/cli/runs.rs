@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use chrono::DateTime;
-use roost_scheduler::time::Instant;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use roost_scheduler::{outcome::RunState, time::Instant};
 
 use super::{
     client::Client,
@@ -38,8 +39,8 @@ pub(super) struct Args {
     failed: bool,
     /// Only runs in this state, or with this outcome
     #[arg(long, value_name = "STATE")]
-    #[arg(value_parser = ["running", "succeeded", "failed", "missed", "skipped", "cancelled", "denied"])]
-    state: Option<String>,
+    #[arg(value_parser = PossibleValuesParser::new(RunState::WORDS).try_map(|word| RunState::parse(&word).ok_or(word)))]
+    state: Option<RunState>,
     /// Only runs of this plugin
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
@@ -104,7 +105,7 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config.site.zone;
     let limit = args.limit as usize;
     let filter = RunFilter {
-        state: if args.failed { Some("failed".into()) } else { args.state },
+        state: if args.failed { Some(RunState::Failed) } else { args.state },
         plugin: args.plugin,
         device: args.device,
         job: args.job,
@@ -123,7 +124,7 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
 /// Lists the runs through the API of the host. Returns whether they are all.
 fn query_host(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config::load(&args.data.into())?.site.zone;
-    let state = if args.failed { Some("failed".into()) } else { args.state };
+    let state = if args.failed { Some(RunState::Failed) } else { args.state }.map(|state| state.to_string());
     let since = args.since.map(|since| since.in_zone(zone).to_string());
     let query =
         [("state", state), ("plugin", args.plugin), ("device", args.device), ("job", args.job), ("since", since)];
@@ -180,10 +181,10 @@ mod tests {
         text.parse::<When>().unwrap().in_zone(Zone::UTC)
     }
 
-    fn run(id: &str, state: &str) -> RunView {
+    fn run(id: &str, state: RunState) -> RunView {
         RunView {
             id: id.parse().unwrap(),
-            state: state.into(),
+            state,
             reason: None,
             started: None,
             ended: None,
@@ -203,14 +204,14 @@ mod tests {
                 owed: owed(2, "2027-07-01T04:10:00.250Z"),
                 started,
                 zone: Some(zone("Europe/London")),
-                ..run("sprinkler/lawn/water/2027-07-01T04:00:00Z", "running")
+                ..run("sprinkler/lawn/water/2027-07-01T04:00:00Z", RunState::Running)
             },
             RunView {
                 owed: owed(1, "2027-07-04T06:00:00Z"),
                 reason: Some("the broker refused the message: \u{1b}no".into()),
-                ..run("coop/north/open/2027-07-04T06:00:00Z/series-2", "running")
+                ..run("coop/north/open/2027-07-04T06:00:00Z/series-2", RunState::Running)
             },
-            RunView { attempts: Some(1), started, ..run("coop/north/open/2027-07-03T06:00:00Z", "succeeded") },
+            RunView { attempts: Some(1), started, ..run("coop/north/open/2027-07-03T06:00:00Z", RunState::Succeeded) },
         ]
     }
 

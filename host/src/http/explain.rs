@@ -10,7 +10,7 @@ mod text;
 use axum::{Json, extract::State};
 use roost_scheduler::{
     names::{JobName, PluginName, ResourceName},
-    outcome::{Attempt, Cause, Denied, Level, Outcome, Skipped},
+    outcome::{Attempt, Cause, Denied, Level, Outcome, RunState, Skipped},
     scheduler::NextRun,
     time::Instant,
     topic::{Excess, Topic},
@@ -208,7 +208,7 @@ impl Case {
                 let outcome = found.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
                 let covered = self.covered(found, outcome.as_ref());
                 let (mut sentence, hint) = writer.on_disk(found, outcome.as_ref(), covered);
-                if found.state == "failed" && self.facts.can_be_replayed(&found.id) {
+                if found.state == RunState::Failed && self.facts.can_be_replayed(&found.id) {
                     let is_unclear =
                         matches!(&outcome, Some(Outcome::Failed(failed)) if failed.last == Attempt::PossiblySent);
                     let condition = if is_unclear { "if it did not arrive, " } else { "" };
@@ -220,14 +220,14 @@ impl Case {
                 }
                 about = Some(covered.unwrap_or(found.id.occurrence));
                 run = Some(RunRecord::new(found, self.zone, self.now));
-                (found.state.clone(), sentence)
+                (found.state.to_string(), sentence)
             }
             (Some(Found::UnderWay(ActiveRun { id, started, progress })), _) => {
                 let (sentence, hint) = writer.under_way(id, progress, self.facts.is_linked);
                 notes.extend(hint);
                 about = Some(id.occurrence);
                 run = Some(RunRecord::under_way(id, *started, self.zone));
-                ("running".to_owned(), sentence)
+                (RunState::Running.to_string(), sentence)
             }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
                 ("never".to_owned(), writer.not_then(self.at.unwrap_or(self.now), nearest, self.is_of_sun()))

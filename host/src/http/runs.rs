@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::{Done, Request},
     names::RunId,
+    outcome::RunState,
     time::Instant,
     zone::Zone,
 };
@@ -17,7 +18,7 @@ use super::{
     extract::{Json as Body, Path, Query},
     limits,
     page::{Limit, Page, cut, resume},
-    params::{Device, Job, Plugin, Time},
+    params::{Device, Job, Plugin, StateFilter, Time},
     problem::{Answered, Problem},
     state::ApiState,
 };
@@ -92,7 +93,7 @@ impl RunRecord {
             device: run.id.device.to_string(),
             job: run.id.job.to_string(),
             occurrence: text(run.id.occurrence),
-            state: run.state.clone(),
+            state: run.state.to_string(),
             reason: run.reason.clone(),
             started: run.started.map(text),
             ended: run.ended.map(text),
@@ -119,7 +120,7 @@ impl RunRecord {
             device: id.device.to_string(),
             job: id.job.to_string(),
             occurrence: id.occurrence.in_zone(zone),
-            state: "running".into(),
+            state: RunState::Running.to_string(),
             reason: None,
             started: started.map(|at| at.in_zone(zone)),
             ended: None,
@@ -131,40 +132,13 @@ impl RunRecord {
     }
 }
 
-/// The state of a run that has not ended, or its outcome.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RunState {
-    Running,
-    Succeeded,
-    Failed,
-    Missed,
-    Skipped,
-    Cancelled,
-    Denied,
-}
-
-impl RunState {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Missed => "missed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Denied => "denied",
-        }
-    }
-}
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunsQuery {
     /// Only runs in this state, or with this outcome
     #[param(inline)]
-    state: Option<RunState>,
+    state: Option<StateFilter>,
     /// Only runs of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
@@ -195,7 +169,7 @@ pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<Runs
     let RunsQuery { state: run_state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = query;
     let after = resume(at.as_deref(), parse_cursor)?;
     let filter = store::RunFilter {
-        state: run_state.map(|state| state.word().to_owned()),
+        state: run_state.map(|StateFilter(state)| state),
         plugin: plugin.map(|Plugin(name)| name.to_string()),
         device: device.map(|Device(name)| name.to_string()),
         job: job.map(|Job(id)| id.to_string()),

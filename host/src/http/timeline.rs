@@ -9,6 +9,7 @@ use roost_scheduler::{
     body::Body,
     event::JobKey,
     names::{DeviceName, JobId, PluginName, RunId},
+    outcome::RunState,
     time::Instant,
 };
 use serde::{Deserialize, Serialize};
@@ -269,7 +270,7 @@ fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecor
         device: job.device.to_string(),
         job: job.job.body.id().to_owned(),
         occurrence: text(occurrence),
-        state: if step == 0 { "running" } else { "expected" }.into(),
+        state: if step == 0 { RunState::Running.as_str() } else { "expected" }.into(),
         label: job.job.body.label().map(str::to_owned),
         step: number.and_then(|_| step_ref.map(|_| step)),
         message: step_ref.map(|step| serde_json::to_value(records::step(&step)).unwrap_or_default()),

@@ -7,7 +7,7 @@ use roost_scheduler::{
     body::Body,
     model::Action,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
-    outcome::Outcome,
+    outcome::{Outcome, RunState},
     time::Instant,
     zone::Zone,
 };
@@ -24,8 +24,7 @@ use crate::records::{action_from_json, body_from_json, policy_from_json};
 /// A filter for runs, with the order and the size of the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFilter {
-    /// `running`, `succeeded`, …
-    pub(crate) state: Option<String>,
+    pub(crate) state: Option<RunState>,
     pub(crate) plugin: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) job: Option<String>,
@@ -53,7 +52,7 @@ pub(crate) struct RunCursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RunView {
     pub(crate) id: RunId,
-    pub(crate) state: String,
+    pub(crate) state: RunState,
     /// The reason for its state; of a run that is under way, why it was cut short, or its first failed step.
     pub(crate) reason: Option<String>,
     pub(crate) started: Option<Instant>,
@@ -97,7 +96,7 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
         }
         let mut runs = under_way(connection, filter)?;
         let limit = filter.limit - runs.len();
-        let which = if filter.state.as_deref() == Some("failed") { FAILED } else { ENDED };
+        let which = if filter.state == Some(RunState::Failed) { FAILED } else { ENDED };
         // After a run that is under way, all ended runs are still to be listed.
         let after = filter.after.clone().filter(|after| after.due.is_none());
         runs.append(&mut select(connection, &RunFilter { limit, after, ..filter.clone() }, which)?);
@@ -258,7 +257,7 @@ fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl
     }
     let place = after.map_or(if filter.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
     let mut rows = statement.query(named_params! {
-        ":state": filter.state,
+        ":state": filter.state.map(RunState::as_str),
         ":plugin": filter.plugin,
         ":device": filter.device,
         ":job": filter.job,
@@ -295,7 +294,7 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
     };
     let mut run = RunView {
         id,
-        state: must(5)?.to_owned(),
+        state: parse_state(must(5)?)?,
         reason: text(6)?.map(str::to_owned),
         started: instant(7)?,
         ended: instant(8)?,
@@ -326,6 +325,10 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
     Ok(run)
 }
 
+fn parse_state(word: &str) -> Result<RunState, String> {
+    RunState::parse(word).ok_or_else(|| format!("`{word}` is not the state of a run"))
+}
+
 fn to_text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -348,8 +351,9 @@ pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> 
             )
             .optional()?;
         let Some((state, steps, policy)): Option<(String, _, _)> = row else { return Ok(Err(None)) };
-        let Some(steps) = steps.filter(|_| state == "failed") else { return Ok(Err(Some(state))) };
         let damage = |what| Damage::Row { table: "runs", row: 1, what };
+        let state = parse_state(&state).map_err(damage)?;
+        let Some(steps) = steps.filter(|_| state == RunState::Failed) else { return Ok(Err(Some(state))) };
         let policy = policy_from_json(policy.as_deref()).map_err(damage)?;
         Ok(Ok(body_from_json(&run.job, None, &policy, &steps).map_err(damage)?))
     })?;

@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     names::{Origin, RunId},
-    outcome::{Cause, Outcome, Skipped},
+    outcome::{Cause, Outcome, RunState, Skipped},
     scheduler::NextRun,
     time::Instant,
     trigger::{Duration, Never},
@@ -41,20 +41,19 @@ impl Sentence {
             None => lines(run.reason.as_deref().unwrap_or_default()),
         };
         let several = outcome.map(|outcome| self.several(outcome)).unwrap_or_default();
-        let sentence = match run.state.as_str() {
-            "succeeded" => self.succeeded(run, &due, &reason),
-            "failed" => format!("it failed: {due}, and {reason}"),
-            "missed" => format!("it did not run: {due}, and was missed{several}: {reason}"),
-            "skipped" => format!("it did not run: {due}, and was skipped{several}: {reason}"),
-            "cancelled" => match run.started {
+        let sentence = match run.state {
+            RunState::Succeeded => self.succeeded(run, &due, &reason),
+            RunState::Failed => format!("it failed: {due}, and {reason}"),
+            RunState::Missed => format!("it did not run: {due}, and was missed{several}: {reason}"),
+            RunState::Skipped => format!("it did not run: {due}, and was skipped{several}: {reason}"),
+            RunState::Cancelled => match run.started {
                 Some(started) => {
                     format!("it was cancelled under way: {due}, began {}, and then {reason}", self.local(started))
                 }
                 None => format!("it was cancelled before it began: {due}, and {reason}"),
             },
-            "denied" => format!("it did not run: {due}, and was denied: {reason}"),
-            "running" => format!("it has not ended: {due}"),
-            other => format!("it is {other}: {due}"),
+            RunState::Denied => format!("it did not run: {due}, and was denied: {reason}"),
+            RunState::Running => format!("it has not ended: {due}"),
         };
         (sentence, hint)
     }

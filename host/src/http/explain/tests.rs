@@ -36,7 +36,7 @@ fn run(outcome: &Outcome) -> RunView {
     let reason = outcome.to_string();
     RunView {
         id: format!("coop-door/north/open/{DUE}").parse().unwrap(),
-        state: outcome.word().into(),
+        state: outcome.state(),
         reason: Some(reason).filter(|reason| !reason.is_empty()),
         started: matches!(outcome, Outcome::Succeeded(_)).then(|| at("2027-03-01T06:30:00.003Z")),
         ended: Some(at("2027-03-01T06:30:02Z")),
@@ -208,7 +208,7 @@ fn every_outcome_and_every_reason_is_explained() {
     let mut sentences = String::new();
     for outcome in outcomes().into_iter().chain(denials()) {
         let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
-        assert_eq!(explanation.verdict, outcome.word());
+        assert_eq!(explanation.verdict, outcome.state().as_str());
         assert_eq!(explanation.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
         sentences += &format!("{}\n", explanation.sentence);
         // The reason is also given as data, without loss.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use roost_scheduler::{
     names::RunId,
+    outcome::RunState,
     scheduler::{RunUnderWay, Scheduler},
     time::Instant,
 };
@@ -16,7 +17,7 @@ use crate::store::{Owed, RunFilter, RunView};
 /// the loop.
 pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
-    let is_running = filter.state.as_deref().is_none_or(|state| state == "running");
+    let is_running = filter.state.is_none_or(|state| state == RunState::Running);
     while let Some(first) = from.filter(|_| is_running) {
         let (limit, filter) = (filter.limit, filter.clone());
         let batch = state.inspect(move |scheduler| {
@@ -75,7 +76,7 @@ fn view(scheduler: &Scheduler, run: &RunUnderWay<'_>) -> RunView {
     let reasons = [run.last.map(ToString::to_string), run.held_by.map(ToString::to_string)];
     RunView {
         id: id.clone(),
-        state: "running".into(),
+        state: RunState::Running,
         reason: reasons.into_iter().flatten().next(),
         started,
         ended: None,
@@ -95,7 +96,7 @@ mod tests {
         let at = |minute: i64| Instant::from_millis(1_803_859_200_000 + minute * 60_000).unwrap();
         RunView {
             id: format!("coop/north/open/{}", at(minute)).parse().unwrap(),
-            state: String::new(),
+            state: RunState::Running,
             reason: None,
             started: None,
             ended: None,

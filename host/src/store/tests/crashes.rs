@@ -335,15 +335,7 @@ impl Model {
         let ended = self.2.values().map(|run| {
             let reason = Some(run.outcome.to_string()).filter(|reason| !reason.is_empty());
             let attempts = Some(run.attempts);
-            (
-                run.id.clone(),
-                run.outcome.word().to_owned(),
-                reason,
-                run.started,
-                Some(run.ended),
-                attempts,
-                run.body.clone(),
-            )
+            (run.id.clone(), run.outcome.state(), reason, run.started, Some(run.ended), attempts, run.body.clone())
         });
         format!("{}\n{:#?}", text_of(&self.0, &self.1), ended.collect::<Vec<_>>())
     }

@@ -1,7 +1,7 @@
 //! Retention of old runs, and queries for runs.
 
 use super::*;
-use roost_scheduler::zone::Zone;
+use roost_scheduler::{outcome::RunState, zone::Zone};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -192,10 +192,10 @@ fn runs_under_way_are_listed_first_and_then_the_newest() {
     assert_eq!(some(RunFilter { limit: 1, ..RunFilter::default() }), beside[..1]);
     assert_eq!(some(RunFilter { limit, since: Some(at(25)), ..RunFilter::default() }), beside[..4]);
     assert_eq!(
-        some(RunFilter { limit, state: Some("failed".into()), ..RunFilter::default() }),
+        some(RunFilter { limit, state: Some(RunState::Failed), ..RunFilter::default() }),
         ["failed 25", "failed 5"]
     );
-    assert_eq!(some(RunFilter { limit, state: Some("running".into()), ..RunFilter::default() }), beside[..2]);
+    assert_eq!(some(RunFilter { limit, state: Some(RunState::Running), ..RunFilter::default() }), beside[..2]);
     assert_eq!(some(RunFilter { limit, plugin: Some("other".into()), ..RunFilter::default() }), ["failed 25"]);
     assert_eq!(some(RunFilter { limit, device: Some("south".into()), ..RunFilter::default() }), [""; 0]);
     assert_eq!(some(RunFilter { limit, job: Some("open".into()), ..RunFilter::default() }).len(), 6);
