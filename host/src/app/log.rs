@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roost_scheduler::{
     names::PluginName,
-    scheduler::{JobView, NextRun, Scheduler},
+    scheduler::{JobStatus, NextRun, Scheduler},
     time::Instant,
 };
 
@@ -74,15 +74,15 @@ pub(crate) fn resumed(scheduler: &Scheduler) {
 
 /// Logs the next runs of a plugin.
 pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
-    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(limits::JOBS_EXAMINED + 1).collect();
+    let mut jobs: Vec<JobStatus> = scheduler.jobs_of(plugin).take(limits::JOBS_EXAMINED + 1).collect();
     let most = limits::JOBS_EXAMINED;
     if jobs.len() > most {
         return tracing::info!("next: `{plugin}` has more than {most} jobs, too many to find the first");
     }
     jobs.retain(|job| job.next != NextRun::Never);
-    jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));
+    jobs.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     let count = jobs.len();
-    for JobView { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
+    for JobStatus { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = job.body.id();
         match next {
@@ -96,4 +96,8 @@ pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
     if count > limits::NEXT_RUNS {
         tracing::info!("and {} more jobs", count - limits::NEXT_RUNS);
     }
+}
+
+fn sort_key(job: &JobStatus) -> (NextRun, &str, &str) {
+    (job.next, job.device.as_str(), job.job.body.id())
 }

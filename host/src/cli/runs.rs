@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::{self, DataFlags},
-    http::runs::{NextStep, RunRecord},
+    http::runs::{NextStepRecord, RunRecord},
     report::{Report, in_one_line},
     store::{self, RunFilter},
     terminal,
@@ -94,7 +94,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 }
 
 /// Checks whether a run is due and has not begun.
-fn is_held_up(next: &NextStep, now: Instant) -> bool {
+fn is_held_up(next: &NextStepRecord, now: Instant) -> bool {
     let due = DateTime::parse_from_rfc3339(&next.due);
     !next.owed && due.is_ok_and(|due| now.ms_since(due.into()) >= 0)
 }
@@ -156,7 +156,7 @@ fn row(run: &RunRecord, times: &Times, now: Instant) -> [String; 5] {
 }
 
 /// Formats the next step, such as `step 2 of 2 is due 2027-03-01 06:40:00`.
-fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, times: &Times, now: Instant) -> String {
+fn next_step(NextStepRecord { step, of, due, owed, overdue }: &NextStepRecord, times: &Times, now: Instant) -> String {
     let state = if *owed { "has been owed since" } else { "has been waiting since" };
     let late_ms = DateTime::parse_from_rfc3339(due).map_or(0, |due| now.ms_since(due.into()));
     let due = times.format(due);
@@ -172,10 +172,10 @@ fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, times: &Times
 #[cfg(test)]
 mod tests {
     use crate::zones::zone;
-    use roost_scheduler::zone::Zone;
+    use roost_scheduler::{scheduler::NextStep, zone::Zone};
 
     use super::*;
-    use crate::store::{Owed, RunView};
+    use crate::store::RunView;
 
     fn at(text: &str) -> Instant {
         text.parse::<When>().unwrap().in_zone(Zone::UTC)
@@ -190,24 +190,24 @@ mod tests {
             ended: None,
             attempts: None,
             zone: None,
-            owed: None,
+            next: None,
             note: None,
             why: None,
         }
     }
 
     fn sample_runs() -> Vec<RunView> {
-        let owed = |step, due| Some(Owed { step, of: 2, due: at(due), has_started: step > 1 });
+        let next = |step, due| Some(NextStep { step, of: 2, due: at(due) });
         let started = Some(at("2027-07-01T04:00:00.250Z"));
         vec![
             RunView {
-                owed: owed(2, "2027-07-01T04:10:00.250Z"),
+                next: next(2, "2027-07-01T04:10:00.250Z"),
                 started,
                 zone: Some(zone("Europe/London")),
                 ..run("sprinkler/lawn/water/2027-07-01T04:00:00Z", RunState::Running)
             },
             RunView {
-                owed: owed(1, "2027-07-04T06:00:00Z"),
+                next: next(1, "2027-07-04T06:00:00Z"),
                 reason: Some("the broker refused the message: \u{1b}no".into()),
                 ..run("coop/north/open/2027-07-04T06:00:00Z/series-2", RunState::Running)
             },

@@ -11,7 +11,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     names::{JobName, PluginName, ResourceName},
     outcome::{Attempt, Cause, Denied, Level, Outcome, RunState, Skipped},
-    scheduler::NextRun,
+    scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
     topic::{Excess, Topic},
     trigger::{Never, SunCache, Trigger},
@@ -20,10 +20,7 @@ use roost_scheduler::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use self::{
-    facts::{ActiveRun, Facts, Planned},
-    text::Sentence,
-};
+use self::{facts::Facts, text::Sentence};
 use super::{
     extract::Query,
     limits,
@@ -165,7 +162,7 @@ struct Case {
 
 /// A run that is explained.
 enum Found<'a> {
-    UnderWay(&'a ActiveRun),
+    UnderWay(&'a RunStatus),
     /// A record on disk. It may cover several occurrences, among them the requested one.
     OnDisk(&'a RunView),
 }
@@ -183,7 +180,8 @@ impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
         let mut sun = SunCache::default();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sun);
-        let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sun));
+        let planned = facts.planned.as_ref();
+        let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
         let next = facts.next(now, &mut sun);
         Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default() }
     }
@@ -222,11 +220,11 @@ impl Case {
                 run = Some(RunRecord::new(found, self.zone, self.now));
                 (found.state.to_string(), sentence)
             }
-            (Some(Found::UnderWay(ActiveRun { id, started, progress })), _) => {
-                let (sentence, hint) = writer.under_way(id, progress, self.facts.is_linked);
+            (Some(Found::UnderWay(found)), _) => {
+                let (sentence, hint) = writer.under_way(found, self.facts.is_linked);
                 notes.extend(hint);
-                about = Some(id.occurrence);
-                run = Some(RunRecord::under_way(id, *started, self.zone));
+                about = Some(found.id.occurrence);
+                run = Some(RunRecord::under_way(&found.id, found.started, self.zone));
                 (RunState::Running.to_string(), sentence)
             }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
@@ -305,7 +303,7 @@ impl Case {
     /// Finds the run of the trigger's occurrence, or a record that covers it.
     fn nominal_run(&self) -> Option<Found<'_>> {
         let nominal = self.nominal.ok()?;
-        let is_nominal = |run: &&ActiveRun| run.id.occurrence == nominal && run.id.origin.is_trigger();
+        let is_nominal = |run: &&RunStatus| run.id.occurrence == nominal && run.id.origin.is_trigger();
         if let Some(run) = self.facts.under_way.iter().find(is_nominal) {
             return Some(Found::UnderWay(run));
         }
@@ -323,7 +321,7 @@ impl Case {
     /// Explains an occurrence without a run. Returns the verdict and the sentence.
     fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
-        let Planned { job, job_override, paused, watermark, .. } = planned;
+        let JobStatus { job, job_override, paused, watermark, .. } = planned;
         let skip_reason = match paused {
             Some(what) => Some(format!("{what} is paused")),
             None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),

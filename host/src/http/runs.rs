@@ -7,6 +7,7 @@ use roost_scheduler::{
     event::{Done, Request},
     names::RunId,
     outcome::RunState,
+    scheduler::NextStep,
     time::Instant,
     zone::Zone,
 };
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     clock,
-    store::{self, Owed, RunView},
+    store::{self, RunView},
 };
 
 /// Steps that are late by more than this are marked as overdue.
@@ -65,12 +66,13 @@ pub(crate) struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<NextStep>,
+    pub(crate) next: Option<NextStepRecord>,
 }
 
 /// The next step of a run under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct NextStep {
+#[schema(as = NextStep)]
+pub(crate) struct NextStepRecord {
     /// The number of the step, counted from 1.
     pub(crate) step: usize,
     pub(crate) of: usize,
@@ -100,11 +102,11 @@ impl RunRecord {
             attempts: run.attempts,
             note: run.note.clone(),
             why: run.why.as_deref().and_then(|why| serde_json::from_str(why).ok()),
-            next: run.owed.as_ref().map(|&Owed { step, of, due, has_started }| NextStep {
+            next: run.next.map(|NextStep { step, of, due }| NextStepRecord {
                 step,
                 of,
                 due: text(due),
-                owed: has_started && step > 1,
+                owed: run.started.is_some() && step > 1,
                 overdue: now.ms_since(due) > OVERDUE_MS,
             }),
         }
@@ -184,7 +186,7 @@ pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<Runs
     let saved = state.read(move |data| store::runs(data, &filter)).await?;
     let runs = in_memory::merge(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
-        let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
+        let due = run.next.map(|next| next.due.to_string()).unwrap_or_default();
         format!("{due} {}", run.id)
     });
     let items = runs.iter().map(|run| RunRecord::new(run, state.zone(), clock::now())).collect();

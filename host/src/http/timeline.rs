@@ -10,6 +10,7 @@ use roost_scheduler::{
     event::JobKey,
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::RunState,
+    scheduler::JobStatus,
     time::Instant,
 };
 use serde::{Deserialize, Serialize};
@@ -186,7 +187,7 @@ async fn jobs(state: &ApiState, owner: &OwnerFilter) -> Result<Vec<Planned>, Pro
             None => break,
         }
     }
-    jobs.sort_by_cached_key(|job| (job.plugin.clone(), job.device.clone(), job.job.body.job_id()));
+    jobs.sort_by_cached_key(Planned::name);
     Ok(jobs)
 }
 
@@ -199,7 +200,7 @@ fn merge(
     mut progress: Progress,
     limit: usize,
 ) -> Page<TimelineRecord> {
-    let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.owed.is_none())).collect();
+    let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.next.is_none())).collect();
     // If the expected messages are not complete, the runs are included up to their end.
     let end = expected.last().filter(|_| !is_all).map(|last| last.key.at);
     let (mut expected, mut runs) = (expected.into_iter().peekable(), runs.iter().peekable());
@@ -224,10 +225,10 @@ fn merge(
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
             // A run that was decided meanwhile, or is on disk, is among the runs.
-            let run = one.run.as_ref().map_or_else(|| job.run(one.key.occurrence), |run| run.id.clone());
+            let run = one.run.as_ref().map_or_else(|| job.job.run(one.key.occurrence), |run| run.id.clone());
             let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.key.step == 0);
             if !is_known {
-                let (record, length) = expected_record(job, one.body(jobs), &one);
+                let (record, length) = expected_record(&job.job, one.body(jobs), &one);
                 bytes += length;
                 items.push(record);
             }
@@ -257,7 +258,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
 }
 
 /// Returns the record of an expected message, and the size of the message in bytes.
-fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
+fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
     let SortKey { at, occurrence, step, .. } = one.key;
     let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
@@ -279,7 +280,7 @@ fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecor
             args: serde_json::from_str(&task.args).unwrap_or_default(),
         }),
         paused: job.paused.filter(|_| step > 0 && !has_begun).map(|what| level(what).to_owned()),
-        skipped: one.run.is_none() && job.skip == Some(occurrence),
+        skipped: one.run.is_none() && job.job_override.skip == Some(occurrence),
         run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.started, job.site.zone)),
     };
     (record, length)

@@ -8,6 +8,7 @@ use roost_scheduler::{
     model::Action,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
     outcome::{Outcome, RunState},
+    scheduler::NextStep,
     time::Instant,
     zone::Zone,
 };
@@ -66,19 +67,7 @@ pub(crate) struct RunView {
     /// The outcome as JSON, with all values; `None` if the run succeeded without remarks.
     pub(crate) why: Option<String>,
     /// The next step, if it is under way.
-    pub(crate) owed: Option<Owed>,
-}
-
-/// The next step of a run that is under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owed {
-    /// Counted from 1.
-    pub(crate) step: usize,
-    /// How many steps the run has.
-    pub(crate) of: usize,
-    pub(crate) due: Instant,
-    /// Whether the run has started: then its later steps are owed (I5).
-    pub(crate) has_started: bool,
+    pub(crate) next: Option<NextStep>,
 }
 
 /// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended, the
@@ -110,7 +99,7 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
 }
 
 fn under_way(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunView>, Damage> {
-    let due = |run: &RunView| run.owed.as_ref().map(|owed| owed.due);
+    let due = |run: &RunView| run.next.map(|next| next.due);
     let place = match &filter.after {
         None => None,
         Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
@@ -300,7 +289,7 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         ended: instant(8)?,
         attempts: row.get(9).map_err(to_text)?,
         zone: text(10)?.and_then(|zone| zones::find(zone).ok()),
-        owed: None,
+        next: None,
         note: text(17)?.map(str::to_owned),
         why: text(18)?.map(str::to_owned),
     };
@@ -316,7 +305,7 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
             Some(started) if done > 0 => started.plus_ms(after_ms.into()),
             _ => start,
         };
-        run.owed = Some(Owed { step: done + 1, of, due, has_started: run.started.is_some() });
+        run.next = Some(NextStep { step: done + 1, of, due });
         let failed = text(15)?.map(failed_from_json).transpose()?.map(|failed| failed.to_string());
         let cancelled =
             text(16)?.map(cancelled_from_json).transpose()?.map(Outcome::Cancelled).map(|end| end.to_string());

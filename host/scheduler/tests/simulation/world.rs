@@ -365,7 +365,7 @@ impl World {
         let mut place = Some(0);
         while let Some(from) = place {
             let (runs, next) = self.scheduler.runs_from(from);
-            if runs.iter().any(|other| other.id == run && other.started.is_none()) {
+            if runs.iter().any(|other| other.id == *run && other.started.is_none()) {
                 self.checker.record_not_started(run);
             }
             place = next;

@@ -3,13 +3,12 @@
 use roost_scheduler::{
     names::{Origin, RunId},
     outcome::{Cause, Outcome, RunState, Skipped},
-    scheduler::NextRun,
+    scheduler::{NextRun, NextStep, RunStatus, State},
     time::Instant,
     trigger::{Duration, Never},
 };
 
 use super::{
-    facts::Progress,
     reason,
     text::{Sentence, line, lines},
 };
@@ -74,27 +73,28 @@ impl Sentence {
     }
 
     /// Explains a run that has not ended. Returns the sentence and a hint.
-    pub(super) fn under_way(&self, run: &RunId, progress: &Progress, is_linked: bool) -> (String, Option<String>) {
-        let Progress { state, step, of, held_by, holders, attempts, last, until, grace_end } = progress;
-        let until = until.map(|at| self.local(at)).unwrap_or_default();
+    pub(super) fn under_way(&self, run: &RunStatus, is_linked: bool) -> (String, Option<String>) {
+        let RunStatus {
+            id, state, next: NextStep { step, of, .. }, attempts, last, held_by, holders, grace_end, ..
+        } = run;
         let subject = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
         let (last, hint) = last.as_ref().map(reason::attempt).unwrap_or_default();
         let mut advice = None;
         let what = match *state {
-            "waiting" if !is_linked => {
+            State::Waiting | State::Limited(_) if !is_linked => {
                 let deadline = grace_end.filter(|_| *attempts == 0).map(|end| self.deadline(end)).unwrap_or_default();
                 format!("{subject} waits for the connection to the broker, which is down{deadline}")
             }
-            "waiting" => match held_by {
+            State::Waiting | State::Limited(_) => match held_by {
                 Some(cause @ Cause::OverRate { .. }) => {
-                    advice = reason::advice(&run.plugin, cause);
+                    advice = reason::advice(&id.plugin, cause);
                     let end =
                         grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
                     format!("{subject} waits: {}{}", reason::cause(cause), end.unwrap_or_default())
                 }
                 _ => format!("{subject} waits for its turn with the broker"),
             },
-            "held" => {
+            State::Held(_) => {
                 let why = held_by.as_ref().map_or_else(|| "other runs go first".into(), reason::cause);
                 let end = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
                 let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
@@ -104,26 +104,27 @@ impl Sentence {
                 });
                 format!("it waits to start: {why}{by}{}", end.unwrap_or_default())
             }
-            "asking" => "its plugin has been called and has not returned yet".into(),
-            "listening" => format!("{subject} waits for the subscription to the device's reports"),
-            "arming" | "sent" => format!("{subject} is on its way to the broker"),
-            "confirming" => {
+            State::Asking(_) => "its plugin has been called and has not returned yet".into(),
+            State::Listening(_) => format!("{subject} waits for the subscription to the device's reports"),
+            State::Arming(_) | State::Sent(_) => format!("{subject} is on its way to the broker"),
+            State::Confirming(until) => {
+                let until = self.local(until);
                 format!("the broker has accepted {subject}, and the device has until {until} to confirm it")
             }
-            "pausing" if *attempts == 0 && held_by.is_some() => {
-                advice = held_by.as_ref().and_then(|cause| reason::advice(&run.plugin, cause));
+            State::Pausing(until) if *attempts == 0 && held_by.is_some() => {
+                advice = held_by.as_ref().and_then(|cause| reason::advice(&id.plugin, cause));
                 let why = held_by.as_ref().map(reason::cause).unwrap_or_default();
-                format!("{subject} waits: {why}; it is retried {until}")
+                format!("{subject} waits: {why}; it is retried {}", self.local(until))
             }
-            "pausing" => {
+            State::Pausing(until) => {
                 let times = if *attempts == 1 { "once".into() } else { format!("{attempts} times") };
                 let tried = if *of == 0 { "its plugin was called".into() } else { format!("{subject} was attempted") };
                 advice = hint;
-                format!("{tried} {times}: {last}; the next attempt is {until}")
+                format!("{tried} {times}: {last}; the next attempt is {}", self.local(until))
             }
-            _ => format!("{subject} is due {until}"),
+            State::Resting(until) => format!("{subject} is due {}", self.local(until)),
         };
-        (format!("it has not ended: {}, and {what}", self.was_due(run)), advice)
+        (format!("it has not ended: {}, and {what}", self.was_due(id)), advice)
     }
 
     /// Returns the clause about the latest start of a run that waits for the connection.

@@ -345,7 +345,7 @@ fn everything_in(data: &Path) -> String {
     let (mut store, saved) = open(data).unwrap();
     let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
     let mut known = runs(data, &RunFilter { limit: usize::MAX, ..RunFilter::default() }).unwrap();
-    known.retain(|run| run.owed.is_none());
+    known.retain(|run| run.next.is_none());
     known.sort_by(|one, other| one.id.cmp(&other.id));
     let ended = known.into_iter().map(|run| {
         let body = dead_letter(data, &run.id).ok();
