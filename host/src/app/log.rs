@@ -80,7 +80,7 @@ pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
         return tracing::info!("next: `{plugin}` has more than {most} jobs, too many to find the first");
     }
     jobs.retain(|job| job.next != NextRun::Never);
-    jobs.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+    jobs.sort_by_cached_key(|job| (job.next, job.device.clone(), job.job.body.job_id()));
     let count = jobs.len();
     for JobStatus { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
@@ -96,8 +96,4 @@ pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
     if count > limits::NEXT_RUNS {
         tracing::info!("and {} more jobs", count - limits::NEXT_RUNS);
     }
-}
-
-fn sort_key(job: &JobStatus) -> (NextRun, &str, &str) {
-    (job.next, job.device.as_str(), job.job.body.id())
 }

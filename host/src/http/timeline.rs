@@ -187,7 +187,7 @@ async fn jobs(state: &ApiState, owner: &OwnerFilter) -> Result<Vec<Planned>, Pro
             None => break,
         }
     }
-    jobs.sort_by_cached_key(Planned::name);
+    jobs.sort_by_cached_key(|job| job.status.name());
     Ok(jobs)
 }
 
@@ -225,10 +225,10 @@ fn merge(
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
             // A run that was decided meanwhile, or is on disk, is among the runs.
-            let run = one.run.as_ref().map_or_else(|| job.job.run(one.key.occurrence), |run| run.id.clone());
+            let run = one.run.as_ref().map_or_else(|| job.status.run(one.key.occurrence), |run| run.id.clone());
             let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.key.step == 0);
             if !is_known {
-                let (record, length) = expected_record(&job.job, one.body(jobs), &one);
+                let (record, length) = expected_record(&job.status, one.body(jobs), &one);
                 bytes += length;
                 items.push(record);
             }

@@ -3,7 +3,7 @@
 use crate::{
     body::{Body, PackedJob},
     event::{JobKey, Override},
-    names::{DeviceName, Origin, PluginName, RunId},
+    names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::{NextRun, start_of},
     outcome::{Attempt, Cause, Level},
     runs::State,
@@ -37,10 +37,16 @@ pub struct JobStatus {
 }
 
 impl JobStatus {
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> JobName {
+        (self.plugin.clone(), self.device.clone(), self.job.body.job_id())
+    }
+
     /// Returns the id of the run of an occurrence of its trigger.
     #[must_use]
     pub fn run(&self, occurrence: Instant) -> RunId {
-        let (plugin, device, job) = (self.plugin.clone(), self.device.clone(), self.job.body.job_id());
+        let (plugin, device, job) = self.name();
         RunId { plugin, device, job, occurrence, origin: self.origin }
     }
 
@@ -66,9 +72,9 @@ pub struct RunStatus {
     pub grace_end: Option<Instant>,
     /// Its body, which may differ from that of its job.
     pub body: Body,
-    /// Its current step; without steps until its task has returned them.
+    /// Its next step, of 0 steps until its task has returned them.
     pub next: NextStep,
-    /// The number of attempts at the current step.
+    /// The number of attempts at that step.
     pub attempts: u32,
     /// How the last attempt at it failed, if one did.
     pub last: Option<Attempt>,

@@ -79,6 +79,8 @@ impl Sentence {
         } = run;
         let subject = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
         let (last, hint) = last.as_ref().map(reason::attempt).unwrap_or_default();
+        let or_missed = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
+        let or_missed = or_missed.unwrap_or_default();
         let mut advice = None;
         let what = match *state {
             State::Waiting | State::Limited(_) if !is_linked => {
@@ -88,21 +90,18 @@ impl Sentence {
             State::Waiting | State::Limited(_) => match held_by {
                 Some(cause @ Cause::OverRate { .. }) => {
                     advice = reason::advice(&id.plugin, cause);
-                    let end =
-                        grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
-                    format!("{subject} waits: {}{}", reason::cause(cause), end.unwrap_or_default())
+                    format!("{subject} waits: {}{or_missed}", reason::cause(cause))
                 }
                 _ => format!("{subject} waits for its turn with the broker"),
             },
             State::Held(_) => {
                 let why = held_by.as_ref().map_or_else(|| "other runs go first".into(), reason::cause);
-                let end = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
                 let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
                 let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
                 advice = holders.first().map(|run| {
                     format!("`roost abandon {run}` would free it; the owed messages of that run would never be sent")
                 });
-                format!("it waits to start: {why}{by}{}", end.unwrap_or_default())
+                format!("it waits to start: {why}{by}{or_missed}")
             }
             State::Asking(_) => "its plugin has been called and has not returned yet".into(),
             State::Listening(_) => format!("{subject} waits for the subscription to the device's reports"),

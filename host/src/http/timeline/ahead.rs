@@ -19,34 +19,30 @@ use super::limits;
 /// A job, and its runs that have not ended.
 #[derive(Clone)]
 pub(super) struct Planned {
-    pub(super) job: JobStatus,
+    pub(super) status: JobStatus,
     runs: Vec<RunStatus>,
 }
 
 impl Planned {
-    fn new(job: JobStatus, scheduler: &Scheduler) -> Self {
-        let runs = scheduler.runs_of_job(job.key).take(limits::TIMELINE_RUNS).collect();
-        Self { job, runs }
+    fn new(status: JobStatus, scheduler: &Scheduler) -> Self {
+        let runs = scheduler.runs_of_job(status.key).take(limits::TIMELINE_RUNS).collect();
+        Self { status, runs }
     }
 
     fn body(&self) -> &Body {
-        &self.job.job.body
-    }
-
-    pub(super) fn name(&self) -> JobName {
-        (self.job.plugin.clone(), self.job.device.clone(), self.body().job_id())
+        &self.status.job.body
     }
 
     /// Returns the group of the job, which is unique within its device. A run of a group may end another one.
     fn group(&self) -> Option<(PluginName, DeviceName, GroupName)> {
         let group = self.body().policy().group()?.clone();
-        Some((self.job.plugin.clone(), self.job.device.clone(), group))
+        Some((self.status.plugin.clone(), self.status.device.clone(), group))
     }
 
     /// Checks whether the run of an occurrence starts exactly then: it has no jitter, and is neither paused nor
     /// skipped.
     fn starts_at(&self, at: Instant) -> bool {
-        let JobStatus { paused, job_override, .. } = &self.job;
+        let JobStatus { paused, job_override, .. } = &self.status;
         self.body().policy().jitter_ms == 0 && paused.is_none() && job_override.skip != Some(at)
     }
 
@@ -58,8 +54,8 @@ impl Planned {
 
     /// Returns the first undecided occurrence that is at `from` or later, and before `to`.
     fn first(&self, from: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
-        let after = self.job.watermark.max(from.plus_ms(-1));
-        match self.job.next {
+        let after = self.status.watermark.max(from.plus_ms(-1));
+        match self.status.next {
             NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
             NextRun::Due(_) => self.following(after, to, sun),
             NextRun::NotBefore(at) => self.following(after.max(at), to, sun),
@@ -69,7 +65,7 @@ impl Planned {
 
     fn following(&self, mut after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
         loop {
-            match self.job.job.trigger.next(after, &self.job.site, sun) {
+            match self.status.job.trigger.next(after, &self.status.site, sun) {
                 Search::Found(at) => return Some(at).filter(|at| *at < to),
                 Search::NotUntil(until) if until < to => after = until,
                 Search::NotUntil(_) | Search::Never(_) => return None,
@@ -184,12 +180,12 @@ impl<'j> Occurrences<'j> {
             let job = &self.jobs[index];
             let group = self.groups[index].filter(|_| job.starts_at(at));
             if let Some(group) = group {
-                last.entry(group).and_modify(|last| *last = job.job.key.max(*last)).or_insert(job.job.key);
+                last.entry(group).and_modify(|last| *last = job.status.key.max(*last)).or_insert(job.status.key);
             }
             due.push((index, group));
         }
         let counts = |index: usize, group: Option<usize>| {
-            group.and_then(|group| last.get(&group)).is_none_or(|last| *last == self.jobs[index].job.key)
+            group.and_then(|group| last.get(&group)).is_none_or(|last| *last == self.jobs[index].status.key)
         };
         self.at_once.extend(due.into_iter().map(|(index, group)| (at, index, counts(index, group))));
     }
@@ -228,7 +224,7 @@ pub(super) fn ahead(
             }
             let job = &jobs[index];
             if counts {
-                let start = job.job.start(occurrence, &mut sun);
+                let start = job.status.start(occurrence, &mut sun);
                 let steps = job.body().steps().map(|step| start.plus_ms(step.after_ms.into()));
                 // A task is called at the start, and returns the messages.
                 let call = job.body().asks_plugin().then_some(start);
@@ -250,7 +246,7 @@ pub(super) fn ahead(
             Entry::Remaining(number, step) => (step, Some(job.runs[number].clone())),
             Entry::Step(step) => (step, None),
         };
-        let key = SortKey { at, job: job.name(), occurrence, step };
+        let key = SortKey { at, job: job.status.name(), occurrence, step };
         if after.is_some_and(|after| key <= *after) {
             continue;
         }
@@ -296,7 +292,7 @@ mod tests {
         let steps: Vec<Step> = after_ms.iter().copied().map(step).collect();
         let policy = Policy { jitter_ms, ..Policy::default() };
         let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
-        let job = JobStatus {
+        let status = JobStatus {
             key: 0,
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
@@ -308,7 +304,7 @@ mod tests {
             job_override: Override::default(),
             paused: None,
         };
-        Planned { job, runs: Vec::new() }
+        Planned { status, runs: Vec::new() }
     }
 
     fn shown(found: &[Expected]) -> Vec<String> {
@@ -338,10 +334,10 @@ mod tests {
     #[test]
     fn decided_occurrences_are_not_expected_and_remaining_steps_are() {
         let mut job = planned("a", "every 1h", &[0, 1_800_000], 0);
-        job.job.watermark = DAY.plus_ms(3_600_000);
+        job.status.watermark = DAY.plus_ms(3_600_000);
         let (found, _) = ahead(&[job.clone()], (DAY.plus_ms(8_000_000), DAY.plus_ms(10_800_000)), None, 9);
         assert_eq!(shown(&found), ["2027-03-01T02:30:00Z a 2"]);
-        job.job.watermark = DAY.plus_ms(7_200_000);
+        job.status.watermark = DAY.plus_ms(7_200_000);
         assert!(ahead(&[job], (DAY, DAY.plus_ms(10_800_000)), None, 9).0.is_empty());
     }
 
@@ -350,9 +346,9 @@ mod tests {
         let (before, now) = (planned("a", "every 1h", &[0, 6_000], 0), planned("a", "every 1h", &[0, 9_000], 0));
         let (mut job, body) = (now, before.body().clone());
         let started = Some(DAY.plus_ms(1_000));
-        job.job.watermark = DAY.plus_ms(3_599_999);
+        job.status.watermark = DAY.plus_ms(3_599_999);
         job.runs = vec![RunStatus {
-            id: job.job.run(DAY),
+            id: job.status.run(DAY),
             state: State::Waiting,
             start: DAY,
             started,
@@ -379,8 +375,8 @@ mod tests {
             let mut planned = planned(id, trigger, steps, 0);
             let policy = Policy { misfire, ..Policy::default() };
             let steps: Vec<Step> = planned.body().steps().map(|step| step.to_step()).collect();
-            planned.job.job.body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
-            planned.job.key = key;
+            planned.status.job.body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
+            planned.status.key = key;
             planned
         };
         let window = (DAY, DAY.plus_ms(3 * 3_600_000));
@@ -394,8 +390,8 @@ mod tests {
         let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_600_000)), None, 99);
         assert!(found.is_empty(), "{:?}", shown(&found));
         // A paused job, or one of another device, does not supersede a run.
-        for change in [(|job: &mut Planned| job.job.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
-            job.job.device = DeviceName::parse("south").unwrap();
+        for change in [(|job: &mut Planned| job.status.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
+            job.status.device = DeviceName::parse("south").unwrap();
         }] {
             let mut jobs = jobs.clone();
             change(&mut jobs[0]);
