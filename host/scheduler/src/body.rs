@@ -61,8 +61,8 @@ impl From<&PackedJob> for Job {
 /// id · label · policy · 0              · name of the task · arguments
 /// ```
 ///
-/// Numbers take 7 bits a byte, the lowest first; texts and payloads are preceded by their length. Of the policy, only
-/// values that differ from the default are written, after a byte that states which.
+/// Numbers take 7 bits a byte, the lowest first; texts, payloads, policies, properties and confirmations are preceded by
+/// their length. The default policy has no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);
 
@@ -187,7 +187,7 @@ impl Body {
         let mut from = self.read();
         from.bytes();
         from.skip_optional();
-        from.skip_policy();
+        from.bytes();
         from
     }
 

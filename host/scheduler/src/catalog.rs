@@ -16,6 +16,7 @@ use crate::{
     body::{Body, PackedJob},
     event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PluginKey, SavedDevice, Version},
     keys::GroupKey,
+    mutation::{Mutation, mutated},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::Next,
     outcome::Level,
@@ -34,6 +35,8 @@ pub(crate) struct Catalog {
     /// The watermarks of jobs before the clock was set back: when the clock is set right, nothing up to there is caught
     /// up. Few jobs have one.
     decided: BTreeMap<JobKey, Instant>,
+    /// The keys of removed jobs with runs that have not ended: reserved for these runs, and for a job of the same name.
+    removed: BTreeMap<JobName, JobKey>,
     /// Hashes the ids in [`Device::jobs`].
     hasher: RandomState,
     pub(crate) overrides: Overrides,
@@ -267,7 +270,7 @@ impl Catalog {
     }
 
     pub(crate) fn job_count(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() - self.removed.len()
     }
 
     /// Returns the number of job slots, used and free; all keys are below it.
@@ -282,14 +285,29 @@ impl Catalog {
         self.devices.get(device)?.jobs.find(self.hasher.hash_one(id), has_id).copied()
     }
 
-    /// Finds the job of a run.
-    pub(crate) fn job_of(&self, run: &RunId) -> Option<JobKey> {
-        self.job_key(self.device_key(&run.plugin, &run.device)?, run.job.as_str())
+    /// Finds a job by its name, also a removed one with runs.
+    pub(crate) fn job_named(&self, name: &JobName) -> Option<JobKey> {
+        let (plugin, device, job) = name;
+        let present = self.device_key(plugin, device).and_then(|device| self.job_key(device, job.as_str()));
+        present.or_else(|| self.removed.get(name).copied())
     }
 
+    /// Returns the key of a run's job; if there is no such job, one is reserved.
+    pub(crate) fn reserve_job(&mut self, run: &RunId) -> JobKey {
+        let name = run.clone().into_job_name();
+        self.job_named(&name).unwrap_or_else(|| *self.removed.entry(name).or_insert_with(|| self.jobs.reserve()))
+    }
+
+    /// Adds a job. Runs that have outlived an earlier job of that name are its runs.
     pub(crate) fn insert_job(&mut self, state: JobState) -> JobKey {
         let device = state.device;
-        let key = self.jobs.insert(state);
+        let reserved = if self.removed.is_empty() || mutated(Mutation::JobReturnsWithoutItsRuns) {
+            None
+        } else {
+            self.removed.remove(&self.run_of(&state.job, device, Instant::MIN, Origin::Trigger).into_job_name())
+        };
+        let key = reserved.unwrap_or_else(|| self.jobs.reserve());
+        self.jobs.fill(key, state);
         self.index_job(device, key);
         key
     }
@@ -308,16 +326,34 @@ impl Catalog {
         device.jobs.insert_unique(hash(&state.job.body), key, hash_of);
     }
 
-    /// Removes a job and its overrides.
-    pub(crate) fn remove_job(&mut self, key: JobKey) {
+    /// Removes a job and its overrides. Its key stays reserved if it has runs.
+    pub(crate) fn remove_job(&mut self, key: JobKey, has_runs: bool) {
         self.overrides.remove(key);
         self.decided.remove(&key);
-        let Some(state) = self.jobs.remove(key) else { return };
+        if has_runs {
+            self.removed.insert(self.name_of(key), key);
+        }
+        let state = if has_runs { self.jobs.empty(key) } else { self.jobs.remove(key) };
+        let Some(state) = state else { return };
         let Some(device) = self.devices.get_mut(state.device) else { return };
         let hash = self.hasher.hash_one(state.job.body.id_bytes());
         if let Ok(entry) = device.jobs.find_entry(hash, |entry| *entry == key) {
             entry.remove();
         }
+    }
+
+    /// Frees the key of a removed job after its last run.
+    pub(crate) fn free_job(&mut self, name: &JobName) {
+        if let Some(key) = self.removed.remove(name) {
+            self.jobs.release(key);
+        }
+    }
+
+    /// Returns the removed jobs with runs of a plugin's removed devices.
+    pub(crate) fn jobs_without_device(&self, plugin: PluginKey) -> Vec<JobKey> {
+        let Some(plugin) = self.plugins.get(plugin) else { return Vec::new() };
+        let is_without = |(of, device, _): &JobName| *of == plugin.name && !plugin.devices.contains_key(device);
+        self.removed.iter().filter(|(name, _)| is_without(name)).map(|(_, key)| *key).collect()
     }
 
     /// Returns the watermark of a job before the clock was set back.

@@ -38,6 +38,8 @@ mutations! {
     LostLinkLosesOwedSteps,
     /// Steps that a newer run has taken over are owed only if its own first step is sent (I5).
     TakenOverStepsAreNotOwed,
+    /// Steps that were left to one newer run after the other are sent when the first of them ends.
+    ReplacedRunReturnsOwedSteps,
     /// Steps that were left to a newer run, which never started, are never sent (I4, I5).
     UnstartedHeirKeepsOwedSteps,
     /// An owed step is never sent if its device's reports cannot be subscribed to (I5).
@@ -90,6 +92,8 @@ mutations! {
     SlowCommitIsUnchecked,
     /// A run starts beside an earlier one of its job.
     RunsOfJobOverlap,
+    /// A job that was gone comes back, and does not wait for runs that have outlived it.
+    JobReturnsWithoutItsRuns,
     /// A run starts before an owed step of an older one of its group is sent.
     RunsOfGroupOverlap,
     /// Of a group, the oldest occurrence is caught up.

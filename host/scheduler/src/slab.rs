@@ -19,12 +19,31 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn insert(&mut self, value: T) -> u32 {
+        let key = self.reserve();
+        self.fill(key, value);
+        key
+    }
+
+    /// Takes a slot, and leaves it without a value.
+    pub(crate) fn reserve(&mut self) -> u32 {
         self.taken += 1;
-        if let Some(key) = self.free.pop() {
-            *self.slot(key).expect("a free slot is one") = Some(value);
-            return key;
-        }
-        self.push(Some(value))
+        self.free.pop().unwrap_or_else(|| self.push(None))
+    }
+
+    /// Fills a slot that was reserved.
+    pub(crate) fn fill(&mut self, key: u32, value: T) {
+        *self.slot(key).expect("it was reserved") = Some(value);
+    }
+
+    /// Removes the value of a slot, which stays reserved.
+    pub(crate) fn empty(&mut self, key: u32) -> Option<T> {
+        self.slot(key)?.take()
+    }
+
+    /// Frees a slot that has no value.
+    pub(crate) fn release(&mut self, key: u32) {
+        self.free.push(key);
+        self.taken -= 1;
     }
 
     fn push(&mut self, slot: Option<T>) -> u32 {
@@ -42,7 +61,7 @@ impl<T> Slab<T> {
         while self.slot(key).is_none() {
             self.push(None);
         }
-        *self.slot(key).expect("it was added") = Some(value);
+        self.fill(key, value);
     }
 
     /// Finds the slots that stayed free, after all values were restored.
@@ -55,9 +74,8 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
-        let value = self.slot(key)?.take()?;
-        self.free.push(key);
-        self.taken -= 1;
+        let value = self.empty(key)?;
+        self.release(key);
         Some(value)
     }
 
@@ -82,6 +100,7 @@ impl<T> Slab<T> {
         (0..self.slot_count()).filter_map(|key| Some((key, self.get(key)?)))
     }
 
+    /// Returns the number of slots with a value, and of reserved ones.
     pub(crate) fn len(&self) -> usize {
         self.taken
     }
@@ -105,5 +124,8 @@ mod tests {
         assert_eq!(slots.insert("beyond"), count + 1);
         assert_eq!((slots.remove(7), slots.remove(7), slots.get(7)), (Some("seven"), None, None));
         assert_eq!(slots.insert("again"), 7);
+        assert_eq!((slots.empty(7), slots.reserve(), slots.get(7)), (Some("again"), count + 2, None));
+        slots.fill(7, "back");
+        assert_eq!((slots.remove(7), slots.insert("next")), (Some("back"), 7));
     }
 }

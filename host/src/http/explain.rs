@@ -9,11 +9,11 @@ mod text;
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
-    names::{JobName, PluginName, ResourceName},
+    accept::Permission,
+    names::{JobName, PluginName},
     outcome::{Attempt, Cause, Denied, Level, Outcome, RunState, Skipped},
     scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
-    topic::{Excess, Topic},
     trigger::{Never, SunCache, Trigger},
     zone::Zone,
 };
@@ -31,7 +31,6 @@ use super::{
 };
 use crate::{
     clock,
-    config::grant::{Access, how_to_allow, how_to_raise},
     plugins::Fault,
     report::Report,
     store::{self, Around, RunView},
@@ -370,24 +369,23 @@ impl Case {
     /// Returns the settings that allow what was denied, or a note that it is allowed by now.
     fn how_to_allow(&self, denied: &Denied) -> Option<String> {
         let (grant, rules, plugin) = (self.facts.grant.as_ref()?, &self.facts.rules, &self.name.0);
-        let by_operator = rules.grants.contains_key(plugin);
-        let how = |topic: &Topic, access| how_to_allow(plugin, topic, access, grant, by_operator);
-        let raise = |excess, qos| how_to_raise(plugin, excess, qos, by_operator);
-        let need = |name: &ResourceName, hold_ms| match rules.needable(name, plugin, hold_ms) {
-            Ok(()) => Some("it is allowed now".into()),
-            Err(not) => Some(not.hint),
+        let is_held_back = |name, hold_ms| {
+            rules.resources.get(name).is_none_or(|resource| resource.refusal(plugin, hold_ms).is_some())
         };
-        match denied {
-            Denied::Topic(topic) if !grant.allows_publish(topic.as_str()) => Some(how(topic, Access::Publish)),
-            Denied::Report(topic) if !grant.allows_subscribe(topic.as_str()) => Some(how(topic, Access::Read)),
-            Denied::Qos { qos, .. } if *qos > grant.max_qos => raise(Excess::Qos, *qos),
-            Denied::Retain(_) if !grant.retain => raise(Excess::Retain, grant.max_qos),
-            Denied::Topic(_) | Denied::Report(_) | Denied::Qos { .. } | Denied::Retain(_) => {
-                Some("it is allowed now".into())
+        let (permission, is_lacking) = match denied {
+            Denied::Topic(topic) => (Permission::Publish(topic.clone()), !grant.allows_publish(topic.as_str())),
+            Denied::Report(topic) => (Permission::Read(topic.clone()), !grant.allows_subscribe(topic.as_str())),
+            Denied::Qos { qos, .. } => (Permission::Qos(*qos), *qos > grant.max_qos),
+            Denied::Retain(_) => (Permission::Retain, !grant.retain),
+            Denied::Resource(name) | Denied::NotGranted(name) => {
+                (Permission::Resource(name.clone(), 0), is_held_back(name, 0))
             }
-            Denied::Resource(name) | Denied::NotGranted(name) => need(name, 0),
-            Denied::HoldTooLong { resource, hold_ms, .. } => need(resource, *hold_ms),
-        }
+            Denied::HoldTooLong { resource, hold_ms, .. } => {
+                (Permission::Resource(resource.clone(), *hold_ms), is_held_back(resource, *hold_ms))
+            }
+        };
+        let how = if is_lacking { rules.how_to_permit(&permission, plugin, grant) } else { "it is allowed now".into() };
+        Some(how)
     }
 
     /// Returns the note about a pause and how to end it.

@@ -1,31 +1,12 @@
 //! The encoding of a body.
 
+use std::sync::Arc;
+
 use crate::{
     model::{Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Retry, Step},
     names::{GroupName, ResourceName},
     topic::Topic,
 };
-
-/// Bits of the byte that states which values of a policy follow.
-mod policy {
-    pub(super) const GRACE: u8 = 1;
-    pub(super) const JITTER: u8 = 2;
-    pub(super) const PRIORITY: u8 = 4;
-    pub(super) const ATTEMPTS: u8 = 8;
-    pub(super) const GIVE_UP: u8 = 16;
-    pub(super) const BACKOFF: u8 = 32;
-    /// The bits above: a number follows for each.
-    pub(super) const NUMBERS: u8 = 63;
-    /// Another byte follows, with the bits below.
-    pub(super) const MORE: u8 = 64;
-
-    pub(super) const RUN_ALL: u8 = 1;
-    pub(super) const GROUP: u8 = 2;
-    pub(super) const QUEUE: u8 = 4;
-    pub(super) const ALLOW: u8 = 8;
-    pub(super) const REPLACE: u8 = 16;
-    pub(super) const NEEDS: u8 = 32;
-}
 
 /// Bits of the byte that describes a message; the lowest two are its QoS.
 pub(super) mod how {
@@ -36,12 +17,119 @@ pub(super) mod how {
     pub(crate) const CONFIRM: u8 = 32;
 }
 
-/// The kinds of conditions on a report.
-mod matches {
-    pub(super) const ANY: u8 = 0;
-    pub(super) const BYTES: u8 = 1;
-    pub(super) const JSON: u8 = 2;
-    pub(super) const JSON_RANGE: u8 = 3;
+/// A value with an encoding.
+pub(super) trait Code {
+    fn write(&self, to: &mut Writer);
+    fn read(from: &mut Reader<'_>) -> Self;
+}
+
+/// Encodes structs field by field.
+macro_rules! code_of_structs {
+    ($($name:ident { $($field:ident),+ })+) => {$(
+        impl Code for $name {
+            fn write(&self, to: &mut Writer) {
+                $(self.$field.write(to);)+
+            }
+
+            fn read(from: &mut Reader<'_>) -> Self {
+                Self { $($field: Code::read(from)),+ }
+            }
+        }
+    )+};
+}
+
+/// Encodes enums: the number of the variant, then its fields.
+macro_rules! code_of_enums {
+    ($($name:ident { $($number:literal $variant:ident { $($field:tt: $value:ident),* }),+ })+) => {$(
+        impl Code for $name {
+            fn write(&self, to: &mut Writer) {
+                match self {
+                    $(Self::$variant { $($field: $value),* } => {
+                        to.0.push($number);
+                        $($value.write(to);)*
+                    })+
+                }
+            }
+
+            fn read(from: &mut Reader<'_>) -> Self {
+                match from.byte() {
+                    $($number => Self::$variant { $($field: Code::read(from)),* },)+
+                    other => unreachable!("a body holds variants that there are, not {other}"),
+                }
+            }
+        }
+    )+};
+}
+
+/// Encodes types that have no fields of their own.
+macro_rules! code_of_values {
+    ($($type:ty: |$value:ident, $to:ident| $write:expr, |$from:ident| $read:expr;)+) => {$(
+        impl Code for $type {
+            fn write(&self, $to: &mut Writer) {
+                let $value = self;
+                $write;
+            }
+
+            fn read($from: &mut Reader<'_>) -> Self {
+                $read
+            }
+        }
+    )+};
+}
+
+code_of_enums! {
+    Misfire { 0 RunOnce {}, 1 RunAll {}, 2 LatestOfGroup { 0: group } }
+    Overlap { 0 Skip {}, 1 Queue { 0: most }, 2 Allow { 0: most }, 3 Replace {} }
+    Matches {
+        0 Any {},
+        1 Bytes { 0: bytes },
+        2 Json { pointer: pointer, value: value },
+        3 JsonRange { pointer: pointer, min: min, max: max }
+    }
+}
+
+code_of_structs! {
+    Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs }
+    Retry { attempts, give_up_after_ms, backoff_ms }
+    Confirm { topic, matches, within_ms, already }
+    MessageProperties { expiry_ms, content_type, response_topic, user }
+}
+
+code_of_values! {
+    u32: |value, to| to.number(*value), |from| from.number();
+    i8: |value, to| to.0.push(value.cast_unsigned()), |from| from.byte().cast_signed();
+    bool: |value, to| to.0.push(u8::from(*value)), |from| from.byte() != 0;
+    f64: |value, to| to.0.extend(value.to_le_bytes()), |from| Self::from_le_bytes(from.take(8).try_into().expect("8 bytes"));
+    String: |value, to| to.bytes(value.as_bytes()), |from| from.text().to_owned();
+    Arc<[u8]>: |value, to| to.bytes(value), |from| from.bytes().into();
+    GroupName: |value, to| to.bytes(value.as_str().as_bytes()), |from| Self::unchecked(from.text());
+    ResourceName: |value, to| to.bytes(value.as_str().as_bytes()), |from| Self::unchecked(from.text());
+    Topic: |value, to| to.bytes(value.as_str().as_bytes()), |from| Self::unchecked(from.text());
+}
+
+impl<T: Code> Code for Option<T> {
+    fn write(&self, to: &mut Writer) {
+        self.is_some().write(to);
+        self.iter().for_each(|value| value.write(to));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Self {
+        bool::read(from).then(|| T::read(from))
+    }
+}
+
+impl<A: Code, B: Code> Code for Vec<(A, B)> {
+    fn write(&self, to: &mut Writer) {
+        to.number(length(self.len()));
+        for (a, b) in self {
+            a.write(to);
+            b.write(to);
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Self {
+        (0..from.number()).map(|_| (A::read(from), B::read(from))).collect()
+    }
 }
 
 pub(super) fn length(of: usize) -> u32 {
@@ -71,110 +159,28 @@ impl Writer {
         self.0.extend_from_slice(text.unwrap_or_default().as_bytes());
     }
 
-    pub(super) fn policy(&mut self, of: &Policy) {
-        let default = Policy::default();
-        let numbers = [
-            (policy::GRACE, of.grace_ms, default.grace_ms),
-            (policy::JITTER, of.jitter_ms, default.jitter_ms),
-            (policy::PRIORITY, u32::from(of.priority.cast_unsigned()), u32::from(default.priority.cast_unsigned())),
-            (policy::GIVE_UP, of.retry.give_up_after_ms, default.retry.give_up_after_ms),
-            (policy::BACKOFF, of.retry.backoff_ms, default.retry.backoff_ms),
-        ];
-        let different = || numbers.iter().filter(|(_, number, default)| number != default);
-        let attempts = of.retry.attempts.map_or(0, |_| policy::ATTEMPTS);
-        let more = Self::more_of_policy(of);
-        let more_bit = if more == 0 { 0 } else { policy::MORE };
-        self.0.push(different().fold(attempts | more_bit, |bits, (bit, ..)| bits | bit));
-        different().for_each(|(_, number, _)| self.number(*number));
-        if let Some(attempts) = of.retry.attempts {
-            self.number(attempts);
-        }
-        if more > 0 {
-            self.0.push(more);
-        }
-        if let Some(group) = of.group() {
-            self.bytes(group.as_str().as_bytes());
-        }
-        if let Overlap::Queue(number) | Overlap::Allow(number) = of.overlap {
-            self.number(number);
-        }
-        if let Some(needs) = &of.needs {
-            self.bytes(needs.as_str().as_bytes());
-        }
+    /// Writes a value after its length, so that it can be skipped.
+    fn block(&mut self, value: &impl Code) {
+        let mut inner = Self::default();
+        value.write(&mut inner);
+        self.bytes(&inner.0);
     }
 
-    /// Returns the second byte of bits.
-    fn more_of_policy(of: &Policy) -> u8 {
-        let misfire = match of.misfire {
-            Misfire::RunOnce => 0,
-            Misfire::RunAll => policy::RUN_ALL,
-            Misfire::LatestOfGroup(_) => policy::GROUP,
-        };
-        let overlap = match of.overlap {
-            Overlap::Skip => 0,
-            Overlap::Queue(_) => policy::QUEUE,
-            Overlap::Allow(_) => policy::ALLOW,
-            Overlap::Replace => policy::REPLACE,
-        };
-        misfire | overlap | if of.needs.is_some() { policy::NEEDS } else { 0 }
+    /// Writes a policy; the default one has no bytes.
+    pub(super) fn policy(&mut self, policy: &Policy) {
+        if *policy == Policy::default() { self.bytes(&[]) } else { self.block(policy) }
     }
 
     pub(super) fn step(&mut self, step: &Step) {
         let Message { topic, payload, qos, retain, properties } = &step.message;
         self.number(step.after_ms);
-        let retain = if *retain { how::RETAIN } else { 0 };
-        let with = if properties.is_some() { how::PROPERTIES } else { 0 };
-        let once = if step.once { how::ONCE } else { 0 };
-        let confirm = if step.confirm.is_some() { how::CONFIRM } else { 0 };
-        self.0.push(*qos as u8 | retain | with | once | confirm);
-        self.bytes(topic.as_str().as_bytes());
-        self.bytes(payload);
-        if let Some(properties) = properties {
-            let mut inner = Self::default();
-            inner.properties(properties);
-            self.bytes(&inner.0);
-        }
-        if let Some(confirm) = &step.confirm {
-            let mut inner = Self::default();
-            inner.confirm(confirm);
-            self.bytes(&inner.0);
-        }
-    }
-
-    fn confirm(&mut self, of: &Confirm) {
-        self.bytes(of.topic.as_str().as_bytes());
-        self.number(of.within_ms);
-        self.0.push(u8::from(of.already));
-        match &of.matches {
-            Matches::Any => self.0.push(matches::ANY),
-            Matches::Bytes(bytes) => {
-                self.0.push(matches::BYTES);
-                self.bytes(bytes);
-            }
-            Matches::Json { pointer, value } => {
-                self.0.push(matches::JSON);
-                self.bytes(pointer.as_bytes());
-                self.bytes(value.as_bytes());
-            }
-            Matches::JsonRange { pointer, min, max } => {
-                self.0.push(matches::JSON_RANGE);
-                self.bytes(pointer.as_bytes());
-                self.0.extend(min.to_le_bytes());
-                self.0.extend(max.to_le_bytes());
-            }
-        }
-    }
-
-    fn properties(&mut self, of: &MessageProperties) {
-        self.0.push(u8::from(of.expiry_ms.is_some()));
-        self.number(of.expiry_ms.unwrap_or(0));
-        self.optional(of.content_type.as_deref());
-        self.optional(of.response_topic.as_ref().map(Topic::as_str));
-        self.number(length(of.user.len()));
-        for (name, value) in &of.user {
-            self.bytes(name.as_bytes());
-            self.bytes(value.as_bytes());
-        }
+        let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+        let with = bit(properties.is_some(), how::PROPERTIES) | bit(step.confirm.is_some(), how::CONFIRM);
+        self.0.push(*qos as u8 | bit(*retain, how::RETAIN) | bit(step.once, how::ONCE) | with);
+        topic.write(self);
+        payload.write(self);
+        properties.iter().for_each(|properties| self.block(&**properties));
+        step.confirm.iter().for_each(|confirm| self.block(&**confirm));
     }
 }
 
@@ -228,83 +234,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn policy(&mut self) -> Policy {
-        let bits = self.byte();
-        let default = Policy::default();
-        let mut number = |bit: u8, default: u32| if bits & bit == 0 { default } else { self.number() };
-        let grace_ms = number(policy::GRACE, default.grace_ms);
-        let jitter_ms = number(policy::JITTER, default.jitter_ms);
-        let priority = number(policy::PRIORITY, u32::from(default.priority.cast_unsigned()));
-        let give_up_after_ms = number(policy::GIVE_UP, default.retry.give_up_after_ms);
-        let backoff_ms = number(policy::BACKOFF, default.retry.backoff_ms);
-        let attempts = (bits & policy::ATTEMPTS != 0).then(|| number(policy::ATTEMPTS, 0));
-        let retry = Retry { attempts, give_up_after_ms, backoff_ms };
-        let priority = (priority as u8).cast_signed();
-        let default = Policy { grace_ms, jitter_ms, priority, retry, ..default };
-        if bits & policy::MORE == 0 { default } else { self.more_of_policy(&default) }
-    }
-
-    /// Skips the policy.
-    pub(super) fn skip_policy(&mut self) {
-        let bits = self.byte();
-        for _ in 0..(bits & policy::NUMBERS).count_ones() {
-            self.number();
-        }
-        let bits = if bits & policy::MORE == 0 { 0 } else { self.byte() };
-        if bits & policy::GROUP != 0 {
-            self.bytes();
-        }
-        if bits & (policy::QUEUE | policy::ALLOW) != 0 {
-            self.number();
-        }
-        if bits & policy::NEEDS != 0 {
-            self.bytes();
+        match self.bytes() {
+            [] => Policy::default(),
+            block => Self(block).value(),
         }
     }
 
-    fn more_of_policy(&mut self, default: &Policy) -> Policy {
-        let bits = self.byte();
-        let has = |bit: u8| bits & bit != 0;
-        let misfire = match () {
-            () if has(policy::GROUP) => Misfire::LatestOfGroup(GroupName::unchecked(self.text())),
-            () if has(policy::RUN_ALL) => Misfire::RunAll,
-            () => Misfire::RunOnce,
-        };
-        let overlap = match () {
-            () if has(policy::QUEUE) => Overlap::Queue(self.number()),
-            () if has(policy::ALLOW) => Overlap::Allow(self.number()),
-            () if has(policy::REPLACE) => Overlap::Replace,
-            () => Overlap::Skip,
-        };
-        let needs = has(policy::NEEDS).then(|| ResourceName::unchecked(self.text()));
-        Policy { misfire, overlap, needs, ..default.clone() }
-    }
-
-    pub(super) fn confirm(mut self) -> Confirm {
-        let topic = Topic::unchecked(self.text());
-        let within_ms = self.number();
-        let already = self.byte() != 0;
-        let matches = match self.byte() {
-            matches::ANY => Matches::Any,
-            matches::BYTES => Matches::Bytes(self.bytes().into()),
-            matches::JSON => Matches::Json { pointer: self.text().to_owned(), value: self.text().to_owned() },
-            _ => Matches::JsonRange { pointer: self.text().to_owned(), min: self.float(), max: self.float() },
-        };
-        Confirm { topic, matches, within_ms, already }
-    }
-
-    fn float(&mut self) -> f64 {
-        f64::from_le_bytes(self.take(8).try_into().expect("eight bytes"))
-    }
-
-    pub(super) fn properties(mut self) -> MessageProperties {
-        let expires = self.byte() != 0;
-        let expiry_ms = self.number();
-        MessageProperties {
-            expiry_ms: expires.then_some(expiry_ms),
-            content_type: self.optional().map(str::to_owned),
-            response_topic: self.optional().map(Topic::unchecked),
-            user: (0..self.number()).map(|_| (self.text().to_owned(), self.text().to_owned())).collect(),
-        }
+    /// Reads the value of a block.
+    pub(super) fn value<T: Code>(mut self) -> T {
+        T::read(&mut self)
     }
 }
 
@@ -314,8 +252,6 @@ pub(super) fn text(bytes: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::{collection::vec, option, prelude::*};
 
     use super::*;

@@ -54,13 +54,13 @@ impl<'a> StepRef<'a> {
     /// Returns the MQTT 5 properties, if there are any.
     #[must_use]
     pub fn properties(&self) -> Option<MessageProperties> {
-        self.properties.map(Reader::properties)
+        self.properties.map(Reader::value)
     }
 
     /// Returns the confirmation that it needs, if any.
     #[must_use]
     pub fn confirm(&self) -> Option<Confirm> {
-        self.confirm.map(Reader::confirm)
+        self.confirm.map(Reader::value)
     }
 
     /// Returns an owned copy.

@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) id: RunId,
-    /// The job that it is a run of; `None` after the job was removed.
-    pub(crate) job: Option<JobKey>,
+    /// The job that it is a run of, which may have been removed.
+    pub(crate) job: JobKey,
     /// Its key in the store, once it is saved.
     pub(crate) key: Option<RunKey>,
     /// Whether it is known that the saved run, including its start, is durable.
@@ -39,8 +39,8 @@ pub(crate) struct Run {
     pub(crate) on_the_wire: bool,
     /// How many of its last steps it leaves to a newer run, if that starts.
     pub(crate) yields: usize,
-    /// The newer run.
-    pub(crate) heir: Option<Seq>,
+    /// The earlier runs whose last steps it takes over when it starts.
+    pub(crate) takes_over: Vec<Seq>,
     /// What held it up, if anything.
     pub(crate) held_by: Option<Cause>,
     /// The resource that it holds, if any.
@@ -122,7 +122,7 @@ impl State {
 }
 
 impl Run {
-    pub(crate) fn new(id: RunId, job: Option<JobKey>, body: Body, policy: Policy, start: Instant) -> Self {
+    pub(crate) fn new(id: RunId, job: JobKey, body: Body, policy: Policy, start: Instant) -> Self {
         Self {
             id,
             job,
@@ -138,7 +138,7 @@ impl Run {
             last: Attempt::LinkLost,
             on_the_wire: false,
             yields: 0,
-            heir: None,
+            takes_over: Vec::new(),
             held_by: None,
             holds: None,
             watch: None,
@@ -150,7 +150,7 @@ impl Run {
 
     /// Restores a saved run. It is unknown what was sent before the crash: the current step is sent again, unless it is
     /// marked `once`.
-    pub(crate) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
+    pub(crate) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: JobKey) -> Self {
         let policy = saved.body.policy();
         let mut run =
             Self { key: Some(key), is_durable: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };

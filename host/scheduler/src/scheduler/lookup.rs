@@ -29,10 +29,8 @@ impl Scheduler {
     }
 
     pub(super) fn find_run(&self, id: &RunId) -> Option<RunSlot> {
-        if let Some(slot) = self.runs.orphan(id) {
-            return Some(slot);
-        }
-        self.runs.of_job(self.catalog.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
+        let job = self.catalog.job_named(&id.clone().into_job_name())?;
+        self.runs.of_job(job).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 
     /// Returns the id of the run of one occurrence of a job (I2).
@@ -47,9 +45,9 @@ impl Scheduler {
 
     /// Returns what is paused of a run; its job may have been removed.
     pub(super) fn paused_of_run(&self, run: &Run) -> Option<Level> {
-        match run.job {
-            Some(key) => self.catalog.is_paused(key),
-            None => self.catalog.is_device_paused(self.catalog.device_key(&run.id.plugin, &run.id.device)?),
+        if self.catalog.job(run.job).is_some() {
+            return self.catalog.is_paused(run.job);
         }
+        self.catalog.is_device_paused(self.catalog.device_key(&run.id.plugin, &run.id.device)?)
     }
 }

@@ -60,7 +60,7 @@ impl Scheduler {
         let mut runs = saved.runs;
         runs.sort_by_key(|(key, run)| (run.progress.started.is_none(), *key));
         for (key, run) in runs {
-            let job = scheduler.catalog.job_of(&run.id);
+            let job = scheduler.catalog.reserve_job(&run.id);
             scheduler.runs.remember_key(key);
             scheduler.agenda.remember_unique(&run.id);
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));

@@ -75,11 +75,10 @@ impl Scheduler {
             None => self.runs.new_key(),
         };
         let Some(run) = self.runs.get_mut(slot) else { return };
+        let job = run.job;
         run.key = Some(key);
         out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
-        if let Some(job) = run.job {
-            self.save_progress(job, out);
-        }
+        self.save_progress(job, out);
     }
 
     /// Saves the runs of a job that is about to change or to be removed.

@@ -220,13 +220,7 @@ impl Scheduler {
 
     /// Returns the runs of a job that have not ended, even if the job was removed.
     pub fn runs_named(&self, name: &JobName) -> impl Iterator<Item = RunStatus> {
-        let (plugin, device, job) = name;
-        let key = self.catalog.device_key(plugin, device).and_then(|device| self.catalog.job_key(device, job.as_str()));
-        let slots = match key {
-            Some(key) => self.runs.of_job(key).collect(),
-            None => self.runs.orphans_of(name),
-        };
-        slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(|run| self.run_status(run))
+        self.catalog.job_named(name).into_iter().flat_map(|job| self.runs_of_job(job))
     }
 
     fn run_status(&self, run: &Run) -> RunStatus {

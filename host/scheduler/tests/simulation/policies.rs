@@ -180,6 +180,29 @@ fn steps_left_to_a_run_that_never_starts_are_sent() {
 }
 
 #[test]
+fn steps_left_to_a_run_that_is_replaced_before_it_starts_are_left_to_the_newest() {
+    let mut world = world(&[overlapping(Overlap::Replace)]);
+    world.run_until(at("2027-03-01T06:01:30Z"));
+    world.link_down();
+    for due in ["2027-03-01T06:02:00Z", "2027-03-01T06:03:00Z"] {
+        world.now = at(due);
+        world.step(Event::Woke);
+        while world.commit() {}
+    }
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:03:30Z"));
+    check(
+        &world,
+        &expect![[r#"
+            06:01:00 publish valve/on #1
+            06:03:00 cancelled water 06:02:00: the run of 06:03:00 replaced it
+            06:03:00 cancelled water 06:01:00: the run of 06:03:00 replaced it
+            06:03:00 publish valve/on #1
+        "#]],
+    );
+}
+
+#[test]
 fn in_a_group_only_the_newest_missed_run_is_caught_up_however_late() {
     let open = in_group("open", "cron 0 7 * * *", &[(0, "door/open")]);
     let close = in_group("close", "cron 0 20 * * *", &[(0, "door/close")]);

@@ -62,7 +62,7 @@ impl Scheduler {
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
         let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, start));
+        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, start));
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         } else {
@@ -145,7 +145,7 @@ impl Scheduler {
         out: &mut Step,
     ) {
         let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> = self.runs.of_group(&key).filter(|slot| *slot != newest).collect();
+        let older: Vec<RunSlot> = self.runs.of_group(key).filter(|slot| *slot != newest).collect();
         for slot in older {
             let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
             self.cut_short(now, slot, reason, Some(newest), out);

@@ -53,7 +53,7 @@ impl Scheduler {
     /// removed.
     fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let group = self.catalog.group_of(passed.key)?;
-        let mut runs = self.runs.of_group(&group).filter_map(|slot| self.runs.get(slot));
+        let mut runs = self.runs.of_group(group).filter_map(|slot| self.runs.get(slot));
         // Compared by the current clock series.
         let newest = self.run_id(passed.key, passed.newest);
         let is_newer =

@@ -2,8 +2,7 @@
 
 use crate::{
     body::Body,
-    event::{DeviceKey, Done, Effect, Refusal, Request, RequestId, Step, Version},
-    keys::RunSlot,
+    event::{DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Step, Version},
     limits,
     mutation::{Mutation, mutated},
     names::{JobName, Origin, PluginName, RunId},
@@ -40,10 +39,7 @@ impl Scheduler {
     /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
     fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let waiting = self.runs.count_of_job(key);
-        if waiting >= limits::RUNS_PER_JOB as usize {
-            return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
-        }
+        self.has_room_for_run(key)?;
         let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
@@ -51,7 +47,7 @@ impl Scheduler {
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
         self.save_runs_of(key, out);
         let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
+        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, now));
         // I2: saved before anything else of its job; it does not move the watermark.
         if !mutated(Mutation::RunNowIsUnsaved) {
             self.save_run(slot, out);
@@ -61,6 +57,13 @@ impl Scheduler {
         }
         self.enqueue(slot);
         Ok(Done::Run(id))
+    }
+
+    fn has_room_for_run(&self, job: JobKey) -> Result<(), Refusal> {
+        match self.runs.count_of_job(job) {
+            waiting if waiting < limits::RUNS_PER_JOB as usize => Ok(()),
+            waiting => Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting"))),
+        }
     }
 
     fn replan_now(&mut self, plugin: &PluginName) -> Result<Done, Refusal> {
@@ -82,25 +85,18 @@ impl Scheduler {
             let what = format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin);
             return Err(Refusal::Conflict(what));
         }
-        let job = self.catalog.job_of(run);
-        let of_job: Vec<RunSlot> = match job {
-            Some(job) => self.runs.of_job(job).collect(),
-            None => self.runs.orphans_of(&run.clone().into_job_name()),
-        };
+        // A key that was not there before is used: then there is no other run of the job.
+        let job = self.catalog.reserve_job(run);
         let is_replay =
-            |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
-        if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| is_replay(&other.id)) {
+            |other: &&Run| matches!(other.id.origin, Origin::Replay { .. }) && other.id.occurrence == run.occurrence;
+        if let Some(other) = self.runs.of_job(job).filter_map(|slot| self.runs.get(slot)).find(is_replay) {
             return Err(Refusal::Conflict(format!("it is already being replayed, as {}", other.id)));
         }
-        if of_job.len() >= limits::RUNS_PER_JOB as usize {
-            return Err(Refusal::TooMany(format!("{} runs of its job are already waiting", of_job.len())));
-        }
+        self.has_room_for_run(job)?;
         let at = self.agenda.unique_instant(now);
         let id = RunId { origin: Origin::Replay { at, series: self.agenda.series() }, ..run.clone() };
         let policy = body.policy();
-        if let Some(job) = job {
-            self.save_runs_of(job, out);
-        }
+        self.save_runs_of(job, out);
         let slot = self.insert_run(Run::new(id.clone(), job, body, policy, now));
         self.save_run(slot, out);
         self.enqueue(slot);

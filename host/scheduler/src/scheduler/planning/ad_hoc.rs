@@ -10,9 +10,8 @@ use crate::{
     limits,
     mutation::{Mutation, mutated},
     names::{JobName, PluginName},
-    outcome::{Cancelled, Outcome},
+    outcome::Cancelled,
     planner::Comparison,
-    runs::Run,
     scheduler::state::Scheduler,
     scheduler::state::api_device,
     time::Instant,
@@ -130,16 +129,6 @@ impl Scheduler {
         self.save_runs_of(key, out);
         self.drop_job(key, out);
         Ok(Done::Nothing)
-    }
-
-    /// Ends the runs of a job that have not started.
-    fn end_unstarted(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
-        for slot in self.runs.of_job(key).collect::<Vec<_>>() {
-            let is_cancelled = |run: &Run| run.has_not_started() || mutated(Mutation::CancelLosesOwedSteps);
-            if self.runs.get(slot).is_some_and(is_cancelled) {
-                self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
-            }
-        }
     }
 
     /// Returns the device of the host's own jobs; the first of them creates it.

@@ -29,7 +29,7 @@ impl Scheduler {
                 return true;
             }
             self.disarm_timer(key);
-            self.catalog.remove_job(key);
+            self.catalog.remove_job(key, false);
             // No later job reaches back to occurrences of this one.
             out.changes.push(Change::JobRemoved { key, tombstone: None });
         }

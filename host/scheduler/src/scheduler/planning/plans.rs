@@ -143,7 +143,7 @@ impl Scheduler {
     /// Completes a load, a removal or a plan of a plugin.
     fn finish(&mut self, now: Instant, key: PluginKey, version: Option<Version>, out: &mut Step) {
         if version.is_some() {
-            self.cancel_orphans(now, key, &Cancelled::DeviceRemoved, out);
+            self.end_without_device(now, key, &Cancelled::DeviceRemoved, out);
         }
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         if let Some(version) = version {

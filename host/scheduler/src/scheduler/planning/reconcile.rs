@@ -244,7 +244,7 @@ impl Scheduler {
                     watermark = watermark.min(now);
                     next = self.next_of(&job, device, earliest(&job.trigger, watermark, requested_at), site);
                 }
-                self.new_job(device, &job, watermark)
+                self.catalog.insert_job(JobState::new(device, job.clone(), watermark, Next::Never))
             }
         };
         let Some(state) = self.catalog.job_mut(key) else { return key };
@@ -260,17 +260,6 @@ impl Scheduler {
         if let Some((watermark, due)) = self.progress(key) {
             let decided = self.catalog.decided(key);
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
-        }
-        key
-    }
-
-    /// Adds a job. Runs that have outlived an earlier job of that name become its runs.
-    fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
-        let state = JobState::new(device, job.clone(), watermark, Next::Never);
-        let key = self.catalog.insert_job(state);
-        if self.runs.has_orphans() {
-            let name = self.catalog.name_of(key);
-            self.runs.attach(key, &name);
         }
         key
     }

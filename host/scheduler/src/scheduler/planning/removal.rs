@@ -6,8 +6,8 @@ use crate::{
     agenda::Timer,
     budget::Budget,
     event::{Change, DeviceKey, JobKey, PluginKey, Step, Tombstone, Version},
-    keys::RunSlot,
     limits,
+    mutation::{Mutation, mutated},
     names::PluginName,
     outcome::{Cancelled, Outcome},
     planner::Work,
@@ -21,11 +21,10 @@ impl Scheduler {
     pub(in crate::scheduler) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
         let (id, decided) = (self.run_id(key, state.watermark), self.catalog.decided(key));
-        self.runs.detach(key);
         let tombstone =
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
-        self.catalog.remove_job(key);
+        self.catalog.remove_job(key, self.runs.count_of_job(key) > 0);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
         self.catalog.tombstones.insert(name, tombstone.watermark);
         out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
@@ -50,11 +49,7 @@ impl Scheduler {
             self.catalog.plugin_of_mut(key).expect("a device has a plugin").announcement.gone += 1;
             // Occurrences that are due at this moment are decided, too.
             self.admit_past(now, job, now.plus_ms(1), out);
-            for slot in self.runs.of_job(job).collect::<Vec<_>>() {
-                if self.runs.get(slot).is_some_and(Run::has_not_started) {
-                    self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
-                }
-            }
+            self.end_unstarted(now, job, &reason, out);
             self.save_runs_of(job, out);
             self.record_cancelled(now, job, &reason, out);
             self.drop_job(job, out);
@@ -65,23 +60,32 @@ impl Scheduler {
         None
     }
 
-    /// Cancels the runs of removed devices that have not started.
-    pub(in crate::scheduler) fn cancel_orphans(
+    /// Cancels the runs of a job that have not started.
+    pub(in crate::scheduler) fn end_unstarted(
         &mut self,
         now: Instant,
-        key: PluginKey,
+        key: JobKey,
         reason: &Cancelled,
         out: &mut Step,
     ) {
-        let Some(plugin) = self.catalog.plugin(key) else { return };
-        let is_over = |slot: &RunSlot| {
-            let not_started = self.runs.get(*slot).filter(|run| run.has_not_started() && run.id.plugin == plugin.name);
-            not_started.is_some_and(|run| !plugin.devices.contains_key(&run.id.device))
-        };
-        let mut orphans: Vec<RunSlot> = self.runs.orphans().filter(is_over).collect();
-        orphans.sort_unstable();
-        for slot in orphans {
-            self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+        for slot in self.runs.of_job(key).collect::<Vec<_>>() {
+            let is_cancelled = |run: &Run| run.has_not_started() || mutated(Mutation::CancelLosesOwedSteps);
+            if self.runs.get(slot).is_some_and(is_cancelled) {
+                self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+            }
+        }
+    }
+
+    /// Cancels the runs of removed devices that have not started.
+    pub(in crate::scheduler) fn end_without_device(
+        &mut self,
+        now: Instant,
+        plugin: PluginKey,
+        reason: &Cancelled,
+        out: &mut Step,
+    ) {
+        for job in self.catalog.jobs_without_device(plugin) {
+            self.end_unstarted(now, job, reason, out);
         }
     }
 
@@ -95,7 +99,7 @@ impl Scheduler {
             self.save_plugin(key, out);
         }
         if devices.is_empty() {
-            self.cancel_orphans(now, key, &Cancelled::PluginRemoved, out);
+            self.end_without_device(now, key, &Cancelled::PluginRemoved, out);
             self.catalog.remove_plugin(key);
             out.changes.push(Change::PluginRemoved { key });
             return;

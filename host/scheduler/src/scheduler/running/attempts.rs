@@ -33,7 +33,7 @@ impl Scheduler {
                 }
                 return self.end(now, slot, outcome, out);
             }
-            if !self.may_start(now, slot) {
+            if !self.may_start(now, slot, out) {
                 // A report would start it.
                 self.unwatch(slot, out);
                 return self.save_waiting(slot, out);
@@ -119,11 +119,10 @@ impl Scheduler {
             self.cancel_attempt(slot, out);
             self.enqueue(slot);
         }
-        let yielding: Vec<RunSlot> =
-            self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
+        let yielding: Vec<RunSlot> = self.runs.iter().filter(|(_, run)| run.yields > 0).map(|(slot, _)| slot).collect();
         for slot in yielding {
             // The newer run does not start any more: the steps are sent with the resource that they had.
-            self.stop_yielding(now, slot);
+            self.stop_yielding(now, slot, out);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Failed, Outcome, Success},
-    runs::{Siblings, State},
+    runs::State,
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -29,16 +29,13 @@ impl Scheduler {
     /// Takes over the resource and the steps that earlier runs have left to a run that starts (I5).
     pub(in crate::scheduler) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         self.begin_hold(now, slot);
-        if self.runs.is_alone(slot) {
-            return;
-        }
         let Some(run) = self.runs.get(slot) else { return };
-        for earlier in self.runs.yielding_to(&Siblings::of(run), run.seq) {
-            let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
+        for earlier in self.runs.yielding_to(run) {
+            let Some(run) = self.runs.get(earlier) else { continue };
+            let Progress { put_off_until, cancelled, .. } = run.progress.clone();
             if let Some(run) = self.runs.get_mut(slot).filter(|_| !mutated(Mutation::TakenOverStepsAreNotOwed)) {
                 run.inherit(put_off_until);
             }
-            let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());
             self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
         }
     }
@@ -114,10 +111,10 @@ impl Scheduler {
         now: Instant,
         slot: RunSlot,
         reason: Cancelled,
-        heir: Option<RunSlot>,
+        newer: Option<RunSlot>,
         out: &mut Step,
     ) {
-        let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.seq));
+        let body_of_newer = newer.and_then(|newer| self.runs.get(newer)).map(|newer| newer.body.clone());
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
             run.on_the_wire = true;
@@ -132,12 +129,12 @@ impl Scheduler {
         // limited time.
         let needs = run.policy.needs.clone();
         let holds_it = needs.is_none() || run.holds.is_some();
-        let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_step_left_to(newer));
-        let put_off_until = run.put_off_until(first_of_heir.unwrap_or(first_left));
+        let first_of_newer = body_of_newer.as_ref().and_then(|newer| run.first_step_left_to(newer));
+        let put_off_until = run.put_off_until(first_of_newer.unwrap_or(first_left));
         let may_be_put_off = holds_it && put_off_until.is_none_or(|until| now < until);
-        let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs && may_be_put_off);
+        let heir = body_of_newer.filter(|newer| newer.policy().needs == needs && may_be_put_off);
         let will_be_owed = |owed: &StepRef<'_>| {
-            heir.is_some_and(|(newer, _)| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
+            heir.as_ref().is_some_and(|newer| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
         };
         let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
         let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
@@ -149,9 +146,9 @@ impl Scheduler {
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
         run.progress.put_off_until = put_off_until;
-        run.heir = newer.as_ref().map(|(_, seq)| *seq);
-        run.yields = body.steps().skip(first_left).filter(will_be_owed).count();
+        let left = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;
+        self.runs.leave_steps(slot, left, newer);
         self.save_run(slot, out);
         self.await_step(now, slot);
     }
@@ -160,12 +157,10 @@ impl Scheduler {
     pub(in crate::scheduler) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
         self.stop_waiting(slot);
         self.unwatch(slot, out);
-        let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.seq);
         if !mutated(Mutation::ResourceIsNeverReleased) {
             self.release_hold(now, slot);
         }
         let Some(run) = self.runs.remove(slot) else { return };
-        let siblings = Siblings::of(&run);
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
             id: run.id.clone(),
@@ -174,17 +169,22 @@ impl Scheduler {
             started: run.progress.started,
             ended: now,
             attempts: run.progress.attempts,
-            note: run.progress.note,
+            note: run.progress.note.clone(),
         }));
-        if let Some(job) = run.job.filter(|_| run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun)) {
-            self.save_progress(job, out);
+        if run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun) {
+            self.save_progress(run.job, out);
         }
-        if let Some(job) = run.job.filter(|_| !mutated(Mutation::OnlyFirstIsCaughtUp)) {
-            self.catch_up_next(now, job);
+        if !mutated(Mutation::OnlyFirstIsCaughtUp) {
+            self.catch_up_next(now, run.job);
         }
-        if let Some(heir) = unstarted.filter(|_| !mutated(Mutation::UnstartedHeirKeepsOwedSteps)) {
-            self.resume_yielding(now, &siblings, heir);
+        if !mutated(Mutation::UnstartedHeirKeepsOwedSteps) {
+            for earlier in self.runs.yielding_to(&run) {
+                self.stop_yielding(now, earlier, out);
+            }
         }
-        self.wake_next(&siblings);
+        self.wake_held(self.runs.next_held(&run));
+        if self.catalog.job(run.job).is_none() && self.runs.of_job(run.job).next().is_none() {
+            self.catalog.free_job(&run.id.into_job_name());
+        }
     }
 }

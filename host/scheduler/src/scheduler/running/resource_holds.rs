@@ -7,7 +7,7 @@ use crate::{
     mutation::{Mutation, mutated},
     names::ResourceName,
     outcome::Cause,
-    runs::{Entry, Hold, Siblings},
+    runs::{Entry, Hold},
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -17,7 +17,7 @@ impl Scheduler {
     fn lender(&self, slot: RunSlot) -> Option<RunSlot> {
         let run = self.runs.get(slot).filter(|run| run.policy.needs.is_some() && run.holds.is_none())?;
         let lends = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
-        self.runs.yielding_to(&Siblings::of(run), run.seq).into_iter().find(lends)
+        self.runs.yielding_to(run).into_iter().find(lends)
     }
 
     /// Measures the hold of a run from its start on, or takes it over from the run that yields to it.

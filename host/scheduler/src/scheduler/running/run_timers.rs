@@ -5,7 +5,7 @@ use crate::{
     event::{Change, Step},
     keys::RunSlot,
     outcome::Attempt,
-    runs::{Hold, Run, State},
+    runs::{Hold, State},
     scheduler::state::Scheduler,
     time::Instant,
     trigger::Duration,
@@ -79,14 +79,7 @@ impl Scheduler {
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
         self.drop_hold(slot);
-        let newer = self.runs.get(slot).and_then(|run| self.runs.heir_of(run));
-        self.stop_yielding(now, slot);
-        if let Some(newer) = newer.filter(|newer| self.runs.get(*newer).is_some_and(Run::listens_for_its_start)) {
-            // A report would start it.
-            self.unwatch(newer, out);
-            self.stop_waiting(newer);
-            self.enqueue(newer);
-        }
+        self.stop_yielding(now, slot, out);
         self.release(now, &name);
     }
 }
