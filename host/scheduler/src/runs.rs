@@ -10,7 +10,7 @@ mod watch;
 use std::collections::BTreeMap;
 
 use self::of_job::OrderOfJobs;
-pub use self::run::State;
+pub use self::run::Phase;
 pub(crate) use self::{
     hold::Hold,
     resources::{Entry, Resources},
@@ -151,7 +151,7 @@ impl Runs {
     /// Returns the runs that may start after a run has ended: the next one of its job, and the next one of its group.
     pub(crate) fn next_held(&self, run: &Run) -> [Option<RunSlot>; 2] {
         self.first_siblings(run, |run| {
-            matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
+            matches!(run.phase, Phase::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
         })
     }
 

@@ -20,9 +20,9 @@ impl Scheduler {
         self.delivery.clock_set(now, by_ms);
         for slot in 0..self.runs.slot_count() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
-            let before = run.state.until();
+            let before = run.phase.until();
             run.shift(by_ms);
-            let after = run.state.until();
+            let after = run.phase.until();
             if before != after {
                 before.inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
                 after.inspect(|until| self.agenda.arm(*until, Timer::Run(slot)));

@@ -265,7 +265,7 @@ mod tests {
         model::{Message, Misfire, Policy, Qos, Step},
         names::{JobId, Origin},
         outcome::Level,
-        scheduler::{NextStep, State},
+        scheduler::{NextStep, Phase},
         time::Site,
         topic::Topic,
         trigger::{CronCache, parse},
@@ -349,7 +349,7 @@ mod tests {
         job.status.watermark = DAY.plus_ms(3_599_999);
         job.runs = vec![RunStatus {
             id: job.status.run(DAY),
-            state: State::Waiting,
+            phase: Phase::Waiting,
             start: DAY,
             started,
             grace_end: None,

@@ -6,7 +6,7 @@ use crate::{
     occurrence::Next,
     outcome::MissedReason,
     policy::misfire,
-    runs::{Run, State},
+    runs::{Phase, Run},
     scheduler::occurrences::admission::Due,
     scheduler::state::Scheduler,
     time::Instant,
@@ -29,7 +29,7 @@ impl Scheduler {
         let runs = || self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
         let unended = misfire::Unended {
             any_waits: runs().any(Run::has_not_started),
-            all_wait_for_rate: runs().all(|run| matches!(run.state, State::Limited(_))),
+            all_wait_for_rate: runs().all(|run| matches!(run.phase, Phase::Limited(_))),
         };
         let is_late = state.next.timer().is_some_and(|start| now.ms_since(start) >= limits::LATE_MS);
         misfire::waits(&state.job.body.policy(), unended, is_late)

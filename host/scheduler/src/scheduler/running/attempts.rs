@@ -10,7 +10,7 @@ use crate::{
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cause, Late, Outcome},
     planner::Work,
-    runs::{Run, State},
+    runs::{Phase, Run},
     scheduler::state::Scheduler,
     time::Instant,
     topic::Topic,
@@ -88,7 +88,7 @@ impl Scheduler {
             return self.publish(now, slot, out);
         }
         let token = self.commits.token();
-        self.set_state(slot, State::Arming(token));
+        self.set_phase(slot, Phase::Arming(token));
         self.commits.wait(token, Waiter::Attempt(slot), out);
     }
 
@@ -152,7 +152,7 @@ impl Scheduler {
     fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some((link, attempt)) = self.delivery.begin_attempt(&run.id.plugin, slot) else { return };
-        run.state = State::Sent(attempt);
+        run.phase = Phase::Sent(attempt);
         let due = run.due_of(run.step()).unwrap_or(now);
         let late_ms = now.ms_since(due);
         if run.is_owed() && late_ms >= run.progress.late.map_or(limits::LATE_MS, |late| late.late_ms) {
@@ -187,7 +187,7 @@ impl Scheduler {
         match &run.watch {
             Some(watch) if !watch.has_reported() && !mutated(Mutation::ReportIsNotAwaited) => {
                 let until = watch.until().unwrap_or(now);
-                self.set_state(slot, State::Confirming(until));
+                self.set_phase(slot, Phase::Confirming(until));
             }
             None if no_subscriber => self.no_subscriber(now, slot, out),
             _ => self.next_step(now, slot, out),
@@ -204,7 +204,7 @@ impl Scheduler {
         run.last = Attempt::NoSubscriber;
         let pause_end = now.plus_ms(run.pause_ms());
         self.save_progress_of(slot, out);
-        self.set_state(slot, State::Pausing(until.min(pause_end)));
+        self.set_phase(slot, Phase::Pausing(until.min(pause_end)));
     }
 
     fn done_without_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
@@ -273,7 +273,7 @@ impl Scheduler {
             self.give_up_resource(now, slot, out);
         }
         self.save_waiting(slot, out);
-        self.set_state(slot, State::Pausing(until));
+        self.set_phase(slot, Phase::Pausing(until));
     }
 
     /// Handles the end of the link: attempts in flight may or may not have arrived, and are made again. A message that
@@ -311,7 +311,7 @@ impl Scheduler {
         let mut budget = Budget::of_step();
         while budget.spend(limits::RUN_COST) {
             let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
-            if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
+            if let Some(until) = self.runs.get(slot).and_then(|run| run.phase.until()) {
                 self.agenda.disarm(until, Timer::Run(slot));
             }
             self.attempt(now, slot, out);
@@ -332,7 +332,7 @@ impl Scheduler {
         run.tried_since.get_or_insert(now);
         let (plugin, device, due) = (run.id.plugin.clone(), run.id.device.clone(), run.start);
         let call = self.delivery.begin_call(slot);
-        self.set_state(slot, State::Asking(call));
+        self.set_phase(slot, Phase::Asking(call));
         out.effects.push(Effect::Call { call, plugin, device, task, due });
     }
 }

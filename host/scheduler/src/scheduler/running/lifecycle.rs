@@ -20,7 +20,7 @@ use crate::{
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Failed, Outcome, Success},
-    runs::State,
+    runs::Phase,
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -43,7 +43,7 @@ impl Scheduler {
     /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
     pub(in crate::scheduler) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
+        let idle = !matches!(run.phase, Phase::Asking(_) | Phase::Arming(_) | Phase::Sent(_) | Phase::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
             self.stop_waiting(slot);
@@ -116,7 +116,7 @@ impl Scheduler {
     ) {
         let body_of_newer = newer.and_then(|newer| self.runs.get(newer)).map(|newer| newer.body.clone());
         let Some(run) = self.runs.get_mut(slot) else { return };
-        if matches!(run.state, State::Sent(_)) {
+        if matches!(run.phase, Phase::Sent(_)) {
             run.on_the_wire = true;
         }
         // A step that is marked `once` and may have been sent is not sent again.

@@ -4,7 +4,7 @@ use crate::{
     event::Step,
     keys::RunSlot,
     outcome::Cause,
-    runs::{Run, State},
+    runs::{Phase, Run},
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -45,7 +45,7 @@ impl Scheduler {
     /// Lets runs start that have waited for another one.
     pub(in crate::scheduler) fn wake_held(&mut self, held: [Option<RunSlot>; 2]) {
         for slot in held.into_iter().flatten() {
-            if !self.runs.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
+            if !self.runs.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.phase != Phase::Waiting) {
                 self.stop_waiting(slot);
                 self.enqueue(slot);
             }
@@ -66,11 +66,11 @@ impl Scheduler {
         if run.is_yielding() {
             // The newer run does not wait for it.
             let held = self.runs.next_held(run);
-            self.set_state(slot, State::Held(None));
+            self.set_phase(slot, Phase::Held(None));
             return self.wake_held(held);
         }
         match run.due_of(run.step()) {
-            Some(due) if due > now => self.set_state(slot, State::Resting(due)),
+            Some(due) if due > now => self.set_phase(slot, Phase::Resting(due)),
             _ => self.enqueue(slot),
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::Attempt,
-    runs::{Report, State},
+    runs::{Phase, Report},
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -25,7 +25,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let already = run.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut run.watch else { return };
-        if watch.take(already, report) && !matches!(run.state, State::Sent(_)) {
+        if watch.take(already, report) && !matches!(run.phase, Phase::Sent(_)) {
             self.stop_waiting(slot);
             self.start_without_sending(now, slot, out);
             self.next_step(now, slot, out);

@@ -5,7 +5,7 @@ use crate::{
     event::{Change, Step},
     keys::RunSlot,
     outcome::Attempt,
-    runs::{Hold, State},
+    runs::{Hold, Phase},
     scheduler::state::Scheduler,
     time::Instant,
     trigger::Duration,
@@ -15,10 +15,10 @@ impl Scheduler {
     /// Handles the end of a run's wait.
     pub(in crate::scheduler) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        match run.state {
-            State::Confirming(_) => self.not_reported(now, slot, out),
-            State::Listening(_) => self.listening_ended(now, slot, out),
-            State::Limited(_) => self.rate_grace_ended(now, slot, out),
+        match run.phase {
+            Phase::Confirming(_) => self.not_reported(now, slot, out),
+            Phase::Listening(_) => self.listening_ended(now, slot, out),
+            Phase::Limited(_) => self.rate_grace_ended(now, slot, out),
             _ => {
                 self.leave_queue(slot);
                 self.enqueue(slot);
@@ -30,7 +30,7 @@ impl Scheduler {
     fn rate_grace_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         // It keeps waiting if something else holds it up.
-        run.state = State::Waiting;
+        run.phase = Phase::Waiting;
         let is_decided = self.delivery.has_link() && !self.stopping && !self.failing;
         let run = self.runs.get(slot).filter(|run| is_decided && self.start_refusal(now, run).is_some());
         if let Some(run) = run {
@@ -65,7 +65,7 @@ impl Scheduler {
         let held = Duration(now.ms_since(since).unsigned_abs());
         let id = run.id.clone();
         if !run.is_owed() {
-            if matches!(run.state, State::Sent(_)) {
+            if matches!(run.phase, Phase::Sent(_)) {
                 run.on_the_wire = true;
             }
             let why = format!("it was tried for {held}, the longest time for which `{name}` may be held");

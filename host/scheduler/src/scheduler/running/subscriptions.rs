@@ -6,7 +6,7 @@ use crate::{
     limits,
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cause, Failed},
-    runs::{State, Watch},
+    runs::{Phase, Watch},
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -28,7 +28,7 @@ impl Scheduler {
                 now.plus_ms(limits::SUBSCRIBE_MS)
             }
         };
-        self.set_state(slot, State::Listening(until));
+        self.set_phase(slot, Phase::Listening(until));
         false
     }
 
@@ -45,12 +45,12 @@ impl Scheduler {
     pub(in crate::scheduler) fn stop_listening(&mut self) {
         for (watch, slot) in self.delivery.watches() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
-            if matches!(run.state, State::Confirming(_)) {
+            if matches!(run.phase, Phase::Confirming(_)) {
                 continue;
             }
             run.watch = None;
             self.delivery.end_watch(watch);
-            if matches!(run.state, State::Listening(_)) {
+            if matches!(run.phase, Phase::Listening(_)) {
                 self.stop_waiting(slot);
                 self.enqueue(slot);
             }
@@ -93,7 +93,7 @@ impl Scheduler {
             self.give_up_resource(now, slot, out);
         }
         self.save_waiting(slot, out);
-        self.set_state(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
+        self.set_phase(slot, Phase::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
     }
 
     /// Ends a run's wait for the subscription, or for a retained report.
@@ -121,7 +121,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(subscription) = &mut run.watch else { return };
         subscription.is_subscribed = refused.is_none();
-        if !matches!(run.state, State::Listening(_)) {
+        if !matches!(run.phase, Phase::Listening(_)) {
             return;
         }
         self.stop_waiting(slot);
