@@ -63,15 +63,19 @@ pub struct Failed {
 }
 
 /// How an attempt ended that was not successful.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Attempt {
     /// The link went down before the acknowledgement.
+    #[error("the connection was lost before the broker answered")]
     LinkLost,
     /// The host stopped before the acknowledgement.
+    #[error("the host was stopped before the broker answered")]
     HostStopped,
     /// The broker refused the message, with this reason.
+    #[error("the broker refused the message: {0}")]
     Refused(String),
     /// The broker ended the connection as soon as it received the message, which was the only one in flight.
+    #[error("the broker ended the connection at the message to `{topic}`, which was alone on it: {how}")]
     EndedLink {
         /// The message's topic.
         topic: Topic,
@@ -79,16 +83,22 @@ pub enum Attempt {
         how: String,
     },
     /// The broker accepted the message, and had no subscriber for its topic.
+    #[error("the broker accepted the message, and had no subscriber for its topic")]
     NoSubscriber,
     /// A later step was due.
+    #[error("a later step was due")]
     Overtaken,
     /// It may have arrived, and is to be sent at most once.
+    #[error("it was possibly sent")]
     PossiblySent,
     /// The step could not be sent, for this reason.
+    #[error("{0}")]
     Prevented(String),
     /// The plugin returned no messages, for this reason.
+    #[error("{0}")]
     Unanswered(String),
     /// The device did not confirm the step.
+    #[error("the device did not confirm the step within {}{}", duration(.within_ms), after(.last_report))]
     NoReport {
         /// How long the report was waited for, in milliseconds.
         within_ms: u32,
@@ -231,11 +241,13 @@ pub enum Cancelled {
 }
 
 /// Why a run was denied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// Its plugin, or the API, may not publish there (I8).
+    #[error("publishing to `{0}` is not granted")]
     Topic(Topic),
     /// Its plugin, or the API, may not publish with that QoS (I8).
+    #[error("publishing to `{topic}` with QoS {} is not granted, only up to {}", *.qos as u8, *.most as u8)]
     Qos {
         /// The message's topic.
         topic: Topic,
@@ -245,14 +257,19 @@ pub enum Denied {
         most: Qos,
     },
     /// Its plugin, or the API, may not publish a retained message (I8).
+    #[error("publishing a retained message to `{0}` is not granted")]
     Retain(Topic),
     /// Its plugin, or the API, may not read there (I8).
+    #[error("reading `{0}` is not granted")]
     Report(Topic),
     /// No resource with this name is configured.
+    #[error("it needs `{0}`, and no `[[resource]]` in the host's settings has that name")]
     Resource(ResourceName),
     /// Its plugin, or the API, may not hold this resource.
+    #[error("it needs `{0}`, and its plugin is not among the `plugins` of that `[[resource]]`")]
     NotGranted(ResourceName),
     /// It would hold a resource for longer than allowed.
+    #[error("it would hold `{resource}` for {}, and a run may hold it for {}", duration(.hold_ms), duration(.longest_ms))]
     HoldTooLong {
         /// The resource's name.
         resource: ResourceName,
@@ -347,30 +364,6 @@ impl Skipped {
     }
 }
 
-impl fmt::Display for Denied {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Topic(topic) => write!(f, "publishing to `{topic}` is not granted"),
-            Self::Qos { topic, qos, most } => {
-                let (qos, most) = (*qos as u8, *most as u8);
-                write!(f, "publishing to `{topic}` with QoS {qos} is not granted, only up to {most}")
-            }
-            Self::Retain(topic) => write!(f, "publishing a retained message to `{topic}` is not granted"),
-            Self::Report(topic) => write!(f, "reading `{topic}` is not granted"),
-            Self::Resource(name) => {
-                write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
-            }
-            Self::NotGranted(name) => {
-                write!(f, "it needs `{name}`, and its plugin is not among the `plugins` of that `[[resource]]`")
-            }
-            Self::HoldTooLong { resource, hold_ms, longest_ms } => {
-                let (hold, longest) = (Duration((*hold_ms).into()), Duration((*longest_ms).into()));
-                write!(f, "it would hold `{resource}` for {hold}, and a run may hold it for {longest}")
-            }
-        }
-    }
-}
-
 impl fmt::Display for Success {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { late, no_subscriber } = self;
@@ -402,25 +395,12 @@ impl fmt::Display for Failed {
     }
 }
 
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LinkLost => f.write_str("the connection was lost before the broker answered"),
-            Self::HostStopped => f.write_str("the host was stopped before the broker answered"),
-            Self::NoSubscriber => f.write_str("the broker accepted the message, and had no subscriber for its topic"),
-            Self::Overtaken => f.write_str("a later step was due"),
-            Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
-            Self::EndedLink { topic, how } => {
-                write!(f, "the broker ended the connection at the message to `{topic}`, which was alone on it: {how}")
-            }
-            Self::PossiblySent => f.write_str("it was possibly sent"),
-            Self::Prevented(why) | Self::Unanswered(why) => f.write_str(why),
-            Self::NoReport { within_ms, last_report } => {
-                write!(f, "the device did not confirm the step within {}", Duration((*within_ms).into()))?;
-                last_report.as_ref().map_or(Ok(()), |last_report| write!(f, "; its last report was `{last_report}`"))
-            }
-        }
-    }
+fn duration(ms: &u32) -> Duration {
+    Duration((*ms).into())
+}
+
+fn after(last_report: &Option<String>) -> String {
+    last_report.as_ref().map_or(String::new(), |last_report| format!("; its last report was `{last_report}`"))
 }
 
 impl MissedReason {
