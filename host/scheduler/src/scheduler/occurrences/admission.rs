@@ -29,17 +29,17 @@ impl From<Next> for NextRun {
 
 /// A due occurrence.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scheduler) struct Due {
-    pub(in crate::scheduler) occurrence: Instant,
+pub(crate) struct Due {
+    pub(crate) occurrence: Instant,
     /// The jitter of its run, in milliseconds.
-    pub(in crate::scheduler) jitter_ms: u32,
+    pub(crate) jitter_ms: u32,
     /// What the job waits for after it.
-    pub(in crate::scheduler) following: Next,
+    pub(crate) following: Next,
 }
 
 impl Scheduler {
     /// Admits a due occurrence as a run, or records why not.
-    pub(in crate::scheduler) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
+    pub(crate) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
         let Due { occurrence, jitter_ms, following } = due;
         let id = self.run_id(key, occurrence);
         let Some(state) = self.catalog.job(key) else { return };
@@ -136,7 +136,7 @@ impl Scheduler {
     }
 
     /// Returns what held up an occurrence that has passed.
-    pub(in crate::scheduler) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
+    pub(crate) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
         if planned_late {
             Cause::PlannedLate
         } else if self.agenda.was_skipped_by_clock(occurrence) {
@@ -147,7 +147,7 @@ impl Scheduler {
     }
 
     /// Cuts short the older runs of a group.
-    pub(in crate::scheduler) fn replace_in_group(
+    pub(crate) fn replace_in_group(
         &mut self,
         now: Instant,
         newest: RunSlot,

@@ -14,7 +14,7 @@ use crate::{
 
 impl Scheduler {
     /// Handles a job's timer.
-    pub(in crate::scheduler) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+    pub(crate) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         if self.catalog.is_paused(key).is_some() || !self.is_caught_up_later(now, key) {
             self.decide_misfire(now, key, now, out);
         }
@@ -88,13 +88,7 @@ impl Scheduler {
     /// Decides a job's occurrences from before a new plan by the old one: they may be waiting for their jitter, for
     /// their turn, or for the old plan's commit. In the last case nothing is sent until that commit and the run itself
     /// are durable (I3), because the run is saved together with the job's change.
-    pub(in crate::scheduler) fn admit_past(
-        &mut self,
-        now: Instant,
-        job: JobKey,
-        requested_at: Instant,
-        out: &mut Step,
-    ) {
+    pub(crate) fn admit_past(&mut self, now: Instant, job: JobKey, requested_at: Instant, out: &mut Step) {
         // The clock may have been set back since.
         let requested_at = requested_at.min(now.plus_ms(1));
         // Several times, if all missed runs are caught up or other jobs of its group are decided first.

@@ -15,7 +15,7 @@ impl Scheduler {
     /// Decides a due job of a group. Of all due jobs of the group, the one with the newest occurrence is caught up, and
     /// is decided last: a crash between two of these decisions leaves the newest one undecided. Two jobs are compared
     /// at a time, so that each step is short.
-    pub(in crate::scheduler) fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+    pub(crate) fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         self.disarm_timer(key);
         let Some(passed) = self.passed_occurrences(now, key) else { return };
         let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));

@@ -11,16 +11,16 @@ use crate::{
 };
 
 /// The occurrences of a job that have passed.
-pub(in crate::scheduler) struct PassedOccurrences {
-    pub(in crate::scheduler) key: JobKey,
-    pub(in crate::scheduler) site: Site,
-    pub(in crate::scheduler) oldest: Instant,
-    pub(in crate::scheduler) newest: Instant,
-    pub(in crate::scheduler) before_newest: Instant,
+pub(crate) struct PassedOccurrences {
+    pub(crate) key: JobKey,
+    pub(crate) site: Site,
+    pub(crate) oldest: Instant,
+    pub(crate) newest: Instant,
+    pub(crate) before_newest: Instant,
     /// Their number, without the newest.
-    pub(in crate::scheduler) count: u32,
+    pub(crate) count: u32,
     /// Whether there are more than were counted.
-    pub(in crate::scheduler) more: bool,
+    pub(crate) more: bool,
 }
 
 impl Scheduler {
@@ -32,14 +32,14 @@ impl Scheduler {
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
     /// whether its next occurrence was one of them.
-    pub(in crate::scheduler) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+    pub(crate) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
         let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
         let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
         self.resume_after(key, to, out);
         true
     }
 
-    pub(in crate::scheduler) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
+    pub(crate) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
         let Some(site) = self.catalog.site_of(key) else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
@@ -55,11 +55,7 @@ impl Scheduler {
     }
 
     /// Returns the occurrences of a job that have passed up to an instant.
-    pub(in crate::scheduler) fn passed_occurrences(
-        &mut self,
-        until: Instant,
-        key: JobKey,
-    ) -> Option<PassedOccurrences> {
+    pub(crate) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
         let state = self.catalog.job(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.catalog.device(state.device)?.site;
@@ -74,7 +70,7 @@ impl Scheduler {
     }
 
     /// Admits the newest occurrence, and records the older ones as missed.
-    pub(in crate::scheduler) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+    pub(crate) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
         let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
             let several = Some(Several { since: oldest, count, more });
@@ -90,27 +86,14 @@ impl Scheduler {
     }
 
     /// Records the occurrences that are due during a pause as skipped.
-    pub(in crate::scheduler) fn record_paused(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        what: Level,
-        until: Instant,
-        out: &mut Step,
-    ) {
+    pub(crate) fn record_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
         self.disarm_timer(key);
         let Some(passed) = self.passed_occurrences(until, key) else { return };
         self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
     }
 
     /// Records an occurrence that the operator skips.
-    pub(in crate::scheduler) fn record_skipped(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        occurrence: Instant,
-        out: &mut Step,
-    ) {
+    pub(crate) fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
         self.disarm_timer(key);
         let Some(site) = self.catalog.site_of(key) else { return };
         let only = PassedOccurrences {
@@ -125,7 +108,7 @@ impl Scheduler {
         self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
     }
 
-    pub(in crate::scheduler) fn record_missed(
+    pub(crate) fn record_missed(
         &mut self,
         now: Instant,
         passed: &PassedOccurrences,

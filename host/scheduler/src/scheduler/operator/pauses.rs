@@ -9,7 +9,7 @@ use crate::{
 
 impl Scheduler {
     /// Skips a job's next occurrence, or undoes that.
-    pub(in crate::scheduler) fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
+    pub(crate) fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
         let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let next = match state.next.into() {
@@ -26,12 +26,7 @@ impl Scheduler {
     }
 
     /// Pauses or resumes a plugin, a device or a job.
-    pub(in crate::scheduler) fn set_paused(
-        &mut self,
-        what: &Part,
-        paused: bool,
-        out: &mut Step,
-    ) -> Result<Done, Refusal> {
+    pub(crate) fn set_paused(&mut self, what: &Part, paused: bool, out: &mut Step) -> Result<Done, Refusal> {
         match what {
             Part::Plugin(plugin) => {
                 let key = self.find_plugin(plugin)?;

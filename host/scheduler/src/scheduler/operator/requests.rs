@@ -14,13 +14,7 @@ use crate::{
 };
 
 impl Scheduler {
-    pub(in crate::scheduler) fn handle_request(
-        &mut self,
-        now: Instant,
-        request: RequestId,
-        what: Request,
-        out: &mut Step,
-    ) {
+    pub(crate) fn handle_request(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
         let answer = match what {
             _ if self.stopping || self.failing => Err(Refusal::Stopping),
             Request::Replay { run, body } => self.replay(now, &run, body, out),

@@ -19,7 +19,7 @@ use crate::{
 
 impl Scheduler {
     /// Adds an ad-hoc job, and answers the request.
-    pub(in crate::scheduler) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
+    pub(crate) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
         let answer = self.try_schedule(now, new, out);
         out.effects.push(Effect::Answer { request, answer });
     }
@@ -110,7 +110,7 @@ impl Scheduler {
     }
 
     /// Cancels an ad-hoc job, and answers the request. Owed steps of its runs are sent at once.
-    pub(in crate::scheduler) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
+    pub(crate) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
         let answer = self.try_cancel(now, name, out);
         out.effects.push(Effect::Answer { request, answer });
     }
@@ -154,7 +154,7 @@ impl Scheduler {
     }
 
     /// Applies the host's current site, which may differ from that of the last run.
-    pub(in crate::scheduler) fn move_host_device(&mut self) {
+    pub(crate) fn move_host_device(&mut self) {
         if let Ok(key) = self.find_device(&PluginName::host(), &api_device())
             && let Some(device) = self.catalog.device_mut(key)
         {

@@ -20,7 +20,7 @@ impl Scheduler {
     }
 
     /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
-    pub(in crate::scheduler) fn drop_finished(&mut self, before: Instant, budget: &mut Budget, out: &mut Step) -> bool {
+    pub(crate) fn drop_finished(&mut self, before: Instant, budget: &mut Budget, out: &mut Step) -> bool {
         let is_finished = |key: JobKey| Some((self.finished_at(key).filter(|at| *at < before)?, key));
         let mut finished: Vec<(Instant, JobKey)> = self.catalog.overrides.ad_hoc().filter_map(is_finished).collect();
         finished.sort_unstable();
@@ -37,13 +37,13 @@ impl Scheduler {
     }
 
     /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
-    pub(in crate::scheduler) fn forget_finished(&mut self, now: Instant, budget: &mut Budget, out: &mut Step) -> bool {
+    pub(crate) fn forget_finished(&mut self, now: Instant, budget: &mut Budget, out: &mut Step) -> bool {
         // Not while queued work may refer to one.
         self.planner.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), budget, out)
     }
 
     /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.
-    pub(in crate::scheduler) fn free_name(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
+    pub(crate) fn free_name(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
         if self.catalog.overrides.ad_hoc().len() == 0 {
             return true;
         }

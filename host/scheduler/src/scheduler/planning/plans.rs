@@ -17,16 +17,16 @@ use crate::{
 };
 
 impl Scheduler {
-    pub(in crate::scheduler) fn loaded(&mut self, loaded: Loaded) {
+    pub(crate) fn loaded(&mut self, loaded: Loaded) {
         self.planner.push(Work::Load(Box::new(loaded)));
     }
 
-    pub(in crate::scheduler) fn removed(&mut self, plugin: PluginName) {
+    pub(crate) fn removed(&mut self, plugin: PluginName) {
         self.planner.push(Work::Remove(plugin));
     }
 
     /// Works on the queue.
-    pub(in crate::scheduler) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
+    pub(crate) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
         let mut budget = Budget::of_step();
         while budget.spend(limits::JOB_COST) {
             let Some(work) = self.planner.pop() else { return };
@@ -106,7 +106,7 @@ impl Scheduler {
         self.planner.put_in_front(work);
     }
 
-    pub(in crate::scheduler) fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
+    pub(crate) fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
         if let Some(key) = self.catalog.plugin_key(name) {
             return key;
         }

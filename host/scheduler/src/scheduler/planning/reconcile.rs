@@ -21,7 +21,7 @@ use crate::{
 
 impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
-    pub(in crate::scheduler) fn compare(
+    pub(crate) fn compare(
         &mut self,
         now: Instant,
         mut comparison: Box<Comparison>,
@@ -48,13 +48,7 @@ impl Scheduler {
         Some(Work::Compare(comparison))
     }
 
-    pub(in crate::scheduler) fn comparison(
-        &self,
-        now: Instant,
-        device: DeviceKey,
-        plan: Plan,
-        site: Site,
-    ) -> Comparison {
+    pub(crate) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
         let ad_hoc = if self.catalog.device(device).is_some_and(|device| device.site != site) {
             let ad_hoc = self.catalog.overrides.ad_hoc().filter_map(|key| self.catalog.job(key));
             ad_hoc.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
@@ -74,7 +68,7 @@ impl Scheduler {
     }
 
     /// Stages a job that is new or changed. Returns the key of an unchanged job as the error.
-    pub(in crate::scheduler) fn stage(
+    pub(crate) fn stage(
         &mut self,
         now: Instant,
         comparison: &mut Comparison,
@@ -147,7 +141,7 @@ impl Scheduler {
     }
 
     /// Adopts some jobs of a plan. All pieces are committed together.
-    pub(in crate::scheduler) fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         now: Instant,
         mut adoption: Box<Adoption>,
@@ -193,7 +187,7 @@ impl Scheduler {
     }
 
     /// Adopts a single job, as if it were the only change of a plan.
-    pub(in crate::scheduler) fn adopt_alone(
+    pub(crate) fn adopt_alone(
         &mut self,
         now: Instant,
         comparison: &Comparison,

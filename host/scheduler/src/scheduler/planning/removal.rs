@@ -18,7 +18,7 @@ use crate::{
 
 impl Scheduler {
     /// Removes a job, and keeps a tombstone with its watermark (I2).
-    pub(in crate::scheduler) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
+    pub(crate) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
         let (id, decided) = (self.run_id(key, state.watermark), self.catalog.decided(key));
         let tombstone =
@@ -31,7 +31,7 @@ impl Scheduler {
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
-    pub(in crate::scheduler) fn drop_device(
+    pub(crate) fn drop_device(
         &mut self,
         now: Instant,
         key: DeviceKey,
@@ -61,13 +61,7 @@ impl Scheduler {
     }
 
     /// Cancels the runs of a job that have not started.
-    pub(in crate::scheduler) fn end_unstarted(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        reason: &Cancelled,
-        out: &mut Step,
-    ) {
+    pub(crate) fn end_unstarted(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
         for slot in self.runs.of_job(key).collect::<Vec<_>>() {
             let is_cancelled = |run: &Run| run.has_not_started() || mutated(Mutation::CancelLosesOwedSteps);
             if self.runs.get(slot).is_some_and(is_cancelled) {
@@ -77,19 +71,13 @@ impl Scheduler {
     }
 
     /// Cancels the runs of removed devices that have not started.
-    pub(in crate::scheduler) fn end_without_device(
-        &mut self,
-        now: Instant,
-        plugin: PluginKey,
-        reason: &Cancelled,
-        out: &mut Step,
-    ) {
+    pub(crate) fn end_without_device(&mut self, now: Instant, plugin: PluginKey, reason: &Cancelled, out: &mut Step) {
         for job in self.catalog.jobs_without_device(plugin) {
             self.end_unstarted(now, job, reason, out);
         }
     }
 
-    pub(in crate::scheduler) fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
+    pub(crate) fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
         let Some(key) = self.catalog.plugin_key(name) else { return };
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         let devices = mem::take(&mut plugin.devices);

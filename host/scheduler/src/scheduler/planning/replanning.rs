@@ -14,7 +14,7 @@ use crate::{
 
 impl Scheduler {
     /// Requests a device's plan, unless a request is pending.
-    pub(in crate::scheduler) fn request_plan(&mut self, key: DeviceKey, out: &mut Step) {
+    pub(crate) fn request_plan(&mut self, key: DeviceKey, out: &mut Step) {
         let Some(plugin) = self.catalog.plugin_of(key).filter(|plugin| plugin.version != Version::BUILT_IN) else {
             return;
         };
@@ -25,7 +25,7 @@ impl Scheduler {
         }
     }
 
-    pub(in crate::scheduler) fn request_plans(
+    pub(crate) fn request_plans(
         &mut self,
         mut devices: vec::IntoIter<DeviceKey>,
         budget: &mut Budget,
@@ -37,7 +37,7 @@ impl Scheduler {
         Some(Work::RequestPlans(devices))
     }
 
-    pub(in crate::scheduler) fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
+    pub(crate) fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
         let Some(device) = self.catalog.device_mut(key) else { return };
         self.agenda.disarm(device.replan_at, Timer::Replan(key));
         self.agenda.arm(at, Timer::Replan(key));
@@ -47,7 +47,7 @@ impl Scheduler {
     }
 
     /// Records a failed plan: the device keeps its current plan, and the next one is requested after a pause.
-    pub(in crate::scheduler) fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
+    pub(crate) fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
         let Some(device) = self.catalog.device_mut(key) else { return };
         let doubled = limits::REPLAN_PAUSE_MS << device.failures.min(16);
         device.failures += 1;
@@ -56,12 +56,7 @@ impl Scheduler {
     }
 
     /// Arms the jobs of a durable plan (I3).
-    pub(in crate::scheduler) fn arm_plan(
-        &mut self,
-        token: CommitToken,
-        mut jobs: Vec<JobKey>,
-        budget: &mut Budget,
-    ) -> Option<Work> {
+    pub(crate) fn arm_plan(&mut self, token: CommitToken, mut jobs: Vec<JobKey>, budget: &mut Budget) -> Option<Work> {
         while budget.spend(limits::JOB_COST) {
             let key = jobs.pop()?;
             if let Some(state) = self.catalog.job_mut(key)

@@ -18,7 +18,7 @@ use crate::{
 
 impl Scheduler {
     /// Makes the next attempt of a run.
-    pub(in crate::scheduler) fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         if self.failing && !run.can_continue_unsaved() {
             // Nothing that is not stored is started, and nothing can be armed.
@@ -92,7 +92,7 @@ impl Scheduler {
         self.commits.wait(token, Waiter::Attempt(slot), out);
     }
 
-    pub(in crate::scheduler) fn attempt_durable(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn attempt_durable(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_durable = true;
         let is_first = run.step() == 0 && run.progress.attempts == 1 && !mutated(Mutation::SlowCommitIsUnchecked);
@@ -107,7 +107,7 @@ impl Scheduler {
     }
 
     /// Handles a failure of the store: only owed steps are sent from here on.
-    pub(in crate::scheduler) fn store_failed(&mut self, now: Instant, out: &mut Step) {
+    pub(crate) fn store_failed(&mut self, now: Instant, out: &mut Step) {
         self.failing = true;
         for work in self.planner.take_all() {
             // Queued requests are refused.
@@ -173,7 +173,7 @@ impl Scheduler {
     }
 
     /// Handles an acknowledgement.
-    pub(in crate::scheduler) fn acked(
+    pub(crate) fn acked(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -216,28 +216,14 @@ impl Scheduler {
     }
 
     /// Handles a refusal by the broker.
-    pub(in crate::scheduler) fn refused(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        attempt: AttemptId,
-        reason: String,
-        out: &mut Step,
-    ) {
+    pub(crate) fn refused(&mut self, now: Instant, link: LinkId, attempt: AttemptId, reason: String, out: &mut Step) {
         let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         self.attempt_failed(now, slot, Attempt::Refused(reason), out);
     }
 
     /// Handles the end of the connection at the message. The broker may have passed it on, so that later steps are owed
     /// (I5).
-    pub(in crate::scheduler) fn ended_link(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        attempt: AttemptId,
-        how: String,
-        out: &mut Step,
-    ) {
+    pub(crate) fn ended_link(&mut self, now: Instant, link: LinkId, attempt: AttemptId, how: String, out: &mut Step) {
         let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
@@ -249,14 +235,7 @@ impl Scheduler {
     }
 
     /// Handles a message that the link put off: the run waits as if its turn had not come.
-    pub(in crate::scheduler) fn deferred(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        attempt: AttemptId,
-        wait_ms: i64,
-        out: &mut Step,
-    ) {
+    pub(crate) fn deferred(&mut self, now: Instant, link: LinkId, attempt: AttemptId, wait_ms: i64, out: &mut Step) {
         let Some(slot) = self.delivery.end_attempt(link, attempt) else { return };
         // It still counts towards its plugin's rate: the try has a cost for all plugins.
         self.undo_attempt(slot, out);
@@ -279,7 +258,7 @@ impl Scheduler {
     /// Handles the end of the link: attempts in flight may or may not have arrived, and are made again. A message that
     /// was lost more than once pauses first: it may be the reason for the lost link, which other plugins need, too
     /// (I7).
-    pub(in crate::scheduler) fn link_down(&mut self, now: Instant, out: &mut Step) {
+    pub(crate) fn link_down(&mut self, now: Instant, out: &mut Step) {
         let in_flight = self.delivery.link_down();
         for slot in self.commits.take_attempts() {
             self.cancel_attempt(slot, out);
@@ -307,7 +286,7 @@ impl Scheduler {
     }
 
     /// Sends runs while the link has room (I7). Returns whether it may have room for more.
-    pub(in crate::scheduler) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
+    pub(crate) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
         let mut budget = Budget::of_step();
         while budget.spend(limits::RUN_COST) {
             let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
@@ -320,7 +299,7 @@ impl Scheduler {
     }
 
     /// Returns when the rates of plugins allow the next message, if the link has room for it.
-    pub(in crate::scheduler) fn rates_allow_at(&self) -> Option<Instant> {
+    pub(crate) fn rates_allow_at(&self) -> Option<Instant> {
         self.delivery.rates_allow_at().filter(|_| !self.stopping)
     }
 

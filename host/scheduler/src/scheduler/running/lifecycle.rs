@@ -27,7 +27,7 @@ use crate::{
 
 impl Scheduler {
     /// Takes over the resource and the steps that earlier runs have left to a run that starts (I5).
-    pub(in crate::scheduler) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         self.begin_hold(now, slot);
         let Some(run) = self.runs.get(slot) else { return };
         for earlier in self.runs.yielding_to(run) {
@@ -41,7 +41,7 @@ impl Scheduler {
     }
 
     /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
-    pub(in crate::scheduler) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
@@ -52,7 +52,7 @@ impl Scheduler {
     }
 
     /// Gives up the current step; the later ones are owed if anything may have reached the broker.
-    pub(in crate::scheduler) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+    pub(crate) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let failed = Failed { step: run.step() + 1, attempts: run.progress.attempts, last };
         if !run.on_the_wire {
@@ -63,7 +63,7 @@ impl Scheduler {
     }
 
     /// Handles a failed attempt: tries again after a pause, or gives the step up.
-    pub(in crate::scheduler) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+    pub(crate) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = last;
         if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
@@ -79,7 +79,7 @@ impl Scheduler {
     }
 
     /// Completes the current step, and continues with the next one or ends the run.
-    pub(in crate::scheduler) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.progress.steps_done += 1;
         run.progress.armed = false;
@@ -106,7 +106,7 @@ impl Scheduler {
     /// Cuts a run short because a newer run replaces it: its first step is not sent any more, and its owed steps are
     /// sent at once, before the newer run starts. Steps that the newer run will owe as well wait until it has started
     /// (I5). Without a newer run, all of them are sent.
-    pub(in crate::scheduler) fn cut_short(
+    pub(crate) fn cut_short(
         &mut self,
         now: Instant,
         slot: RunSlot,
@@ -154,7 +154,7 @@ impl Scheduler {
     }
 
     /// Ends a run with a recorded outcome (I13).
-    pub(in crate::scheduler) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
+    pub(crate) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
         self.stop_waiting(slot);
         self.unwatch(slot, out);
         if !mutated(Mutation::ResourceIsNeverReleased) {

@@ -11,7 +11,7 @@ use crate::{
 
 impl Scheduler {
     /// Makes a run send the owed steps itself that it has left to a newer run. That must not start by a report any more.
-    pub(in crate::scheduler) fn stop_yielding(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn stop_yielding(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let was_yielding = self.runs.get(slot).is_some_and(Run::is_yielding);
         let newer = self.runs.leave_steps(slot, 0, None);
         if was_yielding {
@@ -26,7 +26,7 @@ impl Scheduler {
     }
 
     /// Returns whether a run may start; if not, it is put into the queue where it waits.
-    pub(in crate::scheduler) fn may_start(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
+    pub(crate) fn may_start(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         for earlier in self.runs.yielding_to(run) {
             let until = self.runs.get(earlier).and_then(|earlier| earlier.progress.put_off_until);
@@ -43,7 +43,7 @@ impl Scheduler {
     }
 
     /// Lets runs start that have waited for another one.
-    pub(in crate::scheduler) fn wake_held(&mut self, held: [Option<RunSlot>; 2]) {
+    pub(crate) fn wake_held(&mut self, held: [Option<RunSlot>; 2]) {
         for slot in held.into_iter().flatten() {
             if !self.runs.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
                 self.stop_waiting(slot);
@@ -53,7 +53,7 @@ impl Scheduler {
     }
 
     /// Adds a run.
-    pub(in crate::scheduler) fn insert_run(&mut self, run: Run) -> RunSlot {
+    pub(crate) fn insert_run(&mut self, run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
         let slot = self.runs.insert(run);
         self.resume_hold(slot);
@@ -61,7 +61,7 @@ impl Scheduler {
     }
 
     /// Waits until the current step is due.
-    pub(in crate::scheduler) fn await_step(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn await_step(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         if run.is_yielding() {
             // The newer run does not wait for it.

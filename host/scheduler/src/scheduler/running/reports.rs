@@ -13,14 +13,7 @@ use crate::{
 
 impl Scheduler {
     /// Handles a report of a device.
-    pub(in crate::scheduler) fn reported(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        watch: WatchId,
-        report: Report,
-        out: &mut Step,
-    ) {
+    pub(crate) fn reported(&mut self, now: Instant, link: LinkId, watch: WatchId, report: Report, out: &mut Step) {
         let Some(slot) = self.delivery.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let already = run.confirm().is_some_and(|confirm| confirm.already);
@@ -33,7 +26,7 @@ impl Scheduler {
     }
 
     /// Starts a run after its first step was confirmed without being sent: its later steps follow as if it had been.
-    pub(in crate::scheduler) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
         if starts || !mutated(Mutation::ConfirmedStepOwesNothing) {
@@ -52,7 +45,7 @@ impl Scheduler {
     }
 
     /// Handles the end of the wait for a report.
-    pub(in crate::scheduler) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         let last_report = run.watch.as_mut().and_then(|watch| watch.take_last_report());

@@ -28,7 +28,7 @@ impl Scheduler {
     }
 
     /// Measures the hold of a run from its start on, or takes it over from the run that yields to it.
-    pub(in crate::scheduler) fn begin_hold(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn begin_hold(&mut self, now: Instant, slot: RunSlot) {
         if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
             // While it waited for its start, it did not use the resource.
             hold.since = now;
@@ -51,7 +51,7 @@ impl Scheduler {
     }
 
     /// Ends a run's hold of its resource.
-    pub(in crate::scheduler) fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
+    pub(crate) fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
         let run = self.runs.get_mut(slot)?;
         let hold = run.holds.take()?;
         self.resources.drop_hold(run, slot);
@@ -61,7 +61,7 @@ impl Scheduler {
 
     /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
     /// device's reports, because a report would start it.
-    pub(in crate::scheduler) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) || self.lender(slot).is_some() {
             self.unwatch(slot, out);
         }
@@ -69,7 +69,7 @@ impl Scheduler {
     }
 
     /// Ends a run's hold of its resource, which is free for the next run in the queue.
-    pub(in crate::scheduler) fn release_hold(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn release_hold(&mut self, now: Instant, slot: RunSlot) {
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
         if self.drop_hold(slot).is_some()
             && let Some(name) = needs
@@ -79,7 +79,7 @@ impl Scheduler {
     }
 
     /// Gives a free resource to the first run in its queue.
-    pub(in crate::scheduler) fn release(&mut self, now: Instant, name: &ResourceName) {
+    pub(crate) fn release(&mut self, now: Instant, name: &ResourceName) {
         let Some(slot) = self.resources.next(name) else { return };
         self.take_hold(slot, now);
         self.stop_waiting(slot);
@@ -87,7 +87,7 @@ impl Scheduler {
     }
 
     /// Returns whether a run holds its resource, or needs none; if not, the run waits for its turn.
-    pub(in crate::scheduler) fn acquires_resource(&mut self, now: Instant, slot: RunSlot) -> bool {
+    pub(crate) fn acquires_resource(&mut self, now: Instant, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
         if self.lender(slot).is_some() {
@@ -109,7 +109,7 @@ impl Scheduler {
 
     /// Gives a run that started before the host did the hold that it had. One that owes steps and has held the resource for
     /// too long continues without; a first step that has been tried for too long is given up at once.
-    pub(in crate::scheduler) fn resume_hold(&mut self, slot: RunSlot) {
+    pub(crate) fn resume_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         if let Some(started) = run.progress.started
             && !mutated(Mutation::CrashReleasesHold)

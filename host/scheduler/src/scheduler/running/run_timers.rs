@@ -13,7 +13,7 @@ use crate::{
 
 impl Scheduler {
     /// Handles the end of a run's wait.
-    pub(in crate::scheduler) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
             State::Confirming(_) => self.not_reported(now, slot, out),
@@ -41,7 +41,7 @@ impl Scheduler {
 
     /// Handles the expiry of a hold: others have their turn (I7). A run that has not started returns to the queue, a
     /// first step is given up, and owed steps continue without the resource (I5).
-    pub(in crate::scheduler) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
         let Some(name) = run.policy.needs.clone() else { return };

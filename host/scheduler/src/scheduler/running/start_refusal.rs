@@ -14,7 +14,7 @@ use crate::{
 
 impl Scheduler {
     /// Returns why a run may not start, if so.
-    pub(in crate::scheduler) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
+    pub(crate) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if grace::is_over(&run.policy, run.start, now) && !mutated(Mutation::RunStartsAfterGrace) {
             // A run with a grace that ended before the link came up was not held up by its rate.

@@ -14,7 +14,7 @@ use crate::{
 impl Scheduler {
     /// Subscribes a run to its device's reports, if its step needs a confirmation. Returns whether the step can be sent
     /// now.
-    pub(in crate::scheduler) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
+    pub(crate) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.delivery.link()) else { return false };
         let Some(confirm) = run.confirm().filter(|_| run.unconfirmed_step != Some(run.step())) else { return true };
         let until = match &run.watch {
@@ -33,7 +33,7 @@ impl Scheduler {
     }
 
     /// An attempt is being sent: from here on, its device's reports count.
-    pub(in crate::scheduler) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
@@ -42,7 +42,7 @@ impl Scheduler {
     }
 
     /// Drops all subscriptions, because the link is down. Runs that wait for a report keep waiting.
-    pub(in crate::scheduler) fn stop_listening(&mut self) {
+    pub(crate) fn stop_listening(&mut self) {
         for (watch, slot) in self.delivery.watches() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             if matches!(run.state, State::Confirming(_)) {
@@ -58,7 +58,7 @@ impl Scheduler {
     }
 
     /// Subscribes again on a new link, for runs that still wait for a report.
-    pub(in crate::scheduler) fn resubscribe(&mut self, out: &mut Step) {
+    pub(crate) fn resubscribe(&mut self, out: &mut Step) {
         let Some(link) = self.delivery.link() else { return };
         for (watch, slot) in self.delivery.watches() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
@@ -97,7 +97,7 @@ impl Scheduler {
     }
 
     /// Ends a run's wait for the subscription, or for a retained report.
-    pub(in crate::scheduler) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         match &mut run.watch {
             Some(watch) if watch.is_subscribed => {
@@ -109,7 +109,7 @@ impl Scheduler {
     }
 
     /// Handles the broker's answer to a subscription.
-    pub(in crate::scheduler) fn watch_answered(
+    pub(crate) fn watch_answered(
         &mut self,
         now: Instant,
         link: LinkId,

@@ -12,13 +12,7 @@ use crate::{
 
 impl Scheduler {
     /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
-    pub(in crate::scheduler) fn task_answered(
-        &mut self,
-        now: Instant,
-        call: CallId,
-        reply: Result<Reply, String>,
-        out: &mut Step,
-    ) {
+    pub(crate) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
         let Some(slot) = self.delivery.end_call(call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {

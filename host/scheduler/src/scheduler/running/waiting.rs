@@ -13,7 +13,7 @@ use crate::{
 
 impl Scheduler {
     /// Sets a run's state, and its timer.
-    pub(in crate::scheduler) fn set_state(&mut self, slot: RunSlot, state: State) {
+    pub(crate) fn set_state(&mut self, slot: RunSlot, state: State) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = state;
         if let Some(until) = state.until() {
@@ -22,7 +22,7 @@ impl Scheduler {
     }
 
     /// Adds a run to the queue for the link.
-    pub(in crate::scheduler) fn enqueue(&mut self, slot: RunSlot) {
+    pub(crate) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = State::Waiting;
         let over = self.delivery.push(&run.id.plugin, run.rank(slot));
@@ -37,7 +37,7 @@ impl Scheduler {
     }
 
     /// Removes a run from every queue and timer it waits in.
-    pub(in crate::scheduler) fn stop_waiting(&mut self, slot: RunSlot) {
+    pub(crate) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
             State::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
@@ -64,14 +64,14 @@ impl Scheduler {
     }
 
     /// Removes a run from the queue for its resource.
-    pub(in crate::scheduler) fn leave_queue(&mut self, slot: RunSlot) {
+    pub(crate) fn leave_queue(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_none()) {
             self.resources.leave(run, slot);
         }
     }
 
     /// Lets a run wait for others, until its grace ends.
-    pub(in crate::scheduler) fn hold(&mut self, slot: RunSlot, cause: Cause) {
+    pub(crate) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
         let until = run.grace_end();
@@ -79,7 +79,7 @@ impl Scheduler {
     }
 
     /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
-    pub(in crate::scheduler) fn pause(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn pause(&mut self, now: Instant, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot) {
             let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
             self.set_state(slot, State::Pausing(until));
@@ -87,7 +87,7 @@ impl Scheduler {
     }
 
     /// Ends a run's subscription.
-    pub(in crate::scheduler) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
         self.delivery.end_watch(watch.id);
         if let Some(link) = self.delivery.link() {
