@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use roost_scheduler::outcome::Outcome;
+use roost_scheduler::outcome::{Outcome, RunState};
 
 /// A shared handle to the counters.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +18,8 @@ pub(crate) struct Metrics(Arc<Counts>);
 /// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Runs that have ended, in the order of [`OUTCOMES`].
-    ended: [AtomicU64; 6],
+    /// Runs that have ended, by their state.
+    ended: [AtomicU64; RunState::ALL.len()],
     /// Attempts that were handed to the link.
     pub(crate) published: Counter,
     /// How late first attempts were handed to the link.
@@ -40,9 +40,6 @@ pub(crate) struct Counts {
     requests: Mutex<BTreeMap<u16, u64>>,
 }
 
-/// The words for the outcomes of runs.
-pub(crate) const OUTCOMES: [&str; 6] = ["succeeded", "failed", "missed", "skipped", "cancelled", "denied"];
-
 impl std::ops::Deref for Metrics {
     type Target = Counts;
 
@@ -53,20 +50,13 @@ impl std::ops::Deref for Metrics {
 
 impl Counts {
     pub(crate) fn count_end(&self, outcome: &Outcome) {
-        let place = match outcome {
-            Outcome::Succeeded(_) => 0,
-            Outcome::Failed(_) => 1,
-            Outcome::Missed(_) => 2,
-            Outcome::Skipped(_) => 3,
-            Outcome::Cancelled(_) => 4,
-            Outcome::Denied(_) => 5,
-        };
-        self.ended[place].fetch_add(1, Relaxed);
+        self.ended[outcome.state() as usize].fetch_add(1, Relaxed);
     }
 
     /// Returns the number of runs by outcome.
     pub(crate) fn ended(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        OUTCOMES.into_iter().zip(self.ended.iter().map(|count| count.load(Relaxed)))
+        let counts = self.ended.iter().map(|count| count.load(Relaxed));
+        RunState::WORDS.into_iter().zip(counts).filter(|(word, _)| *word != RunState::Running.as_str())
     }
 
     pub(crate) fn count_request(&self, status: u16) {

@@ -47,11 +47,13 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(crate) use roost_scheduler::accept::TaskDescription;
+
 pub(crate) use self::{
-    contract::tasks::TaskDescription,
     installer::{COMPONENT_BYTES, Installed, Installer, Refused},
     queries::PluginQueries,
     statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
+    trigger_cache::TriggerCache,
 };
 use self::{
     load::{Loader, TaskCall},
@@ -155,7 +157,7 @@ impl Plugins {
 
     /// Runs a task. Never waits; the answer is `Event::Answered`, with an error if the call failed.
     pub(crate) fn run_task(&self, call: CallId, plugin: PluginName, device: DeviceName, task: Task, due: Instant) {
-        let task_call = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
+        let task_call = TaskCall { task: task.into(), due: Some(due) };
         let _ = self.questions.send(Question::Task { call, plugin, device, task_call });
     }
 

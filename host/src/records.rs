@@ -7,10 +7,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use roost_scheduler::{
+    accept::{
+        self,
+        draft::{ConfirmDraft, MisfireDraft, PolicyDraft, PropertiesDraft, StepDraft},
+    },
     body::{Body, StepRef},
-    model::{Action, Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step, Task},
-    names::{GroupName, JobId, ResourceName, TaskName},
-    topic::Topic,
+    model::{Action, Confirm, Matches, MessageProperties, Misfire, Overlap, Policy, Qos, Step, Task},
+    names::{JobId, TaskName},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -199,7 +202,8 @@ pub(crate) fn action_from_json(text: &str) -> Result<Action, String> {
         return Ok(Action::Task(Task { name, args }.into()));
     }
     let records: Vec<StepRecord<'_>> = serde_json::from_str(text).map_err(|error| format!("steps: {error}"))?;
-    let steps: Result<Vec<Step>, String> = records.into_iter().map(StepRecord::into_step).collect();
+    let step = |record: StepRecord<'_>| accept::step(record.into_draft()?).map_err(|fault| fault.to_string());
+    let steps: Result<Vec<Step>, String> = records.into_iter().map(step).collect();
     Ok(Action::Steps(steps?.into()))
 }
 
@@ -254,38 +258,26 @@ pub(crate) fn policy(policy: &Policy) -> impl Serialize {
 
 pub(crate) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
     let Some(text) = text else { return Ok(Policy::default()) };
-    policy_from_record(serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?)
+    let record: PolicyRecord = serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?;
+    accept::policy(record.into()).map_err(|fault| fault.to_string())
 }
 
-pub(crate) fn policy_from_record(record: PolicyRecord) -> Result<Policy, String> {
-    let default = Policy::default();
-    let wrong = |error: &dyn std::fmt::Display| format!("policy: {error}");
-    let group = record.latest_of_group.map(|name| GroupName::parse(&name)).transpose();
-    let misfire = match group.map_err(|error| wrong(&error))? {
-        Some(group) => Misfire::LatestOfGroup(group),
-        None if record.run_all => Misfire::RunAll,
-        None => Misfire::RunOnce,
-    };
-    let overlap = match record.overlap {
-        None => Overlap::Skip,
-        Some(OverlapRecord::Queue(most)) => Overlap::Queue(most),
-        Some(OverlapRecord::Allow(most)) => Overlap::Allow(most),
-        Some(OverlapRecord::Replace) => Overlap::Replace,
-    };
-    let needs = record.needs.map(|name| ResourceName::parse(&name)).transpose().map_err(|error| wrong(&error))?;
-    Ok(Policy {
-        misfire,
-        overlap,
-        needs,
-        grace_ms: record.grace_ms.unwrap_or(default.grace_ms),
-        jitter_ms: record.jitter_ms.unwrap_or(default.jitter_ms),
-        priority: record.priority.unwrap_or(default.priority),
-        retry: Retry {
-            attempts: record.attempts,
-            give_up_after_ms: record.give_up_after_ms.unwrap_or(default.retry.give_up_after_ms),
-            backoff_ms: record.backoff_ms.unwrap_or(default.retry.backoff_ms),
-        },
-    })
+impl From<PolicyRecord> for PolicyDraft {
+    fn from(record: PolicyRecord) -> Self {
+        let misfire = match record.latest_of_group {
+            Some(group) => MisfireDraft::LatestOfGroup(group),
+            None if record.run_all => MisfireDraft::RunAll,
+            None => MisfireDraft::RunOnce,
+        };
+        let overlap = match record.overlap {
+            None => Overlap::Skip,
+            Some(OverlapRecord::Queue(most)) => Overlap::Queue(most),
+            Some(OverlapRecord::Allow(most)) => Overlap::Allow(most),
+            Some(OverlapRecord::Replace) => Overlap::Replace,
+        };
+        let PolicyRecord { grace_ms, jitter_ms, priority, attempts, give_up_after_ms, backoff_ms, needs, .. } = record;
+        Self { misfire, grace_ms, overlap, jitter_ms, priority, attempts, give_up_after_ms, backoff_ms, needs }
+    }
 }
 
 impl From<Confirm> for ConfirmRecord {
@@ -306,7 +298,7 @@ impl From<Confirm> for ConfirmRecord {
 }
 
 impl ConfirmRecord {
-    fn into_confirm(self) -> Result<Confirm, String> {
+    fn into_draft(self) -> Result<ConfirmDraft, String> {
         let matches = match self.matches {
             MatchesRecord::Any => Matches::Any,
             MatchesRecord::Text(text) => Matches::Bytes(text.into_bytes().into()),
@@ -317,8 +309,8 @@ impl ConfirmRecord {
                 Matches::JsonRange { pointer, min: number(&min)?, max: number(&max)? }
             }
         };
-        let topic = Topic::parse(&self.topic).map_err(|error| error.to_string())?;
-        Ok(Confirm { topic, matches, within_ms: self.within_ms, already: self.already })
+        let Self { topic, within_ms, already, .. } = self;
+        Ok(ConfirmDraft { topic, matches, within_ms, already })
     }
 }
 
@@ -343,7 +335,7 @@ impl<'a> From<StepRef<'a>> for StepRecord<'a> {
 }
 
 impl StepRecord<'_> {
-    fn into_step(self) -> Result<Step, String> {
+    fn into_draft(self) -> Result<StepDraft, String> {
         let payload = match self.payload_base64 {
             Some(_) if !self.payload.is_empty() => {
                 return Err("there are `payload` and `payload_base64`: leave one out".into());
@@ -351,16 +343,16 @@ impl StepRecord<'_> {
             Some(text) => from_base64("`payload_base64`", &text)?,
             None => self.payload.as_bytes().into(),
         };
-        let message = Message {
-            topic: Topic::parse(&self.topic).map_err(|error| error.to_string())?,
-            payload,
-            qos: Qos::from_number(self.qos).ok_or("`qos` is not 0, 1 or 2")?,
-            retain: self.retain,
-            properties: self.properties.map(MessageProperties::try_from).transpose()?.map(Arc::new),
-        };
-        let confirm = self.confirm.map(ConfirmRecord::into_confirm).transpose()?.map(Arc::new);
-        Ok(Step { after_ms: self.after_ms, message, once: self.once, confirm })
+        let Self { after_ms, qos, retain, once, .. } = self;
+        let confirm = self.confirm.map(ConfirmRecord::into_draft).transpose()?;
+        let (topic, properties) = (self.topic.into_owned(), self.properties.map(Into::into));
+        Ok(StepDraft { after_ms, topic, payload, qos, retain, properties, once, confirm })
     }
+}
+
+/// Reads a step as a client writes it.
+pub(crate) fn step_from_value(value: Value) -> Result<StepDraft, String> {
+    StepRecord::<'static>::deserialize(value).map_err(|error| error.to_string())?.into_draft()
 }
 
 impl From<MessageProperties> for PropertiesRecord {
@@ -374,16 +366,8 @@ impl From<MessageProperties> for PropertiesRecord {
     }
 }
 
-impl TryFrom<PropertiesRecord> for MessageProperties {
-    type Error = String;
-
-    fn try_from(record: PropertiesRecord) -> Result<Self, String> {
-        let response_topic = record.response_topic.map(|topic| Topic::parse(&topic)).transpose();
-        Ok(Self {
-            expiry_ms: record.expiry_ms,
-            content_type: record.content_type,
-            response_topic: response_topic.map_err(|error| error.to_string())?,
-            user: record.user,
-        })
+impl From<PropertiesRecord> for PropertiesDraft {
+    fn from(PropertiesRecord { expiry_ms, content_type, response_topic, user }: PropertiesRecord) -> Self {
+        Self { expiry_ms, content_type, response_topic, user }
     }
 }

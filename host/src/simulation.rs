@@ -183,7 +183,7 @@ impl<'w> Simulation<'w> {
             Change::RunEnded(RunEnded { outcome: Outcome::Succeeded(_), .. }) => {}
             Change::RunEnded(RunEnded { started: None, .. }) if self.closing => {}
             Change::RunEnded(RunEnded { id, outcome, .. }) => {
-                let text = format!("{} (due {}): {outcome}", outcome.word(), id.occurrence);
+                let text = format!("{} (due {}): {outcome}", outcome.state(), id.occurrence);
                 self.note(&id.plugin, &id.device, Some(id.job), text);
             }
             Change::DeviceSaved { key, plugin, name, replan_at, error, .. } => {

@@ -42,7 +42,7 @@ pub(crate) use self::{
     outcomes::outcome_from_json,
     restore::{Restored, restore},
     retention::Retention,
-    runs::{Around, Owed, RunCursor, RunFilter, RunView, around, dead_letter, run, runs},
+    runs::{Around, RunCursor, RunFilter, RunView, around, dead_letter, run, runs},
     writer::{Committed, Writer},
 };
 use self::{

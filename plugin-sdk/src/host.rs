@@ -8,4 +8,4 @@ mod native;
 #[cfg(target_family = "wasm")]
 pub(crate) use imported::{Host, log};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use native::{Host, instant, log, sun_event, time_to_chrono};
+pub(crate) use native::{Host, instant, log};

@@ -36,9 +36,8 @@
 //! with the same id, is an error here too. Refusals that depend on its settings, such as a topic that is not granted or
 //! a resource that is not configured, are not checked. [`Tasks`] has an example of a test of a task.
 
-use std::collections::HashSet;
-
 use roost_scheduler::{
+    accept::{self, Terms},
     calendar,
     model::{self, Action},
     names::ResourceName,
@@ -54,8 +53,8 @@ use crate::{
     milliseconds, tasks,
 };
 
-mod accept;
 mod describe;
+mod drafts;
 #[cfg(test)]
 mod tests;
 
@@ -136,14 +135,7 @@ impl TestHost {
     pub fn schedule_jobs<D: Device>(&self) -> Result<Plan> {
         let (now, site) = (self.now()?, self.site()?);
         let jobs = crate::config::plan::<D>(&self.context(now, site))?;
-        let mut ids = HashSet::new();
-        for job in &jobs {
-            if !ids.insert(job.id.clone()) {
-                return Err(Error::new(format!("two jobs have the id `{}`", job.id)));
-            }
-        }
-        let jobs: Result<_> = jobs.into_iter().map(|job| PlannedJob::accept(job, site, now)).collect();
-        Ok(Plan { jobs: jobs? })
+        Plan::accept(jobs, site, now)
     }
 
     /// Deserializes the settings and calls a task that is due now, as the host would; `null` means no arguments.
@@ -154,16 +146,12 @@ impl TestHost {
     #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
     pub fn run_task<D: Tasks>(&self, name: &str, args: serde_json::Value) -> Result<TaskReply> {
         let (now, site) = (self.now()?, self.site()?);
-        let list = tasks::list::<D>();
-        accept::tasks(&list)?;
+        let terms = drafts::terms(&site);
+        let list = accept::tasks(drafts::of(tasks::list::<D>()), terms.syntax)?;
         let task = types::Task { name: name.into(), args: args.to_string() };
-        if !list.iter().any(|known| known.name == name) {
-            let names: Vec<_> = list.iter().map(|known| known.name.as_str()).collect();
-            return Err(Error::new(format!("there is no task `{name}` among {names:?}")));
-        }
-        accept::task(task.clone())?;
+        let accepted = accept::task(task.clone().into(), &Terms { tasks: Some(&list), ..terms })?;
         let reply = tasks::run::<D>(&self.context(now, site), &Task::new(task, now.millis()))?;
-        accept::reply(reply).map(TaskReply).map_err(|error| error.context(format!("task `{name}`")))
+        Ok(TaskReply(accept::reply(&accepted.name, reply.into(), &terms)?))
     }
 
     fn context(&self, now: HostInstant, site: Site) -> Context {
@@ -217,6 +205,11 @@ impl TaskReply {
 }
 
 impl Plan {
+    fn accept(jobs: Vec<wit::Job>, site: Site, now: HostInstant) -> Result<Self> {
+        let jobs = accept::plan(drafts::of(jobs), &drafts::terms(&site))?;
+        Ok(Self { jobs: jobs.into_iter().map(|job| PlannedJob { job, site, now }).collect() })
+    }
+
     /// Returns the ids of the jobs, in order.
     #[must_use]
     pub fn ids(&self) -> Vec<&str> {
@@ -235,12 +228,6 @@ impl Plan {
 }
 
 impl PlannedJob {
-    fn accept(job: wit::Job, site: Site, now: HostInstant) -> Result<Self> {
-        let id = job.id.clone();
-        let named = |error: Error| error.context(format!("job `{id}`"));
-        Ok(Self { job: accept::job(job, &site).map_err(named)?, site, now })
-    }
-
     /// Returns its id.
     #[must_use]
     pub fn id(&self) -> &str {

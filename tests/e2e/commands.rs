@@ -197,7 +197,7 @@ fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
           imports  13 of WASI 0.2
           it may publish to declared/#, and read declared/#
           task reply: Publish what the arguments say
-            arguments  {"type":"object"}
+            arguments  { "type": "object" }
           device declared (Europe/London), 1 job
             first: cron 0 6 1-7 * 1
               note: it is due on each day that matches the day of the month (`1-7`) or the day of the week (`1`), as in cron(8), not only on days that match both; for the first MON of a month write `cron 0 6 * * MON#1`

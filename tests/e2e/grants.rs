@@ -135,7 +135,7 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     expect![[r#"
         error: plugin `zigbee2mqtt` was not loaded
           caused by: device `zigbee2mqtt` has no plan
-          caused by: job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart` is outside what `zigbee2mqtt` may publish to
+          caused by: job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart`: it is outside what `zigbee2mqtt` may publish to
         hint: topics below `zigbee2mqtt/` belong to Zigbee2MQTT, so a plugin of that name may use none of them by default: give its file another name, or, if it is meant to do that,
           put this into `roost.toml`:
           [grants.zigbee2mqtt]
@@ -183,7 +183,7 @@ fn an_installation_shows_what_the_plugin_may_publish_and_read() {
     "#]]
     .assert_eq(&site.transcript(&[&["check", "plugins/speaks.wasm"]]));
     expect![[r#"
-        error: plugin `homeassistant` was not loaded: device `homeassistant` has no plan: job `speak`, step 1: `topic` `homeassistant/said` is outside what `homeassistant` may publish to
+        error: plugin `homeassistant` was not loaded: device `homeassistant` has no plan: job `speak`, step 1: `topic` `homeassistant/said`: it is outside what `homeassistant` may publish to
         hint: topics below `homeassistant/` belong to Home Assistant, so a plugin of that name may use none of them by default: give its file another name, or, if it is meant to do that,
           put this into `roost.toml`:
           [grants.homeassistant]

@@ -103,7 +103,7 @@ fn a_guest_that_breaks_its_contract_is_refused() {
 
         error: plugin `too-many-jobs` was not loaded
           caused by: device `too-many-jobs` has no plan
-          caused by: the plan has 10001 jobs, and a device may have 10000
+          caused by: `jobs` 10001: the plan of this device may have 10000
         hint: fix the plugin or its settings; `roost check` verifies the result
 
     "#]]
@@ -263,7 +263,7 @@ fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
           imports  13 of WASI 0.2
           it may publish to declared/#, and read declared/#
           task reply: Publish what the arguments say
-            arguments  {"type":"object"}
+            arguments  { "type": "object" }
           device declared (UTC), 1 job
             tick: every 1m
               publishes declared/tick  tick
@@ -331,7 +331,7 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
 
         task:
           caused by: device `bad-jobs` has no plan
-          caused by: job `bad`: `action.task.name` `water`: the plugin has no tasks
+          caused by: job `bad`: `task.name` `water`: the plugin has no tasks
         hint: fix the plugin or its settings; `roost check` verifies the result
 
         group-in-a-queue:
@@ -355,14 +355,14 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
 
         ungranted-report:
           caused by: device `bad-jobs` has no plan
-          caused by: job `bad`, step 1: `confirm.topic` `neighbour/door` is outside what `bad-jobs` may read
+          caused by: job `bad`, step 1: `confirm.topic` `neighbour/door`: it is outside what `bad-jobs` may read
         hint: to allow it, put this into `plugins/bad-jobs.toml`:
           [grants]
           subscribe = ["bad-jobs/#", "neighbour/door"]
 
         ungranted-topic:
           caused by: device `bad-jobs` has no plan
-          caused by: job `bad`, step 1: `topic` `neighbour/door` is outside what `bad-jobs` may publish to
+          caused by: job `bad`, step 1: `topic` `neighbour/door`: it is outside what `bad-jobs` may publish to
         hint: to allow it, put this into `plugins/bad-jobs.toml`:
           [grants]
           publish = ["bad-jobs/#", "neighbour/door"]

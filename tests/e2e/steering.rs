@@ -100,8 +100,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
         POST /api/v1/jobs {"args":{"minutes":1,"zone":9},"device":"garden","plugin":"sprinkler","task":"water","trigger":"now"}
           422 Unprocessable Entity: `run-task` returned an error: args `zone`: there is no such zone, they are (from 1 on) lawn, beds
         POST /api/v1/jobs {"args":null,"device":"garden","plugin":"sprinkler","task":"flood","trigger":"now"}
-          422 Unprocessable Entity: `task.name` `flood`: the plugin has no such task, only `water`
-          hint: if the task has arguments, pass `args`, on the command line such as `--args '{"zone": 2}'`: `roost plugins sprinkler` lists them
+          422 Unprocessable Entity: `task` `flood`: the plugin has no such task, only `water`
         POST /api/v1/jobs {"task":"water","trigger":"now"}
           400 Bad Request: there is a `task`, and no `plugin`
           hint: add the `plugin` of the task, and its `device`
@@ -109,9 +108,9 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
           400 Bad Request: the job has no action, or several
           hint: set one of these: `topic` (with `payload` or `payload_base64`, `qos`, `retain`) for a message, `steps` for several messages, or `task` (with `args`) for a task of a plugin
         POST /api/v1/jobs {"topic":"a/#","trigger":"now"}
-          400 Bad Request: `a/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
+          400 Bad Request: `topic`: `a/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
         POST /api/v1/jobs {"qos":3,"topic":"a","trigger":"now"}
-          400 Bad Request: `qos` is not 0, 1 or 2
+          400 Bad Request: `qos` 3: it must be 0, 1 or 2
         POST /api/v1/jobs {"topic":"a","trigger":"noww"}
           400 Bad Request: `noww` is not a trigger: after `now`, `w` is not `+` and a duration
           hint: write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`
@@ -148,7 +147,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
           404 Not Found: plugin `sprinkler` has no device `sprinkler`
           hint: `roost plugins sprinkler` lists its devices
         POST /api/v1/jobs {"device":"garden","plugin":"sprinkler","topic":"barn/x","trigger":"now"}
-          403 Forbidden: `topic` `barn/x` is outside what `sprinkler` may publish to
+          403 Forbidden: `topic` `barn/x`: it is outside what `sprinkler` may publish to
           hint: to allow it, put this into `plugins/sprinkler.toml`:
           [grants]
           publish = ["sprinkler/#", "barn/x"]
@@ -161,7 +160,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
     let host = site.start(&broker);
     let outside = json!({"trigger": "now", "topic": "barn/x"});
     expect![[r#"
-        403 Forbidden: `topic` `barn/x` is outside what the API may publish to
+        403 Forbidden: `topic` `barn/x`: it is outside what the API may publish to
           hint: to allow it, put this into `roost.toml`:
           [grants.api]
           publish = ["porch/#", "barn/x"]"#]]
@@ -446,9 +445,9 @@ fn a_device_with_a_refused_plan_is_shown_in_the_list() {
 
         DEVICE  JOBS  TIME ([ZONE])  ZONE      NEXT PLAN ([ZONE])  FAULT
         beds    1     Europe/London  [TIME]  
-        garden  1     Europe/London  [TIME]  job `water`, step 1: `topic` `barn/x` is outside what `sprinkler` may publish to
+        garden  1     Europe/London  [TIME]  job `water`, step 1: `topic` `barn/x`: it is outside what `sprinkler` may publish to
 
-        garden: job `water`, step 1: `topic` `barn/x` is outside what `sprinkler` may publish to
+        garden: job `water`, step 1: `topic` `barn/x`: it is outside what `sprinkler` may publish to
           to allow it, put this into `plugins/sprinkler.toml`:
           [grants]
           publish = ["sprinkler/#", "barn/x"]

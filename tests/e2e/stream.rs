@@ -158,7 +158,7 @@ fn a_plugins_logs_outlive_its_versions() {
     expect![[r#"
         plugin `tides` was not loaded
           caused by: device `tides` has no plan
-          caused by: job `tide`, step 1: `topic` `other/topic` is outside what `tides` may publish to
+          caused by: job `tide`, step 1: `topic` `other/topic`: it is outside what `tides` may publish to
         hint: to allow it, put this into `plugins/tides.toml`:
         [grants]
         publish = ["tides/#", "other/topic"]
@@ -179,7 +179,7 @@ fn a_plugins_logs_outlive_its_versions() {
     expect![[r#"
         [TIME]  ERROR  tides  plugin `tides` was not loaded
               caused by: device `tides` has no plan
-              caused by: job `tide`, step 1: `topic` `other/topic` is outside what `tides` may publish to
+              caused by: job `tide`, step 1: `topic` `other/topic`: it is outside what `tides` may publish to
             hint: to allow it, put this into `plugins/tides.toml`:
               [grants]
               publish = ["tides/#", "other/topic"]

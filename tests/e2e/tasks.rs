@@ -24,7 +24,7 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
               if the plugin needs that much, raise `cpu_ms` in `[limits]` of its settings
         0 messages, 4 notes (!)
         Monday [DATE] +00:00 (UTC)
-          00:00:00  task-oversteps/task-oversteps/outside-grant  ! failed (due [TIME]): the plugin was called 1 time for its messages: task `outside-grant`, step 1: `topic` `neighbour/door` is outside what `task-oversteps` may publish to
+          00:00:00  task-oversteps/task-oversteps/outside-grant  ! failed (due [TIME]): the plugin was called 1 time for its messages: task `outside-grant`, step 1: `topic` `neighbour/door`: it is outside what `task-oversteps` may publish to
               to allow it, put this into `plugins/task-oversteps.toml`:
               [grants]
               publish = ["task-oversteps/#", "neighbour/door"]

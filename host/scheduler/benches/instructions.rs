@@ -1,4 +1,4 @@
-//! The instructions that the core takes for a job or a run (`make instructions`): unlike times, they are the same on a
+//! The instructions that the core takes for a job, a run or a simulated message (`make instructions`): unlike times, they are the same on a
 //! busy machine. A rise of more than a twentieth over the numbers in `instructions.txt` fails, until they are changed;
 //! `WRITE=1` writes them.
 //!
@@ -33,9 +33,10 @@ const CREDIT: u32 = 1_000;
 /// The interval between steps of the scheduler.
 const FIRE_EVERY_MS: i64 = 500;
 
-/// The work whose instructions are counted: planning jobs, and planning and running them.
-const WORKS: [&str; 5] = ["plan-at", "plan-cron", "plan-again", "fire", "fire-two-steps"];
-/// Two counts of jobs; what they have in common, such as the start, does not count.
+/// The work whose instructions are counted: planning jobs, planning and running them, and simulating messages that are due
+/// one after the other.
+const WORKS: [&str; 6] = ["plan-at", "plan-cron", "plan-again", "fire", "fire-two-steps", "simulate"];
+/// Two counts of jobs or messages; what they have in common, such as the start, does not count.
 const COUNTS: [u32; 2] = [3_000, 9_000];
 /// The largest rise in percent.
 const MOST_PERCENT: u64 = 5;
@@ -126,6 +127,9 @@ fn instructions(work: &str, count: u32) -> u64 {
 }
 
 fn perform(work: &str, count: u32) {
+    if work == "simulate" {
+        return simulate(count);
+    }
     let steps = if work == "fire-two-steps" { 2 } else { 1 };
     let jobs = || -> Vec<PackedJob> { (0..count).map(|number| job(number, steps, work)).collect() };
     let mut world = World::new();
@@ -144,9 +148,25 @@ fn perform(work: &str, count: u32) {
     }
 }
 
+/// Runs from one event to the next, as a simulation does: seedlings that are misted every minute, and a lamp that is lit at
+/// dusk.
+fn simulate(messages: u32) {
+    let mut world = World::new();
+    let jobs =
+        [("every 1m", "mist"), ("cron 0 20 * * *", "lamp")].map(|(trigger, id)| packed(id, parsed(trigger), 0, 1));
+    world.handle(BEGIN, Event::Loaded(loaded(&jobs, 1)));
+    world.handle(BEGIN, Event::LinkUp { link: 1, credit: CREDIT });
+    while world.published < messages {
+        let wake = world.wake.unwrap();
+        world.handle(wake, Event::Woke);
+    }
+}
+
 /// A scheduler whose effects succeed at once.
 struct World {
     scheduler: Scheduler,
+    /// When the next event is due.
+    wake: Option<Instant>,
     answers: Vec<Event>,
     published: u32,
 }
@@ -155,7 +175,12 @@ impl World {
     fn new() -> Self {
         let rate = Rate { per_second: 1_000_000, burst: 1_000_000 };
         let operator = Operator { rates: Rates { default: rate, ..Rates::default() }, ..Operator::default() };
-        Self { scheduler: Scheduler::new(Saved::default(), [], operator, BEGIN), answers: Vec::new(), published: 0 }
+        Self {
+            scheduler: Scheduler::new(Saved::default(), [], operator, BEGIN),
+            wake: None,
+            answers: Vec::new(),
+            published: 0,
+        }
     }
 
     /// Applies an event, and everything that follows from it at that moment.
@@ -185,6 +210,7 @@ impl World {
                 _ => {}
             }
         }
+        self.wake = step.wake;
         step.wake.is_some_and(|wake| wake <= now)
     }
 }
@@ -203,11 +229,18 @@ fn loaded(jobs: &[PackedJob], version: u8) -> Loaded {
 }
 
 fn job(number: u32, steps: u32, work: &str) -> PackedJob {
-    let due = BEGIN.plus_ms(FIRST_DUE_MS + i64::from(number));
     let trigger = match work {
-        "plan-cron" => parse("cron 30 6 * * MON-FRI", BEGIN, &mut CronCache::default()).unwrap(),
-        _ => Trigger::At(due),
+        "plan-cron" => parsed("cron 30 6 * * MON-FRI"),
+        _ => Trigger::At(BEGIN.plus_ms(FIRST_DUE_MS + i64::from(number))),
     };
+    packed(&format!("job-{number}"), trigger, number, steps)
+}
+
+fn parsed(trigger: &str) -> Trigger {
+    parse(trigger, BEGIN, &mut CronCache::default()).unwrap()
+}
+
+fn packed(id: &str, trigger: Trigger, number: u32, steps: u32) -> PackedJob {
     let step = |step: u32| {
         let topic = Topic::parse(&format!("bench/{}", number % 1_000)).unwrap();
         let payload = number.to_string().into_bytes().into();
@@ -215,7 +248,7 @@ fn job(number: u32, steps: u32, work: &str) -> PackedJob {
         Step { after_ms: step * 100, message, once: false, confirm: None }
     };
     PackedJob::from(&Job {
-        id: JobId::parse(&format!("job-{number}")).unwrap(),
+        id: JobId::parse(id).unwrap(),
         label: None,
         trigger,
         action: Action::Steps((0..steps).map(step).collect::<Arc<[Step]>>()),

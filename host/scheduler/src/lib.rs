@@ -38,6 +38,7 @@
 //! either: the link states whether a report matches.
 #![warn(missing_docs)]
 
+pub mod accept;
 mod agenda;
 pub mod body;
 mod budget;
@@ -58,7 +59,6 @@ mod planner;
 mod policy;
 mod qos;
 pub mod rate;
-pub mod rules;
 mod runs;
 pub mod scheduler;
 mod slab;

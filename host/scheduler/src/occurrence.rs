@@ -41,9 +41,29 @@ impl Next {
     }
 }
 
+/// When a job's next run is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NextRun {
+    /// It is due then.
+    Due(Instant),
+    /// Not before then: the sun event does not occur for so long.
+    NotBefore(Instant),
+    /// There is no next run.
+    Never,
+}
+
+impl From<Next> for NextRun {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Due { occurrence, .. } => Self::Due(occurrence),
+            Next::Search(until) => Self::NotBefore(until),
+            Next::Never => Self::Never,
+        }
+    }
+}
+
 /// Returns when a run starts: its occurrence plus its jitter.
-#[must_use]
-pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
+pub(crate) fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
     let most = most_jitter(job, run.occurrence, site, sun_cache);
     let jitter_ms = if most == 0 { 0 } else { jitter(run, most) };
     run.occurrence.plus_ms(jitter_ms.into())

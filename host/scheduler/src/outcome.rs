@@ -1,8 +1,11 @@
 //! The outcomes of runs, each with its reason (I13). Values are recorded when the decision is made, so that explaining
 //! a run is only reading.
 
+mod state;
+
 use std::fmt;
 
+pub use self::state::RunState;
 use crate::{
     model::Qos,
     names::{JobId, ResourceName},
@@ -281,16 +284,16 @@ pub enum Denied {
 }
 
 impl Outcome {
-    /// Returns one word: `succeeded`, `failed`, `missed`, `skipped`, `cancelled` or `denied`.
+    /// Returns the state of a run that has ended so.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn state(&self) -> RunState {
         match self {
-            Self::Succeeded(_) => "succeeded",
-            Self::Failed(_) => "failed",
-            Self::Missed(_) => "missed",
-            Self::Skipped(_) => "skipped",
-            Self::Cancelled(_) => "cancelled",
-            Self::Denied(_) => "denied",
+            Self::Succeeded(_) => RunState::Succeeded,
+            Self::Failed(_) => RunState::Failed,
+            Self::Missed(_) => RunState::Missed,
+            Self::Skipped(_) => RunState::Skipped,
+            Self::Cancelled(_) => RunState::Cancelled,
+            Self::Denied(_) => RunState::Denied,
         }
     }
 
@@ -323,7 +326,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(several) = self.several() {
-            write!(f, "{} {} since {}; ", several.quantity(), self.word(), several.since)?;
+            write!(f, "{} {} since {}; ", several.quantity(), self.state(), several.since)?;
         }
         write!(f, "{}", self.reason(&|at| at.to_string()))
     }

@@ -10,10 +10,11 @@ mod watch;
 use std::collections::BTreeMap;
 
 use self::order::OrderOfJobs;
+pub use self::run::State;
 pub(crate) use self::{
     hold::Hold,
     resources::{Entry, Resources},
-    run::{Run, State},
+    run::Run,
     watch::{Report, Watch},
 };
 use crate::{

@@ -9,12 +9,14 @@ mod restore;
 mod running;
 mod saving;
 mod state;
+mod status;
 mod step;
 mod view;
 mod zones;
 
 pub use self::{
     state::{Operator, Scheduler, api_device},
-    view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay},
+    status::{JobStatus, NextStep, RunStatus},
+    view::{DeviceView, PluginView},
 };
-pub use crate::occurrence::start_of;
+pub use crate::{occurrence::NextRun, runs::State};

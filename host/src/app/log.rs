@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roost_scheduler::{
     names::PluginName,
-    scheduler::{JobView, NextRun, Scheduler},
+    scheduler::{JobStatus, NextRun, Scheduler},
     time::Instant,
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn write(events: &[HostEvent]) {
 
 fn kind(event: &HostEvent) -> &'static str {
     match event {
-        HostEvent::Ended(run) => run.outcome.word(),
+        HostEvent::Ended(run) => run.outcome.state().as_str(),
         HostEvent::Started { .. } => "started",
         HostEvent::PlanRefused { .. } => "devices keep the plan they have",
         _ => "events",
@@ -74,15 +74,15 @@ pub(crate) fn resumed(scheduler: &Scheduler) {
 
 /// Logs the next runs of a plugin.
 pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
-    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(limits::JOBS_EXAMINED + 1).collect();
+    let mut jobs: Vec<JobStatus> = scheduler.jobs_of(plugin).take(limits::JOBS_EXAMINED + 1).collect();
     let most = limits::JOBS_EXAMINED;
     if jobs.len() > most {
         return tracing::info!("next: `{plugin}` has more than {most} jobs, too many to find the first");
     }
     jobs.retain(|job| job.next != NextRun::Never);
-    jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));
+    jobs.sort_by_cached_key(|job| (job.next, job.device.clone(), job.job.body.job_id()));
     let count = jobs.len();
-    for JobView { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
+    for JobStatus { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = job.body.id();
         match next {

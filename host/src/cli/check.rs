@@ -127,7 +127,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
 fn write_task(out: &mut impl Write, task: &TaskDescription) -> io::Result<()> {
     writeln!(out, "  task {}: {}", task.name, in_one_line(&task.summary))?;
     match &task.args_schema {
-        Some(schema) => writeln!(out, "    arguments  {}", in_one_line(&schema.to_string())),
+        Some(schema) => writeln!(out, "    arguments  {}", in_one_line(schema)),
         None => Ok(()),
     }
 }
@@ -211,7 +211,8 @@ fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Va
 }
 
 fn task_to_json(task: &TaskDescription) -> Value {
-    json!({ "name": task.name.as_str(), "summary": task.summary, "args_schema": task.args_schema })
+    let args_schema: Option<Value> = task.args_schema.as_deref().and_then(|schema| serde_json::from_str(schema).ok());
+    json!({ "name": task.name.as_str(), "summary": task.summary, "args_schema": args_schema })
 }
 
 /// Returns the task that the job calls when it is due, if it is not a job of steps.

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use chrono::DateTime;
-use roost_scheduler::time::Instant;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use roost_scheduler::{outcome::RunState, time::Instant};
 
 use super::{
     client::Client,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::{self, DataFlags},
-    http::runs::{NextStep, RunRecord},
+    http::runs::{NextStepRecord, RunRecord},
     report::{Report, in_one_line},
     store::{self, RunFilter},
     terminal,
@@ -38,8 +39,8 @@ pub(super) struct Args {
     failed: bool,
     /// Only runs in this state, or with this outcome
     #[arg(long, value_name = "STATE")]
-    #[arg(value_parser = ["running", "succeeded", "failed", "missed", "skipped", "cancelled", "denied"])]
-    state: Option<String>,
+    #[arg(value_parser = PossibleValuesParser::new(RunState::WORDS).try_map(|word| RunState::parse(&word).ok_or(word)))]
+    state: Option<RunState>,
     /// Only runs of this plugin
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
@@ -93,7 +94,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 }
 
 /// Checks whether a run is due and has not begun.
-fn is_held_up(next: &NextStep, now: Instant) -> bool {
+fn is_held_up(next: &NextStepRecord, now: Instant) -> bool {
     let due = DateTime::parse_from_rfc3339(&next.due);
     !next.owed && due.is_ok_and(|due| now.ms_since(due.into()) >= 0)
 }
@@ -104,7 +105,7 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config.site.zone;
     let limit = args.limit as usize;
     let filter = RunFilter {
-        state: if args.failed { Some("failed".into()) } else { args.state },
+        state: if args.failed { Some(RunState::Failed) } else { args.state },
         plugin: args.plugin,
         device: args.device,
         job: args.job,
@@ -123,7 +124,7 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
 /// Lists the runs through the API of the host. Returns whether they are all.
 fn query_host(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config::load(&args.data.into())?.site.zone;
-    let state = if args.failed { Some("failed".into()) } else { args.state };
+    let state = if args.failed { Some(RunState::Failed) } else { args.state }.map(|state| state.to_string());
     let since = args.since.map(|since| since.in_zone(zone).to_string());
     let query =
         [("state", state), ("plugin", args.plugin), ("device", args.device), ("job", args.job), ("since", since)];
@@ -155,7 +156,7 @@ fn row(run: &RunRecord, times: &Times, now: Instant) -> [String; 5] {
 }
 
 /// Formats the next step, such as `step 2 of 2 is due 2027-03-01 06:40:00`.
-fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, times: &Times, now: Instant) -> String {
+fn next_step(NextStepRecord { step, of, due, owed, overdue }: &NextStepRecord, times: &Times, now: Instant) -> String {
     let state = if *owed { "has been owed since" } else { "has been waiting since" };
     let late_ms = DateTime::parse_from_rfc3339(due).map_or(0, |due| now.ms_since(due.into()));
     let due = times.format(due);
@@ -171,46 +172,46 @@ fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, times: &Times
 #[cfg(test)]
 mod tests {
     use crate::zones::zone;
-    use roost_scheduler::zone::Zone;
+    use roost_scheduler::{scheduler::NextStep, zone::Zone};
 
     use super::*;
-    use crate::store::{Owed, RunView};
+    use crate::store::RunView;
 
     fn at(text: &str) -> Instant {
         text.parse::<When>().unwrap().in_zone(Zone::UTC)
     }
 
-    fn run(id: &str, state: &str) -> RunView {
+    fn run(id: &str, state: RunState) -> RunView {
         RunView {
             id: id.parse().unwrap(),
-            state: state.into(),
+            state,
             reason: None,
             started: None,
             ended: None,
             attempts: None,
             zone: None,
-            owed: None,
+            next: None,
             note: None,
             why: None,
         }
     }
 
     fn sample_runs() -> Vec<RunView> {
-        let owed = |step, due| Some(Owed { step, of: 2, due: at(due), has_started: step > 1 });
+        let next = |step, due| Some(NextStep { step, of: 2, due: at(due) });
         let started = Some(at("2027-07-01T04:00:00.250Z"));
         vec![
             RunView {
-                owed: owed(2, "2027-07-01T04:10:00.250Z"),
+                next: next(2, "2027-07-01T04:10:00.250Z"),
                 started,
                 zone: Some(zone("Europe/London")),
-                ..run("sprinkler/lawn/water/2027-07-01T04:00:00Z", "running")
+                ..run("sprinkler/lawn/water/2027-07-01T04:00:00Z", RunState::Running)
             },
             RunView {
-                owed: owed(1, "2027-07-04T06:00:00Z"),
+                next: next(1, "2027-07-04T06:00:00Z"),
                 reason: Some("the broker refused the message: \u{1b}no".into()),
-                ..run("coop/north/open/2027-07-04T06:00:00Z/series-2", "running")
+                ..run("coop/north/open/2027-07-04T06:00:00Z/series-2", RunState::Running)
             },
-            RunView { attempts: Some(1), started, ..run("coop/north/open/2027-07-03T06:00:00Z", "succeeded") },
+            RunView { attempts: Some(1), started, ..run("coop/north/open/2027-07-03T06:00:00Z", RunState::Succeeded) },
         ]
     }
 

@@ -3,7 +3,7 @@
 use roost_scheduler::{
     model::Qos,
     names::PluginName,
-    topic::{Excess, Grant, Topic, TopicFilter},
+    topic::{Grant, Topic, TopicFilter},
 };
 
 use super::{document::Table, levels};
@@ -28,7 +28,7 @@ pub(crate) fn default_of(plugin: &PluginName) -> Grant {
 }
 
 /// Returns a hint with the lines that would allow a topic outside a grant.
-pub(crate) fn how_to_allow(
+pub(super) fn how_to_allow(
     plugin: &PluginName,
     topic: &Topic,
     access: Access,
@@ -55,23 +55,9 @@ pub(crate) fn how_to_allow(
     }
 }
 
-/// Returns a hint with the line that would allow a QoS or a retained message above a ceiling.
-pub(crate) fn how_to_raise(plugin: &PluginName, excess: Excess, qos: Qos, by_operator: bool) -> Option<String> {
-    let line = match excess {
-        Excess::Topic => return None,
-        Excess::Qos => format!("max_qos = {}", qos as u8),
-        Excess::Retain => "retain = true".to_owned(),
-    };
-    Some(format!("to allow it, {}", in_table(plugin, by_operator, &line)))
-}
-
-/// Describes an excess over a ceiling of a grant: `"qos" 2: the grant of "coop-door" allows up to 1`, with backticks.
-pub(crate) fn above(excess: Excess, owner: &str, qos: Qos, grant: &Grant) -> Option<String> {
-    Some(match excess {
-        Excess::Topic => return None,
-        Excess::Qos => format!("`qos` {}: the grant of {owner} allows up to {}", qos as u8, grant.max_qos as u8),
-        Excess::Retain => format!("`retain` true: the grant of {owner} allows no retained messages"),
-    })
+/// Returns a hint with the line that would raise a ceiling of a grant, such as `retain = true`.
+pub(super) fn how_to_raise(plugin: &PluginName, line: &str, by_operator: bool) -> String {
+    format!("to allow it, {}", in_table(plugin, by_operator, line))
 }
 
 /// Returns the instruction to add a line to a grant.

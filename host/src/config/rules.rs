@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
+    accept::{Fault, FaultKind, Permission},
     limits::LONGEST_HOLD_MS,
-    model::{Resource, ResourceRefusal},
+    model::Resource,
     names::{PluginName, ResourceName},
     rate::{Rate, Rates},
     scheduler::Operator,
@@ -15,7 +16,7 @@ use roost_scheduler::{
 
 use super::{
     document::{Table, Value},
-    grant::{GRANT_KEYS, default_of, read_grant},
+    grant::{Access, GRANT_KEYS, default_of, how_to_allow, how_to_raise, read_grant},
     limits::{self, Limits},
 };
 use crate::report::Report;
@@ -70,43 +71,45 @@ impl Rules {
 
 const RESOURCE_KEYS: [&str; 4] = ["name", "capacity", "plugins", "longest_hold"];
 
-/// Why a job may not need a resource, with the lines of `roost.toml` that would allow it.
-pub(crate) struct NotNeedable {
-    pub(crate) what: String,
-    pub(crate) hint: String,
-}
-
 impl Rules {
-    /// Checks whether a job of a plugin may need a resource that its steps hold for `hold_ms`.
-    pub(crate) fn needable(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> Result<(), NotNeedable> {
-        let is_api = *plugin == PluginName::host();
-        let subject = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
-        let holder = if is_api { "api" } else { plugin.as_str() };
-        let is_there = self.resources.contains_key(name);
-        let how = if is_there { "make its entry in `roost.toml` this" } else { "put this into `roost.toml`" };
-        let entry = |rule: &Resource, what: &str| NotNeedable {
-            what: what.to_owned(),
-            hint: format!("to allow it, {how}, and start Roost again:\n{}", entry(name, &with(rule, plugin, hold_ms))),
-        };
-        let Some(rule) = self.resources.get(name) else {
-            let only = Resource { plugins: Vec::new(), ..Resource::new(1) };
-            return Err(entry(&only, &format!("`policy.needs`: there is no resource `{name}`")));
-        };
-        match rule.refusal(plugin, hold_ms) {
-            None => Ok(()),
-            Some(ResourceRefusal::NotGranted) => Err(entry(
-                rule,
-                &format!("`policy.needs`: {subject} may not hold `{name}`: its `plugins` do not name `{holder}`"),
-            )),
-            Some(ResourceRefusal::TooLong { hold_ms, longest_ms }) => {
-                let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
-                let what = format!(
-                    "`policy.needs`: its steps would hold `{name}` for {hold}, and a run may hold it for {longest}"
-                );
-                Err(entry(rule, &what))
-            }
+    /// Adds the operator's remedy to the fault of a plugin's job.
+    pub(crate) fn with_hint(&self, fault: Fault, plugin: &PluginName, grant: &Grant) -> Fault {
+        let FaultKind::NotPermitted(permission) = &fault.kind else { return fault };
+        let hint = self.how_to_permit(permission, plugin, grant);
+        Fault { hint: Some(hint.into()), ..fault }
+    }
+
+    /// Returns a hint with the lines of the settings that would permit something to a plugin's jobs.
+    pub(crate) fn how_to_permit(&self, permission: &Permission, plugin: &PluginName, grant: &Grant) -> String {
+        let by_operator = self.grants.contains_key(plugin);
+        match permission {
+            Permission::Publish(topic) => how_to_allow(plugin, topic, Access::Publish, grant, by_operator),
+            Permission::Read(topic) => how_to_allow(plugin, topic, Access::Read, grant, by_operator),
+            Permission::Qos(qos) => how_to_raise(plugin, &format!("max_qos = {}", *qos as u8), by_operator),
+            Permission::Retain => how_to_raise(plugin, "retain = true", by_operator),
+            Permission::Resource(name, hold_ms) => self.how_to_share(name, plugin, *hold_ms),
+            Permission::Location => how_to_locate(plugin),
         }
     }
+
+    fn how_to_share(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> String {
+        let (how, rule) = match self.resources.get(name) {
+            Some(rule) => ("make its entry in `roost.toml` this", rule.clone()),
+            None => ("put this into `roost.toml`", Resource { plugins: Vec::new(), ..Resource::new(1) }),
+        };
+        format!("to allow it, {how}, and start Roost again:\n{}", entry(name, &with(&rule, plugin, hold_ms)))
+    }
+}
+
+fn how_to_locate(plugin: &PluginName) -> String {
+    let lines = "latitude = 51.5\nlongitude = -0.1";
+    if *plugin == PluginName::host() {
+        return format!("set the location at the top of `roost.toml`:\n{lines}");
+    }
+    format!(
+        "set its location below its `[[device]]` in `plugins/{plugin}.toml`, or for all devices at the top of \
+         `roost.toml`:\n{lines}"
+    )
 }
 
 /// Returns the resource, extended for such a job.

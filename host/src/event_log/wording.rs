@@ -25,7 +25,7 @@ impl HostEvent {
                 };
                 let reason =
                     if *outcome == Outcome::Succeeded(Success::PLAIN) { String::new() } else { format!(": {outcome}") };
-                (level, format!("{} {id}{reason}", outcome.word()))
+                (level, format!("{} {id}{reason}", outcome.state()))
             }
             Self::Planned(Announcement { plugin, new, changed, gone, unchanged, .. }) => {
                 let text =

@@ -9,21 +9,18 @@ mod text;
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
-    names::{JobName, PluginName, ResourceName},
-    outcome::{Attempt, Cause, Denied, Level, Outcome, Skipped},
-    scheduler::NextRun,
+    accept::Permission,
+    names::{JobName, PluginName},
+    outcome::{Attempt, Cause, Denied, Level, Outcome, RunState, Skipped},
+    scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
-    topic::{Excess, Topic},
     trigger::{Never, SunCache, Trigger},
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use self::{
-    facts::{ActiveRun, Facts, Planned},
-    text::Sentence,
-};
+use self::{facts::Facts, text::Sentence};
 use super::{
     extract::Query,
     limits,
@@ -34,7 +31,6 @@ use super::{
 };
 use crate::{
     clock,
-    config::grant::{Access, how_to_allow, how_to_raise},
     plugins::Fault,
     report::Report,
     store::{self, Around, RunView},
@@ -165,7 +161,7 @@ struct Case {
 
 /// A run that is explained.
 enum Found<'a> {
-    UnderWay(&'a ActiveRun),
+    UnderWay(&'a RunStatus),
     /// A record on disk. It may cover several occurrences, among them the requested one.
     OnDisk(&'a RunView),
 }
@@ -183,7 +179,8 @@ impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
         let mut sun = SunCache::default();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sun);
-        let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sun));
+        let planned = facts.planned.as_ref();
+        let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
         let next = facts.next(now, &mut sun);
         Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default() }
     }
@@ -208,7 +205,7 @@ impl Case {
                 let outcome = found.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
                 let covered = self.covered(found, outcome.as_ref());
                 let (mut sentence, hint) = writer.on_disk(found, outcome.as_ref(), covered);
-                if found.state == "failed" && self.facts.can_be_replayed(&found.id) {
+                if found.state == RunState::Failed && self.facts.can_be_replayed(&found.id) {
                     let is_unclear =
                         matches!(&outcome, Some(Outcome::Failed(failed)) if failed.last == Attempt::PossiblySent);
                     let condition = if is_unclear { "if it did not arrive, " } else { "" };
@@ -220,14 +217,14 @@ impl Case {
                 }
                 about = Some(covered.unwrap_or(found.id.occurrence));
                 run = Some(RunRecord::new(found, self.zone, self.now));
-                (found.state.clone(), sentence)
+                (found.state.to_string(), sentence)
             }
-            (Some(Found::UnderWay(ActiveRun { id, started, progress })), _) => {
-                let (sentence, hint) = writer.under_way(id, progress, self.facts.is_linked);
+            (Some(Found::UnderWay(found)), _) => {
+                let (sentence, hint) = writer.under_way(found, self.facts.is_linked);
                 notes.extend(hint);
-                about = Some(id.occurrence);
-                run = Some(RunRecord::under_way(id, *started, self.zone));
-                ("running".to_owned(), sentence)
+                about = Some(found.id.occurrence);
+                run = Some(RunRecord::under_way(&found.id, found.started, self.zone));
+                (RunState::Running.to_string(), sentence)
             }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
                 ("never".to_owned(), writer.not_then(self.at.unwrap_or(self.now), nearest, self.is_of_sun()))
@@ -305,7 +302,7 @@ impl Case {
     /// Finds the run of the trigger's occurrence, or a record that covers it.
     fn nominal_run(&self) -> Option<Found<'_>> {
         let nominal = self.nominal.ok()?;
-        let is_nominal = |run: &&ActiveRun| run.id.occurrence == nominal && run.id.origin.is_trigger();
+        let is_nominal = |run: &&RunStatus| run.id.occurrence == nominal && run.id.origin.is_trigger();
         if let Some(run) = self.facts.under_way.iter().find(is_nominal) {
             return Some(Found::UnderWay(run));
         }
@@ -323,7 +320,7 @@ impl Case {
     /// Explains an occurrence without a run. Returns the verdict and the sentence.
     fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
-        let Planned { job, job_override, paused, watermark, .. } = planned;
+        let JobStatus { job, job_override, paused, watermark, .. } = planned;
         let skip_reason = match paused {
             Some(what) => Some(format!("{what} is paused")),
             None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),
@@ -372,24 +369,23 @@ impl Case {
     /// Returns the settings that allow what was denied, or a note that it is allowed by now.
     fn how_to_allow(&self, denied: &Denied) -> Option<String> {
         let (grant, rules, plugin) = (self.facts.grant.as_ref()?, &self.facts.rules, &self.name.0);
-        let by_operator = rules.grants.contains_key(plugin);
-        let how = |topic: &Topic, access| how_to_allow(plugin, topic, access, grant, by_operator);
-        let raise = |excess, qos| how_to_raise(plugin, excess, qos, by_operator);
-        let need = |name: &ResourceName, hold_ms| match rules.needable(name, plugin, hold_ms) {
-            Ok(()) => Some("it is allowed now".into()),
-            Err(not) => Some(not.hint),
+        let is_held_back = |name, hold_ms| {
+            rules.resources.get(name).is_none_or(|resource| resource.refusal(plugin, hold_ms).is_some())
         };
-        match denied {
-            Denied::Topic(topic) if !grant.allows_publish(topic.as_str()) => Some(how(topic, Access::Publish)),
-            Denied::Report(topic) if !grant.allows_subscribe(topic.as_str()) => Some(how(topic, Access::Read)),
-            Denied::Qos { qos, .. } if *qos > grant.max_qos => raise(Excess::Qos, *qos),
-            Denied::Retain(_) if !grant.retain => raise(Excess::Retain, grant.max_qos),
-            Denied::Topic(_) | Denied::Report(_) | Denied::Qos { .. } | Denied::Retain(_) => {
-                Some("it is allowed now".into())
+        let (permission, is_lacking) = match denied {
+            Denied::Topic(topic) => (Permission::Publish(topic.clone()), !grant.allows_publish(topic.as_str())),
+            Denied::Report(topic) => (Permission::Read(topic.clone()), !grant.allows_subscribe(topic.as_str())),
+            Denied::Qos { qos, .. } => (Permission::Qos(*qos), *qos > grant.max_qos),
+            Denied::Retain(_) => (Permission::Retain, !grant.retain),
+            Denied::Resource(name) | Denied::NotGranted(name) => {
+                (Permission::Resource(name.clone(), 0), is_held_back(name, 0))
             }
-            Denied::Resource(name) | Denied::NotGranted(name) => need(name, 0),
-            Denied::HoldTooLong { resource, hold_ms, .. } => need(resource, *hold_ms),
-        }
+            Denied::HoldTooLong { resource, hold_ms, .. } => {
+                (Permission::Resource(resource.clone(), *hold_ms), is_held_back(resource, *hold_ms))
+            }
+        };
+        let how = if is_lacking { rules.how_to_permit(&permission, plugin, grant) } else { "it is allowed now".into() };
+        Some(how)
     }
 
     /// Returns the note about a pause and how to end it.

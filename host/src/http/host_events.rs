@@ -146,7 +146,7 @@ fn word(level: Level) -> &'static str {
 fn ended(run: &RunEnded, zone: Zone) -> RunRecord {
     let RunEnded { id, outcome, started: begun, ended, attempts, note, .. } = run;
     RunRecord {
-        state: outcome.word().into(),
+        state: outcome.state().to_string(),
         reason: Some(outcome.to_string()).filter(|reason| !reason.is_empty()),
         ended: Some(ended.in_zone(zone)),
         attempts: Some(*attempts),

@@ -2,12 +2,11 @@
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
-    body::PackedJob,
-    event::{JobKey, Override, Part},
+    event::{JobKey, Part},
     names::{DeviceName, JobId, PluginName},
     outcome::Level,
-    scheduler::{JobView, NextRun, RunUnderWay},
-    time::{Instant, Site},
+    scheduler::{JobStatus, NextRun, NextStep, RunStatus},
+    time::Instant,
     trigger::SunCache,
     zone::Zone,
 };
@@ -116,35 +115,10 @@ pub(crate) struct RunUnderWayRecord {
     pub(crate) until: Option<String>,
 }
 
-/// A copy of a job, made on the loop and encoded elsewhere.
-struct JobSnapshot {
-    key: JobKey,
-    plugin: PluginName,
-    device: DeviceName,
-    site: Site,
-    job: PackedJob,
-    next: NextRun,
-    job_override: Override,
-    paused: Option<Level>,
-}
-
-impl From<JobView<'_>> for JobSnapshot {
-    fn from(view: JobView<'_>) -> Self {
-        let JobView { key, plugin, device, site, job, next, job_override, paused, .. } = view;
-        let (plugin, device, job_override) =
-            (plugin.clone(), device.clone(), job_override.cloned().unwrap_or_default());
-        Self { key, plugin, device, site: *site, job: job.clone(), next, job_override, paused }
-    }
-}
-
-impl JobSnapshot {
-    /// Returns the size of its messages.
-    fn bytes(&self) -> usize {
-        self.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
-    }
-
-    fn into_record(self, following: u32, sun: &mut SunCache) -> JobRecord {
-        let Self { plugin, device, site, job, next, job_override, paused, .. } = self;
+impl JobRecord {
+    /// Converts a job with as many occurrences as requested. Expensive, because of sun events.
+    fn new(status: JobStatus, following: u32, sun: &mut SunCache) -> Self {
+        let JobStatus { plugin, device, site, job, next, job_override, paused, .. } = status;
         let text = |at: Instant| at.in_zone(site.zone);
         let (due, not_before) = match next {
             NextRun::Due(at) => (Some(at), None),
@@ -157,7 +131,7 @@ impl JobSnapshot {
             last = job.trigger.find(at, &site, sun).ok();
             times.extend(last.map(text));
         }
-        JobRecord {
+        Self {
             plugin: plugin.to_string(),
             device: device.to_string(),
             job: job.body.id().to_owned(),
@@ -179,6 +153,11 @@ impl JobSnapshot {
             runs: Vec::new(),
         }
     }
+}
+
+/// Returns the size of a job's messages.
+fn bytes(job: &JobStatus) -> usize {
+    job.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
 }
 
 pub(super) const fn level(what: Level) -> &'static str {
@@ -242,19 +221,17 @@ pub(super) async fn jobs(State(state): State<ApiState>, Query(query): Query<Jobs
     let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = query;
     let of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
-    let (mut found, mut bytes): (Vec<JobSnapshot>, usize) = (Vec::new(), 0);
+    let (mut found, mut size): (Vec<JobStatus>, usize) = (Vec::new(), 0);
     let mut next = loop {
         let (of, most) = (of.clone(), (limit - found.len()).min(limits::JOBS_PER_QUERY));
         let batch = state.inspect(move |scheduler| {
-            let of = (of.0.as_ref(), of.1.as_ref());
-            let (jobs, next) = scheduler.jobs_from(of, from.unwrap_or_default(), most);
-            (jobs.into_iter().map(JobSnapshot::from).collect::<Vec<_>>(), next)
+            scheduler.jobs_from((of.0.as_ref(), of.1.as_ref()), from.unwrap_or_default(), most)
         });
         let (jobs, next) = batch.await?;
-        bytes += jobs.iter().map(JobSnapshot::bytes).sum::<usize>();
+        size += jobs.iter().map(bytes).sum::<usize>();
         found.extend(jobs);
         from = next;
-        if next.is_none() || found.len() == limit || bytes > limits::PAGE_BYTES {
+        if next.is_none() || found.len() == limit || size > limits::PAGE_BYTES {
             break next;
         }
     };
@@ -265,18 +242,18 @@ pub(super) async fn jobs(State(state): State<ApiState>, Query(query): Query<Jobs
     // On another thread, because sun events are expensive.
     let records = tokio::task::spawn_blocking(move || {
         let mut sun = SunCache::default();
-        found.into_iter().map(|job| job.into_record(following, &mut sun)).collect()
+        found.into_iter().map(|job| JobRecord::new(job, following, &mut sun)).collect()
     });
     let items = records.await.map_err(|error| Problem::bug(&error))?;
     Ok(Json(Page { items, next: next.map(|key| cursor(&key.to_string())) }))
 }
 
 /// Returns the number of jobs after which a page has too many bytes. It has at least one job.
-fn page_end(jobs: &[JobSnapshot]) -> Option<usize> {
-    let mut bytes = 0;
+fn page_end(jobs: &[JobStatus]) -> Option<usize> {
+    let mut size = 0;
     let end = jobs.iter().position(|job| {
-        bytes += job.bytes();
-        bytes > limits::PAGE_BYTES
+        size += bytes(job);
+        size > limits::PAGE_BYTES
     })?;
     Some(end.max(1)).filter(|end| *end < jobs.len())
 }
@@ -304,30 +281,28 @@ pub(super) async fn record(
     let name = (plugin.clone(), device.clone(), job.clone());
     let found = state.inspect(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
-        let zone = found.site.zone;
-        let runs =
-            scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).map(|run| under_way(&run, zone)).collect();
-        Some((JobSnapshot::from(found), runs))
+        let runs: Vec<_> = scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).collect();
+        Some((found, runs))
     });
-    let found: Option<(JobSnapshot, Vec<_>)> = found.await?;
-    let Some((snapshot, runs)) = found else { return Err(state.not_found(Part::Job(name)).await) };
-    let record = tokio::task::spawn_blocking(move || snapshot.into_record(following, &mut SunCache::default()));
+    let Some((job, runs)) = found.await? else { return Err(state.not_found(Part::Job(name)).await) };
+    let runs = runs.iter().map(|run| RunUnderWayRecord::new(run, job.site.zone)).collect();
+    let record = tokio::task::spawn_blocking(move || JobRecord::new(job, following, &mut SunCache::default()));
     Ok(JobRecord { runs, ..record.await.map_err(|error| Problem::bug(&error))? })
 }
 
-fn under_way(run: &RunUnderWay<'_>, zone: Zone) -> RunUnderWayRecord {
-    let RunUnderWay { id, start, step, of, state, attempts, until, .. } = *run;
-    let (last, held_by) = (run.last.map(ToString::to_string), run.held_by.map(ToString::to_string));
-    let until = until.map(|at| at.in_zone(zone));
-    RunUnderWayRecord {
-        run: id.to_string(),
-        state: state.into(),
-        start: start.in_zone(zone),
-        step,
-        of,
-        attempts,
-        last,
-        held_by,
-        until,
+impl RunUnderWayRecord {
+    fn new(run: &RunStatus, zone: Zone) -> Self {
+        let RunStatus { id, state, start, next: NextStep { step, of, .. }, attempts, last, held_by, .. } = run;
+        Self {
+            run: id.to_string(),
+            state: state.as_str().into(),
+            start: start.in_zone(zone),
+            step: *step,
+            of: *of,
+            attempts: *attempts,
+            last: last.as_ref().map(ToString::to_string),
+            held_by: held_by.as_ref().map(ToString::to_string),
+            until: run.until().map(|at| at.in_zone(zone)),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use roost_scheduler::{
     calendar::no_such_time,
     names::{DeviceName, JobId, JobName, PluginName},
+    outcome::RunState,
     time::Instant,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -54,6 +55,28 @@ word!(
     /// The id of a job.
     Job, JobId, JobId::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
+
+/// The state of a run that has not ended, or its outcome.
+#[derive(Clone, Debug)]
+pub(super) struct StateFilter(pub(super) RunState);
+
+impl<'de> Deserialize<'de> for StateFilter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(from)?;
+        let unknown = || D::Error::unknown_variant(&word, &RunState::WORDS);
+        RunState::parse(&word).map(Self).ok_or_else(unknown)
+    }
+}
+
+impl PartialSchema for StateFilter {
+    fn schema() -> RefOr<Schema> {
+        let description = "The state of a run that has not ended, or its outcome.";
+        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(RunState::WORDS));
+        words.description(Some(description)).into()
+    }
+}
+
+impl ToSchema for StateFilter {}
 
 /// An instant in RFC 3339.
 #[derive(Clone, Debug)]

@@ -6,6 +6,8 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::{Done, Request},
     names::RunId,
+    outcome::RunState,
+    scheduler::NextStep,
     time::Instant,
     zone::Zone,
 };
@@ -17,13 +19,13 @@ use super::{
     extract::{Json as Body, Path, Query},
     limits,
     page::{Limit, Page, cut, resume},
-    params::{Device, Job, Plugin, Time},
+    params::{Device, Job, Plugin, StateFilter, Time},
     problem::{Answered, Problem},
     state::ApiState,
 };
 use crate::{
     clock,
-    store::{self, Owed, RunView},
+    store::{self, RunView},
 };
 
 /// Steps that are late by more than this are marked as overdue.
@@ -64,12 +66,13 @@ pub(crate) struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<NextStep>,
+    pub(crate) next: Option<NextStepRecord>,
 }
 
 /// The next step of a run under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct NextStep {
+#[schema(as = NextStep)]
+pub(crate) struct NextStepRecord {
     /// The number of the step, counted from 1.
     pub(crate) step: usize,
     pub(crate) of: usize,
@@ -92,18 +95,18 @@ impl RunRecord {
             device: run.id.device.to_string(),
             job: run.id.job.to_string(),
             occurrence: text(run.id.occurrence),
-            state: run.state.clone(),
+            state: run.state.to_string(),
             reason: run.reason.clone(),
             started: run.started.map(text),
             ended: run.ended.map(text),
             attempts: run.attempts,
             note: run.note.clone(),
             why: run.why.as_deref().and_then(|why| serde_json::from_str(why).ok()),
-            next: run.owed.as_ref().map(|&Owed { step, of, due, has_started }| NextStep {
+            next: run.next.map(|NextStep { step, of, due }| NextStepRecord {
                 step,
                 of,
                 due: text(due),
-                owed: has_started && step > 1,
+                owed: run.started.is_some() && step > 1,
                 overdue: now.ms_since(due) > OVERDUE_MS,
             }),
         }
@@ -119,7 +122,7 @@ impl RunRecord {
             device: id.device.to_string(),
             job: id.job.to_string(),
             occurrence: id.occurrence.in_zone(zone),
-            state: "running".into(),
+            state: RunState::Running.to_string(),
             reason: None,
             started: started.map(|at| at.in_zone(zone)),
             ended: None,
@@ -131,40 +134,13 @@ impl RunRecord {
     }
 }
 
-/// The state of a run that has not ended, or its outcome.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RunState {
-    Running,
-    Succeeded,
-    Failed,
-    Missed,
-    Skipped,
-    Cancelled,
-    Denied,
-}
-
-impl RunState {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Missed => "missed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Denied => "denied",
-        }
-    }
-}
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunsQuery {
     /// Only runs in this state, or with this outcome
     #[param(inline)]
-    state: Option<RunState>,
+    state: Option<StateFilter>,
     /// Only runs of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
@@ -195,7 +171,7 @@ pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<Runs
     let RunsQuery { state: run_state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = query;
     let after = resume(at.as_deref(), parse_cursor)?;
     let filter = store::RunFilter {
-        state: run_state.map(|state| state.word().to_owned()),
+        state: run_state.map(|StateFilter(state)| state),
         plugin: plugin.map(|Plugin(name)| name.to_string()),
         device: device.map(|Device(name)| name.to_string()),
         job: job.map(|Job(id)| id.to_string()),
@@ -210,7 +186,7 @@ pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<Runs
     let saved = state.read(move |data| store::runs(data, &filter)).await?;
     let runs = in_memory::merge(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
-        let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
+        let due = run.next.map(|next| next.due.to_string()).unwrap_or_default();
         format!("{due} {}", run.id)
     });
     let items = runs.iter().map(|run| RunRecord::new(run, state.zone(), clock::now())).collect();

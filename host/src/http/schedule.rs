@@ -9,14 +9,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use roost_scheduler::{
+    accept::{
+        self, Fault, FaultKind, Owner, Terms,
+        draft::{ActionDraft, JobDraft, TaskDraft, TriggerDraft},
+    },
     body::PackedJob,
     event::{Digest, Done, Idempotency, NewJob, Part, Request},
-    model::{Action, Job as Model, Matches, Message, Policy, Step, hold_ms},
-    names::{DeviceName, JobId, PluginName},
-    rules::{self, Fault},
+    model::{Action, Job as Model, Task},
+    names::{DeviceName, PluginName},
     scheduler::api_device,
     time::{Instant, Site},
-    topic::{Grant, Topic},
+    topic::Grant,
     trigger::{self, Trigger},
 };
 use serde::{Deserialize, Serialize};
@@ -34,11 +37,9 @@ use super::{
 };
 use crate::{
     clock,
-    config::{
-        grant::{self, Access, how_to_allow, how_to_raise},
-        rules::NotNeedable,
-    },
-    records, zones,
+    plugins::TriggerCache,
+    records::{self, PolicyRecord},
+    zones,
 };
 
 /// Header that identifies repetitions of a request: 1 to 255 visible ASCII characters.
@@ -255,18 +256,66 @@ async fn find_target(state: &ApiState, new: &NewJobRecord) -> Result<JobTarget, 
     }
 }
 
-/// Checks a new job by the rules for the jobs of plugins.
+/// Checks a new job by the terms for the jobs of plugins, and calls its task once for a test, so that invalid arguments
+/// are reported at once.
 async fn accept(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Result<Model, Problem> {
-    let id = new.id.clone().unwrap_or_else(generate_id);
-    let id = JobId::parse(&id).map_err(|error| Problem::bad_request(error.to_string()))?;
-    let policy = policy(new.policy.clone())?;
-    let trigger = trigger(&new.trigger, &target.site)?;
-    let label = new.label.clone().map(Into::into);
-    let action = action(state, new, target).await?;
-    let job = Model { id, label, trigger, action, policy };
-    rules::job(&job).map_err(|fault| violation(&fault))?;
-    check_grant(state, &job, target)?;
+    let JobTarget { plugin, device, site, grant } = target;
+    let is_single = new.topic.is_some();
+    let draft = draft(new, target)?;
+    let queries = &state.plugins().queries;
+    let tasks = match &draft.action {
+        ActionDraft::Task(_) => queries.tasks(plugin.clone()).await.map_err(|why| refused(&why))?,
+        ActionDraft::Steps(_) => Vec::new(),
+    };
+    let terms = Terms {
+        site,
+        owner: Some(Owner { plugin, grant, resources: &state.rules().resources }),
+        tasks: Some(&tasks),
+        jobs: 1,
+        syntax: &TriggerCache::default(),
+    };
+    let job = accept::job(draft, &terms).map_err(|fault| {
+        let fault = state.rules().with_hint(fault, plugin, grant);
+        // A single message has no number.
+        violation(&if is_single { Fault { place: String::new(), ..fault } } else { fault })
+    })?;
+    if let Action::Task(task) = &job.action {
+        let tested = queries.dry_run_task(plugin.clone(), device.clone(), Task::clone(task).into()).await;
+        tested.map_err(|why| without_args(refused(&why), task, plugin))?;
+    }
     Ok(job)
+}
+
+/// Returns the problem of a plugin that did not answer, or answered with an error, and the hint below it.
+fn refused(why: &str) -> Problem {
+    match why.split_once('\n') {
+        Some((what, hint)) => Problem::unprocessable(what).hint(hint),
+        None => Problem::unprocessable(why),
+    }
+}
+
+/// Adds the hint to pass arguments, if there were none.
+fn without_args(problem: Problem, task: &Task, plugin: &PluginName) -> Problem {
+    if task.args != "null" || problem.hint.is_some() {
+        return problem;
+    }
+    problem.hint(format!(
+        "if the task has arguments, pass `args`, on the command line such as `--args '{{\"zone\": 2}}'`: `roost plugins \
+         {plugin}` lists them"
+    ))
+}
+
+fn draft(new: NewJobRecord, target: &JobTarget) -> Result<JobDraft, Problem> {
+    let (id, label) = (new.id.clone(), new.label.clone());
+    let policy = new.policy.clone().map(serde_json::from_value::<PolicyRecord>).transpose();
+    let policy = policy.map_err(|error| Problem::bad_request(format!("`policy`: {error}")))?;
+    Ok(JobDraft {
+        id: id.unwrap_or_else(generate_id),
+        label,
+        trigger: TriggerDraft::Parsed(trigger(&new.trigger)?),
+        action: action(new, target)?,
+        policy: policy.map(Into::into).unwrap_or_default(),
+    })
 }
 
 fn generate_id() -> String {
@@ -274,23 +323,12 @@ fn generate_id() -> String {
     format!("job-{:016x}", RandomState::new().hash_one(moment))
 }
 
-fn policy(value: Option<Value>) -> Result<Policy, Problem> {
-    let wrong = |what: String| Problem::bad_request(what);
-    let Some(value) = value else { return Ok(Policy::default()) };
-    let record = serde_json::from_value(value).map_err(|error| wrong(format!("policy: {error}")))?;
-    records::policy_from_record(record).map_err(wrong)
-}
-
-fn trigger(text: &str, site: &Site) -> Result<Trigger, Problem> {
+fn trigger(text: &str) -> Result<Trigger, Problem> {
     let now = clock::now();
     let trigger = trigger::parse(text, now, &mut zones::patterns())
         .map_err(|error| Problem::bad_request(error.to_string()).hint(error.hint()))?;
     match &trigger {
         Trigger::At(at) if *at < now => Err(past(*at, now)),
-        Trigger::Sun(_) if site.location.is_none() => {
-            let problem = Problem::unprocessable("the trigger follows the sun, but the device has no location");
-            Err(problem.hint("set `latitude` and `longitude` in its settings, or at the top of `roost.toml`"))
-        }
         _ => Ok(trigger),
     }
 }
@@ -300,7 +338,7 @@ fn past(at: Instant, now: Instant) -> Problem {
         .hint("use `now` to run at once, or a time such as `at now+2s`")
 }
 
-async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Result<Action, Problem> {
+fn action(new: NewJobRecord, target: &JobTarget) -> Result<ActionDraft, Problem> {
     let NewJobRecord { topic, payload, payload_base64, qos, retain, steps, task, args, .. } = new;
     let of_message = payload.is_some() || payload_base64.is_some() || qos.is_some() || retain.is_some();
     match (topic, steps, task) {
@@ -311,34 +349,23 @@ async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
             step.extend(payload_base64.map(|payload| ("payload_base64".into(), payload.into())));
             step.extend(qos.map(|qos| ("qos".into(), qos.into())));
             step.extend(retain.map(|retain| ("retain".into(), retain.into())));
-            messages(&Value::Array(vec![step.into()]))
+            let step = records::step_from_value(step.into()).map_err(Problem::bad_request)?;
+            Ok(ActionDraft::Steps(vec![step]))
         }
-        (None, Some(steps), None) if args.is_none() && !of_message => messages(&steps),
-        (None, None, Some(task)) if !of_message => {
+        (None, Some(Value::Array(steps)), None) if args.is_none() && !of_message => {
+            let numbered = |(index, step)| {
+                let wrong = |error| Problem::bad_request(format!("step {}: {error}", index + 1));
+                records::step_from_value(step).map_err(wrong)
+            };
+            steps.into_iter().enumerate().map(numbered).collect::<Result<_, _>>().map(ActionDraft::Steps)
+        }
+        (None, Some(_), None) if args.is_none() && !of_message => Err(Problem::bad_request("`steps` is not a list")),
+        (None, None, Some(name)) if !of_message => {
             if target.plugin == PluginName::host() {
                 let problem = Problem::bad_request("there is a `task`, and no `plugin`");
                 return Err(problem.hint("add the `plugin` of the task, and its `device`"));
             }
-            let has_no_args = args.is_none();
-            let args = args.unwrap_or_default().to_string();
-            let (plugin, device) = (target.plugin.clone(), target.device.clone());
-            let refused = |why: String| match why.split_once('\n') {
-                Some((what, hint)) => Problem::unprocessable(what).hint(hint),
-                None if has_no_args => {
-                    let problem = Problem::unprocessable(why);
-                    problem.hint(format!(
-                        "if the task has arguments, pass `args`, on the command line such as `--args '{{\"zone\": 2}}'`: `roost \
-                         plugins {}` lists them",
-                        target.plugin
-                    ))
-                }
-                None => Problem::unprocessable(why),
-            };
-            let queries = &state.plugins().queries;
-            let accepted = queries.task(plugin.clone(), task.clone(), args.clone()).await.map_err(refused)?;
-            // Called once for a test, so that invalid arguments are reported at once.
-            queries.dry_run_task(plugin, device, task, args).await.map_err(refused)?;
-            Ok(Action::Task(accepted.into()))
+            Ok(ActionDraft::Task(TaskDraft { name, args: args.unwrap_or_default().to_string() }))
         }
         _ => {
             let problem = Problem::bad_request("the job has no action, or several");
@@ -351,67 +378,19 @@ async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
     }
 }
 
-fn messages(steps: &Value) -> Result<Action, Problem> {
-    if !steps.is_array() {
-        return Err(Problem::bad_request("`steps` is not a list"));
-    }
-    let action = records::action_from_json(&steps.to_string());
-    if let Ok(Action::Steps(steps)) = &action {
-        steps.iter().try_for_each(condition)?;
-    }
-    action.map_err(|error| Problem::bad_request(error.strip_prefix("steps: ").unwrap_or(&error).to_owned()))
-}
-
-/// Checks that the value which a report is compared with is JSON; otherwise no report would match.
-fn condition(step: &Step) -> Result<(), Problem> {
-    let Some(Matches::Json { value, .. }) = step.confirm.as_deref().map(|confirm| &confirm.matches) else {
-        return Ok(());
-    };
-    match serde_json::from_str::<Value>(value) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let problem = Problem::unprocessable(format!("`confirm.matches.json.value` is not JSON: {error}"));
-            Err(problem.hint("a string needs quotes, as in `\"open\"`"))
-        }
-    }
-}
-
-/// Converts the violation of a rule, with the field names of the API.
+/// Converts a fault, with the field names of the API.
 fn violation(fault: &Fault) -> Problem {
-    let Fault { step, field, value, rule } = fault;
-    let step = step.map(|step| format!("step {step}: ")).unwrap_or_default();
-    let field = field.trim_start_matches("action.").replace('-', "_");
-    Problem::unprocessable(format!("{step}`{field}` {value}: {rule}"))
-}
-
-/// Checks the grant (I8) and the resources of a job.
-fn check_grant(state: &ApiState, job: &Model, target: &JobTarget) -> Result<(), Problem> {
-    let JobTarget { plugin, grant, .. } = target;
-    let subject = if *plugin == PluginName::host() { "the API".into() } else { format!("`{plugin}`") };
-    let outside = |field: &str, topic: &Topic, access: Access| {
-        let verb = if access == Access::Publish { "publish to" } else { "read" };
-        let problem =
-            Problem::new(StatusCode::FORBIDDEN, format!("`{field}` `{topic}` is outside what {subject} may {verb}"));
-        problem.hint(how_to_allow(plugin, topic, access, grant, state.is_granted_by_operator(plugin)))
+    let status = match &fault.kind {
+        FaultKind::Malformed => StatusCode::BAD_REQUEST,
+        FaultKind::NotPermitted(permission) if permission.is_of_grant() => StatusCode::FORBIDDEN,
+        FaultKind::Rule | FaultKind::NotPermitted(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    for step in job.steps() {
-        let Message { topic, qos, retain, .. } = &step.message;
-        if let Some(excess) = grant.excess(topic.as_str(), *qos, *retain) {
-            let by_operator = state.is_granted_by_operator(plugin);
-            let above = grant::above(excess, &subject, *qos, grant);
-            return Err(match (above, how_to_raise(plugin, excess, *qos, by_operator)) {
-                (Some(what), Some(hint)) => {
-                    Problem::new(StatusCode::FORBIDDEN, format!("{what}, in the message to `{topic}`")).hint(hint)
-                }
-                _ => outside("topic", topic, Access::Publish),
-            });
-        }
-        if let Some(confirm) = &step.confirm
-            && !grant.allows_subscribe(confirm.topic.as_str())
-        {
-            return Err(outside("confirm.topic", &confirm.topic, Access::Read));
-        }
-    }
-    let needed = job.policy.needs.as_ref().map(|name| state.rules().needable(name, plugin, hold_ms(job.steps())));
-    needed.unwrap_or(Ok(())).map_err(|NotNeedable { what, hint }| Problem::unprocessable(what).hint(hint))
+    let field = fault.field.replace('-', "_").replace(".retry.", ".").replace(".misfire.", ".");
+    let field = match field.strip_prefix("action.").unwrap_or(&field) {
+        "task.name" => "task",
+        "task.args" => "args",
+        field => field,
+    };
+    let problem = Problem::new(status, fault.describe(field));
+    fault.hint.iter().fold(problem, |problem, hint| problem.hint(hint.as_ref()))
 }

@@ -11,7 +11,6 @@ use std::{
 use axum::http::StatusCode;
 use roost_scheduler::{
     event::{Done, Event, Part, Request},
-    names::PluginName,
     scheduler::{Operator, Scheduler},
     time::Instant,
     zone::Zone,
@@ -108,11 +107,6 @@ impl ApiState {
     /// Returns the operator's rules for plugins and ad-hoc jobs.
     pub(super) fn rules(&self) -> &Rules {
         &self.0.rules
-    }
-
-    /// Checks whether the operator's settings override a plugin's grant.
-    pub(super) fn is_granted_by_operator(&self, plugin: &PluginName) -> bool {
-        self.0.rules.grants.contains_key(plugin)
     }
 
     /// Returns the host's time zone, for times that do not belong to a device.

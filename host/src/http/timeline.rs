@@ -9,6 +9,8 @@ use roost_scheduler::{
     body::Body,
     event::JobKey,
     names::{DeviceName, JobId, PluginName, RunId},
+    outcome::RunState,
+    scheduler::JobStatus,
     time::Instant,
 };
 use serde::{Deserialize, Serialize};
@@ -185,7 +187,7 @@ async fn jobs(state: &ApiState, owner: &OwnerFilter) -> Result<Vec<Planned>, Pro
             None => break,
         }
     }
-    jobs.sort_by_cached_key(|job| (job.plugin.clone(), job.device.clone(), job.job.body.job_id()));
+    jobs.sort_by_cached_key(|job| job.status.name());
     Ok(jobs)
 }
 
@@ -198,7 +200,7 @@ fn merge(
     mut progress: Progress,
     limit: usize,
 ) -> Page<TimelineRecord> {
-    let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.owed.is_none())).collect();
+    let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.next.is_none())).collect();
     // If the expected messages are not complete, the runs are included up to their end.
     let end = expected.last().filter(|_| !is_all).map(|last| last.key.at);
     let (mut expected, mut runs) = (expected.into_iter().peekable(), runs.iter().peekable());
@@ -223,10 +225,10 @@ fn merge(
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
             // A run that was decided meanwhile, or is on disk, is among the runs.
-            let run = one.run.as_ref().map_or_else(|| job.run(one.key.occurrence), |run| run.id.clone());
+            let run = one.run.as_ref().map_or_else(|| job.status.run(one.key.occurrence), |run| run.id.clone());
             let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.key.step == 0);
             if !is_known {
-                let (record, length) = expected_record(job, one.body(jobs), &one);
+                let (record, length) = expected_record(&job.status, one.body(jobs), &one);
                 bytes += length;
                 items.push(record);
             }
@@ -256,7 +258,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
 }
 
 /// Returns the record of an expected message, and the size of the message in bytes.
-fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
+fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
     let SortKey { at, occurrence, step, .. } = one.key;
     let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
@@ -269,7 +271,7 @@ fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecor
         device: job.device.to_string(),
         job: job.job.body.id().to_owned(),
         occurrence: text(occurrence),
-        state: if step == 0 { "running" } else { "expected" }.into(),
+        state: if step == 0 { RunState::Running.as_str() } else { "expected" }.into(),
         label: job.job.body.label().map(str::to_owned),
         step: number.and_then(|_| step_ref.map(|_| step)),
         message: step_ref.map(|step| serde_json::to_value(records::step(&step)).unwrap_or_default()),
@@ -278,7 +280,7 @@ fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecor
             args: serde_json::from_str(&task.args).unwrap_or_default(),
         }),
         paused: job.paused.filter(|_| step > 0 && !has_begun).map(|what| level(what).to_owned()),
-        skipped: one.run.is_none() && job.skip == Some(occurrence),
+        skipped: one.run.is_none() && job.job_override.skip == Some(occurrence),
         run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.started, job.site.zone)),
     };
     (record, length)

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use roost_scheduler::{
+    accept::{self, Fault, TaskDescription, Terms},
     event::Plan,
     model::{Reply, Task},
     time::Instant,
@@ -11,9 +12,8 @@ use wasmtime::{Result, Store};
 
 use super::{
     contract::{
-        self, Invalid, Terms,
         bindings::{self, DevicePluginPre, WithTasksPre},
-        tasks::{self, Tasks},
+        drafts,
     },
     guest::Guest,
     limits,
@@ -42,7 +42,7 @@ pub(super) trait Function: Sync {
     ) -> impl Future<Output = Result<Result<Self::Answer, String>>> + Send;
 
     /// Checks and converts an answer given at `now`.
-    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, now: Instant) -> Result<Self::Accepted, Invalid>;
+    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, now: Instant) -> Result<Self::Accepted, Fault>;
 }
 
 /// `schedule-jobs`: returns the plan of a device.
@@ -73,23 +73,23 @@ impl Function for ScheduleJobs<'_> {
         plugin.roost_device_schedule().call_schedule_jobs(store, &context).await
     }
 
-    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, now: Instant) -> Result<Plan, Invalid> {
-        Ok(Plan::new(now, &contract::jobs(answer, terms)?))
+    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, now: Instant) -> Result<Plan, Fault> {
+        Ok(Plan::new(now, &accept::plan(drafts(answer), terms)?))
     }
 }
 
 impl Function for ListTasks<'_> {
     const NAME: &'static str = "list-tasks";
     type Answer = Vec<bindings::TaskDescription>;
-    type Accepted = Tasks;
+    type Accepted = Vec<TaskDescription>;
 
     async fn call(&self, store: &mut Store<Guest>, _: bindings::Context) -> Result<Result<Self::Answer, String>> {
         let plugin = self.0.instantiate_async(&mut *store).await?;
         plugin.roost_device_tasks().call_list_tasks(store).await.map(Ok)
     }
 
-    fn accept(&self, answer: Self::Answer, _: &Terms<'_>, _: Instant) -> Result<Tasks, Invalid> {
-        tasks::tasks(answer)
+    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, _: Instant) -> Result<Self::Accepted, Fault> {
+        accept::tasks(drafts(answer), terms.syntax)
     }
 }
 
@@ -104,7 +104,7 @@ impl Function for RunTask<'_> {
         plugin.roost_device_tasks().call_run_task(store, &context, &task, self.due.millis()).await
     }
 
-    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, _: Instant) -> Result<Reply, Invalid> {
-        tasks::reply(self.task, answer, terms)
+    fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, _: Instant) -> Result<Reply, Fault> {
+        accept::reply(&self.task.name, answer.into(), terms)
     }
 }

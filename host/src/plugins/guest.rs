@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use roost_scheduler::{
-    calendar,
+    accept, calendar,
     text::excerpt,
     time::{Instant, Site},
 };
@@ -13,7 +13,7 @@ use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
     call_slots::{CallSlots, Yielded},
-    contract::{Invalid, bindings},
+    contract::bindings,
     engine::Engine,
     function::{Function, ScheduleJobs},
     limiter::Limiter,
@@ -34,7 +34,7 @@ pub(super) enum CallError {
     #[error("`{function}` {fault}")]
     Failed { function: &'static str, fault: Fault },
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Invalid(#[from] Box<accept::Fault>),
 }
 
 /// Why a function did not answer.
@@ -67,7 +67,7 @@ impl CallError {
     pub(super) fn in_full(&self) -> String {
         let hint = match self {
             // The general hint would be wrong if the fault is in the operator's request.
-            Self::Invalid(invalid) => invalid.hint.clone(),
+            Self::Invalid(fault) => fault.hint.as_deref().map(Into::into),
             // The plugin's own error speaks for itself.
             Self::Failed { fault: Fault::Returned(_), .. } => None,
             Self::Failed { .. } => self.hint(),
@@ -79,9 +79,9 @@ impl CallError {
     pub(super) fn hint(&self) -> Option<String> {
         let (function, fault) = match self {
             Self::Failed { function, fault } => (*function, fault),
-            Self::Invalid(invalid) => {
+            Self::Invalid(fault) => {
                 let fix = "fix the plugin or its settings; `roost check` verifies the result";
-                return Some(invalid.hint.clone().unwrap_or_else(|| fix.into()));
+                return Some(fault.hint.as_deref().unwrap_or(fix).into());
             }
         };
         let raise =
@@ -245,6 +245,7 @@ impl Calls {
         let fault = match answer {
             Some(Ok(Ok(answer))) => {
                 let accepted = function.accept(answer, &program.terms(device), now);
+                let accepted = accepted.map_err(|fault| Box::new(program.with_hint(fault)));
                 count(accepted.is_err(), false);
                 let (plugin, device, function) = (&program.plugin, &device.name, F::NAME);
                 tracing::debug!(%plugin, %device, function, ?took, "called");

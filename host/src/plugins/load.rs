@@ -3,8 +3,9 @@
 use std::{path::Path, pin::pin, sync::Arc};
 
 use roost_scheduler::{
+    accept::{self, TaskDescription, draft::TaskDraft},
     event::{Digest, Loaded, LoadedDevice, Plan, Version},
-    model::{Reply, Task},
+    model::Reply,
     names::{DeviceName, PluginName},
     scheduler::Operator,
     time::{Instant, Site},
@@ -15,7 +16,6 @@ use super::{
     cache::{Cache, CacheError},
     compile::WRITABLE,
     component::{self, ComponentError, Linked},
-    contract::tasks::{TaskDescription, Tasks},
     engine::Engine,
     folder::Candidate,
     function::{ListTasks, RunTask, ScheduleJobs},
@@ -87,9 +87,7 @@ pub(super) enum LoadError {
 /// A task call that was not checked yet.
 #[derive(Debug)]
 pub(super) struct TaskCall {
-    pub(super) name: String,
-    /// The arguments as JSON text.
-    pub(super) args: String,
+    pub(super) task: TaskDraft,
     /// When the task is due. `None` means the time of the call.
     pub(super) due: Option<Instant>,
 }
@@ -354,7 +352,7 @@ impl Loader {
         &self,
         program: &'p Program,
         clock: impl Fn() -> Instant,
-    ) -> Result<&'p Tasks, LoadError> {
+    ) -> Result<&'p [TaskDescription], LoadError> {
         let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await
@@ -366,15 +364,15 @@ impl Loader {
         program: &'p Program,
         linked: &Linked,
         clock: &impl Fn() -> Instant,
-    ) -> Result<&'p Tasks, LoadError> {
+    ) -> Result<&'p [TaskDescription], LoadError> {
         let call = async || match (&linked.tasks, program.settings.devices.first()) {
             // All devices have the same tasks, and each plugin has at least one device.
             (Some(plugin), Some(device)) => {
                 self.calls.call(&ListTasks(plugin), linked.is_ordinary, program, device, clock()).await
             }
-            _ => Ok(Tasks::default()),
+            _ => Ok(Vec::new()),
         };
-        program.tasks.get_or_try_init(call).await.map_err(LoadError::Tasks)
+        program.tasks.get_or_try_init(call).await.map(Vec::as_slice).map_err(LoadError::Tasks)
     }
 
     /// Runs a task, and returns its steps.
@@ -387,10 +385,10 @@ impl Loader {
     ) -> Result<Reply, LoadError> {
         let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
-        let tasks = self.list_tasks(program, &linked, &clock).await?;
-        let TaskCall { name, args, due } = task_call;
-        let invalid = |invalid| LoadError::Task(CallError::Invalid(invalid));
-        let task = tasks.task("task", &name, args).map_err(invalid)?;
+        self.list_tasks(program, &linked, &clock).await?;
+        let TaskCall { task, due } = task_call;
+        let invalid = |fault| LoadError::Task(CallError::Invalid(Box::new(fault)));
+        let task = accept::task(task, &program.terms(device)).map_err(invalid)?;
         let plugin = linked.tasks.as_ref().expect("a plugin with a task exports tasks");
         let now = clock();
         let function = RunTask { plugin, task: &task, due: due.unwrap_or(now) };
@@ -428,20 +426,7 @@ impl Loader {
     ) -> Result<Vec<TaskDescription>, String> {
         let program = program.ok_or(NOT_LOADED)?;
         let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
-        Ok(tasks.list().to_vec())
-    }
-
-    /// Checks a task call of the operator.
-    pub(super) async fn task(
-        &self,
-        program: Option<&Program>,
-        name: &str,
-        args: String,
-        clock: impl Fn() -> Instant,
-    ) -> Result<Task, String> {
-        let program = program.ok_or(NOT_LOADED)?;
-        let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
-        tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
+        Ok(tasks.to_vec())
     }
 
     /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use roost_scheduler::{
+    accept::{Fault, Owner, TaskDescription, Terms},
     event::Version,
     names::{DeviceName, PluginName},
 };
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
-    contract::{Terms, tasks::Tasks},
     logs::Log,
     settings::{Device, Settings},
     statuses::UsageCounter,
@@ -25,7 +25,7 @@ pub(super) struct Program {
     indices: HashMap<DeviceName, usize>,
     rules: Arc<Rules>,
     /// The plugin's tasks, which are listed before any other call.
-    pub(super) tasks: OnceCell<Tasks>,
+    pub(super) tasks: OnceCell<Vec<TaskDescription>>,
     /// The permit for a call: a version has one call under way.
     pub(super) call_permit: Semaphore,
     pub(super) log: Arc<Log>,
@@ -68,16 +68,20 @@ impl Program {
         self.settings.devices.get(*self.indices.get(name)?)
     }
 
+    /// Returns the terms for the answers about a device.
     pub(super) fn terms<'a>(&'a self, device: &'a Device) -> Terms<'a> {
+        let Self { plugin, settings, rules, tasks, trigger_cache, .. } = self;
         Terms {
-            plugin: &self.plugin,
             site: &device.site,
-            grant: &self.settings.grant,
-            granted_by_operator: self.rules.grants.contains_key(&self.plugin),
-            rules: &self.rules,
-            jobs: self.settings.limits.jobs,
-            tasks: self.tasks.get().unwrap_or(Tasks::NONE),
-            trigger_cache: &self.trigger_cache,
+            owner: Some(Owner { plugin, grant: &settings.grant, resources: &rules.resources }),
+            tasks: Some(tasks.get().map_or(&[], Vec::as_slice)),
+            jobs: settings.limits.jobs,
+            syntax: trigger_cache.as_ref(),
         }
+    }
+
+    /// Adds the operator's remedy to a fault.
+    pub(super) fn with_hint(&self, fault: Fault) -> Fault {
+        self.rules.with_hint(fault, &self.plugin, &self.settings.grant)
     }
 }

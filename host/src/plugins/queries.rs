@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use roost_scheduler::{
-    model::{Reply, Task},
+    accept::{TaskDescription, draft::TaskDraft},
+    model::Reply,
     names::{DeviceName, PluginName},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{contract::tasks::TaskDescription, limits, load::TaskCall, registry::Question};
+use super::{limits, load::TaskCall, registry::Question};
 
 /// Sends queries to the registry, and limits how many are under way.
 #[derive(Clone, Debug)]
@@ -38,19 +39,10 @@ impl PluginQueries {
         &self,
         plugin: PluginName,
         device: DeviceName,
-        name: String,
-        args: String,
+        task: TaskDraft,
     ) -> Result<Reply, String> {
-        let task_call = TaskCall { name, args, due: None };
+        let task_call = TaskCall { task, due: None };
         self.send(|answer| Question::Simulation { plugin, device, task_call, answer }).await
-    }
-
-    /// Checks a task call for an ad-hoc job.
-    ///
-    /// # Errors
-    /// Returns why the plugin has no such task, or did not answer.
-    pub(crate) async fn task(&self, plugin: PluginName, name: String, args: String) -> Result<Task, String> {
-        self.send(|answer| Question::Check { plugin, name, args, answer }).await
     }
 
     async fn send<A>(

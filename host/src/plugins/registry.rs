@@ -8,14 +8,14 @@ use std::{
 };
 
 use roost_scheduler::{
+    accept::TaskDescription,
     event::{CallId, Digest, Event, Generation, Loaded, Version},
-    model::{Reply, Task},
+    model::Reply,
     names::{DeviceName, PluginName},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    contract::tasks::TaskDescription,
     folder::{Candidate, FolderEvent},
     limits,
     load::{Accepted, LoadError, Loader, Proposal, TaskCall},
@@ -33,8 +33,6 @@ pub(super) enum Question {
     Task { call: CallId, plugin: PluginName, device: DeviceName, task_call: TaskCall },
     /// The operator queries the tasks.
     Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
-    /// The operator checks a task call.
-    Check { plugin: PluginName, name: String, args: String, answer: oneshot::Sender<Result<Task, String>> },
     /// The operator queries the steps of a task, without a run.
     Simulation {
         plugin: PluginName,
@@ -336,12 +334,6 @@ impl Registry {
                 let program = program(&plugin);
                 tokio::spawn(while_awaited(answer, async move {
                     loader.task_descriptions(program.as_deref(), clock::now).await
-                }));
-            }
-            Question::Check { plugin, name, args, answer } => {
-                let program = program(&plugin);
-                tokio::spawn(while_awaited(answer, async move {
-                    loader.task(program.as_deref(), &name, args, clock::now).await
                 }));
             }
             Question::Simulation { plugin, device, task_call, answer } => {

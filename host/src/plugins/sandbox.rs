@@ -8,6 +8,7 @@ use std::{
 };
 
 use roost_scheduler::{
+    accept::TaskDescription,
     event::{Loaded, LoadedDevice, Plan},
     model::{Job, Reply, Task},
     names::{DeviceName, PluginName},
@@ -19,7 +20,6 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
     bytes::Bytes,
-    contract::tasks::TaskDescription,
     folder::{Candidate, SettingsText, read_settings, rename_hint},
     limits,
     load::{Accepted, LoadError, Loader, TaskCall},
@@ -117,7 +117,7 @@ impl Sandbox {
         due: Instant,
         now: Instant,
     ) -> Result<Reply, String> {
-        let task_call = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
+        let task_call = TaskCall { task: task.into(), due: Some(due) };
         self.guests.block_on(self.loader.reply(Some(&plugin.0), device, task_call, || now))
     }
 
@@ -128,7 +128,7 @@ impl Sandbox {
         let linked = linked.map_err(|error| error.report(&program.plugin, None))?;
         let (imports, exports) = (linked.imports.clone(), linked.exports.clone());
         // The tasks were listed before the plans were requested.
-        let tasks = program.tasks.get().map(|tasks| tasks.list().to_vec()).unwrap_or_default();
+        let tasks = program.tasks.get().cloned().unwrap_or_default();
         let jobs = |plan: Result<Plan, String>| {
             plan.map_or_else(|_| Vec::new(), |plan| plan.jobs.iter().map(Job::from).collect())
         };

@@ -2,13 +2,19 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use roost_scheduler::trigger::{CronCache, SunCache};
+use roost_scheduler::{
+    accept::Syntax,
+    calendar::ZoneError,
+    trigger::{Cron, CronCache, CronError, SunCache},
+    zone::Zone,
+};
+use serde_json::Value;
 
 use crate::zones;
 
 /// The parsed cron expressions and computed days of the sun that a version of a plugin uses.
 #[derive(Debug)]
-pub(super) struct TriggerCache {
+pub(crate) struct TriggerCache {
     cron: Mutex<CronCache>,
     sun: Mutex<SunCache>,
 }
@@ -20,11 +26,21 @@ impl Default for TriggerCache {
 }
 
 impl TriggerCache {
-    pub(super) fn cron(&self) -> MutexGuard<'_, CronCache> {
-        self.cron.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn sun(&self) -> MutexGuard<'_, SunCache> {
         self.sun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Syntax for TriggerCache {
+    fn zone(&self, name: &str) -> Result<Zone, ZoneError> {
+        zones::find(name)
+    }
+
+    fn cron(&self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError> {
+        self.cron.lock().unwrap_or_else(PoisonError::into_inner).cron(expression, zone)
+    }
+
+    fn json(&self, text: &str) -> Result<(), String> {
+        serde_json::from_str::<Value>(text).map(|_| ()).map_err(|error| error.to_string())
     }
 }

@@ -1,6 +1,10 @@
 //! Records are decoded to the values that were encoded.
 
-use roost_scheduler::names::JobId;
+use roost_scheduler::{
+    model::Message,
+    names::{GroupName, JobId, ResourceName},
+    topic::Topic,
+};
 
 use super::*;
 
@@ -53,7 +57,7 @@ fn steps_are_decoded_as_encoded() {
         Matches::JsonRange { pointer: String::new(), min: f64::MIN_POSITIVE, max: 0.1 + 0.2 },
     ];
     let reported = reports.map(|matches| Step { confirm: confirm(matches), ..step(b"", None) });
-    let plain = [step(b"", None), step("caf\u{e9}\0".as_bytes(), Some(MessageProperties::default())), last];
+    let plain = [step(b"", None), step("caf\u{e9}\0".as_bytes(), None), last];
     let steps = [reported.as_slice(), &plain].concat();
     let back = action_from_json(&action_to_json(&body(&steps)).unwrap()).unwrap();
     assert_eq!(back, Action::Steps(steps.into()));

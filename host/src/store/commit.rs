@@ -267,7 +267,7 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
             ended.id.job.as_str(),
             ended.id.occurrence.millis(),
             ended.id.origin.to_string(),
-            ended.outcome.word(),
+            ended.outcome.state().as_str(),
             (!reason.is_empty()).then_some(reason),
             ended.started.map(Instant::millis),
             ended.ended.millis(),

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roost_scheduler::names::RunId;
+use roost_scheduler::{names::RunId, outcome::RunState};
 use rusqlite::ErrorCode;
 
 use crate::{files::FolderError, report::Report};
@@ -43,8 +43,8 @@ pub(crate) enum StoreError {
     Unfinished(PathBuf),
     #[error("`{}` cannot be restored", .path.display())]
     NoBackup { path: PathBuf, source: Box<StoreError> },
-    #[error("{}", not_failed(.run, .state.as_deref()))]
-    NotFailed { run: RunId, state: Option<String> },
+    #[error("{}", not_failed(.run, *.state))]
+    NotFailed { run: RunId, state: Option<RunState> },
     #[error("`{}` is a database of another program", .0.display())]
     Foreign(PathBuf),
     #[error("`{}` was not made by Roost: {what} differs", .path.display())]
@@ -74,11 +74,11 @@ pub(crate) enum Damage {
     Check(String),
 }
 
-fn not_failed(run: &RunId, state: Option<&str>) -> String {
+fn not_failed(run: &RunId, state: Option<RunState>) -> String {
     match state {
         None => format!("there is no run `{run}`"),
-        Some("running") => format!("the run `{run}` has not ended"),
-        Some("failed") => format!("the steps of the run `{run}` are no longer known"),
+        Some(RunState::Running) => format!("the run `{run}` has not ended"),
+        Some(RunState::Failed) => format!("the steps of the run `{run}` are no longer known"),
         Some(state) => format!("the run `{run}` has not failed: its state is `{state}`"),
     }
 }
@@ -143,7 +143,7 @@ impl StoreError {
                 kept.display()
             ),
             Self::NoBackup { .. } | Self::Strange { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
-            Self::NotFailed { run, state: Some(state) } if state == "running" => {
+            Self::NotFailed { run, state: Some(RunState::Running) } => {
                 format!("it continues by itself; `roost runs --state running` shows its progress, `roost abandon {run}` ends it")
             }
             Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),

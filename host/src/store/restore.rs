@@ -13,7 +13,7 @@ use std::{
 use roost_scheduler::{
     event::{Change, RunEnded, RunKey, SavedRun},
     names::{Origin, RunId},
-    outcome::{Attempt, Cancelled, Failed, Outcome},
+    outcome::{Attempt, Cancelled, Failed, Outcome, RunState},
     time::Instant,
 };
 use rusqlite::{Connection, Transaction, config::DbConfig, params};
@@ -145,8 +145,8 @@ fn checkpoint(path: &Path) -> Result<Known, StoreError> {
     }
     let series =
         query(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
-    let under_way = RunFilter { state: Some("running".into()), limit: usize::MAX, ..RunFilter::default() };
-    let owes = |run: &RunView| run.owed.as_ref().is_some_and(|owed| owed.has_started && owed.of > 1);
+    let under_way = RunFilter { state: Some(RunState::Running), limit: usize::MAX, ..RunFilter::default() };
+    let owes = |run: &RunView| run.started.is_some() && run.next.is_some_and(|next| next.of > 1);
     let data = path.parent().unwrap_or(Path::new(""));
     let owed = runs(data, &under_way).unwrap_or_default().into_iter().filter(owes).map(|run| run.id).collect();
     Ok(Known { series: series.unwrap_or_default(), owed })
@@ -198,7 +198,7 @@ fn record_due_jobs(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
          FROM jobs JOIN devices ON devices.id = jobs.device JOIN plugins ON plugins.id = devices.plugin
          WHERE jobs.due <= ?4
          ON CONFLICT DO NOTHING",
-        params![origin.to_string(), outcome.word(), outcome.to_string(), now.millis(), why],
+        params![origin.to_string(), outcome.state().as_str(), outcome.to_string(), now.millis(), why],
     )?;
     Ok(())
 }

@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::HashMap, path::Path, sync::mpsc, thread};
 
-use roost_scheduler::{event::Change, outcome::Outcome, time::Instant};
+use roost_scheduler::{
+    event::Change,
+    outcome::{Outcome, RunState},
+    time::Instant,
+};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use super::limits;
@@ -389,10 +393,11 @@ fn rows(connection: &Connection) -> rusqlite::Result<Rows> {
         let (plugin, state) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
         let of = all.of(plugin);
         of.all += 1;
-        of.failed += i64::from(state == "failed");
+        let state = RunState::parse(state);
+        of.failed += i64::from(state == Some(RunState::Failed));
         match state {
-            "running" => {}
-            "failed" => all.has_ended(plugin, row.get(2)?, Which::Failed),
+            Some(RunState::Running) => {}
+            Some(RunState::Failed) => all.has_ended(plugin, row.get(2)?, Which::Failed),
             _ => all.has_ended(plugin, row.get(2)?, Which::Others),
         }
     }

@@ -7,7 +7,8 @@ use roost_scheduler::{
     body::Body,
     model::Action,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
-    outcome::Outcome,
+    outcome::{Outcome, RunState},
+    scheduler::NextStep,
     time::Instant,
     zone::Zone,
 };
@@ -24,8 +25,7 @@ use crate::records::{action_from_json, body_from_json, policy_from_json};
 /// A filter for runs, with the order and the size of the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFilter {
-    /// `running`, `succeeded`, …
-    pub(crate) state: Option<String>,
+    pub(crate) state: Option<RunState>,
     pub(crate) plugin: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) job: Option<String>,
@@ -53,7 +53,7 @@ pub(crate) struct RunCursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RunView {
     pub(crate) id: RunId,
-    pub(crate) state: String,
+    pub(crate) state: RunState,
     /// The reason for its state; of a run that is under way, why it was cut short, or its first failed step.
     pub(crate) reason: Option<String>,
     pub(crate) started: Option<Instant>,
@@ -67,19 +67,7 @@ pub(crate) struct RunView {
     /// The outcome as JSON, with all values; `None` if the run succeeded without remarks.
     pub(crate) why: Option<String>,
     /// The next step, if it is under way.
-    pub(crate) owed: Option<Owed>,
-}
-
-/// The next step of a run that is under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owed {
-    /// Counted from 1.
-    pub(crate) step: usize,
-    /// How many steps the run has.
-    pub(crate) of: usize,
-    pub(crate) due: Instant,
-    /// Whether the run has started: then its later steps are owed (I5).
-    pub(crate) has_started: bool,
+    pub(crate) next: Option<NextStep>,
 }
 
 /// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended, the
@@ -97,7 +85,7 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
         }
         let mut runs = under_way(connection, filter)?;
         let limit = filter.limit - runs.len();
-        let which = if filter.state.as_deref() == Some("failed") { FAILED } else { ENDED };
+        let which = if filter.state == Some(RunState::Failed) { FAILED } else { ENDED };
         // After a run that is under way, all ended runs are still to be listed.
         let after = filter.after.clone().filter(|after| after.due.is_none());
         runs.append(&mut select(connection, &RunFilter { limit, after, ..filter.clone() }, which)?);
@@ -111,7 +99,7 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
 }
 
 fn under_way(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunView>, Damage> {
-    let due = |run: &RunView| run.owed.as_ref().map(|owed| owed.due);
+    let due = |run: &RunView| run.next.map(|next| next.due);
     let place = match &filter.after {
         None => None,
         Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
@@ -258,7 +246,7 @@ fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl
     }
     let place = after.map_or(if filter.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
     let mut rows = statement.query(named_params! {
-        ":state": filter.state,
+        ":state": filter.state.map(RunState::as_str),
         ":plugin": filter.plugin,
         ":device": filter.device,
         ":job": filter.job,
@@ -295,13 +283,13 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
     };
     let mut run = RunView {
         id,
-        state: must(5)?.to_owned(),
+        state: parse_state(must(5)?)?,
         reason: text(6)?.map(str::to_owned),
         started: instant(7)?,
         ended: instant(8)?,
         attempts: row.get(9).map_err(to_text)?,
         zone: text(10)?.and_then(|zone| zones::find(zone).ok()),
-        owed: None,
+        next: None,
         note: text(17)?.map(str::to_owned),
         why: text(18)?.map(str::to_owned),
     };
@@ -317,13 +305,17 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
             Some(started) if done > 0 => started.plus_ms(after_ms.into()),
             _ => start,
         };
-        run.owed = Some(Owed { step: done + 1, of, due, has_started: run.started.is_some() });
+        run.next = Some(NextStep { step: done + 1, of, due });
         let failed = text(15)?.map(failed_from_json).transpose()?.map(|failed| failed.to_string());
         let cancelled =
             text(16)?.map(cancelled_from_json).transpose()?.map(Outcome::Cancelled).map(|end| end.to_string());
         run.reason = cancelled.or(failed);
     }
     Ok(run)
+}
+
+fn parse_state(word: &str) -> Result<RunState, String> {
+    RunState::parse(word).ok_or_else(|| format!("`{word}` is not the state of a run"))
 }
 
 fn to_text(error: impl std::fmt::Display) -> String {
@@ -348,8 +340,9 @@ pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> 
             )
             .optional()?;
         let Some((state, steps, policy)): Option<(String, _, _)> = row else { return Ok(Err(None)) };
-        let Some(steps) = steps.filter(|_| state == "failed") else { return Ok(Err(Some(state))) };
         let damage = |what| Damage::Row { table: "runs", row: 1, what };
+        let state = parse_state(&state).map_err(damage)?;
+        let Some(steps) = steps.filter(|_| state == RunState::Failed) else { return Ok(Err(Some(state))) };
         let policy = policy_from_json(policy.as_deref()).map_err(damage)?;
         Ok(Ok(body_from_json(&run.job, None, &policy, &steps).map_err(damage)?))
     })?;

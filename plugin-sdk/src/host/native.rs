@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 use chrono::{Datelike, NaiveDate, NaiveTime, Timelike};
 use roost_scheduler::{calendar, time, trigger};
 
-use crate::{Date, Error, Instant, Local, Result, SunEvent, Time, log::Level};
+use crate::{Date, Error, Instant, Local, Result, SunEvent, Time, bindings::roost::device::types as wit, log::Level};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
@@ -34,7 +34,12 @@ impl Host {
             .site
             .location
             .ok_or_else(|| Error::new("the device has no location; its settings need `latitude` and `longitude`"))?;
-        let times = self.sun_cache.borrow_mut().times(sun_event(event), to_chrono(on)?, location, self.site.zone);
+        let times = self.sun_cache.borrow_mut().times(
+            wit::SunEvent::from(event).into(),
+            to_chrono(on)?,
+            location,
+            self.site.zone,
+        );
         Ok(times.into_iter().map(|at| Instant::from_millis(at.millis())).collect())
     }
 }
@@ -44,21 +49,7 @@ pub(crate) fn instant(at: Instant) -> Result<time::Instant> {
         .ok_or_else(|| Error::new(format!("{} ms is out of the range of instants", at.millis())))
 }
 
-pub(crate) fn sun_event(event: SunEvent) -> trigger::SunEvent {
-    match event {
-        SunEvent::Sunrise => trigger::SunEvent::Sunrise,
-        SunEvent::Sunset => trigger::SunEvent::Sunset,
-        SunEvent::CivilDawn => trigger::SunEvent::CivilDawn,
-        SunEvent::CivilDusk => trigger::SunEvent::CivilDusk,
-        SunEvent::NauticalDawn => trigger::SunEvent::NauticalDawn,
-        SunEvent::NauticalDusk => trigger::SunEvent::NauticalDusk,
-        SunEvent::AstronomicalDawn => trigger::SunEvent::AstronomicalDawn,
-        SunEvent::AstronomicalDusk => trigger::SunEvent::AstronomicalDusk,
-        SunEvent::SolarNoon => trigger::SunEvent::SolarNoon,
-    }
-}
-
-pub(crate) fn time_to_chrono(time: Time) -> Result<NaiveTime> {
+fn time_to_chrono(time: Time) -> Result<NaiveTime> {
     NaiveTime::from_hms_opt(time.hour().into(), time.minute().into(), time.second().into())
         .ok_or_else(|| Error::new(format!("there is no time of day `{time}`")))
 }

@@ -8,7 +8,7 @@ use crate::{JsonValue, Matches, milliseconds, minutes, seconds};
 
 fn accept(job: crate::Job) -> Result<PlannedJob> {
     let site = Site { zone: Zone::UTC, location: None };
-    PlannedJob::accept(job.finish()?, site, HostInstant::MIN)
+    Ok(Plan::accept(vec![job.finish()?], site, HostInstant::MIN)?.jobs.remove(0))
 }
 
 fn job() -> crate::Job {
@@ -27,15 +27,15 @@ fn a_job_that_the_host_would_refuse_is_refused() {
         (job().queue(1_001), "`policy.overlap.queue` 1001: it must be 1 to 1,000"),
         (job().allow(1), "`policy.overlap.allow` 1: it must be 2 to 1,000"),
         (job().allow(1_001), "`policy.overlap.allow` 1001: it must be 2 to 1,000"),
-        (job().latest_of_group("a door"), "`a door` is not a group name: "),
+        (job().latest_of_group("a door"), "`policy.misfire.latest-of-group`: `a door` is not a group name: "),
         (job().latest_of_group("g").queue(1), "`policy.overlap` with `latest-of-group`: "),
         (job().latest_of_group("g").allow(2), "`policy.overlap` with `latest-of-group`: "),
-        (job().needs(""), "`` is not a resource name: "),
+        (job().needs(""), "`policy.needs`: `` is not a resource name: "),
         (job().label("two\nlines"), "`label` with the character U+000A: users read it"),
         (job().label("x".repeat(1_025)), "`label` of 1025 bytes: it may have 1,024 (1 KiB)"),
         (job().jitter(minutes(1)), "`policy.jitter-ms` 60000: it must be less than the period, 60000 ms"),
         (job().grace(milliseconds(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
-        (job().confirm("s/#", "1", seconds(1)), "step 1: `s/#` is not a topic: "),
+        (job().confirm("s/#", "1", seconds(1)), "step 1: `confirm.topic`: `s/#` is not a topic: "),
         (job().confirm("s", "1", seconds(0)), "step 1: `confirm.within-ms` 0: it must be 1 or more"),
         (confirmed(long.as_str().into()), "step 1: `confirm.matches.bytes` of 4097 bytes: it may have 4,096 (4 KiB)"),
         (
@@ -44,14 +44,18 @@ fn a_job_that_the_host_would_refuse_is_refused() {
         ),
         (confirmed(Matches::json(format!("/{long}"), true)), "step 1: `confirm.matches.json.pointer` of 4098 bytes: "),
         (confirmed(Matches::json("", long.as_str())), "step 1: `confirm.matches.json.value` of 4099 bytes: "),
-        (confirmed(Matches::json("", JsonValue::parse("open"))), "step 1: `open` is not JSON: "),
-        (confirmed(Matches::json("", f64::NAN)), "step 1: `NaN` is not JSON: "),
+        (
+            confirmed(Matches::json("", JsonValue::parse("open"))),
+            "step 1: `confirm.matches.json.value` `open`: it is not JSON: ",
+        ),
+        (confirmed(Matches::json("", f64::NAN)), "step 1: `confirm.matches.json.value` `NaN`: it is not JSON: "),
         (confirmed(Matches::json_range("", 2.0..=1.0)), "step 1: `confirm.matches.json-range` 2 to 1: "),
         (confirmed(Matches::json_range("", 0.0..=f64::INFINITY)), "step 1: `confirm.matches.json-range` 0 to inf: "),
         (confirmed(Matches::json_range("a", 1.0..=2.0)), "step 1: `confirm.matches.json-range.pointer` `a`: "),
     ] {
         let error = accept(job).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("job `a`: {expected}")), "{error}\n  does not begin with\n{expected}");
+        let fault = error.strip_prefix("job `a`").unwrap().trim_start_matches([':', ',', ' ']);
+        assert!(fault.starts_with(expected), "{error}\n  does not contain\n{expected}");
     }
 }
 
@@ -115,14 +119,14 @@ fn a_reply_to_a_task_is_described_as_text() {
     assert_eq!((often.note(), often.replans()), ("it is dry", true));
     let errors = ["wildcard", "mistake", "chatter", "other"].map(|args| run(args.into()).unwrap_err().to_string());
     expect![[r#"
-        task `water`: step 1: `a/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
+        task `water`, step 1: `topic`: `a/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
         task `water`: `expiry` -1m is negative
         task `water`: `note` of 4097 bytes: it may have 4,096 (4 KiB)
         there is no task `water`"#]]
     .assert_eq(&errors.join("\n"));
     assert_eq!(run(5.into()).unwrap_err().to_string(), "args: `5` is not text");
     let unknown = host.run_task::<Bed>("dry", ().into()).unwrap_err();
-    assert_eq!(unknown.to_string(), "there is no task `dry` among [\"water\"]");
+    assert_eq!(unknown.to_string(), "`task.name` `dry`: the plugin has no such task, only `water`");
 }
 
 #[test]
@@ -139,12 +143,14 @@ fn a_list_of_tasks_that_the_host_would_refuse_is_refused() {
     ]
     .map(|list| list.into_iter().map(crate::TaskDescription::finish).collect::<Vec<_>>());
     expect![[r#"
-        `a b` is not a task name: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit
-        two tasks have the name `a`
-        there are 101 tasks, at most 100 are allowed
+        task number 1: `name`: `a b` is not a task name: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit
+        task `a`: `name`: another task of the plugin has it already
+        `tasks` 101: a plugin may have 100
         task `a`: `summary` of 0 bytes: it must have 1 to 1,024 (1 KiB)
-        task `a`: the schema of its arguments is neither an object nor `true` or `false`
-        task `a`: the schema of its arguments is not JSON: EOF while parsing an object at line 1 column 1
-        task `a`: the schema of its arguments has more than 16 KiB"#]]
-    .assert_eq(&lists.map(|list| accept::tasks(&list).unwrap_err().to_string()).join("\n"));
+        task `a`: `args-schema`: a JSON Schema must be an object, `true` or `false`
+        task `a`: `args-schema`: it is not JSON: EOF while parsing an object at line 1 column 1
+        task `a`: `args-schema` of 16385 bytes: it may have 16,384 (16 KiB)"#]]
+    .assert_eq(
+        &lists.map(|list| super::accept::tasks(drafts::of(list), &drafts::BuiltIn).unwrap_err().to_string()).join("\n"),
+    );
 }

@@ -54,8 +54,9 @@ pub(crate) struct Run {
     pub(crate) state: State,
 }
 
+/// What a run that has not ended does or waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// It could be sent, and waits for the link or its turn.
     Waiting,
     /// The same, but its plugin is over its rate; its grace ends then.
@@ -79,6 +80,22 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// Returns its word, for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting | Self::Limited(_) => "waiting",
+            Self::Held(_) => "held",
+            Self::Asking(_) => "asking",
+            Self::Listening(_) => "listening",
+            Self::Arming(_) => "arming",
+            Self::Sent(_) => "sent",
+            Self::Confirming(_) => "confirming",
+            Self::Pausing(_) => "pausing",
+            Self::Resting(_) => "resting",
+        }
+    }
+
     /// Returns when its timer fires.
     pub(crate) const fn until(self) -> Option<Instant> {
         match self {

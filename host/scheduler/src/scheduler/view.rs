@@ -2,15 +2,17 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::state::Scheduler;
+use super::{
+    state::Scheduler,
+    status::{JobStatus, NextStep, RunStatus},
+};
 use crate::{
-    body::{Body, PackedJob},
-    catalog::{Device, JobState, Plugin},
-    event::{DeviceKey, JobKey, Override, PluginKey, Version},
+    catalog::{JobState, Plugin},
+    event::{DeviceKey, JobKey, PluginKey, Version},
     limits,
-    names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
-    outcome::{Attempt, Cause, Level},
-    runs::{Run, State},
+    names::{DeviceName, JobId, JobName, PluginName, RunId},
+    outcome::Cause,
+    runs::Run,
     time::{Instant, Site},
     topic::Grant,
     trigger::SunCache,
@@ -50,73 +52,6 @@ pub struct DeviceView<'a> {
     pub jobs: usize,
     /// Whether it is paused.
     pub is_paused: bool,
-}
-
-/// The view of a job.
-#[derive(Clone, Debug)]
-pub struct JobView<'a> {
-    /// The job's key, valid as long as the job exists.
-    pub key: JobKey,
-    /// The plugin's name.
-    pub plugin: &'a PluginName,
-    /// The device's name.
-    pub device: &'a DeviceName,
-    /// The device's site.
-    pub site: &'a Site,
-    /// The job.
-    pub job: &'a PackedJob,
-    /// When its next run is due.
-    pub next: NextRun,
-    /// The origin of its next run.
-    pub origin: Origin,
-    /// Everything up to here is decided.
-    pub watermark: Instant,
-    /// What the operator has changed of it.
-    pub job_override: Option<&'a Override>,
-    /// What is paused: its plugin, its device, or the job itself.
-    pub paused: Option<Level>,
-}
-
-/// When a job's next run is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NextRun {
-    /// It is due then.
-    Due(Instant),
-    /// Not before then: the sun event does not occur for so long.
-    NotBefore(Instant),
-    /// There is no next run.
-    Never,
-}
-
-/// The view of a run that has not ended.
-#[derive(Clone, Debug)]
-pub struct RunUnderWay<'a> {
-    /// The run's id.
-    pub id: &'a RunId,
-    /// When it should start, or should have started.
-    pub start: Instant,
-    /// When it has started.
-    pub started: Option<Instant>,
-    /// Until when it may start, if it has not started and has a grace.
-    pub grace_end: Option<Instant>,
-    /// Its body, which may differ from that of its job.
-    pub body: &'a Body,
-    /// The current step, counted from 1.
-    pub step: usize,
-    /// When the current step is due.
-    pub due: Instant,
-    /// The number of steps.
-    pub of: usize,
-    /// What held it up or holds it up.
-    pub held_by: Option<&'a Cause>,
-    /// The number of attempts at the current step.
-    pub attempts: u32,
-    /// How the last attempt at it failed, if one did.
-    pub last: Option<&'a Attempt>,
-    /// Until when it waits, if that is known.
-    pub until: Option<Instant>,
-    /// Its state: `waiting`, `held`, `asking`, `listening`, `arming`, `sent`, `confirming`, `pausing` or `resting`.
-    pub state: &'static str,
 }
 
 impl Scheduler {
@@ -164,11 +99,11 @@ impl Scheduler {
     }
 
     /// Returns the jobs of a plugin.
-    pub fn jobs_of<'a>(&'a self, plugin: &PluginName) -> impl Iterator<Item = JobView<'a>> {
+    pub fn jobs_of(&self, plugin: &PluginName) -> impl Iterator<Item = JobStatus> {
         let plugin = self.catalog.plugin_named(plugin);
         let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
         let devices = devices.filter_map(|key| self.catalog.device(*key));
-        devices.flat_map(|device| device.jobs()).filter_map(|key| self.job_view(key))
+        devices.flat_map(|device| device.jobs()).filter_map(|key| self.job_status(key))
     }
 
     /// Returns at most `most` jobs from a key on, in the order of their keys: all, those of a plugin, or those of
@@ -180,7 +115,7 @@ impl Scheduler {
         (plugin, device): (Option<&PluginName>, Option<&DeviceName>),
         from: JobKey,
         most: usize,
-    ) -> (Vec<JobView<'_>>, Option<JobKey>) {
+    ) -> (Vec<JobStatus>, Option<JobKey>) {
         let Some(plugin) = plugin else {
             return self.jobs_at(from, most, |job| {
                 device.is_none_or(|name| self.catalog.device(job.device).is_some_and(|device| device.name == *name))
@@ -210,7 +145,7 @@ impl Scheduler {
         keys.retain(|key| *key >= from);
         keys.sort_unstable();
         let next = keys.get(most).copied();
-        (keys.into_iter().take(most).filter_map(|key| self.job_view(key)).collect(), next)
+        (keys.into_iter().take(most).filter_map(|key| self.job_status(key)).collect(), next)
     }
 
     fn jobs_at(
@@ -218,7 +153,7 @@ impl Scheduler {
         from: JobKey,
         most: usize,
         is_match: impl Fn(&JobState) -> bool,
-    ) -> (Vec<JobView<'_>>, Option<JobKey>) {
+    ) -> (Vec<JobStatus>, Option<JobKey>) {
         let end = self.catalog.job_slots();
         let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
         let mut found = Vec::new();
@@ -229,45 +164,41 @@ impl Scheduler {
             if found.len() == most {
                 return (found, Some(key));
             }
-            found.extend(self.job_view(key));
+            found.extend(self.job_status(key));
         }
         (found, Some(until).filter(|until| *until < end))
     }
 
     /// Returns a job.
     #[must_use]
-    pub fn job(&self, plugin: &PluginName, device: &DeviceName, job: &JobId) -> Option<JobView<'_>> {
-        self.job_view(self.catalog.job_key(self.catalog.device_key(plugin, device)?, job.as_str())?)
+    pub fn job(&self, plugin: &PluginName, device: &DeviceName, job: &JobId) -> Option<JobStatus> {
+        self.job_status(self.catalog.job_key(self.catalog.device_key(plugin, device)?, job.as_str())?)
     }
 
-    fn job_view(&self, key: JobKey) -> Option<JobView<'_>> {
+    fn job_status(&self, key: JobKey) -> Option<JobStatus> {
         let state = self.catalog.job(key)?;
-        let Device { plugin, name, site, .. } = self.catalog.device(state.device)?;
-        let plugin = self.plugin_name(*plugin)?;
-        let (next, watermark) = (state.next.into(), state.watermark);
-        let (job_override, paused) = (self.catalog.overrides.get(key), self.catalog.is_paused(key));
-        let origin = self.agenda.origin();
-        Some(JobView {
+        let device = self.catalog.device(state.device)?;
+        Some(JobStatus {
             key,
-            plugin,
-            device: name,
-            site,
-            job: &state.job,
-            next,
-            origin,
-            watermark,
-            job_override,
-            paused,
+            plugin: self.plugin_name(device.plugin)?.clone(),
+            device: device.name.clone(),
+            site: device.site,
+            job: state.job.clone(),
+            next: state.next.into(),
+            origin: self.agenda.origin(),
+            watermark: state.watermark,
+            job_override: self.catalog.overrides.get(key).cloned().unwrap_or_default(),
+            paused: self.catalog.is_paused(key),
         })
     }
 
     /// Returns some of the runs that have not ended, from a slot on, and the slot at which to continue, unless those
     /// were all. Bounded (I10), so that there may be none although more follow.
     #[must_use]
-    pub fn runs_from(&self, from: u32) -> (Vec<RunUnderWay<'_>>, Option<u32>) {
+    pub fn runs_from(&self, from: u32) -> (Vec<RunStatus>, Option<u32>) {
         let end = self.runs.slot_count();
         let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
-        let runs = (from..until).filter_map(|slot| self.runs.get(slot)).map(run_view);
+        let runs = (from..until).filter_map(|slot| self.runs.get(slot)).map(|run| self.run_status(run));
         (runs.collect(), Some(until).filter(|until| *until < end))
     }
 
@@ -283,13 +214,33 @@ impl Scheduler {
     }
 
     /// Returns the runs of a job that have not ended, in the order of admission.
-    pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
-        self.runs.of_job(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
+    pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunStatus> {
+        self.runs.of_job(job).filter_map(|slot| self.runs.get(slot)).map(|run| self.run_status(run))
     }
 
     /// Returns the runs of a job that have not ended, even if the job was removed.
-    pub fn runs_named(&self, name: &JobName) -> impl Iterator<Item = RunUnderWay<'_>> {
+    pub fn runs_named(&self, name: &JobName) -> impl Iterator<Item = RunStatus> {
         self.catalog.job_named(name).into_iter().flat_map(|job| self.runs_of_job(job))
+    }
+
+    fn run_status(&self, run: &Run) -> RunStatus {
+        let holders = match &run.held_by {
+            Some(Cause::Taken(resource)) => self.resources.holders(resource).take(limits::HOLDERS_PER_VIEW).collect(),
+            _ => Vec::new(),
+        };
+        RunStatus {
+            id: run.id.clone(),
+            state: run.state,
+            start: run.start,
+            started: run.progress.started,
+            grace_end: run.grace_end().map(|end| end.plus_ms(-1)),
+            body: run.body.clone(),
+            next: NextStep { step: run.step() + 1, of: run.steps, due: run.due_of(run.step()).unwrap_or(run.start) },
+            attempts: run.progress.attempts,
+            last: run.has_failed().then(|| run.last.clone()),
+            held_by: run.held_by.clone(),
+            holders: holders.into_iter().filter_map(|slot| self.runs.get(slot)).map(|run| run.id.clone()).collect(),
+        }
     }
 
     /// Returns the names of all plugins.
@@ -388,37 +339,5 @@ fn plugin_view(plugin: &Plugin) -> PluginView<'_> {
         grant: &plugin.grant,
         devices: plugin.devices.len(),
         is_paused: plugin.paused,
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Waiting | State::Limited(_) => "waiting",
-        State::Held(_) => "held",
-        State::Asking(_) => "asking",
-        State::Listening(_) => "listening",
-        State::Arming(_) => "arming",
-        State::Sent(_) => "sent",
-        State::Confirming(_) => "confirming",
-        State::Pausing(_) => "pausing",
-        State::Resting(_) => "resting",
-    }
-}
-
-fn run_view(run: &Run) -> RunUnderWay<'_> {
-    RunUnderWay {
-        id: &run.id,
-        start: run.start,
-        started: run.progress.started,
-        grace_end: run.grace_end().map(|end| end.plus_ms(-1)),
-        body: &run.body,
-        step: run.step() + 1,
-        due: run.due_of(run.step()).unwrap_or(run.start),
-        of: run.steps,
-        held_by: run.held_by.as_ref(),
-        attempts: run.progress.attempts,
-        last: Some(&run.last).filter(|_| run.has_failed()),
-        until: run.state.until().filter(|_| !matches!(run.state, State::Limited(_))),
-        state: word(run.state),
     }
 }

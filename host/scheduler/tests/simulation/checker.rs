@@ -9,7 +9,7 @@ use roost_scheduler::{
     names::{DeviceName, GroupName, JobId, Origin, PluginName, ResourceName, RunId},
     outcome::{Cancelled, Cause, Outcome, Several},
     rate::{Rate, Rates},
-    scheduler::RunUnderWay,
+    scheduler::{RunStatus, State},
     time::Instant,
     topic::Grant,
     trigger::{Search, SunCache},
@@ -239,14 +239,14 @@ impl Checker {
     }
 
     /// After each step of the scheduler: which runs hold resources and wait for them.
-    pub(crate) fn check_holders(&mut self, now: Instant, runs: &[RunUnderWay<'_>]) {
+    pub(crate) fn check_holders(&mut self, now: Instant, runs: &[RunStatus]) {
         self.waiting.clear();
         for run in runs {
             let Some(needs) = run.body.policy().needs else { continue };
             match run.started {
                 // What asks its plugin or its device first may have to give its turn back.
                 None => {
-                    let waits = run.state == "held" && run.held_by == Some(&Cause::Taken(needs.clone()));
+                    let waits = matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::Taken(needs.clone()));
                     let is_plain = !run.body.asks_plugin() && run.body.steps().all(|step| step.confirm().is_none());
                     if waits && is_plain {
                         self.waiting.insert(run.id.clone(), needs);
@@ -256,7 +256,7 @@ impl Checker {
                     let is_new = self.holding.insert(run.id.clone(), (needs.clone(), started)).is_none();
                     let held_ms = now.ms_since(started);
                     let most = i64::from(LONGEST_HOLD_MS) + HOLD_SLACK_MS;
-                    let is_free = is_new || self.freed.contains(run.id);
+                    let is_free = is_new || self.freed.contains(&run.id);
                     assert!(is_free || held_ms <= most, "I7: {} has held `{needs}` for {held_ms} ms", run.id);
                 }
             }

@@ -101,8 +101,10 @@ fn a_waiting_run_shows_that_its_plugin_is_over_its_rate() {
     let mut world = world(1, &due_at_once(3));
     world.run_until(at("2027-03-01T06:10:00Z"));
     let (runs, _) = world.scheduler.runs_from(0);
-    let statuses: Vec<_> =
-        runs.iter().map(|run| (run.state, run.held_by.map(ToString::to_string), run.until)).collect();
+    let statuses: Vec<_> = runs
+        .iter()
+        .map(|run| (run.state.as_str(), run.held_by.as_ref().map(ToString::to_string), run.until()))
+        .collect();
     let over = Some("its plugin had more to send than its rate of 1 message a second allows".to_owned());
     assert_eq!(statuses, [("waiting", over.clone(), None), ("waiting", over, None)]);
     // The clock is set back by an hour: a second has not passed.

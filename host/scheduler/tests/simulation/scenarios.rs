@@ -5,6 +5,7 @@ use roost_scheduler::{
     event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
     model::{Action, Message, Qos, Step},
     names::{DeviceName, PluginName},
+    outcome::RunState,
     topic::Grant,
 };
 
@@ -312,7 +313,7 @@ fn while_the_link_is_down_the_newest_run_of_a_job_waits_and_the_older_ones_are_m
             06:03:00 succeeded tick 06:03:00
         "#]],
     );
-    let missed = world.disk.history.values().filter(|run| run.outcome.word() == "missed");
+    let missed = world.disk.history.values().filter(|run| run.outcome.state() == RunState::Missed);
     assert_eq!(missed.map(|run| run.id.occurrence).collect::<Vec<_>>(), [at("2027-03-01T06:01:00Z")]);
 }
 

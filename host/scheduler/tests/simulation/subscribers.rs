@@ -31,7 +31,12 @@ fn an_owed_step_waits_for_a_device_that_was_subscribed_before() {
             06:11:50.169 publish valve/off #7
         "#]],
     );
-    let under_way = world.scheduler.runs_from(0).0.first().map(|run| (run.state, run.last.map(ToString::to_string)));
+    let under_way = world
+        .scheduler
+        .runs_from(0)
+        .0
+        .first()
+        .map(|run| (run.state.as_str(), run.last.as_ref().map(ToString::to_string)));
     let last = "the broker accepted the message, and had no subscriber for its topic";
     assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
     // The device is back.

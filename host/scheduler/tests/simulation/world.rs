@@ -208,7 +208,8 @@ impl World {
         let reason = ended.outcome.to_string();
         let colon = if reason.is_empty() { "" } else { ": " };
         let origin = if ended.id.origin.to_string().is_empty() { "" } else { " again" };
-        self.note(&format!("{} {} {}{origin}{colon}{reason}", ended.outcome.word(), ended.id.job, ended.id.occurrence));
+        let (RunId { job, occurrence, .. }, state) = (&ended.id, ended.outcome.state());
+        self.note(&format!("{state} {job} {occurrence}{origin}{colon}{reason}"));
     }
 
     #[allow(clippy::print_stderr, reason = "shown when a history is repeated")]
@@ -364,7 +365,7 @@ impl World {
         let mut place = Some(0);
         while let Some(from) = place {
             let (runs, next) = self.scheduler.runs_from(from);
-            if runs.iter().any(|other| other.id == run && other.started.is_none()) {
+            if runs.iter().any(|other| other.id == *run && other.started.is_none()) {
                 self.checker.record_not_started(run);
             }
             place = next;

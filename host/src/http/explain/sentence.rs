@@ -2,14 +2,13 @@
 
 use roost_scheduler::{
     names::{Origin, RunId},
-    outcome::{Cause, Outcome, Skipped},
-    scheduler::NextRun,
+    outcome::{Cause, Outcome, RunState, Skipped},
+    scheduler::{NextRun, NextStep, RunStatus, State},
     time::Instant,
     trigger::{Duration, Never},
 };
 
 use super::{
-    facts::Progress,
     reason,
     text::{Sentence, line, lines},
 };
@@ -41,20 +40,19 @@ impl Sentence {
             None => lines(run.reason.as_deref().unwrap_or_default()),
         };
         let several = outcome.map(|outcome| self.several(outcome)).unwrap_or_default();
-        let sentence = match run.state.as_str() {
-            "succeeded" => self.succeeded(run, &due, &reason),
-            "failed" => format!("it failed: {due}, and {reason}"),
-            "missed" => format!("it did not run: {due}, and was missed{several}: {reason}"),
-            "skipped" => format!("it did not run: {due}, and was skipped{several}: {reason}"),
-            "cancelled" => match run.started {
+        let sentence = match run.state {
+            RunState::Succeeded => self.succeeded(run, &due, &reason),
+            RunState::Failed => format!("it failed: {due}, and {reason}"),
+            RunState::Missed => format!("it did not run: {due}, and was missed{several}: {reason}"),
+            RunState::Skipped => format!("it did not run: {due}, and was skipped{several}: {reason}"),
+            RunState::Cancelled => match run.started {
                 Some(started) => {
                     format!("it was cancelled under way: {due}, began {}, and then {reason}", self.local(started))
                 }
                 None => format!("it was cancelled before it began: {due}, and {reason}"),
             },
-            "denied" => format!("it did not run: {due}, and was denied: {reason}"),
-            "running" => format!("it has not ended: {due}"),
-            other => format!("it is {other}: {due}"),
+            RunState::Denied => format!("it did not run: {due}, and was denied: {reason}"),
+            RunState::Running => format!("it has not ended: {due}"),
         };
         (sentence, hint)
     }
@@ -75,56 +73,57 @@ impl Sentence {
     }
 
     /// Explains a run that has not ended. Returns the sentence and a hint.
-    pub(super) fn under_way(&self, run: &RunId, progress: &Progress, is_linked: bool) -> (String, Option<String>) {
-        let Progress { state, step, of, held_by, holders, attempts, last, until, grace_end } = progress;
-        let until = until.map(|at| self.local(at)).unwrap_or_default();
+    pub(super) fn under_way(&self, run: &RunStatus, is_linked: bool) -> (String, Option<String>) {
+        let RunStatus {
+            id, state, next: NextStep { step, of, .. }, attempts, last, held_by, holders, grace_end, ..
+        } = run;
         let subject = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
         let (last, hint) = last.as_ref().map(reason::attempt).unwrap_or_default();
+        let or_missed = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
+        let or_missed = or_missed.unwrap_or_default();
         let mut advice = None;
         let what = match *state {
-            "waiting" if !is_linked => {
+            State::Waiting | State::Limited(_) if !is_linked => {
                 let deadline = grace_end.filter(|_| *attempts == 0).map(|end| self.deadline(end)).unwrap_or_default();
                 format!("{subject} waits for the connection to the broker, which is down{deadline}")
             }
-            "waiting" => match held_by {
+            State::Waiting | State::Limited(_) => match held_by {
                 Some(cause @ Cause::OverRate { .. }) => {
-                    advice = reason::advice(&run.plugin, cause);
-                    let end =
-                        grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
-                    format!("{subject} waits: {}{}", reason::cause(cause), end.unwrap_or_default())
+                    advice = reason::advice(&id.plugin, cause);
+                    format!("{subject} waits: {}{or_missed}", reason::cause(cause))
                 }
                 _ => format!("{subject} waits for its turn with the broker"),
             },
-            "held" => {
+            State::Held(_) => {
                 let why = held_by.as_ref().map_or_else(|| "other runs go first".into(), reason::cause);
-                let end = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
                 let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
                 let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
                 advice = holders.first().map(|run| {
                     format!("`roost abandon {run}` would free it; the owed messages of that run would never be sent")
                 });
-                format!("it waits to start: {why}{by}{}", end.unwrap_or_default())
+                format!("it waits to start: {why}{by}{or_missed}")
             }
-            "asking" => "its plugin has been called and has not returned yet".into(),
-            "listening" => format!("{subject} waits for the subscription to the device's reports"),
-            "arming" | "sent" => format!("{subject} is on its way to the broker"),
-            "confirming" => {
+            State::Asking(_) => "its plugin has been called and has not returned yet".into(),
+            State::Listening(_) => format!("{subject} waits for the subscription to the device's reports"),
+            State::Arming(_) | State::Sent(_) => format!("{subject} is on its way to the broker"),
+            State::Confirming(until) => {
+                let until = self.local(until);
                 format!("the broker has accepted {subject}, and the device has until {until} to confirm it")
             }
-            "pausing" if *attempts == 0 && held_by.is_some() => {
-                advice = held_by.as_ref().and_then(|cause| reason::advice(&run.plugin, cause));
+            State::Pausing(until) if *attempts == 0 && held_by.is_some() => {
+                advice = held_by.as_ref().and_then(|cause| reason::advice(&id.plugin, cause));
                 let why = held_by.as_ref().map(reason::cause).unwrap_or_default();
-                format!("{subject} waits: {why}; it is retried {until}")
+                format!("{subject} waits: {why}; it is retried {}", self.local(until))
             }
-            "pausing" => {
+            State::Pausing(until) => {
                 let times = if *attempts == 1 { "once".into() } else { format!("{attempts} times") };
                 let tried = if *of == 0 { "its plugin was called".into() } else { format!("{subject} was attempted") };
                 advice = hint;
-                format!("{tried} {times}: {last}; the next attempt is {until}")
+                format!("{tried} {times}: {last}; the next attempt is {}", self.local(until))
             }
-            _ => format!("{subject} is due {until}"),
+            State::Resting(until) => format!("{subject} is due {}", self.local(until)),
         };
-        (format!("it has not ended: {}, and {what}", self.was_due(run)), advice)
+        (format!("it has not ended: {}, and {what}", self.was_due(id)), advice)
     }
 
     /// Returns the clause about the latest start of a run that waits for the connection.

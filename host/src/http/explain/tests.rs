@@ -10,12 +10,13 @@ use roost_scheduler::{
         Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, MissedReason, Outcome, Several, Skipped,
         Success,
     },
+    scheduler::{NextStep, State},
     time::Site,
     topic::{Grant, Topic},
     trigger::{CronCache, parse},
 };
 
-use super::{facts::Progress, *};
+use super::*;
 use crate::{
     store::{outcome_from_json, why_as_json},
     zones::zone,
@@ -36,7 +37,7 @@ fn run(outcome: &Outcome) -> RunView {
     let reason = outcome.to_string();
     RunView {
         id: format!("coop-door/north/open/{DUE}").parse().unwrap(),
-        state: outcome.word().into(),
+        state: outcome.state(),
         reason: Some(reason).filter(|reason| !reason.is_empty()),
         started: matches!(outcome, Outcome::Succeeded(_)).then(|| at("2027-03-01T06:30:00.003Z")),
         ended: Some(at("2027-03-01T06:30:02Z")),
@@ -44,11 +45,11 @@ fn run(outcome: &Outcome) -> RunView {
         zone: None,
         note: None,
         why: why_as_json(outcome).unwrap(),
-        owed: None,
+        next: None,
     }
 }
 
-fn planned(trigger: &str) -> Planned {
+fn planned(trigger: &str) -> JobStatus {
     let message = roost_scheduler::model::Message {
         topic: Topic::parse("coop-door/north/door/set").unwrap(),
         payload: b"OPEN".as_slice().into(),
@@ -64,9 +65,22 @@ fn planned(trigger: &str) -> Planned {
         action: roost_scheduler::model::Action::Steps([step].into()),
         policy: Policy::default(),
     };
-    let (next, watermark) = (NextRun::Due(at("2027-03-02T06:30:00Z")), at(DUE));
-    let (origin, job_override) = (Origin::Trigger, Override::default());
-    Planned { job: PackedJob::from(&job), next, origin, watermark, job_override, paused: None }
+    JobStatus {
+        key: 0,
+        plugin: name().0,
+        device: name().1,
+        site: site(),
+        job: PackedJob::from(&job),
+        next: NextRun::Due(at("2027-03-02T06:30:00Z")),
+        origin: Origin::Trigger,
+        watermark: at(DUE),
+        job_override: Override::default(),
+        paused: None,
+    }
+}
+
+fn site() -> Site {
+    Site { zone: zone("Europe/London"), location: roost_scheduler::time::Location::new(69.6, 18.9) }
 }
 
 fn facts(trigger: &str) -> Facts {
@@ -75,7 +89,7 @@ fn facts(trigger: &str) -> Facts {
         has_device: true,
         error: None,
         replan_at: None,
-        site: Some(Site { zone: zone("Europe/London"), location: roost_scheduler::time::Location::new(69.6, 18.9) }),
+        site: Some(site()),
         planned: Some(planned(trigger)),
         under_way: Vec::new(),
         is_linked: true,
@@ -115,13 +129,21 @@ fn by_hand(when: &str, outcome: &Outcome) -> RunView {
     RunView { id, started, ended: Some(at(when).plus_ms(40)), ..run }
 }
 
-fn progress(state: &'static str) -> Progress {
-    let (held_by, holders, last, until, grace_end) = (None, Vec::new(), None, None, None);
-    Progress { state, step: 1, of: 1, held_by, holders, attempts: 0, last, until, grace_end }
-}
-
-fn active(id: RunId, progress: Progress) -> ActiveRun {
-    ActiveRun { id, started: None, progress }
+/// Returns the job's run under way.
+fn active(state: State) -> RunStatus {
+    RunStatus {
+        id: format!("coop-door/north/open/{DUE}").parse().unwrap(),
+        state,
+        start: at(DUE),
+        started: None,
+        grace_end: None,
+        body: planned("every 1h").job.body,
+        next: NextStep { step: 1, of: 1, due: at(DUE) },
+        attempts: 0,
+        last: None,
+        held_by: None,
+        holders: Vec::new(),
+    }
 }
 
 fn missed(why: MissedReason) -> Outcome {
@@ -208,7 +230,7 @@ fn every_outcome_and_every_reason_is_explained() {
     let mut sentences = String::new();
     for outcome in outcomes().into_iter().chain(denials()) {
         let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
-        assert_eq!(explanation.verdict, outcome.word());
+        assert_eq!(explanation.verdict, outcome.state().as_str());
         assert_eq!(explanation.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
         sentences += &format!("{}\n", explanation.sentence);
         // The reason is also given as data, without loss.
@@ -289,37 +311,28 @@ fn an_occurrence_is_found_in_the_record_that_covers_it() {
 fn a_run_under_way_is_explained_by_what_it_waits_for() {
     let pump = Cause::Taken(ResourceName::parse("pump").unwrap());
     let hog = "greedy/greedy/hog/2027-03-01T11:00:00Z".parse().unwrap();
-    let until = Some(at("2027-03-01T12:05:00Z"));
+    let until = at("2027-03-01T12:05:00Z");
     let refused = Attempt::Refused("not\nauthorized".into());
-    let with = |state, change: fn(&mut Progress)| {
-        let mut progress = Progress { until, ..progress(state) };
-        change(&mut progress);
-        progress
-    };
-    let grace = |end: &str| Progress { grace_end: Some(at(end)), ..progress("waiting") };
+    let waiting = || active(State::Waiting);
+    let held = |cause| RunStatus { held_by: Some(cause), ..active(State::Held(Some(until))) };
+    let grace = |end: &str| RunStatus { grace_end: Some(at(end)), ..waiting() };
     let cases = [
-        (progress("waiting"), false),
+        (waiting(), false),
         (grace("2027-03-01T12:01:00Z"), false),
         (grace("2027-03-01T06:35:00Z"), false),
-        (progress("waiting"), true),
-        (Progress { held_by: Some(Cause::OverRate { per_second: 5 }), ..grace("2027-03-01T12:01:00Z") }, true),
-        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true),
-        (Progress { held_by: Some(pump), holders: vec![hog], ..progress("held") }, true),
-        (
-            with("held", |run| {
-                (run.held_by, run.grace_end) = (Some(Cause::EarlierRun), Some(at("2027-03-01T12:05:00Z")));
-            }),
-            true,
-        ),
-        (progress("asking"), true),
-        (with("confirming", |_| {}), true),
-        (Progress { attempts: 2, last: Some(refused), ..with("pausing", |_| {}) }, true),
-        (with("resting", |_| {}), true),
+        (waiting(), true),
+        (RunStatus { held_by: Some(Cause::OverRate { per_second: 5 }), ..grace("2027-03-01T12:01:00Z") }, true),
+        (held(pump.clone()), true),
+        (RunStatus { holders: vec![hog], ..held(pump) }, true),
+        (RunStatus { grace_end: Some(until), ..held(Cause::EarlierRun) }, true),
+        (active(State::Asking(1)), true),
+        (active(State::Confirming(until)), true),
+        (RunStatus { attempts: 2, last: Some(refused), ..active(State::Pausing(until)) }, true),
+        (active(State::Resting(until)), true),
     ];
     let mut shown = String::new();
-    for (progress, is_linked) in cases {
-        let state = progress.state;
-        let under_way = vec![active(run(&Outcome::Succeeded(Success::PLAIN)).id, progress)];
+    for (run, is_linked) in cases {
+        let (state, under_way) = (run.state.as_str(), vec![run]);
         let explanation = explain(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
         assert_eq!(explanation.verdict, "running");
         assert_eq!(explanation.run.unwrap().run, format!("coop-door/north/open/{DUE}"));
@@ -362,7 +375,7 @@ fn a_run_under_way_is_explained_by_what_it_waits_for() {
 #[test]
 fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
     let daily = || facts("cron 30 6 * * *");
-    let with = |change: fn(&mut Planned)| {
+    let with = |change: fn(&mut JobStatus)| {
         let mut facts = daily();
         facts.planned.iter_mut().for_each(change);
         facts

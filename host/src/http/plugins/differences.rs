@@ -6,6 +6,7 @@ use roost_scheduler::{
     body::PackedJob,
     event::{JobKey, LoadedDevice},
     names::{DeviceName, PluginName},
+    scheduler::JobStatus,
     time::Site,
     trigger::Trigger,
 };
@@ -41,16 +42,11 @@ async fn existing(state: &ApiState, plugin: PluginName) -> Result<BTreeMap<Devic
     let mut from = Some(JobKey::default());
     while let Some(start) = from {
         let plugin = plugin.clone();
-        let batch = state.inspect(move |scheduler| {
-            let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_QUERY);
-            let copies = jobs.into_iter().map(|view| {
-                let is_ad_hoc = view.job_override.is_some_and(|job_override| job_override.ad_hoc.is_some());
-                (view.device.clone(), Existing { job: view.job.clone(), site: *view.site, is_ad_hoc })
-            });
-            (copies.collect::<Vec<_>>(), next)
-        });
+        let batch =
+            state.inspect(move |scheduler| scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_QUERY));
         let (jobs, next) = batch.await?;
-        for (device, existing) in jobs {
+        for JobStatus { device, job, site, job_override, .. } in jobs {
+            let existing = Existing { job, site, is_ad_hoc: job_override.ad_hoc.is_some() };
             found.entry(device).or_default().insert(existing.job.body.id().to_owned(), existing);
         }
         from = next;

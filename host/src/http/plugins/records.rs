@@ -298,6 +298,7 @@ impl From<Usage> for UsedRecord {
 
 impl From<TaskDescription> for TaskDescriptionRecord {
     fn from(TaskDescription { name, summary, args_schema }: TaskDescription) -> Self {
+        let args_schema = args_schema.and_then(|schema| serde_json::from_str(&schema).ok());
         Self { task: name.to_string(), summary, args_schema }
     }
 }

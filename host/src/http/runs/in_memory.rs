@@ -5,18 +5,19 @@ use std::collections::HashSet;
 
 use roost_scheduler::{
     names::RunId,
-    scheduler::{RunUnderWay, Scheduler},
+    outcome::RunState,
+    scheduler::{NextStep, RunStatus, Scheduler},
     time::Instant,
 };
 
 use super::super::{problem::Problem, state::ApiState};
-use crate::store::{Owed, RunFilter, RunView};
+use crate::store::{RunFilter, RunView};
 
 /// Returns the runs under way that match a filter, longest due first. Queries the scheduler in batches, to not hold up
 /// the loop.
 pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
-    let is_running = filter.state.as_deref().is_none_or(|state| state == "running");
+    let is_running = filter.state.is_none_or(|state| state == RunState::Running);
     while let Some(first) = from.filter(|_| is_running) {
         let (limit, filter) = (filter.limit, filter.clone());
         let batch = state.inspect(move |scheduler| {
@@ -38,7 +39,7 @@ pub(super) async fn find(state: &ApiState, run: RunId) -> Result<Option<RunView>
     let name = run.clone().into_job_name();
     let query = state.inspect(move |scheduler| {
         let mut runs = scheduler.runs_named(&name);
-        runs.find(|found| *found.id == run).map(|found| view(scheduler, &found))
+        runs.find(|found| found.id == run).map(|found| view(scheduler, &found))
     });
     query.await
 }
@@ -48,7 +49,7 @@ pub(super) async fn find(state: &ApiState, run: RunId) -> Result<Option<RunView>
 pub(super) fn merge(saved: Vec<RunView>, mut in_memory: Vec<RunView>) -> Vec<RunView> {
     let known: HashSet<RunId> = saved.iter().map(|run| run.id.clone()).collect();
     in_memory.retain(|run| !known.contains(&run.id));
-    let (mut runs, ended): (Vec<_>, Vec<_>) = saved.into_iter().partition(|run| run.owed.is_some());
+    let (mut runs, ended): (Vec<_>, Vec<_>) = saved.into_iter().partition(|run| run.next.is_some());
     runs.append(&mut in_memory);
     runs.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     runs.extend(ended);
@@ -56,34 +57,34 @@ pub(super) fn merge(saved: Vec<RunView>, mut in_memory: Vec<RunView>) -> Vec<Run
 }
 
 fn sort_key(run: &RunView) -> (Option<Instant>, &RunId) {
-    (run.owed.as_ref().map(|owed| owed.due), &run.id)
+    (run.next.as_ref().map(|next| next.due), &run.id)
 }
 
-fn matches(run: &RunUnderWay<'_>, filter: &RunFilter) -> bool {
-    let RunUnderWay { id, due, .. } = *run;
+fn matches(run: &RunStatus, filter: &RunFilter) -> bool {
+    let RunStatus { id, next: NextStep { due, .. }, .. } = run;
     let is = |expected: &Option<String>, name: &str| expected.as_deref().is_none_or(|expected| expected == name);
     // All runs under way precede those that have ended.
-    let is_after = filter.after.as_ref().is_none_or(|after| after.due.is_some_and(|at| (due, id) > (at, &after.run)));
+    let is_after = filter.after.as_ref().is_none_or(|after| after.due.is_some_and(|at| (*due, id) > (at, &after.run)));
     is_after
         && is(&filter.plugin, id.plugin.as_str())
         && is(&filter.device, id.device.as_str())
         && is(&filter.job, id.job.as_str())
 }
 
-fn view(scheduler: &Scheduler, run: &RunUnderWay<'_>) -> RunView {
-    let RunUnderWay { id, due, started, step, of, attempts, .. } = *run;
-    let reasons = [run.last.map(ToString::to_string), run.held_by.map(ToString::to_string)];
+fn view(scheduler: &Scheduler, run: &RunStatus) -> RunView {
+    let RunStatus { id, started, next, attempts, last, held_by, .. } = run;
+    let reasons = [last.as_ref().map(ToString::to_string), held_by.as_ref().map(ToString::to_string)];
     RunView {
         id: id.clone(),
-        state: "running".into(),
+        state: RunState::Running,
         reason: reasons.into_iter().flatten().next(),
-        started,
+        started: *started,
         ended: None,
-        attempts: Some(attempts),
-        zone: scheduler.job(&id.plugin, &id.device, &id.job).map(|job| job.site.zone),
+        attempts: Some(*attempts),
+        zone: scheduler.device(&id.plugin, &id.device).map(|device| device.site.zone),
         note: None,
         why: None,
-        owed: Some(Owed { step, of: of.max(1), due, has_started: started.is_some() }),
+        next: Some(NextStep { of: next.of.max(1), ..*next }),
     }
 }
 
@@ -95,7 +96,7 @@ mod tests {
         let at = |minute: i64| Instant::from_millis(1_803_859_200_000 + minute * 60_000).unwrap();
         RunView {
             id: format!("coop/north/open/{}", at(minute)).parse().unwrap(),
-            state: String::new(),
+            state: RunState::Running,
             reason: None,
             started: None,
             ended: None,
@@ -103,7 +104,7 @@ mod tests {
             zone: None,
             note: None,
             why: None,
-            owed: due.map(|due| Owed { step: 1, of: 1, due: at(due), has_started: false }),
+            next: due.map(|due| NextStep { step: 1, of: 1, due: at(due) }),
         }
     }
 

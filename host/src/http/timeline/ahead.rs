@@ -6,103 +6,56 @@ use std::{
 };
 
 use roost_scheduler::{
-    body::{Body, PackedJob},
+    body::Body,
     event::JobKey,
-    names::{DeviceName, GroupName, JobName, Origin, PluginName, RunId},
-    outcome::Level,
-    scheduler::{JobView, NextRun, RunUnderWay, Scheduler, start_of},
-    time::{Instant, Site},
+    names::{DeviceName, GroupName, JobName, PluginName},
+    scheduler::{JobStatus, NextRun, RunStatus, Scheduler},
+    time::Instant,
     trigger::{Search, SunCache},
 };
 
 use super::limits;
 
-/// A copy of a job, made on the loop.
+/// A job, and its runs that have not ended.
 #[derive(Clone)]
 pub(super) struct Planned {
-    key: JobKey,
-    pub(super) plugin: PluginName,
-    pub(super) device: DeviceName,
-    pub(super) job: PackedJob,
-    pub(super) site: Site,
-    pub(super) paused: Option<Level>,
-    pub(super) skip: Option<Instant>,
-    next: NextRun,
-    /// The origin of its runs.
-    origin: Origin,
-    /// All occurrences up to here are decided.
-    watermark: Instant,
-    /// Its runs that have not ended.
-    runs: Vec<UnderWay>,
-}
-
-/// A run that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UnderWay {
-    pub(super) id: RunId,
-    /// When it will start, if it has not started.
-    start: Instant,
-    pub(super) started: Option<Instant>,
-    /// Its steps, which may differ from those of its job now.
-    body: Body,
-    /// The next step, counted from 1.
-    step: usize,
-}
-
-impl UnderWay {
-    /// Returns the steps that are still to be sent, with their times.
-    fn remaining(&self) -> impl Iterator<Item = (u32, Instant)> {
-        let start = self.started.unwrap_or(self.start);
-        let steps = (1..).zip(self.body.steps()).skip(self.step - 1);
-        steps.map(move |(number, step)| (number, start.plus_ms(step.after_ms.into())))
-    }
+    pub(super) status: JobStatus,
+    runs: Vec<RunStatus>,
 }
 
 impl Planned {
-    fn new(view: &JobView<'_>, scheduler: &Scheduler) -> Self {
-        let runs = scheduler.runs_of_job(view.key).take(limits::TIMELINE_RUNS);
-        Self {
-            key: view.key,
-            plugin: view.plugin.clone(),
-            device: view.device.clone(),
-            job: view.job.clone(),
-            site: *view.site,
-            paused: view.paused,
-            skip: view.job_override.and_then(|job_override| job_override.skip),
-            next: view.next,
-            origin: view.origin,
-            watermark: view.watermark,
-            runs: runs.map(UnderWay::from).collect(),
-        }
+    fn new(status: JobStatus, scheduler: &Scheduler) -> Self {
+        let runs = scheduler.runs_of_job(status.key).take(limits::TIMELINE_RUNS).collect();
+        Self { status, runs }
     }
 
-    pub(super) fn run(&self, occurrence: Instant) -> RunId {
-        let (plugin, device, job) = (self.plugin.clone(), self.device.clone(), self.job.body.job_id());
-        RunId { plugin, device, job, occurrence, origin: self.origin }
+    fn body(&self) -> &Body {
+        &self.status.job.body
     }
 
     /// Returns the group of the job, which is unique within its device. A run of a group may end another one.
     fn group(&self) -> Option<(PluginName, DeviceName, GroupName)> {
-        let group = self.job.body.policy().group()?.clone();
-        Some((self.plugin.clone(), self.device.clone(), group))
+        let group = self.body().policy().group()?.clone();
+        Some((self.status.plugin.clone(), self.status.device.clone(), group))
     }
 
     /// Checks whether the run of an occurrence starts exactly then: it has no jitter, and is neither paused nor
     /// skipped.
     fn starts_at(&self, at: Instant) -> bool {
-        self.job.body.policy().jitter_ms == 0 && self.paused.is_none() && self.skip != Some(at)
+        let JobStatus { paused, job_override, .. } = &self.status;
+        self.body().policy().jitter_ms == 0 && paused.is_none() && job_override.skip != Some(at)
     }
 
     /// Returns the longest time from an occurrence to the last message of its run.
     fn span_ms(&self) -> i64 {
-        let last = self.job.body.steps().map(|step| step.after_ms).max().unwrap_or_default();
-        i64::from(last) + i64::from(self.job.body.policy().jitter_ms)
+        let last = self.body().steps().map(|step| step.after_ms).max().unwrap_or_default();
+        i64::from(last) + i64::from(self.body().policy().jitter_ms)
     }
 
     /// Returns the first undecided occurrence that is at `from` or later, and before `to`.
     fn first(&self, from: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
-        let after = self.watermark.max(from.plus_ms(-1));
-        match self.next {
+        let after = self.status.watermark.max(from.plus_ms(-1));
+        match self.status.next {
             NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
             NextRun::Due(_) => self.following(after, to, sun),
             NextRun::NotBefore(at) => self.following(after.max(at), to, sun),
@@ -112,7 +65,7 @@ impl Planned {
 
     fn following(&self, mut after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
         loop {
-            match self.job.trigger.next(after, &self.site, sun) {
+            match self.status.job.trigger.next(after, &self.status.site, sun) {
                 Search::Found(at) => return Some(at).filter(|at| *at < to),
                 Search::NotUntil(until) if until < to => after = until,
                 Search::NotUntil(_) | Search::Never(_) => return None,
@@ -121,11 +74,11 @@ impl Planned {
     }
 }
 
-impl From<RunUnderWay<'_>> for UnderWay {
-    fn from(run: RunUnderWay<'_>) -> Self {
-        let RunUnderWay { id, start, started, body, step, .. } = run;
-        Self { id: id.clone(), start, started, body: body.clone(), step }
-    }
+/// Returns the steps of a run that are still to be sent, with their times.
+fn remaining(run: &RunStatus) -> impl Iterator<Item = (u32, Instant)> {
+    let start = run.started.unwrap_or(run.start);
+    let steps = (1..).zip(run.body.steps()).skip(run.next.step - 1);
+    steps.map(move |(number, step)| (number, start.plus_ms(step.after_ms.into())))
 }
 
 /// Copies a batch of jobs, from a key on. Returns them and the key of the next batch.
@@ -135,7 +88,7 @@ pub(super) fn copy_jobs(
     from: JobKey,
 ) -> (Vec<Planned>, Option<JobKey>) {
     let (jobs, next) = scheduler.jobs_from(of, from, limits::JOBS_PER_QUERY);
-    (jobs.iter().map(|view| Planned::new(view, scheduler)).collect(), next)
+    (jobs.into_iter().map(|job| Planned::new(job, scheduler)).collect(), next)
 }
 
 /// A position in the order of time. Jobs are ordered by name, because their keys may change between two pages.
@@ -155,13 +108,13 @@ pub(super) struct Expected {
     /// The index of the job.
     pub(super) job: usize,
     /// The run, if it is under way.
-    pub(super) run: Option<UnderWay>,
+    pub(super) run: Option<RunStatus>,
 }
 
 impl Expected {
     /// Returns the body of the run or, if there is none, of the job.
     pub(super) fn body<'e>(&'e self, jobs: &'e [Planned]) -> &'e Body {
-        self.run.as_ref().map_or(&jobs[self.job].job.body, |run| &run.body)
+        self.run.as_ref().map_or(jobs[self.job].body(), |run| &run.body)
     }
 }
 
@@ -227,12 +180,12 @@ impl<'j> Occurrences<'j> {
             let job = &self.jobs[index];
             let group = self.groups[index].filter(|_| job.starts_at(at));
             if let Some(group) = group {
-                last.entry(group).and_modify(|last| *last = job.key.max(*last)).or_insert(job.key);
+                last.entry(group).and_modify(|last| *last = job.status.key.max(*last)).or_insert(job.status.key);
             }
             due.push((index, group));
         }
         let counts = |index: usize, group: Option<usize>| {
-            group.and_then(|group| last.get(&group)).is_none_or(|last| *last == self.jobs[index].key)
+            group.and_then(|group| last.get(&group)).is_none_or(|last| *last == self.jobs[index].status.key)
         };
         self.at_once.extend(due.into_iter().map(|(index, group)| (at, index, counts(index, group))));
     }
@@ -258,7 +211,7 @@ pub(super) fn ahead(
         for (number, run) in job.runs.iter().enumerate() {
             let occurrence = run.id.occurrence;
             heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, Entry::Run(number)))));
-            let remaining = run.remaining().filter(|(_, at)| *at >= begin);
+            let remaining = remaining(run).filter(|(_, at)| *at >= begin);
             heap.extend(remaining.map(|(step, at)| Reverse((at, index, occurrence, Entry::Remaining(number, step)))));
         }
     }
@@ -271,10 +224,10 @@ pub(super) fn ahead(
             }
             let job = &jobs[index];
             if counts {
-                let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sun);
-                let steps = job.job.body.steps().map(|step| start.plus_ms(step.after_ms.into()));
+                let start = job.status.start(occurrence, &mut sun);
+                let steps = job.body().steps().map(|step| start.plus_ms(step.after_ms.into()));
                 // A task is called at the start, and returns the messages.
-                let call = job.job.body.asks_plugin().then_some(start);
+                let call = job.body().asks_plugin().then_some(start);
                 let steps = (1..).zip(steps.chain(call)).filter(|(_, at)| *at >= begin);
                 let before = heap.len();
                 heap.extend(steps.map(|(step, at)| Reverse((at, index, occurrence, Entry::Step(step)))));
@@ -293,8 +246,7 @@ pub(super) fn ahead(
             Entry::Remaining(number, step) => (step, Some(job.runs[number].clone())),
             Entry::Step(step) => (step, None),
         };
-        let name = (job.plugin.clone(), job.device.clone(), job.job.body.job_id());
-        let key = SortKey { at, job: name, occurrence, step };
+        let key = SortKey { at, job: job.status.name(), occurrence, step };
         if after.is_some_and(|after| key <= *after) {
             continue;
         }
@@ -308,9 +260,13 @@ pub(super) fn ahead(
 #[cfg(test)]
 mod tests {
     use roost_scheduler::{
-        body::Body,
+        body::PackedJob,
+        event::Override,
         model::{Message, Misfire, Policy, Qos, Step},
-        names::JobId,
+        names::{JobId, Origin},
+        outcome::Level,
+        scheduler::{NextStep, State},
+        time::Site,
         topic::Topic,
         trigger::{CronCache, parse},
         zone::Zone,
@@ -336,19 +292,19 @@ mod tests {
         let steps: Vec<Step> = after_ms.iter().copied().map(step).collect();
         let policy = Policy { jitter_ms, ..Policy::default() };
         let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
-        Planned {
+        let status = JobStatus {
             key: 0,
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
-            job: PackedJob { trigger: parse(trigger, DAY, &mut CronCache::default()).unwrap(), body },
             site: Site { zone: Zone::UTC, location: None },
-            paused: None,
-            skip: None,
-            origin: Origin::Trigger,
+            job: PackedJob { trigger: parse(trigger, DAY, &mut CronCache::default()).unwrap(), body },
             next: NextRun::NotBefore(DAY.plus_ms(-1)),
+            origin: Origin::Trigger,
             watermark: DAY.plus_ms(-1),
-            runs: Vec::new(),
-        }
+            job_override: Override::default(),
+            paused: None,
+        };
+        Planned { status, runs: Vec::new() }
     }
 
     fn shown(found: &[Expected]) -> Vec<String> {
@@ -378,20 +334,32 @@ mod tests {
     #[test]
     fn decided_occurrences_are_not_expected_and_remaining_steps_are() {
         let mut job = planned("a", "every 1h", &[0, 1_800_000], 0);
-        job.watermark = DAY.plus_ms(3_600_000);
+        job.status.watermark = DAY.plus_ms(3_600_000);
         let (found, _) = ahead(&[job.clone()], (DAY.plus_ms(8_000_000), DAY.plus_ms(10_800_000)), None, 9);
         assert_eq!(shown(&found), ["2027-03-01T02:30:00Z a 2"]);
-        job.watermark = DAY.plus_ms(7_200_000);
+        job.status.watermark = DAY.plus_ms(7_200_000);
         assert!(ahead(&[job], (DAY, DAY.plus_ms(10_800_000)), None, 9).0.is_empty());
     }
 
     #[test]
     fn a_run_under_way_keeps_its_steps_when_its_job_changes() {
         let (before, now) = (planned("a", "every 1h", &[0, 6_000], 0), planned("a", "every 1h", &[0, 9_000], 0));
-        let (mut job, body) = (now, before.job.body);
+        let (mut job, body) = (now, before.body().clone());
         let started = Some(DAY.plus_ms(1_000));
-        job.watermark = DAY.plus_ms(3_599_999);
-        job.runs = vec![UnderWay { id: job.run(DAY), start: DAY, started, body: body.clone(), step: 2 }];
+        job.status.watermark = DAY.plus_ms(3_599_999);
+        job.runs = vec![RunStatus {
+            id: job.status.run(DAY),
+            state: State::Waiting,
+            start: DAY,
+            started,
+            grace_end: None,
+            body: body.clone(),
+            next: NextStep { step: 2, of: 2, due: DAY.plus_ms(7_000) },
+            attempts: 0,
+            last: None,
+            held_by: None,
+            holders: Vec::new(),
+        }];
         let jobs = [job];
         let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_610_000)), None, 9);
         let expected = ["2027-03-01T00:00:07Z a 2", "2027-03-01T01:00:00Z a 1", "2027-03-01T01:00:09Z a 2"];
@@ -404,11 +372,12 @@ mod tests {
     fn only_the_last_job_of_a_group_that_starts_at_an_instant_is_expected() {
         let grouped = |key, id, trigger, steps: &[u32]| {
             let misfire = Misfire::LatestOfGroup(GroupName::parse("door").unwrap());
-            let planned = planned(id, trigger, steps, 0);
+            let mut planned = planned(id, trigger, steps, 0);
             let policy = Policy { misfire, ..Policy::default() };
-            let steps: Vec<Step> = planned.job.body.steps().map(|step| step.to_step()).collect();
-            let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
-            Planned { key, job: PackedJob { body, ..planned.job }, ..planned }
+            let steps: Vec<Step> = planned.body().steps().map(|step| step.to_step()).collect();
+            planned.status.job.body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
+            planned.status.key = key;
+            planned
         };
         let window = (DAY, DAY.plus_ms(3 * 3_600_000));
         // In the order of names, which is not that of the keys.
@@ -421,8 +390,8 @@ mod tests {
         let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_600_000)), None, 99);
         assert!(found.is_empty(), "{:?}", shown(&found));
         // A paused job, or one of another device, does not supersede a run.
-        for change in [(|job: &mut Planned| job.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
-            job.device = DeviceName::parse("south").unwrap();
+        for change in [(|job: &mut Planned| job.status.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
+            job.status.device = DeviceName::parse("south").unwrap();
         }] {
             let mut jobs = jobs.clone();
             change(&mut jobs[0]);

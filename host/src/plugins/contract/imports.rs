@@ -5,7 +5,7 @@ use roost_scheduler::{calendar, time::Instant};
 use tracing::Level;
 use wasmtime::Result;
 
-use super::{super::guest::Guest, event, wit};
+use super::{super::guest::Guest, wit};
 
 impl wit::types::Host for Guest {}
 
@@ -53,7 +53,7 @@ impl wit::sun::Host for Guest {
             return Ok(Err("the device has no location, which the times of the sun require".into()));
         };
         let times = to_date(on).map(|date| {
-            let times = self.trigger_cache.sun().times(event(what), date, location, self.site.zone);
+            let times = self.trigger_cache.sun().times(what.into(), date, location, self.site.zone);
             times.iter().map(|at| at.millis()).collect()
         });
         Ok(times)

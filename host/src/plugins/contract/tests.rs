@@ -1,14 +1,20 @@
 //! Tests every range of the contract with a job that violates it.
 
+use std::collections::BTreeMap;
+
+use chrono::NaiveTime;
 use expect_test::expect;
 use roost_scheduler::{
-    model::{Qos, Resource},
-    time::Location,
-    topic::TopicFilter,
+    accept::{self, Fault, Owner, Terms},
+    model::{Action, Job, Misfire, Overlap, Policy, Qos, Resource, Retry},
+    names::{PluginName, ResourceName},
+    time::{Instant, Location, Site},
+    topic::{Grant, TopicFilter},
+    trigger::{Every, Sun, SunEvent, Trigger},
 };
 
-use super::*;
-use crate::zones::zone;
+use super::{super::trigger_cache::TriggerCache, *};
+use crate::{config::rules::Rules, zones::zone};
 
 mod fuzz;
 mod policies;
@@ -84,35 +90,41 @@ fn sun(offset_ms: i32, not_before: Option<(u8, u8)>, not_after: Option<(u8, u8)>
 }
 
 fn every(period_ms: u32, jitter_ms: u32) -> wit::Job {
-    let trigger =
-        wit::Trigger::Every(super::generated::exports::roost::device::schedule::Every { period_ms, anchor: None });
+    let trigger = wit::Trigger::Every(wit::Every { period_ms, anchor: None });
     wit::Job { trigger, ..with_policy(|policy| policy.jitter_ms = Some(jitter_ms)) }
 }
 
-/// Calls a function with the terms of `coop-door` at a location.
-fn with_terms<T>(location: Option<Location>, granted_by_operator: bool, test: impl FnOnce(&Terms<'_>) -> T) -> T {
-    let plugin = PluginName::parse("coop-door").unwrap();
-    let filters = vec![TopicFilter::parse("coop/#").unwrap()];
+fn pump_and_spring() -> BTreeMap<ResourceName, Resource> {
     let resource = |name, plugins: &[&str]| {
         let plugins = plugins.iter().map(|name| PluginName::parse(name).unwrap()).collect();
         (ResourceName::parse(name).unwrap(), Resource { plugins, ..Resource::new(1) })
     };
-    let resources = [resource("pump", &["coop-door"]), resource("spring", &["sprinkler"])].into();
-    let rules = Rules { resources, ..Rules::default() };
-    test(&Terms {
-        plugin: &plugin,
-        site: &Site { zone: zone("Europe/London"), location },
-        grant: &Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::new(filters.clone(), filters) },
-        granted_by_operator,
-        rules: &rules,
-        jobs: 3,
-        tasks: &tasks::tasks(&["open", "close"]),
-        trigger_cache: &TriggerCache::default(),
-    })
+    [resource("pump", &["coop-door"]), resource("spring", &["sprinkler"])].into()
 }
 
-fn converted(list: Vec<wit::Job>, location: Option<Location>, granted_by_operator: bool) -> Result<Vec<Job>, Invalid> {
-    with_terms(location, granted_by_operator, |terms| jobs(list, terms))
+/// Calls a function with the terms of `coop-door` at a location. Faults have the operator's hints.
+fn with_terms<T>(
+    location: Option<Location>,
+    granted_by_operator: bool,
+    test: impl FnOnce(&Terms<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let plugin = PluginName::parse("coop-door").unwrap();
+    let filters = vec![TopicFilter::parse("coop/#").unwrap()];
+    let grant = Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::new(filters.clone(), filters) };
+    let grants = granted_by_operator.then(|| (plugin.clone(), grant.clone())).into_iter().collect();
+    let rules = Rules { resources: pump_and_spring(), grants, ..Rules::default() };
+    let terms = Terms {
+        site: &Site { zone: zone("Europe/London"), location },
+        owner: Some(Owner { plugin: &plugin, grant: &grant, resources: &rules.resources }),
+        jobs: 3,
+        tasks: Some(&tasks::tasks(&["open", "close"])),
+        syntax: &TriggerCache::default(),
+    };
+    test(&terms).map_err(|fault| rules.with_hint(fault, &plugin, &grant))
+}
+
+fn converted(list: Vec<wit::Job>, location: Option<Location>, granted_by_operator: bool) -> Result<Vec<Job>, Fault> {
+    with_terms(location, granted_by_operator, |terms| accept::plan(drafts(list), terms))
 }
 
 fn refusal(job: wit::Job) -> String {
@@ -270,7 +282,7 @@ fn a_plan_is_refused_as_a_whole() {
     let error = |list| converted(list, location, false).unwrap_err().to_string();
     let twice = vec![job("open"), job("open")];
     assert_eq!(error(twice), "job `open`: `id`: another job of the device has it already");
-    assert_eq!(error(vec![job("a"); 4]), "the plan has 4 jobs, and a device may have 3");
+    assert_eq!(error(vec![job("a"); 4]), "`jobs` 4: the plan of this device may have 3");
 }
 
 #[test]
@@ -279,15 +291,15 @@ fn the_hint_for_a_topic_outside_the_grant_has_the_lines_that_allow_it() {
     let of_file = converted(elsewhere(), None, false).unwrap_err();
     assert_eq!(
         of_file.to_string(),
-        "job `open`, step 1: `topic` `barn/door` is outside what `coop-door` may publish to"
+        "job `open`, step 1: `topic` `barn/door`: it is outside what `coop-door` may publish to"
     );
     assert_eq!(
-        of_file.hint.unwrap(),
+        of_file.hint.as_deref().unwrap(),
         "to allow it, put this into `plugins/coop-door.toml`:\n[grants]\npublish = [\"coop/#\", \"barn/door\"]"
     );
     let of_operator = converted(elsewhere(), None, true).unwrap_err();
     assert_eq!(
-        of_operator.hint.unwrap(),
+        of_operator.hint.as_deref().unwrap(),
         "to allow it, put this into `roost.toml`:\n[grants.coop-door]\npublish = [\"coop/#\", \"barn/door\"]"
     );
 }
@@ -297,7 +309,7 @@ fn the_hint_for_a_message_above_a_ceiling_has_the_line_that_raises_it() {
     let error = |change: fn(&mut wit::Message), by_operator| {
         let list = vec![with_step(|step| change(&mut step.message))];
         let invalid = converted(list, None, by_operator).unwrap_err();
-        (invalid.to_string(), invalid.hint.unwrap())
+        (invalid.to_string(), invalid.hint.unwrap().to_string())
     };
     assert_eq!(
         error(|message| message.qos = 2, true),

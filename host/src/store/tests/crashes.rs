@@ -335,15 +335,7 @@ impl Model {
         let ended = self.2.values().map(|run| {
             let reason = Some(run.outcome.to_string()).filter(|reason| !reason.is_empty());
             let attempts = Some(run.attempts);
-            (
-                run.id.clone(),
-                run.outcome.word().to_owned(),
-                reason,
-                run.started,
-                Some(run.ended),
-                attempts,
-                run.body.clone(),
-            )
+            (run.id.clone(), run.outcome.state(), reason, run.started, Some(run.ended), attempts, run.body.clone())
         });
         format!("{}\n{:#?}", text_of(&self.0, &self.1), ended.collect::<Vec<_>>())
     }
@@ -353,7 +345,7 @@ fn everything_in(data: &Path) -> String {
     let (mut store, saved) = open(data).unwrap();
     let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
     let mut known = runs(data, &RunFilter { limit: usize::MAX, ..RunFilter::default() }).unwrap();
-    known.retain(|run| run.owed.is_none());
+    known.retain(|run| run.next.is_none());
     known.sort_by(|one, other| one.id.cmp(&other.id));
     let ended = known.into_iter().map(|run| {
         let body = dead_letter(data, &run.id).ok();

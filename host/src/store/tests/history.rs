@@ -1,7 +1,7 @@
 //! Retention of old runs, and queries for runs.
 
 use super::*;
-use roost_scheduler::zone::Zone;
+use roost_scheduler::{outcome::RunState, scheduler::NextStep, zone::Zone};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -192,10 +192,10 @@ fn runs_under_way_are_listed_first_and_then_the_newest() {
     assert_eq!(some(RunFilter { limit: 1, ..RunFilter::default() }), beside[..1]);
     assert_eq!(some(RunFilter { limit, since: Some(at(25)), ..RunFilter::default() }), beside[..4]);
     assert_eq!(
-        some(RunFilter { limit, state: Some("failed".into()), ..RunFilter::default() }),
+        some(RunFilter { limit, state: Some(RunState::Failed), ..RunFilter::default() }),
         ["failed 25", "failed 5"]
     );
-    assert_eq!(some(RunFilter { limit, state: Some("running".into()), ..RunFilter::default() }), beside[..2]);
+    assert_eq!(some(RunFilter { limit, state: Some(RunState::Running), ..RunFilter::default() }), beside[..2]);
     assert_eq!(some(RunFilter { limit, plugin: Some("other".into()), ..RunFilter::default() }), ["failed 25"]);
     assert_eq!(some(RunFilter { limit, device: Some("south".into()), ..RunFilter::default() }), [""; 0]);
     assert_eq!(some(RunFilter { limit, job: Some("open".into()), ..RunFilter::default() }).len(), 6);
@@ -209,7 +209,7 @@ fn runs_under_way_are_listed_first_and_then_the_newest() {
         let page = runs(data.path(), &RunFilter { limit: 1, after: after.take(), ..RunFilter::default() }).unwrap();
         let Some(run) = page.into_iter().next() else { break };
         paged.push(format!("{} {}", run.state, run.id.occurrence.millis()));
-        after = Some(RunCursor { due: run.owed.map(|owed| owed.due), run: run.id });
+        after = Some(RunCursor { due: run.next.map(|next| next.due), run: run.id });
     }
     assert_eq!(paged, beside);
 }
@@ -223,9 +223,9 @@ fn a_run_under_way_shows_its_next_step() {
         .commit(&[device_saved(1, 1, "north"), plugin_saved(1, "coop"), run_saved(1, 1, 6), run_saved(2, 2, 5)])
         .unwrap();
     let found = runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap();
-    let owed = |step, due, has_started| Some(Owed { step, of: 2, due: at(due), has_started });
-    assert_eq!(found[0].owed, owed(1, 8, false));
-    assert_eq!(found[1].owed, owed(2, 9 + 600_005, true));
+    let next = |step, due| Some(NextStep { step, of: 2, due: at(due) });
+    assert_eq!((found[0].next, found[0].started), (next(1, 8), None));
+    assert_eq!((found[1].next, found[1].started.is_some()), (next(2, 9 + 600_005), true));
     assert_eq!(found[1].zone, Some(Zone::UTC));
     assert_eq!(found[0].reason.as_deref(), Some("its device was removed"));
     let reason = "step 1 was given up after 3 attempts: the device did not confirm the step within 5ms; its last \

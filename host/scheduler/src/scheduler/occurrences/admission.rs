@@ -13,19 +13,8 @@ use crate::{
     policy::{grace, overlap},
     runs::Run,
     scheduler::state::Scheduler,
-    scheduler::view::NextRun,
     time::Instant,
 };
-
-impl From<Next> for NextRun {
-    fn from(next: Next) -> Self {
-        match next {
-            Next::Due { occurrence, .. } => Self::Due(occurrence),
-            Next::Search(until) => Self::NotBefore(until),
-            Next::Never => Self::Never,
-        }
-    }
-}
 
 /// A due occurrence.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 use crate::{
     event::{Change, Done, Part, Refusal, Step},
     names::JobName,
+    occurrence::NextRun,
     scheduler::state::Scheduler,
-    scheduler::view::NextRun,
 };
 
 impl Scheduler {

@@ -4,9 +4,8 @@ use crate::{
     agenda::Timer,
     event::Step,
     keys::RunSlot,
-    limits,
     mutation::{Mutation, mutated},
-    names::{ResourceName, RunId},
+    names::ResourceName,
     outcome::Cause,
     runs::{Entry, Hold},
     scheduler::state::Scheduler,
@@ -14,12 +13,6 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Returns runs that hold a resource; only some of them if there are many.
-    pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
-        let holders = self.resources.holders(resource).take(limits::HOLDERS_PER_VIEW);
-        holders.filter_map(|slot| self.runs.get(slot)).map(|run| &run.id)
-    }
-
     /// Returns the run that yields to this one and holds its resource, if there is one: the two count as one.
     fn lender(&self, slot: RunSlot) -> Option<RunSlot> {
         let run = self.runs.get(slot).filter(|run| run.policy.needs.is_some() && run.holds.is_none())?;

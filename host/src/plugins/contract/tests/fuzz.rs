@@ -57,13 +57,12 @@ fn time() -> impl Strategy<Value = wit::Time> {
 }
 
 fn trigger() -> impl Strategy<Value = wit::Trigger> {
-    use super::generated::exports::roost::device::schedule::Every;
     let events =
         [wit::SunEvent::Sunrise, wit::SunEvent::Sunset, wit::SunEvent::SolarNoon, wit::SunEvent::AstronomicalDusk];
     prop_oneof![
         instant().prop_map(wit::Trigger::At),
         (number(), option::of(instant()))
-            .prop_map(|(period_ms, anchor)| wit::Trigger::Every(Every { period_ms, anchor })),
+            .prop_map(|(period_ms, anchor)| wit::Trigger::Every(wit::Every { period_ms, anchor })),
         (text(), option::of(text()))
             .prop_map(|(expression, time_zone)| wit::Trigger::Cron(wit::Cron { expression, time_zone })),
         (0..events.len(), any::<i32>(), option::of(time()), option::of(time()), option::of(time())).prop_map(

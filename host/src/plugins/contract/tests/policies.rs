@@ -92,7 +92,7 @@ fn the_hint_for_a_resource_that_may_not_be_held_has_the_lines_that_allow_it() {
     };
     let error = |job| {
         let invalid = converted(vec![job], None, false).unwrap_err();
-        (invalid.to_string(), invalid.hint.unwrap())
+        (invalid.to_string(), invalid.hint.unwrap().to_string())
     };
     assert_eq!(
         error(needing("spring", 0)),

@@ -124,7 +124,7 @@ fn the_hint_for_a_report_outside_the_grant_has_the_lines_that_allow_it() {
     let of_file = converted(elsewhere("barn/door"), None, false).unwrap_err();
     assert_eq!(
         of_file.to_string(),
-        "job `open`, step 1: `confirm.topic` `barn/door` is outside what `coop-door` may read"
+        "job `open`, step 1: `confirm.topic` `barn/door`: it is outside what `coop-door` may read"
     );
     assert_eq!(
         of_file.hint.as_deref(),

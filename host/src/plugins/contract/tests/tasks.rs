@@ -1,34 +1,33 @@
 //! Tests of task lists, task calls and replies.
 
 use expect_test::expect;
-use roost_scheduler::model::Reply;
-
-use super::{
-    super::{
-        generated::roost::device::types,
-        tasks::{Tasks, reply, tasks as listed},
-    },
-    *,
+use roost_scheduler::{
+    accept::{TaskDescription, draft::TaskDraft},
+    model::Reply,
+    names::TaskName,
 };
+
+use super::*;
 
 fn description(name: &str, summary: &str, args_schema: Option<&str>) -> wit::TaskDescription {
     wit::TaskDescription { name: name.into(), summary: summary.into(), args_schema: args_schema.map(Into::into) }
 }
 
-pub(super) fn tasks(names: &[&str]) -> Tasks {
+fn listed(list: Vec<wit::TaskDescription>) -> Result<Vec<TaskDescription>, Fault> {
+    accept::tasks(drafts(list), &TriggerCache::default())
+}
+
+pub(super) fn tasks(names: &[&str]) -> Vec<TaskDescription> {
     listed(names.iter().map(|name| description(name, "Does something", None)).collect()).unwrap()
 }
 
 fn calling(name: &str, args: &str) -> wit::Job {
-    let task = types::Task { name: name.into(), args: args.into() };
+    let task = wit::Task { name: name.into(), args: args.into() };
     wit::Job { action: wit::Action::Task(task), ..job("evening") }
 }
 
-fn converted_reply(answer: wit::Reply) -> Result<Reply, Invalid> {
-    with_terms(None, false, |terms| {
-        let task = terms.tasks.task("task", "close", "null".into()).unwrap();
-        reply(&task, answer, terms)
-    })
+fn converted_reply(answer: wit::Reply) -> Result<Reply, Fault> {
+    with_terms(None, false, |terms| accept::reply(&TaskName::parse("close").unwrap(), answer.into(), terms))
 }
 
 fn no_reply() -> wit::Reply {
@@ -40,9 +39,9 @@ fn a_task_list_is_converted_or_refused_as_a_whole() {
     let schema = r#"{"type":"object"}"#;
     let list = listed(vec![description("open", "Open", Some(schema)), description("close", "Close", Some("true"))]);
     let list = list.unwrap();
-    assert_eq!(list.list()[0].args_schema, Some(serde_json::json!({ "type": "object" })));
-    assert_eq!(list.list()[1].name.as_str(), "close");
-    assert_eq!(listed(vec![description("a", &"x".repeat(1_024), None)]).map(|list| list.list().len()), Ok(1));
+    assert_eq!(list[0].args_schema.as_deref(), Some(schema));
+    assert_eq!(list[1].name.as_str(), "close");
+    assert_eq!(listed(vec![description("a", &"x".repeat(1_024), None)]).map(|list| list.len()), Ok(1));
 
     let one = |name: &str, summary: &str, schema: Option<&str>| vec![description(name, summary, schema)];
     let lists = [
@@ -56,13 +55,13 @@ fn a_task_list_is_converted_or_refused_as_a_whole() {
         one("a", "A", Some(&" ".repeat(16_385))),
     ];
     expect![[r#"
-        the plugin has 101 tasks, and may have 100
+        `tasks` 101: a plugin may have 100
         task number 1: `name`: `a b` is not a task name: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit
         task `a`: `name`: another task of the plugin has it already
         task `a`: `summary` of 0 bytes: it must have 1 to 1,024 (1 KiB)
         task `a`: `summary` of 1025 bytes: it must have 1 to 1,024 (1 KiB)
-        task `a`: `args-schema` is not JSON: EOF while parsing an object at line 1 column 1
-        task `a`: `args-schema` is neither an object nor `true` or `false`, as a JSON Schema must be
+        task `a`: `args-schema`: it is not JSON: EOF while parsing an object at line 1 column 1
+        task `a`: `args-schema`: a JSON Schema must be an object, `true` or `false`
         task `a`: `args-schema` of 16385 bytes: it may have 16,384 (16 KiB)"#]].assert_eq(&lists.map(|list| listed(list).unwrap_err().to_string()).join("\n"));
 }
 
@@ -74,16 +73,18 @@ fn a_job_can_call_only_existing_tasks() {
 
     let long = format!("\"{}\"", "x".repeat(16_383));
     let cases = [
-        (calling("clos", "null"), "`action.task.name` `clos`: the plugin has no such task, only `open`, `close`"),
-        (calling("close", "{slowly}"), "`action.task.args`: they are not JSON: key must be a string"),
-        (calling("close", ""), "`action.task.args`: they are not JSON: EOF"),
-        (calling("close", &long), "`action.task.args` of 16385 bytes: they may have 16,384 (16 KiB)"),
+        (calling("clos", "null"), "`task.name` `clos`: the plugin has no such task, only `open`, `close`"),
+        (calling("close", "{slowly}"), "`task.args`: they are not JSON: key must be a string"),
+        (calling("close", ""), "`task.args`: they are not JSON: EOF"),
+        (calling("close", &long), "`task.args` of 16385 bytes: they may have 16,384 (16 KiB)"),
     ];
     for (job, expected) in cases {
         let error = converted(vec![job], None, false).unwrap_err().to_string();
         assert!(error.starts_with(&format!("job `evening`: {expected}")), "{error}\n  does not begin with\n{expected}");
     }
-    let none = Tasks::NONE.task("task", "close", "null".into()).unwrap_err();
+    let close = || TaskDraft { name: "close".into(), args: "null".into() };
+    let of_none = |terms: &Terms<'_>| accept::task(close(), &Terms { tasks: Some(&[]), ..*terms });
+    let none = with_terms(None, false, of_none).unwrap_err();
     assert_eq!(none.to_string(), "`task.name` `close`: the plugin has no tasks");
 }
 
@@ -104,7 +105,7 @@ fn a_reply_must_respect_the_rules_of_steps() {
         ),
         (
             wit::Reply { steps: vec![elsewhere], ..no_reply() },
-            "task `close`, step 1: `topic` `barn/door` is outside what `coop-door` may publish to",
+            "task `close`, step 1: `topic` `barn/door`: it is outside what `coop-door` may publish to",
         ),
         (
             wit::Reply { note: Some("x".repeat(4_097)), ..no_reply() },

@@ -1,7 +1,6 @@
-//! The rules for jobs and task replies, whether a plugin or a client made them.
+//! The rules for parsed jobs, replies and summaries.
 
-use std::fmt::{self, Display};
-
+use super::fault::Fault;
 use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
@@ -11,38 +10,6 @@ use crate::{
     trigger::{Duration, Every, OutOfOrder, Search, Sun, SunCache, Trigger},
     zone::Zone,
 };
-
-/// A rule that is broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The step, counted from 1, if the fault is in one.
-    pub step: Option<usize>,
-    /// The field, with hyphens between words and dots between levels: `policy.grace-ms`.
-    pub field: &'static str,
-    /// Its value or a description of it.
-    pub value: String,
-    /// The rule.
-    pub rule: String,
-}
-
-impl Fault {
-    fn new(field: &'static str, value: impl Display, rule: impl Into<String>) -> Self {
-        Self { step: None, field, value: value.to_string(), rule: rule.into() }
-    }
-}
-
-/// Writes `step 2: `after-ms` 100: it must not be less than the step before, 200`.
-impl Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, field, value, rule } = self;
-        if let Some(step) = step {
-            write!(f, "step {step}: ")?;
-        }
-        write!(f, "`{field}` {value}: {rule}")
-    }
-}
-
-impl std::error::Error for Fault {}
 
 type Checked = Result<(), Fault>;
 
@@ -86,11 +53,8 @@ fn grouped(number: usize) -> String {
     text
 }
 
-/// Checks a whole job, but not whether it is granted.
-///
-/// # Errors
-/// Returns the first rule that is broken.
-pub fn job(job: &Job) -> Checked {
+/// Checks a whole job, but not whether it is permitted.
+pub(super) fn job(job: &Job) -> Checked {
     job.label.as_deref().map_or(Ok(()), |label| text("label", label, limits::LABEL_BYTES))?;
     trigger(&job.trigger)?;
     if let Action::Steps(list) = &job.action {
@@ -185,10 +149,7 @@ fn trigger(trigger: &Trigger) -> Checked {
 }
 
 /// Checks a plugin's reply to a task.
-///
-/// # Errors
-/// Returns the first rule that is broken.
-pub fn reply(reply: &Reply) -> Checked {
+pub(super) fn reply(reply: &Reply) -> Checked {
     let count = reply.steps.len();
     must(count <= limits::STEPS_PER_ACTION, || Fault::new("steps", count, "there may be 0 to 100"))?;
     reply.note.as_deref().map_or(Ok(()), |note| text("note", note, limits::NOTE_BYTES))?;
@@ -196,10 +157,7 @@ pub fn reply(reply: &Reply) -> Checked {
 }
 
 /// Checks the summary of a task.
-///
-/// # Errors
-/// Returns the rule that is broken.
-pub fn summary(summary: &str) -> Checked {
+pub(super) fn summary(summary: &str) -> Checked {
     let bytes = summary.len();
     must((1..=limits::SUMMARY_BYTES).contains(&bytes), || {
         Fault::new("summary", format!("of {bytes} bytes"), "it must have 1 to 1,024 (1 KiB)")
@@ -217,7 +175,7 @@ fn steps(list: &[Step]) -> Checked {
         });
         let checked = in_order.and_then(|()| message(&step.message));
         let checked = checked.and_then(|()| step.confirm.as_deref().map_or(Ok(()), confirm));
-        checked.map_err(|fault| Fault { step: Some(index + 1), ..fault })?;
+        checked.map_err(|fault| fault.within_step(index))?;
         earlier = after_ms;
     }
     Ok(())
