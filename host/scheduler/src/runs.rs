@@ -109,6 +109,12 @@ impl Runs {
         self.of_group.range((group.clone(), Seq::MIN)..=(group, Seq::MAX)).map(|(_, slot)| *slot)
     }
 
+    /// Returns the other runs of a run's group, in the order of admission.
+    pub(crate) fn others_of_group(&self, run: &Run) -> Vec<RunSlot> {
+        let group = group_of(run).into_iter().flat_map(|group| self.of_group(group));
+        group.filter(|slot| self.get(*slot).is_some_and(|other| other.seq != run.seq)).collect()
+    }
+
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.
     pub(crate) fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.get(slot) else { return false };

@@ -49,8 +49,7 @@ impl Scheduler {
 
     /// Continues the search for a job's next occurrence.
     pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
-        let Some(site) = self.catalog.site_of(key) else { return };
-        let next = self.next_after(key, after, &site);
+        let next = self.next_after(key, after);
         if let Some(state) = self.catalog.job_mut(key) {
             state.next = next;
         }

@@ -73,12 +73,8 @@ impl Scheduler {
             };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, occurrence, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = decided;
-            state.next = Next::Due { occurrence, jitter_ms };
-        }
+        self.advance(key, decided, Next::Due { occurrence, jitter_ms });
         self.move_skip(key, Some(due), out);
-        self.arm_timer(key);
         self.save_progress(key, out);
         true
     }

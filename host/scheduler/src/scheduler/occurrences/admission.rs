@@ -7,7 +7,6 @@ use crate::{
     limits,
     model::{Overlap, Policy},
     mutation::{Mutation, mutated},
-    names::{GroupName, RunId},
     occurrence::Next,
     outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
     policy::{grace, overlap},
@@ -61,13 +60,9 @@ impl Scheduler {
             let why = MissedReason::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
-        let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, start));
-        if let Some(group) = group {
-            self.replace_in_group(now, slot, &id, &group, out);
-        } else {
-            self.end_earlier_runs(now, &earlier, occurrence, &decision, slot, out);
-        }
+        let slot = self.insert_run(Run::new(id, key, body, policy, start));
+        self.replace_in_group(now, slot, out);
+        self.end_earlier_runs(now, &earlier, &decision, slot, out);
         if self.runs.count_of_job(key) > 1 {
             self.save_run(slot, out);
         }
@@ -104,11 +99,11 @@ impl Scheduler {
         &mut self,
         now: Instant,
         earlier: &[RunSlot],
-        by: Instant,
         decision: &overlap::Decision,
         newer: RunSlot,
         out: &mut Step,
     ) {
+        let Some(by) = self.runs.get(newer).map(|newer| newer.id.occurrence) else { return };
         for slot in earlier {
             // A replay or a manual run is not superseded by the newest run.
             let is_by_hand = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
@@ -135,20 +130,12 @@ impl Scheduler {
         }
     }
 
-    /// Cuts short the older runs of a group.
-    pub(crate) fn replace_in_group(
-        &mut self,
-        now: Instant,
-        newest: RunSlot,
-        id: &RunId,
-        group: &GroupName,
-        out: &mut Step,
-    ) {
-        let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> = self.runs.of_group(key).filter(|slot| *slot != newest).collect();
-        for slot in older {
-            let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
-            self.cut_short(now, slot, reason, Some(newest), out);
+    /// Cuts short the older runs of the newest run's group, if it has one.
+    pub(crate) fn replace_in_group(&mut self, now: Instant, newest: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(newest) else { return };
+        let reason = Cancelled::NewerOfGroup { job: run.id.job.clone(), by: run.id.occurrence };
+        for older in self.runs.others_of_group(run) {
+            self.cut_short(now, older, reason.clone(), Some(newest), out);
         }
     }
 }

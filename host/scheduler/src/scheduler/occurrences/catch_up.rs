@@ -54,8 +54,7 @@ impl Scheduler {
         if grouped {
             return self.group_timer(now, key, out);
         }
-        let Some(site) = self.catalog.site_of(key) else { return };
-        let following = self.next_after(key, occurrence, &site);
+        let following = self.next_after(key, occurrence);
         if following.due().is_some() && following.timer().is_some_and(|start| start <= now) {
             return self.misfired(now, key, Due { occurrence, jitter_ms, following }, until, out);
         }

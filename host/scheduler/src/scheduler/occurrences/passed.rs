@@ -40,17 +40,12 @@ impl Scheduler {
     }
 
     pub(crate) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
-        let Some(site) = self.catalog.site_of(key) else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
-        let next = self.next_after(key, watermark, &site);
+        let next = self.next_after(key, watermark);
         let before = self.catalog.job(key).and_then(|state| state.next.due());
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = watermark;
-            state.next = next;
-        }
+        self.advance(key, watermark, next);
         self.move_skip(key, before, out);
-        self.arm_timer(key);
         self.save_progress(key, out);
     }
 
@@ -63,8 +58,7 @@ impl Scheduler {
             Some((from, _)) if oldest <= from => until.min(from),
             _ => until,
         };
-        let mut passed =
-            PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
+        let mut passed = PassedOccurrences::only(key, site, oldest);
         passed.count_until(&trigger, until, self.agenda.sun_cache());
         Some(passed)
     }
@@ -81,7 +75,7 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, newest, &site);
-        let following = self.next_after(key, newest, &site);
+        let following = self.next_after(key, newest);
         self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
     }
 
@@ -96,16 +90,12 @@ impl Scheduler {
     pub(crate) fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
         self.disarm_timer(key);
         let Some(site) = self.catalog.site_of(key) else { return };
-        let only = PassedOccurrences {
-            key,
-            site,
-            oldest: occurrence,
-            newest: occurrence,
-            before_newest: occurrence,
-            count: 0,
-            more: false,
-        };
-        self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
+        self.record_passed(
+            now,
+            &PassedOccurrences::only(key, site, occurrence),
+            |_| Outcome::Skipped(Skipped::ByOperator),
+            out,
+        );
     }
 
     pub(crate) fn record_missed(
@@ -126,21 +116,21 @@ impl Scheduler {
         outcome: impl FnOnce(Option<Several>) -> Outcome,
         out: &mut Step,
     ) {
-        let PassedOccurrences { key, site, oldest: since, newest, count, more, .. } = *passed;
+        let PassedOccurrences { key, oldest: since, newest, count, more, .. } = *passed;
         self.save_runs_of(key, out);
         let id = self.run_id(key, newest);
-        let following = self.next_after(key, newest, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = newest;
-            state.next = following;
-        }
-        self.arm_timer(key);
+        let following = self.next_after(key, newest);
+        self.advance(key, newest, following);
         let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
         self.decide(now, key, id, outcome(several), out);
     }
 }
 
 impl PassedOccurrences {
+    fn only(key: JobKey, site: Site, at: Instant) -> Self {
+        Self { key, site, oldest: at, newest: at, before_newest: at, count: 0, more: false }
+    }
+
     /// Finds the newest of several passed occurrences, and counts the others.
     fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
         if let Trigger::Every(every) = trigger {

@@ -46,10 +46,19 @@ impl Scheduler {
     }
 
     /// Returns what a job waits for after an occurrence.
-    pub(crate) fn next_after(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
+    pub(crate) fn next_after(&mut self, key: JobKey, after: Instant) -> Next {
         let Self { agenda, catalog, .. } = self;
-        let (Some(state), origin) = (catalog.job(key), agenda.origin()) else { return Next::Never };
-        agenda.next(&state.job, after, site, |at| catalog.run_of(&state.job, state.device, at, origin))
+        let (Some(state), Some(site)) = (catalog.job(key), catalog.site_of(key)) else { return Next::Never };
+        let origin = agenda.origin();
+        agenda.next(&state.job, after, &site, |at| catalog.run_of(&state.job, state.device, at, origin))
+    }
+
+    /// Arms a job for what follows after everything up to its new watermark is decided.
+    pub(crate) fn advance(&mut self, key: JobKey, watermark: Instant, next: Next) {
+        if let Some(state) = self.catalog.job_mut(key) {
+            (state.watermark, state.next) = (watermark, next);
+        }
+        self.arm_timer(key);
     }
 
     /// Returns what a job of a device waits for after an instant.

@@ -40,15 +40,12 @@ impl Scheduler {
         let (origin, occurrence) = (Origin::Manual { series: self.agenda.series() }, self.agenda.unique_instant(now));
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
         self.save_runs_of(key, out);
-        let group = policy.group().cloned();
         let slot = self.insert_run(Run::new(id.clone(), key, body, policy, now));
         // I2: saved before anything else of its job; it does not move the watermark.
         if !mutated(Mutation::RunNowIsUnsaved) {
             self.save_run(slot, out);
         }
-        if let Some(group) = group {
-            self.replace_in_group(now, slot, &id, &group, out);
-        }
+        self.replace_in_group(now, slot, out);
         self.enqueue(slot);
         Ok(Done::Run(id))
     }

@@ -11,7 +11,7 @@ use crate::{
     mutation::{Mutation, mutated},
     names::{JobName, PluginName},
     outcome::Cancelled,
-    planner::Comparison,
+    planner::Basis,
     scheduler::state::Scheduler,
     scheduler::state::api_device,
     time::Instant,
@@ -39,8 +39,9 @@ impl Scheduler {
         let replaced = existing.and_then(|key| self.catalog.overrides.bytes_of(key));
         self.make_room_for_ad_hoc(now, replaced, job.body.bytes(), out)?;
         let Some(site) = self.catalog.device(place).map(|device| device.site) else { return Ok(Done::Nothing) };
-        let mut alone = Comparison::ad_hoc(now, self.agenda.series(), place, site);
-        let (key, is_other) = match self.stage(now, &mut alone, job, out) {
+        let series = self.agenda.series();
+        let alone = Basis { device: place, requested_at: now, series, site, is_ad_hoc: true };
+        let (key, is_other) = match self.stage(now, &alone, job, out) {
             Ok(staged) => (self.adopt_alone(now, &alone, staged, out), true),
             Err(unchanged) => (unchanged, false),
         };

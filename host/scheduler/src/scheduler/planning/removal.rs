@@ -20,14 +20,12 @@ impl Scheduler {
     /// Removes a job, and keeps a tombstone with its watermark (I2).
     pub(crate) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.catalog.job(key) else { return };
-        let (id, decided) = (self.run_id(key, state.watermark), self.catalog.decided(key));
-        let tombstone =
-            Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
+        let (name, watermark) = (self.catalog.name_of(key), state.watermark.max(self.catalog.decided(key)));
         self.disarm_timer(key);
         self.catalog.remove_job(key, self.runs.count_of_job(key) > 0);
-        let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
-        self.catalog.tombstones.insert(name, tombstone.watermark);
-        out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
+        self.catalog.tombstones.insert(name.clone(), watermark);
+        let (plugin, device, job) = name;
+        out.changes.push(Change::JobRemoved { key, tombstone: Some(Tombstone { plugin, device, job, watermark }) });
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
