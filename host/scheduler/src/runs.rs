@@ -1,6 +1,5 @@
 //! Runs that have not ended, and their order within a job and within a group.
 
-mod hold;
 mod order;
 mod resources;
 mod run;
@@ -12,7 +11,6 @@ use std::collections::BTreeMap;
 use self::order::OrderOfJobs;
 pub use self::run::State;
 pub(crate) use self::{
-    hold::Hold,
     resources::{Entry, Resources},
     run::Run,
     watch::{Report, Watch},

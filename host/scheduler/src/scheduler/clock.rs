@@ -27,10 +27,8 @@ impl Scheduler {
                 before.inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
                 after.inspect(|until| self.agenda.arm(*until, Timer::Run(slot)));
             }
-            if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
-                self.agenda.disarm(hold.until, Timer::Hold(slot));
-                (hold.since, hold.until) = (hold.since.plus_ms(by_ms), hold.until.plus_ms(by_ms));
-                self.agenda.arm(hold.until, Timer::Hold(slot));
+            if let Some(since) = self.drop_hold(slot) {
+                self.take_hold(slot, since.plus_ms(by_ms));
             }
             match self.runs.get(slot) {
                 // A new series would give its occurrence another id.

@@ -7,7 +7,7 @@ use crate::{
     mutation::{Mutation, mutated},
     names::ResourceName,
     outcome::Cause,
-    runs::{Entry, Hold},
+    runs::Entry,
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -22,34 +22,34 @@ impl Scheduler {
 
     /// Measures the hold of a run from its start on, or takes it over from the run that yields to it.
     pub(crate) fn begin_hold(&mut self, now: Instant, slot: RunSlot) {
-        if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
+        if self.drop_hold(slot).is_some() {
             // While it waited for its start, it did not use the resource.
-            hold.since = now;
+            self.take_hold(slot, now);
         } else if let Some(lender) = self.lender(slot).filter(|_| !mutated(Mutation::HoldIsNotPassedOn))
-            && let Some(hold) = self.drop_hold(lender)
+            && let Some(since) = self.drop_hold(lender)
         {
-            self.take_hold(slot, hold.since);
+            self.take_hold(slot, since);
         }
     }
 
     /// Gives a run its resource, until it ends or the hold expires.
-    fn take_hold(&mut self, slot: RunSlot, since: Instant) {
+    pub(crate) fn take_hold(&mut self, slot: RunSlot, since: Instant) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         self.resources.hold(run, slot);
-        let until = self.resources.held_until(run, since).unwrap_or(Instant::MAX);
-        run.holds = Some(Hold { since, until });
-        if !mutated(Mutation::HoldNeverExpires) {
+        run.holds = Some(since);
+        if let Some(until) = self.resources.held_until(run, since).filter(|_| !mutated(Mutation::HoldNeverExpires)) {
             self.agenda.arm(until, Timer::Hold(slot));
         }
     }
 
-    /// Ends a run's hold of its resource.
-    pub(crate) fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
+    /// Ends a run's hold of its resource. Returns since when it had it.
+    pub(crate) fn drop_hold(&mut self, slot: RunSlot) -> Option<Instant> {
         let run = self.runs.get_mut(slot)?;
-        let hold = run.holds.take()?;
+        let since = run.holds.take()?;
         self.resources.drop_hold(run, slot);
-        self.agenda.disarm(hold.until, Timer::Hold(slot));
-        Some(hold)
+        let until = self.resources.held_until(run, since);
+        until.inspect(|until| self.agenda.disarm(*until, Timer::Hold(slot)));
+        Some(since)
     }
 
     /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its

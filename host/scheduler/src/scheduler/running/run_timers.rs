@@ -1,11 +1,10 @@
 //! What happens at the end of a run's wait.
 
 use crate::{
-    agenda::Timer,
     event::{Change, Step},
     keys::RunSlot,
     outcome::Attempt,
-    runs::{Hold, State},
+    runs::State,
     scheduler::state::Scheduler,
     time::Instant,
     trigger::Duration,
@@ -43,16 +42,7 @@ impl Scheduler {
     /// first step is given up, and owed steps continue without the resource (I5).
     pub(crate) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(hold) = run.holds else { return };
-        let Some(name) = run.policy.needs.clone() else { return };
-        let since = hold.since;
-        let Some(until) = self.resources.held_until(run, since) else { return };
-        if until > now {
-            // It waited for its start while it held it.
-            run.holds = Some(Hold { since, until });
-            self.agenda.arm(until, Timer::Hold(slot));
-            return;
-        }
+        let (Some(since), Some(name)) = (run.holds, run.policy.needs.clone()) else { return };
         if run.has_not_started() {
             let listens = run.listens_for_its_start();
             self.give_up_resource(now, slot, out);

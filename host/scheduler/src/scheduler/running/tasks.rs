@@ -4,7 +4,6 @@ use crate::{
     event::{CallId, Step},
     model::Reply,
     mutation::{Mutation, mutated},
-    names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
     scheduler::state::Scheduler,
     time::Instant,
@@ -40,13 +39,7 @@ impl Scheduler {
             }
             self.enqueue(slot);
         }
-        if replan {
-            self.request_plan_of(&id, out);
-        }
-    }
-
-    fn request_plan_of(&mut self, run: &RunId, out: &mut Step) {
-        if let Some(device) = self.catalog.device_key(&run.plugin, &run.device) {
+        if replan && let Some(device) = self.catalog.device_key(&id.plugin, &id.device) {
             self.request_plan(device, out);
         }
     }
