@@ -86,14 +86,14 @@ impl Resources {
             pool.waiting.serve(&run.id.plugin);
             return Some(Entry::Granted);
         }
-        pool.waiting.push(&run.id.plugin, run.policy.priority, run.start, slot);
+        pool.waiting.push(&run.id.plugin, run.rank(slot));
         Some(Entry::Queued)
     }
 
     /// Removes a run from the queue for its resource.
     pub(crate) fn leave(&mut self, run: &Run, slot: RunSlot) {
         if let Some(pool) = self.pool_of(run) {
-            pool.waiting.remove(&run.id.plugin, run.policy.priority, run.start, slot);
+            pool.waiting.remove(&run.id.plugin, run.rank(slot));
         }
     }
 

@@ -3,18 +3,34 @@
 use super::state::Scheduler;
 use crate::{
     catalog::Plugin,
-    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, Step},
+    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, Step, Version},
     keys::RunSlot,
     mutation::{Mutation, mutated},
-    names::RunId,
+    names::{PluginName, RunId},
     outcome::Outcome,
     time::Instant,
+    topic::Grant,
 };
 
 impl Scheduler {
     pub(super) fn save_plugin(&self, key: PluginKey, out: &mut Step) {
         let Some(Plugin { name, version, paused, .. }) = self.catalog.plugin(key) else { return };
         out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version, paused: *paused });
+    }
+
+    /// Returns the key of a plugin. An unknown one is added, and saved.
+    pub(super) fn plugin_or_new(
+        &mut self,
+        name: &PluginName,
+        version: Version,
+        grant: &Grant,
+        out: &mut Step,
+    ) -> PluginKey {
+        self.catalog.plugin_key(name).unwrap_or_else(|| {
+            let key = self.catalog.insert_plugin(Plugin::new(name.clone(), version, grant.clone()));
+            self.save_plugin(key, out);
+            key
+        })
     }
 
     pub(super) fn save_device(&self, key: DeviceKey, out: &mut Step) {

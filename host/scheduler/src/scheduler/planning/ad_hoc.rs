@@ -2,11 +2,7 @@
 
 use crate::{
     budget::Budget,
-    catalog::Plugin,
-    event::{
-        AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, PluginKey, Refusal, RequestId, Step,
-        Version,
-    },
+    event::{AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, Refusal, RequestId, Step, Version},
     limits,
     mutation::{Mutation, mutated},
     names::{JobName, PluginName},
@@ -138,19 +134,10 @@ impl Scheduler {
         if let Ok(key) = self.find_device(&plugin, &device) {
             return key;
         }
-        let plugin_key = self.host_plugin(&plugin, out);
+        let grant = self.host.grant.clone();
+        let plugin_key = self.plugin_or_new(&plugin, Version::BUILT_IN, &grant, out);
         let key = self.catalog.insert_device(plugin_key, device, self.host.site);
         self.save_device(key, out);
-        key
-    }
-
-    fn host_plugin(&mut self, name: &PluginName, out: &mut Step) -> PluginKey {
-        if let Some(key) = self.catalog.plugin_key(name) {
-            return key;
-        }
-        let plugin = Plugin::new(name.clone(), Version::BUILT_IN, self.host.grant.clone());
-        let key = self.catalog.insert_plugin(plugin);
-        self.save_plugin(key, out);
         key
     }
 

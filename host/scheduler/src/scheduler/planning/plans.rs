@@ -5,7 +5,6 @@ use std::{mem, vec};
 
 use crate::{
     budget::Budget,
-    catalog::Plugin,
     event::{Announcement, Effect, Generation, Loaded, LoadedDevice, Plan, PluginKey, Step, Version},
     limits,
     mutation::{Mutation, mutated},
@@ -65,7 +64,7 @@ impl Scheduler {
     }
 
     fn load(&mut self, loaded: Loaded, out: &mut Step) {
-        let key = self.plugin_key(&loaded.plugin, &loaded, out);
+        let key = self.plugin_or_new(&loaded.plugin, Version::NONE, &loaded.grant, out);
         let generation = self.planner.new_generation();
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         plugin.generation = generation;
@@ -104,15 +103,6 @@ impl Scheduler {
             work.push(Work::Finish(plugin, Some(loading.version)));
         }
         self.planner.put_in_front(work);
-    }
-
-    pub(crate) fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
-        if let Some(key) = self.catalog.plugin_key(name) {
-            return key;
-        }
-        let key = self.catalog.insert_plugin(Plugin::new(name.clone(), Version::NONE, loaded.grant.clone()));
-        self.save_plugin(key, out);
-        key
     }
 
     fn replan(
