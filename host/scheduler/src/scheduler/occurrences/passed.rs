@@ -1,7 +1,7 @@
 //! Occurrences that have passed: those that are not caught up are recorded.
 
 use crate::{
-    event::{JobKey, Step},
+    event::JobKey,
     limits,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
     scheduler::occurrences::admission::Due,
@@ -32,21 +32,21 @@ impl Scheduler {
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
     /// whether its next occurrence was one of them.
-    pub(crate) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+    pub(crate) fn skip_decided(&mut self, key: JobKey, occurrence: Instant) -> bool {
         let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
         let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
-        self.resume_after(key, to, out);
+        self.resume_after(key, to);
         true
     }
 
-    pub(crate) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
-        self.save_runs_of(key, out);
+    pub(crate) fn resume_after(&mut self, key: JobKey, watermark: Instant) {
+        self.save_runs_of(key);
         self.disarm_timer(key);
         let next = self.next_after(key, watermark);
         let before = self.catalog.job(key).and_then(|state| state.next.due());
         self.advance(key, watermark, next);
-        self.move_skip(key, before, out);
-        self.save_progress(key, out);
+        self.move_skip(key, before);
+        self.save_progress(key);
     }
 
     /// Returns the occurrences of a job that have passed up to an instant.
@@ -64,65 +64,48 @@ impl Scheduler {
     }
 
     /// Admits the newest occurrence, and records the older ones as missed.
-    pub(crate) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+    pub(crate) fn admit_newest(&mut self, passed: &PassedOccurrences) {
         let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
             let several = Some(Several { since: oldest, count, more });
             let missed = Missed { why: MissedReason::Superseded { job: None, by: newest }, several };
             let id = self.run_id(key, before_newest);
-            self.decide(now, key, id, Outcome::Missed(missed), out);
+            self.decide(key, id, Outcome::Missed(missed));
         }
         let Some(state) = self.catalog.job(key) else { return };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, newest, &site);
         let following = self.next_after(key, newest);
-        self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
+        self.admit(key, Due { occurrence: newest, jitter_ms, following });
     }
 
     /// Records the occurrences that are due during a pause as skipped.
-    pub(crate) fn record_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
+    pub(crate) fn record_paused(&mut self, key: JobKey, what: Level, until: Instant) {
         self.disarm_timer(key);
         let Some(passed) = self.passed_occurrences(until, key) else { return };
-        self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
+        self.record_passed(&passed, |several| Outcome::Skipped(Skipped::Paused { what, several }));
     }
 
     /// Records an occurrence that the operator skips.
-    pub(crate) fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
+    pub(crate) fn record_skipped(&mut self, key: JobKey, occurrence: Instant) {
         self.disarm_timer(key);
         let Some(site) = self.catalog.site_of(key) else { return };
-        self.record_passed(
-            now,
-            &PassedOccurrences::only(key, site, occurrence),
-            |_| Outcome::Skipped(Skipped::ByOperator),
-            out,
-        );
+        self.record_passed(&PassedOccurrences::only(key, site, occurrence), |_| Outcome::Skipped(Skipped::ByOperator));
     }
 
-    pub(crate) fn record_missed(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        why: MissedReason,
-        out: &mut Step,
-    ) {
-        self.record_passed(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
+    pub(crate) fn record_missed(&mut self, passed: &PassedOccurrences, why: MissedReason) {
+        self.record_passed(passed, |several| Outcome::Missed(Missed { why, several }));
     }
 
     /// Records all passed occurrences with one outcome; none of them is admitted.
-    fn record_passed(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        outcome: impl FnOnce(Option<Several>) -> Outcome,
-        out: &mut Step,
-    ) {
+    fn record_passed(&mut self, passed: &PassedOccurrences, outcome: impl FnOnce(Option<Several>) -> Outcome) {
         let PassedOccurrences { key, oldest: since, newest, count, more, .. } = *passed;
-        self.save_runs_of(key, out);
+        self.save_runs_of(key);
         let id = self.run_id(key, newest);
         let following = self.next_after(key, newest);
         self.advance(key, newest, following);
         let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
-        self.decide(now, key, id, outcome(several), out);
+        self.decide(key, id, outcome(several));
     }
 }
 

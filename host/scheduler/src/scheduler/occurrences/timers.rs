@@ -76,8 +76,12 @@ impl Scheduler {
     }
 
     /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
-    pub(crate) fn catch_up_next(&mut self, now: Instant, key: JobKey) {
-        if self.catalog.job(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
+    pub(crate) fn catch_up_next(&mut self, key: JobKey) {
+        if self
+            .catalog
+            .job(key)
+            .is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= self.now))
+        {
             self.arm_timer(key);
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     calendar,
     catalog::JobState,
     commits::Waiter,
-    event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob, Step},
+    event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob},
     limits,
     mutation::{Mutation, mutated},
     occurrence::Next,
@@ -23,29 +23,23 @@ use crate::{
 
 impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
-    pub(crate) fn compare(
-        &mut self,
-        now: Instant,
-        mut comparison: Box<Comparison>,
-        budget: &mut Budget,
-        out: &mut Step,
-    ) -> Option<Work> {
+    pub(crate) fn compare(&mut self, mut comparison: Box<Comparison>, budget: &mut Budget) -> Option<Work> {
         while budget.spend(limits::JOB_COST) {
             let planned = comparison.remaining.next();
             let is_planned = planned.is_some();
             let Some(job) = planned.or_else(|| comparison.ad_hoc.next()) else {
-                return self.compared(now, *comparison, budget, out);
+                return self.compared(*comparison, budget);
             };
-            if is_planned && !self.free_name(comparison.basis.device, job.body.id(), out) {
+            if is_planned && !self.free_name(comparison.basis.device, job.body.id()) {
                 let error = format!(
                     "job `{0}`: there is a job of that name that was made by hand\ncancel it (`roost cancel`), or give the \
                      plugin's job another name",
                     job.body.id()
                 );
-                self.plan_failed(now, comparison.basis.device, error, out);
+                self.plan_failed(comparison.basis.device, error);
                 return None;
             }
-            match self.stage(now, &comparison.basis, job, out) {
+            match self.stage(&comparison.basis, job) {
                 Ok(staged) => comparison.staged.push(staged),
                 Err(unchanged) => {
                     comparison.unchanged.insert(unchanged);
@@ -55,27 +49,21 @@ impl Scheduler {
         Some(Work::Compare(comparison))
     }
 
-    pub(crate) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
+    pub(crate) fn comparison(&self, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
         let mut ad_hoc: Vec<PackedJob> = Vec::new();
         if self.catalog.device(device).is_some_and(|device| device.site != site) {
             let jobs = self.catalog.overrides.ad_hoc().filter_map(|key| self.catalog.job(key));
             ad_hoc.extend(jobs.filter(|state| state.device == device).map(|state| state.job.clone()));
         }
         // The clock may have been set back since the request.
-        let (series, requested_at) = (self.agenda.series(), plan.requested_at.min(now));
+        let (series, requested_at) = (self.agenda.series(), plan.requested_at.min(self.now));
         let basis = Basis { device, requested_at, series, site, is_ad_hoc: false };
         let (remaining, ad_hoc) = (plan.jobs.into_iter(), ad_hoc.into_iter());
         Comparison { basis, remaining, ad_hoc, unchanged: HashSet::new(), staged: Vec::new() }
     }
 
     /// Stages a job that is new or changed. Returns the key of an unchanged job as the error.
-    pub(crate) fn stage(
-        &mut self,
-        now: Instant,
-        basis: &Basis,
-        job: PackedJob,
-        out: &mut Step,
-    ) -> Result<Staged, JobKey> {
+    pub(crate) fn stage(&mut self, basis: &Basis, job: PackedJob) -> Result<Staged, JobKey> {
         let existing = self.catalog.job_key(basis.device, job.body.id());
         let state = existing.and_then(|key| self.catalog.job(key));
         let site = self.catalog.device(basis.device).map(|device| device.site);
@@ -91,11 +79,11 @@ impl Scheduler {
         // It does not wait for a clock that was set back while the job was removed or different.
         let ahead = known.filter(|watermark| {
             // A planned occurrence exists once, whatever the clock shows; an ad-hoc job is meant for now.
-            let is_meant = basis.is_ad_hoc && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
-            is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
+            let is_meant = basis.is_ad_hoc && matches!(job.trigger, Trigger::At(_)) && *watermark > self.now;
+            is_meant || is_ahead_of_clock(&job.trigger, *watermark, self.now)
         });
         if ahead.is_some() && basis.series == self.agenda.series() {
-            self.agenda.begin_series(out);
+            self.agenda.begin_series(&mut self.out);
         }
         let known = known.filter(|_| ahead.is_none());
         let watermark = known.unwrap_or_else(|| first_watermark(&job, basis.requested_at));
@@ -117,7 +105,7 @@ impl Scheduler {
     }
 
     /// Adopts a plan that was compared completely.
-    fn compared(&mut self, now: Instant, comparison: Comparison, budget: &mut Budget, out: &mut Step) -> Option<Work> {
+    fn compared(&mut self, comparison: Comparison, budget: &mut Budget) -> Option<Work> {
         let Comparison { basis, staged, unchanged, .. } = comparison;
         let key = basis.device;
         let device = self.catalog.device(key)?;
@@ -138,29 +126,23 @@ impl Scheduler {
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
         let adoption = Adoption { basis, gone, staged, token, unconfirmed };
-        self.adopt(now, adoption.into(), budget, out)
+        self.adopt(adoption.into(), budget)
     }
 
     /// Adopts some jobs of a plan. All pieces are committed together.
-    pub(crate) fn adopt(
-        &mut self,
-        now: Instant,
-        mut adoption: Box<Adoption>,
-        budget: &mut Budget,
-        out: &mut Step,
-    ) -> Option<Work> {
+    pub(crate) fn adopt(&mut self, mut adoption: Box<Adoption>, budget: &mut Budget) -> Option<Work> {
         while budget.spend(limits::JOB_COST) {
             if let Some(job) = adoption.gone.next() {
-                self.admit_past(now, job, adoption.basis.requested_at, out);
+                self.admit_past(job, adoption.basis.requested_at);
                 if !mutated(Mutation::PlanLosesUnsavedRuns) {
-                    self.save_runs_of(job, out);
+                    self.save_runs_of(job);
                 }
-                self.drop_job(job, out);
+                self.drop_job(job);
             } else if let Some(staged) = adoption.staged.next() {
-                let job = self.adopt_job(now, &adoption.basis, adoption.token, staged, out);
+                let job = self.adopt_job(&adoption.basis, adoption.token, staged);
                 adoption.unconfirmed.push(job);
             } else {
-                self.adopted(*adoption, out);
+                self.adopted(*adoption);
                 return None;
             }
             self.planner.set_adopting(true);
@@ -169,56 +151,56 @@ impl Scheduler {
     }
 
     /// Completes the adoption of a plan.
-    fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
+    fn adopted(&mut self, adoption: Adoption) {
         let Adoption { basis: Basis { device: key, requested_at, site, .. }, token, unconfirmed, .. } = adoption;
         self.planner.set_adopting(false);
         let Some(device) = self.catalog.device_mut(key) else { return };
         device.site = site;
         device.failures = 0;
         device.error = None;
-        self.confirm_later(token, unconfirmed, out);
+        self.confirm_later(token, unconfirmed);
         // The window of the plan ends with the day after `requested_at`, whenever the reply arrived.
-        self.replan_at(key, calendar::next_midnight(requested_at, site.zone), out);
+        self.replan_at(key, calendar::next_midnight(requested_at, site.zone));
     }
 
     /// Makes jobs due as soon as their plan is durable (I3).
-    fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
+    fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>) {
         if !unconfirmed.is_empty() {
-            self.commits.wait(token, Waiter::Plan(unconfirmed), out);
+            self.commits.wait(token, Waiter::Plan(unconfirmed), &mut self.out);
         }
     }
 
     /// Adopts a single job, as if it were the only change of a plan.
-    pub(crate) fn adopt_alone(&mut self, now: Instant, basis: &Basis, staged: Staged, out: &mut Step) -> JobKey {
+    pub(crate) fn adopt_alone(&mut self, basis: &Basis, staged: Staged) -> JobKey {
         let token = self.commits.token();
-        let key = self.adopt_job(now, basis, token, staged, out);
-        self.confirm_later(token, vec![key], out);
+        let key = self.adopt_job(basis, token, staged);
+        self.confirm_later(token, vec![key]);
         key
     }
 
-    fn adopt_job(&mut self, now: Instant, basis: &Basis, token: CommitToken, staged: Staged, out: &mut Step) -> JobKey {
+    fn adopt_job(&mut self, basis: &Basis, token: CommitToken, staged: Staged) -> JobKey {
         let Basis { device, requested_at, series, ref site, .. } = *basis;
         let Staged { job, existing, watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: an occurrence found by the earlier clock may be too late.
         let is_outdated = series != self.agenda.series();
-        let requested_at = requested_at.min(now);
+        let requested_at = requested_at.min(self.now);
         let key = existing
             .unwrap_or_else(|| self.catalog.insert_job(JobState::new(device, job.clone(), watermark, Next::Never)));
         if existing.is_some() {
             // By the old plan, at the old site.
             if !mutated(Mutation::PlanLosesEarlierOccurrences) {
-                self.admit_past(now, key, requested_at, out);
+                self.admit_past(key, requested_at);
             }
             // An admitted run keeps its copy of the action.
-            self.save_runs_of(key, out);
+            self.save_runs_of(key);
             self.disarm_timer(key);
         }
         let is_stale = |state: &&mut JobState| {
-            let is_ahead = decided > now || is_ahead_of_clock(&job.trigger, state.watermark, now);
+            let is_ahead = decided > self.now || is_ahead_of_clock(&job.trigger, state.watermark, self.now);
             is_ahead || (is_outdated && existing.is_none())
         };
         if let Some(state) = self.catalog.job_mut(key).filter(is_stale) {
-            state.watermark = watermark.min(now);
+            state.watermark = watermark.min(self.now);
         }
         if let Some(state) = self.catalog.job(key)
             && (state.watermark > watermark || is_outdated)
@@ -235,10 +217,10 @@ impl Scheduler {
         state.planned_late = planned_late;
         state.unconfirmed = Some(token);
         self.catalog.set_decided(key, decided);
-        self.move_skip(key, before, out);
+        self.move_skip(key, before);
         if let Some((watermark, due)) = self.progress(key) {
             let decided = self.catalog.decided(key);
-            out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
+            self.out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
         key
     }

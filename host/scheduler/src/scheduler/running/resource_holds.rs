@@ -2,7 +2,6 @@
 
 use crate::{
     agenda::Timer,
-    event::Step,
     keys::RunSlot,
     mutation::{Mutation, mutated},
     names::ResourceName,
@@ -21,10 +20,10 @@ impl Scheduler {
     }
 
     /// Measures the hold of a run from its start on, or takes it over from the run that yields to it.
-    pub(crate) fn begin_hold(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn begin_hold(&mut self, slot: RunSlot) {
         if self.drop_hold(slot).is_some() {
             // While it waited for its start, it did not use the resource.
-            self.take_hold(slot, now);
+            self.take_hold(slot, self.now);
         } else if let Some(lender) = self.lender(slot).filter(|_| !mutated(Mutation::HoldIsNotPassedOn))
             && let Some(since) = self.drop_hold(lender)
         {
@@ -54,33 +53,33 @@ impl Scheduler {
 
     /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
     /// device's reports, because a report would start it.
-    pub(crate) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn give_up_resource(&mut self, slot: RunSlot) {
         if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) || self.lender(slot).is_some() {
-            self.unwatch(slot, out);
+            self.unwatch(slot);
         }
-        self.release_hold(now, slot);
+        self.release_hold(slot);
     }
 
     /// Ends a run's hold of its resource, which is free for the next run in the queue.
-    pub(crate) fn release_hold(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn release_hold(&mut self, slot: RunSlot) {
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
         if self.drop_hold(slot).is_some()
             && let Some(name) = needs
         {
-            self.release(now, &name);
+            self.release(&name);
         }
     }
 
     /// Gives a free resource to the first run in its queue.
-    pub(crate) fn release(&mut self, now: Instant, name: &ResourceName) {
+    pub(crate) fn release(&mut self, name: &ResourceName) {
         let Some(slot) = self.resources.next(name) else { return };
-        self.take_hold(slot, now);
+        self.take_hold(slot, self.now);
         self.stop_waiting(slot);
         self.enqueue(slot);
     }
 
     /// Returns whether a run holds its resource, or needs none; if not, the run waits for its turn.
-    pub(crate) fn acquires_resource(&mut self, now: Instant, slot: RunSlot) -> bool {
+    pub(crate) fn acquires_resource(&mut self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
         if self.lender(slot).is_some() {
@@ -90,7 +89,7 @@ impl Scheduler {
         match self.resources.enter(run, slot) {
             None => true,
             Some(Entry::Granted) => {
-                self.take_hold(slot, now);
+                self.take_hold(slot, self.now);
                 true
             }
             Some(Entry::Queued) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     agenda::Timer,
-    event::{Effect, Step},
+    event::Effect,
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::Cause,
@@ -79,19 +79,19 @@ impl Scheduler {
     }
 
     /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
-    pub(crate) fn pause(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn pause(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot) {
-            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
+            let until = self.now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
             self.set_state(slot, State::Pausing(until));
         }
     }
 
     /// Ends a run's subscription.
-    pub(crate) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn unwatch(&mut self, slot: RunSlot) {
         let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
         self.delivery.end_watch(watch.id);
         if let Some(link) = self.delivery.link() {
-            out.effects.push(Effect::Unwatch { link, watch: watch.id });
+            self.out.effects.push(Effect::Unwatch { link, watch: watch.id });
         }
     }
 }
