@@ -1,6 +1,5 @@
 //! Runs that have not ended, and their order within a job and within a group.
 
-mod hold;
 mod of_job;
 mod resource_queue;
 mod resources;
@@ -12,7 +11,6 @@ use std::collections::BTreeMap;
 use self::of_job::OrderOfJobs;
 pub use self::run::Phase;
 pub(crate) use self::{
-    hold::Hold,
     resources::{Entry, Resources},
     run::Run,
     watch::{Report, Watch},
@@ -107,6 +105,12 @@ impl Runs {
     /// Returns the runs of a group, in the order of admission.
     pub(crate) fn of_group(&self, group: GroupKey) -> impl Iterator<Item = RunSlot> {
         self.of_group.range((group.clone(), Seq::MIN)..=(group, Seq::MAX)).map(|(_, slot)| *slot)
+    }
+
+    /// Returns the other runs of a run's group, in the order of admission.
+    pub(crate) fn others_of_group(&self, run: &Run) -> Vec<RunSlot> {
+        let group = group_of(run).into_iter().flat_map(|group| self.of_group(group));
+        group.filter(|slot| self.get(*slot).is_some_and(|other| other.seq != run.seq)).collect()
     }
 
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.

@@ -1,6 +1,6 @@
 //! A run, and everything about it that depends on no other state.
 
-use super::{hold::Hold, watch::Watch};
+use super::watch::Watch;
 use crate::{
     body::Body,
     event::{AttemptId, CallId, CommitToken, JobKey, Progress, RunKey, SavedRun},
@@ -43,8 +43,9 @@ pub(crate) struct Run {
     pub(crate) takes_over: Vec<Seq>,
     /// What held it up, if anything.
     pub(crate) held_by: Option<Cause>,
-    /// The resource that it holds, if any.
-    pub(crate) holds: Option<Hold>,
+    /// Since when it holds its resource, if it does: from its start on, or from that of the run from which it has taken
+    /// it over.
+    pub(crate) holds: Option<Instant>,
     /// Its subscription to reports of its device; few runs have one.
     pub(crate) watch: Option<Box<Watch>>,
     /// The owed step that is sent without confirmation, because the subscription failed.

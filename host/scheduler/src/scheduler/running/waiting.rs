@@ -2,7 +2,7 @@
 
 use crate::{
     agenda::Timer,
-    event::{Effect, Step},
+    event::Effect,
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::Cause,
@@ -13,7 +13,7 @@ use crate::{
 
 impl Scheduler {
     /// Sets a run's phase, and its timer.
-    pub(in crate::scheduler) fn set_phase(&mut self, slot: RunSlot, phase: Phase) {
+    pub(crate) fn set_phase(&mut self, slot: RunSlot, phase: Phase) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.phase = phase;
         if let Some(until) = phase.until() {
@@ -22,7 +22,7 @@ impl Scheduler {
     }
 
     /// Adds a run to the queue for the link.
-    pub(in crate::scheduler) fn enqueue(&mut self, slot: RunSlot) {
+    pub(crate) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.phase = Phase::Waiting;
         let over = self.delivery.push(&run.id.plugin, run.rank(slot));
@@ -37,7 +37,7 @@ impl Scheduler {
     }
 
     /// Removes a run from every queue and timer it waits in.
-    pub(in crate::scheduler) fn stop_waiting(&mut self, slot: RunSlot) {
+    pub(crate) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.phase {
             Phase::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
@@ -64,14 +64,14 @@ impl Scheduler {
     }
 
     /// Removes a run from the queue for its resource.
-    pub(in crate::scheduler) fn leave_queue(&mut self, slot: RunSlot) {
+    pub(crate) fn leave_queue(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_none()) {
             self.resources.leave(run, slot);
         }
     }
 
     /// Lets a run wait for others, until its grace ends.
-    pub(in crate::scheduler) fn hold(&mut self, slot: RunSlot, cause: Cause) {
+    pub(crate) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
         let until = run.grace_end();
@@ -79,19 +79,19 @@ impl Scheduler {
     }
 
     /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
-    pub(in crate::scheduler) fn pause(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn pause(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot) {
-            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
+            let until = self.now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
             self.set_phase(slot, Phase::Pausing(until));
         }
     }
 
     /// Ends a run's subscription.
-    pub(in crate::scheduler) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn unwatch(&mut self, slot: RunSlot) {
         let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
         self.delivery.end_watch(watch.id);
         if let Some(link) = self.delivery.link() {
-            out.effects.push(Effect::Unwatch { link, watch: watch.id });
+            self.out.effects.push(Effect::Unwatch { link, watch: watch.id });
         }
     }
 }
