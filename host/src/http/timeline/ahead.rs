@@ -247,7 +247,7 @@ pub(super) mod tests {
         model::{Message, Misfire, Policy, Qos, Step},
         names::{JobId, Origin},
         outcome::Level,
-        scheduler::{NextRun, NextStep, State},
+        scheduler::{NextRun, NextStep, Phase},
         time::Site,
         topic::Topic,
         trigger::{CronCache, parse},
@@ -331,7 +331,7 @@ pub(super) mod tests {
         job.status.watermark = DAY.plus_ms(3_599_999);
         job.runs = vec![RunStatus {
             id: job.status.run(DAY),
-            state: State::Waiting,
+            phase: Phase::Waiting,
             start: DAY,
             started,
             grace_end: None,
