@@ -76,6 +76,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
     let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
         .routes(routes!(timeline::timeline))
+        .routes(routes!(timeline::density::density))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin))

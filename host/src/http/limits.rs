@@ -103,3 +103,12 @@ pub(super) const BODY: Duration = Duration::from_secs(10);
 pub(super) const EXPLAIN_SEARCHES: usize = 13;
 /// Bytes of an idempotency key at the most.
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Parts of a period in which runs are counted: the maximum, more than a screen has columns for, and the default.
+pub(super) const BUCKETS: u32 = 1_000;
+pub(super) const DEFAULT_BUCKETS: u32 = 240;
+/// Groups in which runs are counted: as many lanes as a person can tell apart.
+pub(super) const DENSITY_GROUPS: usize = 20;
+/// Groups that are held in memory to find these: each takes a few kilobytes.
+pub(super) const DENSITY_HELD_GROUPS: usize = 10_000;
+/// Occurrences that are searched for to count them; those of jobs with the same trigger are searched for once.
+pub(super) const DENSITY_OCCURRENCES: usize = 200_000;

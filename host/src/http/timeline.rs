@@ -2,6 +2,7 @@
 
 mod ahead;
 mod collapse;
+pub(super) mod density;
 mod forecast;
 
 use std::{collections::HashMap, path::Path};
