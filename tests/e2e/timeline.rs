@@ -155,3 +155,39 @@ fn any_number_of_jobs_is_counted() {
     ));
     assert!(host.stop().success());
 }
+
+#[test]
+fn the_night_of_a_device_begins_and_ends_with_the_events_of_its_jobs() {
+    let (_broker, _site, host) = samples();
+    let address = host.address();
+    let jobs = get(&address, "/api/v1/jobs?plugin=coop-door&next=3");
+    let device = text(&items(&jobs)[0], "device").to_owned();
+    let day = "from=2027-06-01T11:00:00%2B01:00&to=2027-06-03T11:00:00%2B01:00";
+    let sun = get(&address, &format!("/api/v1/sun?plugin=coop-door&device={device}&{day}"));
+    let bands = sun["bands"].as_array().unwrap();
+    assert_eq!((text(&bands[0], "light"), text(&bands[0], "from")), ("day", "2027-06-01T11:00:00+01:00"), "{sun}");
+    assert!(bands.windows(2).all(|pair| pair[0]["to"] == pair[1]["from"]) && bands.len() > 8, "{sun}");
+    // A job that is due at sunset is due at the end of a day.
+    schedule(&address, &json!({"trigger": "sunset", "topic": "porch/light", "id": "porch"}));
+    let due = get(&address, "/api/v1/jobs/roost/api/porch?next=1");
+    let days = bands.iter().filter(|band| band["light"] == "day");
+    assert!(days.clone().any(|day| day["to"] == due["due"]), "{sun} {due}");
+    expect![[r#"
+        GET /api/v1/sun
+          400 Bad Request: the query is not understood: missing field `plugin`
+        GET /api/v1/sun?plugin=coop-door&device=nowhere
+          404 Not Found: plugin `coop-door` has no device `nowhere`
+          hint: `roost plugins coop-door` lists its devices
+        GET /api/v1/sun?plugin=coop-door&device=x&from=[TIME]&to=[TIME]
+          400 Bad Request: `to` may be at most 31 days after `from`
+    "#]]
+    .assert_eq(&refusals(
+        &address,
+        [
+            ["GET", "/api/v1/sun", "", ""],
+            ["GET", "/api/v1/sun?plugin=coop-door&device=nowhere", "", ""],
+            ["GET", "/api/v1/sun?plugin=coop-door&device=x&from=2027-06-01T00:00:00Z&to=2027-08-01T00:00:00Z", "", ""],
+        ],
+    ));
+    assert!(host.stop().success());
+}

@@ -112,3 +112,5 @@ pub(super) const DENSITY_GROUPS: usize = 20;
 pub(super) const DENSITY_HELD_GROUPS: usize = 10_000;
 /// Occurrences that are searched for to count them; those of jobs with the same trigger are searched for once.
 pub(super) const DENSITY_OCCURRENCES: usize = 200_000;
+/// The longest period for the bands of the sun: each day takes a millisecond to compute.
+pub(super) const SUN_MS: i64 = 31 * DAY_MS;
