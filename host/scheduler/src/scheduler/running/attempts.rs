@@ -36,7 +36,7 @@ impl Scheduler {
             if !self.may_start(slot) {
                 // A report would start it.
                 self.unwatch(slot);
-                return self.save_waiting(slot);
+                return self.save_new(slot);
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
@@ -244,7 +244,7 @@ impl Scheduler {
         if run.has_not_started() {
             self.give_up_resource(slot);
         }
-        self.save_waiting(slot);
+        self.save_new(slot);
         self.set_phase(slot, Phase::Pausing(until));
     }
 
@@ -289,11 +289,6 @@ impl Scheduler {
             self.attempt(slot);
         }
         true
-    }
-
-    /// Returns when the rates of plugins allow the next message, if the link has room for it.
-    pub(crate) fn rates_allow_at(&self) -> Option<Instant> {
-        self.delivery.rates_allow_at().filter(|_| !self.stopping)
     }
 
     /// Calls the plugin for the messages of a run. That counts as an attempt.
