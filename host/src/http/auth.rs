@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use subtle::ConstantTimeEq as _;
 
@@ -114,13 +114,17 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 /// Adds headers that forbid foreign pages to embed, run or probe a response.
-pub(super) async fn security_headers(response: Response) -> impl IntoResponse {
+pub(super) async fn security_headers(mut response: Response) -> Response {
     let headers = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A page has a policy of its own.
         (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
-    (headers, response)
+    for (name, value) in headers {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send.
