@@ -1,6 +1,6 @@
 //! Times and texts on the page.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Timelike as _};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate};
 use maud::{Markup, html};
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
 
@@ -34,7 +34,7 @@ impl WallTime {
 
     /// Shows the time, with the day if it is not that of `now`.
     pub(super) fn show(&self, now: &Self) -> Markup {
-        let clock = self.at.format(if self.at.second() == 0 { "%H:%M" } else { "%H:%M:%S" });
+        let clock = self.clock();
         let today = now.at.with_timezone(self.at.offset()).date_naive();
         let day = match (self.date() - today).num_days() {
             0 => None,
@@ -119,7 +119,6 @@ mod tests {
         let now = "2027-03-01T20:00:00+00:00";
         for (at, expected) in [
             ("2027-03-01T20:44:00+00:00", ">20:44</time>"),
-            ("2027-03-01T20:44:05+00:00", ">20:44:05</time>"),
             ("2027-03-02T06:51:00+00:00", ">06:51</time><span class=\"soft\">tomorrow</span>"),
             ("2027-02-28T06:51:00+00:00", ">06:51</time><span class=\"soft\">yesterday</span>"),
             ("2027-03-04T06:51:00+00:00", "<span class=\"soft\">Thursday</span>"),

@@ -87,8 +87,8 @@ fn host(status: &Status, now: &WallTime) -> Markup {
     let zone = &status.clock.zone;
     html! {
         p.soft {
-            @if status.link.up { "Connected to the broker" } @else { "Not connected to the broker" }
-            ". It is " span data-now { (now.clock()) } " in " (zone) "; each time is by the clock of its device."
+            @if status.link.up { "Connected" } @else { "Not connected to the broker" }
+            " · " span data-now { (now.clock()) } " in " (zone) " · times by each device's clock"
         }
     }
 }
@@ -125,7 +125,7 @@ fn faults(status: &Status) -> Markup {
 }
 
 fn coming_list(Lists { runs, is_cut, .. }: &Lists, now: &WallTime) -> Markup {
-    // Skipping concerns the next run of a job alone.
+    // The buttons are at the next run of each job: skipping concerns that alone.
     let mut seen = HashSet::new();
     html! {
         h2 { "What will be sent" }
@@ -149,7 +149,7 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
         (Some(what), _) => ("paused", format!("◌ its {what} is paused")),
         (None, true) => ("skipped", "⊘ will be skipped".to_owned()),
         (None, false) if first.state == "running" => ("running", "◐ under way".to_owned()),
-        (None, false) => ("expected", "○ expected".to_owned()),
+        (None, false) => ("expected", String::new()),
     };
     html! {
         li {
@@ -157,15 +157,19 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
                 (text::time(&first.time, &first.time_zone, now))
                 span.name { (job.device()) }
                 span { (label(first)) }
-                span.end.{ "state-" (state) } { (word) }
+                @if state != "expected" { span.end.{ "state-" (state) } { (word) } }
             }
             @for (index, message) in run.iter().enumerate() { (self::message(message, now, index > 0)) }
             div.actions {
-                (actions::run_now(&job))
-                @if is_next && first.paused.is_none() {
-                    @if first.skipped { (actions::unskip(&job)) } @else { (actions::skip(&job)) }
+                @if is_next {
+                    (actions::run_now(&job))
+                    @match first.paused.as_deref() {
+                        None if first.skipped => (actions::unskip(&job)),
+                        None => (actions::skip(&job)),
+                        Some(_) => {},
+                    }
+                    @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
                 }
-                @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
                 (why(&job, &first.occurrence))
             }
         }
