@@ -49,7 +49,7 @@ use self::{
     folder::{DataFolder, Lock},
     retention::Past,
 };
-use crate::{records::base64_payloads, report::Report};
+use crate::{job_json::base64_payloads, report::Report};
 
 /// The database, in the data folder.
 const DATABASE: &str = "roost.db";

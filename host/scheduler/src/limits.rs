@@ -45,8 +45,8 @@ pub const PERIOD_MS: u32 = 1_000;
 pub const GRACE_MS: u32 = 1_000;
 /// The shortest pause before a second attempt, in milliseconds.
 pub const BACKOFF_MS: u32 = 100;
-/// The longest pause between two attempts at a step, in milliseconds.
-pub const BACKOFF_CAP_MS: u32 = 300_000;
+/// The longest time for which the link may hold a message back, in milliseconds.
+pub const HOLD_BACK_MS: u32 = 300_000;
 /// The largest offset of a sun trigger in either direction, in milliseconds: 12 hours, so that it stays on its date.
 pub const SUN_OFFSET_MS: i32 = 43_200_000;
 /// Days that one search for a sun event examines: a polar night must not block the loop.

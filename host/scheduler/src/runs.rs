@@ -1,15 +1,15 @@
 //! Runs that have not ended, and their order within a job and within a group.
 
 mod hold;
-mod order;
+mod of_job;
+mod resource_queue;
 mod resources;
 mod run;
-mod turns;
 mod watch;
 
 use std::collections::BTreeMap;
 
-use self::order::OrderOfJobs;
+use self::of_job::OrderOfJobs;
 pub use self::run::State;
 pub(crate) use self::{
     hold::Hold,

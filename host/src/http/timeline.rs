@@ -29,7 +29,7 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    clock, records,
+    clock, job_json,
     store::{self, RunView},
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct TimelineRecord {
     pub(crate) step: Option<u32>,
     /// The message. Default values are omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<records::StepRecord<'static>>)]
+    #[schema(value_type = Option<job_json::StepRecord<'static>>)]
     pub(crate) message: Option<Value>,
     /// Instead of a message: the task that is called then, and that returns the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -274,7 +274,7 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
         state: if step == 0 { RunState::Running.as_str() } else { "expected" }.into(),
         label: job.job.body.label().map(str::to_owned),
         step: number.and_then(|_| step_ref.map(|_| step)),
-        message: step_ref.map(|step| serde_json::to_value(records::step(&step)).unwrap_or_default()),
+        message: step_ref.map(|step| serde_json::to_value(job_json::step(&step)).unwrap_or_default()),
         task: number.and_then(|_| body.task()).map(|task| TaskRecord {
             task: task.name.to_string(),
             args: serde_json::from_str(&task.args).unwrap_or_default(),

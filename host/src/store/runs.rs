@@ -20,7 +20,7 @@ use super::{
     progress::{cancelled_from_json, failed_from_json},
     reading::query,
 };
-use crate::records::{action_from_json, body_from_json, policy_from_json};
+use crate::job_json::{action_from_json, body_from_json, policy_from_json};
 
 /// A filter for runs, with the order and the size of the page.
 #[derive(Clone, Debug, Default)]

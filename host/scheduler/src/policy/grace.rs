@@ -1,6 +1,7 @@
 //! The grace: how late a run may start. The newest run of a group may start however late.
 
-use crate::{model::Policy, time::Instant};
+use super::Policy;
+use crate::time::Instant;
 
 /// Returns when a run's grace ends, if it has one: from then on it does not start.
 pub(crate) fn end(policy: &Policy, start: Instant) -> Option<Instant> {

@@ -1,10 +1,32 @@
 //! The misfire policy: which occurrences are caught up if several have passed, and when.
 
-use crate::{
-    limits,
-    model::{Misfire, Overlap, Policy},
-    time::Instant,
-};
+use std::fmt;
+
+use super::{Policy, overlap::Overlap};
+use crate::{limits, names::GroupName, time::Instant};
+
+/// Which runs are caught up, of those that could not start when they were due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Misfire {
+    /// The newest, if it is within its grace.
+    #[default]
+    RunOnce,
+    /// All that are within their grace, one after the other.
+    RunAll,
+    /// Only the newest run of all jobs of the device in this group, however late.
+    LatestOfGroup(GroupName),
+}
+
+/// Writes `run-once`, `run-all` or `latest-of-group door`.
+impl fmt::Display for Misfire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RunOnce => f.write_str("run-once"),
+            Self::RunAll => f.write_str("run-all"),
+            Self::LatestOfGroup(group) => write!(f, "latest-of-group {group}"),
+        }
+    }
+}
 
 /// The decision on a job of which several occurrences have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +56,7 @@ pub(crate) fn decide(policy: &Policy, runs: usize, second: Option<Instant>, now:
 
 /// The runs of a job that have not ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Earlier {
+pub(crate) struct Unended {
     /// Whether there is one that has not started.
     pub(crate) any_waits: bool,
     /// Whether all of them wait for their plugin's rate.
@@ -44,12 +66,12 @@ pub(crate) struct Earlier {
 /// Returns whether a due occurrence waits until an earlier run of its job has ended: if all missed runs are caught up,
 /// they run one after the other, and runs that are due while an earlier one waits for its plugin's rate wait with it.
 /// Until then, the occurrence is part of its job, costs nothing and blocks no other run (I7).
-pub(crate) fn waits(policy: &Policy, earlier: Earlier, is_late: bool) -> bool {
+pub(crate) fn waits(policy: &Policy, unended: Unended, is_late: bool) -> bool {
     match policy.misfire {
         // A plugin that is over its rate costs no more than the messages it sends. Later occurrences are decided
         // together.
-        Misfire::RunOnce => earlier.all_wait_for_rate && !matches!(policy.overlap, Overlap::Queue(_)),
-        Misfire::RunAll => is_late || earlier.any_waits,
+        Misfire::RunOnce => unended.all_wait_for_rate && !matches!(policy.overlap, Overlap::Queue(_)),
+        Misfire::RunAll => is_late || unended.any_waits,
         Misfire::LatestOfGroup(_) => false,
     }
 }
@@ -99,8 +121,8 @@ mod tests {
             (group(), Overlap::Skip, true, true, true, false),
         ] {
             let policy = Policy { misfire, overlap, ..Policy::default() };
-            let earlier = Earlier { any_waits, all_wait_for_rate };
-            assert_eq!(waits(&policy, earlier, is_late), does_wait, "{policy:?}, {earlier:?}, late: {is_late}");
+            let unended = Unended { any_waits, all_wait_for_rate };
+            assert_eq!(waits(&policy, unended, is_late), does_wait, "{policy:?}, {unended:?}, late: {is_late}");
         }
     }
 }

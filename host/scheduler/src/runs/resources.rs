@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{run::Run, turns::Turns};
+use super::{resource_queue::Turns, run::Run};
 use crate::{
     keys::RunSlot,
     limits,

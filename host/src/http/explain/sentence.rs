@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use super::{
-    reason,
+    advice,
     text::{Sentence, line, lines},
 };
 use crate::store::RunView;
@@ -78,7 +78,7 @@ impl Sentence {
             id, state, next: NextStep { step, of, .. }, attempts, last, held_by, holders, grace_end, ..
         } = run;
         let subject = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
-        let (last, hint) = last.as_ref().map(reason::attempt).unwrap_or_default();
+        let (last, hint) = last.as_ref().map(advice::attempt).unwrap_or_default();
         let or_missed = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
         let or_missed = or_missed.unwrap_or_default();
         let mut advice = None;
@@ -89,13 +89,13 @@ impl Sentence {
             }
             State::Waiting | State::Limited(_) => match held_by {
                 Some(cause @ Cause::OverRate { .. }) => {
-                    advice = reason::advice(&id.plugin, cause);
-                    format!("{subject} waits: {}{or_missed}", reason::cause(cause))
+                    advice = advice::advice(&id.plugin, cause);
+                    format!("{subject} waits: {}{or_missed}", advice::cause(cause))
                 }
                 _ => format!("{subject} waits for its turn with the broker"),
             },
             State::Held(_) => {
-                let why = held_by.as_ref().map_or_else(|| "other runs go first".into(), reason::cause);
+                let why = held_by.as_ref().map_or_else(|| "other runs go first".into(), advice::cause);
                 let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
                 let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
                 advice = holders.first().map(|run| {
@@ -111,8 +111,8 @@ impl Sentence {
                 format!("the broker has accepted {subject}, and the device has until {until} to confirm it")
             }
             State::Pausing(until) if *attempts == 0 && held_by.is_some() => {
-                advice = held_by.as_ref().and_then(|cause| reason::advice(&id.plugin, cause));
-                let why = held_by.as_ref().map(reason::cause).unwrap_or_default();
+                advice = held_by.as_ref().and_then(|cause| advice::advice(&id.plugin, cause));
+                let why = held_by.as_ref().map(advice::cause).unwrap_or_default();
                 format!("{subject} waits: {why}; it is retried {}", self.local(until))
             }
             State::Pausing(until) => {

@@ -27,12 +27,12 @@ impl Scheduler {
         }
         let Some(state) = self.catalog.job(key).filter(|state| state.next.due().is_some()) else { return false };
         let runs = || self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
-        let earlier = misfire::Earlier {
+        let unended = misfire::Unended {
             any_waits: runs().any(Run::has_not_started),
             all_wait_for_rate: runs().all(|run| matches!(run.state, State::Limited(_))),
         };
         let is_late = state.next.timer().is_some_and(|start| now.ms_since(start) >= limits::LATE_MS);
-        misfire::waits(&state.job.body.policy(), earlier, is_late)
+        misfire::waits(&state.job.body.policy(), unended, is_late)
     }
 
     /// Decides the passed occurrences of a job; beyond the limits, none later than `until`.

@@ -1,4 +1,10 @@
-//! Removes jobs, devices and plugins.
+//! Removes jobs, devices and plugins. What becomes of their runs:
+//!
+//! | removed | runs that have not started | runs that have started | where |
+//! |---|---|---|---|
+//! | a job, by a new plan | go on | go on | `reconcile.rs` |
+//! | an ad-hoc job, by the operator | are cancelled | are cut short: they send their owed steps at once | `ad_hoc.rs` |
+//! | a device or a plugin | are cancelled | send their owed steps when these are due (I5) | here |
 
 use std::mem;
 

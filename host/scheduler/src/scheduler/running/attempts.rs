@@ -267,7 +267,7 @@ impl Scheduler {
             self.start_without_sending(now, slot, out);
             return self.next_step(now, slot, out);
         }
-        let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::BACKOFF_CAP_MS)));
+        let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::HOLD_BACK_MS)));
         let until = until.min(run.superseded_at().unwrap_or(Instant::MAX));
         if run.has_not_started() {
             self.give_up_resource(now, slot, out);
