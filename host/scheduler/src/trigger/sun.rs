@@ -105,7 +105,7 @@ impl fmt::Display for SunEvent {
 /// Each event belongs to a morning, a noon or an evening, and an evening may last beyond midnight: a time of day means
 /// the one within half a day of 06:00 for morning events, of 12:00 for solar noon, and of 18:00 for evening events,
 /// each moved by the offset. So `sunset not-after 22:00` is never after midnight, even if the sun sets at 00:47.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sun {
     /// The event.
     pub event: SunEvent,
