@@ -1,12 +1,13 @@
 //! The host's settings: flags take precedence over the environment, that over `roost.toml`, and that over defaults.
 
+pub(crate) mod call_limits;
 pub(crate) mod document;
 mod file;
 mod flags;
 pub(crate) mod grant;
 mod http;
 pub(crate) mod levels;
-pub(crate) mod limits;
+mod limits;
 pub(crate) mod rules;
 pub(crate) mod site;
 mod system;
@@ -34,6 +35,7 @@ pub(crate) use self::{
 use crate::{
     files::{self, Exposure},
     report::{Report, utf8},
+    store::Retention,
 };
 
 /// The settings file that is read if it exists, unless another one is named.
@@ -60,7 +62,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The operator's rules for plugins.
     pub(crate) rules: Rules,
-    pub(crate) history: History,
+    pub(crate) history: Retention,
     pub(crate) http: Http,
     /// Settings that are accepted with a warning, for the log.
     pub(crate) warnings: Vec<Report>,
@@ -93,19 +95,6 @@ pub(crate) struct BuiltInPorts {
 impl Default for BuiltInPorts {
     fn default() -> Self {
         Self { devices: 1883, roost: None }
-    }
-}
-
-/// How many ended runs are kept, and for how many days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct History {
-    pub(crate) days: u32,
-    pub(crate) runs: u32,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self { days: 30, runs: 1_000_000 }
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) use self::{
     socket::path as socket_path,
     state::ApiState,
     status::Status,
-    timeline::TimelineRecord,
+    timeline::{CollapsedRecord, TimelineEntry, TimelineRecord},
 };
 use crate::{
     config::{Http, Listen},

@@ -4,6 +4,7 @@
 
 mod bytes;
 mod cache;
+mod call_memory;
 mod call_slots;
 pub(crate) mod compile;
 mod complete;
@@ -14,12 +15,11 @@ mod folder;
 mod function;
 mod guest;
 mod installer;
-mod limiter;
 mod limits;
 mod linked_cache;
 mod load;
 mod logs;
-mod memory;
+mod memory_pool;
 mod program;
 mod queries;
 mod registry;

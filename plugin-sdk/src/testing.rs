@@ -295,14 +295,14 @@ impl PlannedJob {
     /// Returns which missed runs are caught up: `run-once`, `run-all`, or `latest-of-group door`.
     #[must_use]
     pub fn misfire(&self) -> String {
-        describe::misfire(&self.job.policy.misfire)
+        self.job.policy.misfire.to_string()
     }
 
     /// Returns what happens to a run that is due before the previous one has ended: `skip`, `queue 3`, `allow 2`, or
     /// `replace`.
     #[must_use]
     pub fn overlap(&self) -> String {
-        describe::overlap(self.job.policy.overlap)
+        self.job.policy.overlap.to_string()
     }
 
     /// Returns the resource that each run needs, if any.

@@ -1,9 +1,6 @@
 //! The agenda: when jobs, runs, holds and plans are due, and how the wall clock was set meanwhile (I11).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     body::PackedJob,
@@ -40,8 +37,6 @@ pub(crate) struct Agenda {
     sun_cache: SunCache,
     /// The number of times that the clock was set back.
     series: u32,
-    /// Whether `series` has not been saved yet.
-    series_is_new: bool,
     /// The stretch of time that the clock was last set forward over.
     jumped: Option<(Instant, Instant)>,
     /// When the host started: earlier runs were held up because it was not running.
@@ -57,7 +52,6 @@ impl Agenda {
             of_group: BTreeMap::new(),
             sun_cache: SunCache::default(),
             series,
-            series_is_new: false,
             jumped: None,
             since: now,
             last_unique: now,
@@ -137,22 +131,6 @@ impl Agenda {
             self.series += 1;
         }
         out.changes.push(Change::SeriesBegun(self.series));
-    }
-
-    /// Begins one new series during a restart, however many jobs show that the clock was set back. The first step saves
-    /// it.
-    pub(crate) const fn begin_series_at_restart(&mut self) {
-        if !self.series_is_new {
-            self.series += 1;
-            self.series_is_new = true;
-        }
-    }
-
-    /// Saves the series that began during the restart, if one did.
-    pub(crate) fn save_new_series(&mut self, out: &mut Step) {
-        if mem::take(&mut self.series_is_new) {
-            out.changes.push(Change::SeriesBegun(self.series));
-        }
     }
 
     /// Records that the clock was set; the caller moves the timers that measure a duration.

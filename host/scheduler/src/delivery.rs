@@ -27,9 +27,8 @@ pub(crate) struct Delivery {
     calls: BTreeMap<CallId, RunSlot>,
     /// Runs that are subscribed to reports of their device.
     watches: BTreeMap<WatchId, RunSlot>,
-    next_attempt: AttemptId,
-    next_call: CallId,
-    next_watch: WatchId,
+    /// The last id of an attempt, a call or a subscription.
+    last_id: u64,
 }
 
 #[derive(Debug)]
@@ -49,9 +48,7 @@ impl Delivery {
             attempts: BTreeMap::new(),
             calls: BTreeMap::new(),
             watches: BTreeMap::new(),
-            next_attempt: 0,
-            next_call: 0,
-            next_watch: 0,
+            last_id: 0,
         }
     }
 
@@ -144,8 +141,7 @@ impl Delivery {
     pub(crate) fn begin_attempt(&mut self, plugin: &PluginName, slot: RunSlot) -> Option<(LinkId, AttemptId)> {
         let link = self.link()?;
         self.ready.spend(plugin);
-        let attempt = self.next_attempt;
-        self.next_attempt += 1;
+        let attempt = self.new_id();
         self.attempts.insert(attempt, Some(slot));
         Some((link, attempt))
     }
@@ -171,6 +167,11 @@ impl Delivery {
         self.attempts.len()
     }
 
+    const fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
     fn return_credit(&mut self) {
         if let Some(link) = &mut self.link {
             link.credit += 1;
@@ -181,8 +182,7 @@ impl Delivery {
 /// Calls of plugins, and subscriptions to reports.
 impl Delivery {
     pub(crate) fn begin_call(&mut self, slot: RunSlot) -> CallId {
-        let call = self.next_call;
-        self.next_call += 1;
+        let call = self.new_id();
         self.calls.insert(call, slot);
         call
     }
@@ -193,8 +193,7 @@ impl Delivery {
     }
 
     pub(crate) fn begin_watch(&mut self, slot: RunSlot) -> WatchId {
-        let watch = self.next_watch;
-        self.next_watch += 1;
+        let watch = self.new_id();
         self.watches.insert(watch, slot);
         watch
     }

@@ -23,11 +23,11 @@ use crate::{
     clock,
     config::{self, Config, SiteFlags, grant::notes},
     http::GrantRecord,
+    job_json,
     plugins::{
         TaskDescription,
         sandbox::{InspectedDevice, Inspection, Sandbox},
     },
-    records,
     report::{Report, in_one_line},
 };
 
@@ -235,8 +235,8 @@ fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
                 "label": job.label.as_deref(),
                 "trigger": job.trigger.to_string(),
                 "task": task_call(job),
-                "steps": json!(records::steps(&job.into())),
-                "policy": json!(records::policy(&job.policy)),
+                "steps": json!(job_json::steps(&job.into())),
+                "policy": json!(job_json::policy(&job.policy)),
                 "next": runs.iter().map(|run| run.in_zone(site.zone)).collect::<Vec<_>>(),
                 "no_next": if runs.is_empty() { why } else { None },
             })

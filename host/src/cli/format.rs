@@ -8,7 +8,7 @@ use roost_scheduler::{
     trigger::Duration,
 };
 
-use crate::{records::text_or_base64, report::in_one_line};
+use crate::{job_json::text_or_base64, report::in_one_line};
 
 /// Bytes of a payload that are shown: a multiple of three, so that base64 ends without padding where it is cut off.
 const PAYLOAD_BYTES: usize = 198;

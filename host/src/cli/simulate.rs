@@ -3,7 +3,7 @@
 mod ahead;
 mod differences;
 mod json;
-mod timeline;
+mod text;
 
 use std::{
     collections::HashSet,
@@ -28,7 +28,7 @@ use roost_scheduler::{
 use self::{
     ahead::ahead,
     differences::{Differences, Side},
-    timeline::{Colours, Timeline},
+    text::{Colours, Timeline},
 };
 use super::{
     output,

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use roost_scheduler::topic::Topic;
 
 use super::{
-    BuiltInPorts, History, LogFormat,
+    BuiltInPorts, LogFormat,
+    call_limits::CallLimits,
     document::{Document, Table, Value},
     http::HttpFile,
-    limits::Limits,
     parse_log,
     rules::{Rules, read_grants, read_guests, read_rates, read_resources},
     site::{SITE_KEYS, SiteSettings},
 };
-use crate::report::Report;
+use crate::{report::Report, store::Retention};
 
 /// The contents of `roost.toml`. Paths in it are relative to its folder.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct File {
     pub(super) log_level: Option<String>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) rules: Rules,
-    pub(super) history: History,
+    pub(super) history: Retention,
     pub(super) http: HttpFile,
 }
 
@@ -95,9 +95,9 @@ impl File {
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
                 ceilings: top
                     .get("ceilings")
-                    .map(|value| Limits::read_ceilings(&value))
+                    .map(|value| CallLimits::read_ceilings(&value))
                     .transpose()?
-                    .unwrap_or(Limits::MOST),
+                    .unwrap_or(CallLimits::MOST),
             },
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
             http: top.get("http").map(|value| HttpFile::read(folder, &value)).transpose()?.unwrap_or_default(),
@@ -188,11 +188,11 @@ fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
 }
 
 /// Reads how many ended runs are kept.
-fn read_history(value: &Value<'_>) -> Result<History, Report> {
+fn read_history(value: &Value<'_>) -> Result<Retention, Report> {
     let table = value.table(&HISTORY_KEYS)?;
     let number = |key, range, default| table.get(key).map_or(Ok(default), |value| value.integer_in(range));
-    let History { days, runs } = History::default();
-    Ok(History { days: number("days", 1..=3_650, days)?, runs: number("runs", 1_000..=100_000_000, runs)? })
+    let Retention { days, runs } = Retention::default();
+    Ok(Retention { days: number("days", 1..=3_650, days)?, runs: number("runs", 1_000..=100_000_000, runs)? })
 }
 
 fn parse_format(text: &str) -> Result<LogFormat, String> {

@@ -15,9 +15,10 @@ use roost_scheduler::{
 };
 
 use super::{
+    call_limits::CallLimits,
     document::{Table, Value},
     grant::{Access, GRANT_KEYS, default_of, how_to_allow, how_to_raise, read_grant},
-    limits::{self, Limits},
+    limits,
 };
 use crate::report::Report;
 
@@ -31,7 +32,7 @@ pub(crate) struct Rules {
     /// The rate of messages of each plugin.
     pub(crate) rates: Rates,
     /// The largest limits that a plugin's own settings may set.
-    pub(crate) ceilings: Limits,
+    pub(crate) ceilings: CallLimits,
     /// The memory that the calls of all plugins may have together.
     pub(crate) memory: GuestMemory,
 }
@@ -55,7 +56,7 @@ impl Default for GuestMemory {
 impl Default for Rules {
     fn default() -> Self {
         let (grants, resources, rates, memory) = Default::default();
-        Self { grants, resources, rates, ceilings: Limits::MOST, memory }
+        Self { grants, resources, rates, ceilings: CallLimits::MOST, memory }
     }
 }
 

@@ -8,7 +8,7 @@ use roost_scheduler::{names::PluginName, rate::Rate, zone::Zone};
 use roost_tests::redact;
 use tempfile::TempDir;
 
-use super::{limits::Limits, *};
+use super::{call_limits::CallLimits, *};
 use crate::zones::zone;
 
 pub(crate) mod fuzz;
@@ -126,9 +126,9 @@ fn each_plugin_has_the_default_rate_or_its_own() {
 
 #[test]
 fn ceilings_are_read() {
-    assert_eq!(config("", &[]).rules.ceilings, Limits::MOST);
+    assert_eq!(config("", &[]).rules.ceilings, CallLimits::MOST);
     let ceilings = config("[ceilings]\nmemory_mib = 64\njobs = 100", &[]).rules.ceilings;
-    assert_eq!(ceilings, Limits { memory_mib: 64, jobs: 100, ..Limits::MOST });
+    assert_eq!(ceilings, CallLimits { memory_mib: 64, jobs: 100, ..CallLimits::MOST });
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn resources_are_read() {
 
 #[test]
 fn the_history_settings_are_read() {
-    assert_eq!(config("", &[]).history, History { days: 30, runs: 1_000_000 });
-    assert_eq!(config("[history]\ndays = 3650", &[]).history, History { days: 3_650, runs: 1_000_000 });
-    assert_eq!(config("history = { days = 1, runs = 1_000 }", &[]).history, History { days: 1, runs: 1_000 });
+    assert_eq!(config("", &[]).history, Retention { days: 30, runs: 1_000_000 });
+    assert_eq!(config("[history]\ndays = 3650", &[]).history, Retention { days: 3_650, runs: 1_000_000 });
+    assert_eq!(config("history = { days = 1, runs = 1_000 }", &[]).history, Retention { days: 1, runs: 1_000 });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Explanations why a run did or did not happen: from its recorded outcome, or else from the plan and the clock.
 
+mod advice;
 mod facts;
-mod reason;
 mod sentence;
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use super::{
     problem::{Answered, Problem},
     state::ApiState,
 };
-use crate::records;
+use crate::job_json;
 
 /// A job.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -53,10 +53,10 @@ pub(crate) struct JobRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) following: Vec<String>,
     /// The messages of a run, in order. Default values are omitted.
-    #[schema(value_type = Vec<records::StepRecord<'static>>)]
+    #[schema(value_type = Vec<job_json::StepRecord<'static>>)]
     pub(crate) steps: Value,
     /// The policy for its runs. Default values are omitted.
-    #[schema(value_type = records::PolicyRecord)]
+    #[schema(value_type = job_json::PolicyRecord)]
     pub(crate) policy: Value,
     /// Instead of steps: the task of its plugin that is called when the job is due, and that returns the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,8 +141,8 @@ impl JobRecord {
             due: due.map(text),
             not_before: not_before.map(text),
             following: times,
-            steps: serde_json::to_value(records::steps(&job.body)).unwrap_or_default(),
-            policy: serde_json::to_value(records::policy(&job.body.policy())).unwrap_or_default(),
+            steps: serde_json::to_value(job_json::steps(&job.body)).unwrap_or_default(),
+            policy: serde_json::to_value(job_json::policy(&job.body.policy())).unwrap_or_default(),
             task: job.body.task().map(|task| TaskRecord {
                 task: task.name.to_string(),
                 args: serde_json::from_str(&task.args).unwrap_or_default(),
@@ -292,10 +292,10 @@ pub(super) async fn record(
 
 impl RunUnderWayRecord {
     fn new(run: &RunStatus, zone: Zone) -> Self {
-        let RunStatus { id, state, start, next: NextStep { step, of, .. }, attempts, last, held_by, .. } = run;
+        let RunStatus { id, phase, start, next: NextStep { step, of, .. }, attempts, last, held_by, .. } = run;
         Self {
             run: id.to_string(),
-            state: state.as_str().into(),
+            state: phase.as_str().into(),
             start: start.in_zone(zone),
             step: *step,
             of: *of,

@@ -37,8 +37,8 @@ use super::{
 };
 use crate::{
     clock,
+    job_json::{self, PolicyRecord},
     plugins::TriggerCache,
-    records::{self, PolicyRecord},
     zones,
 };
 
@@ -87,7 +87,7 @@ pub(crate) struct NewJobRecord {
     pub(crate) retain: Option<bool>,
     /// Several messages, each with its time after the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<records::StepRecord<'static>>>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Option<Vec<job_json::StepRecord<'static>>>, min_items = 1, max_items = 100)]
     pub(crate) steps: Option<Value>,
     /// The task of the plugin that is called when the job is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub(crate) struct NewJobRecord {
     pub(crate) args: Option<Value>,
     /// The policy for its runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<records::PolicyRecord>)]
+    #[schema(value_type = Option<job_json::PolicyRecord>)]
     pub(crate) policy: Option<Value>,
 }
 
@@ -349,13 +349,13 @@ fn action(new: NewJobRecord, target: &JobTarget) -> Result<ActionDraft, Problem>
             step.extend(payload_base64.map(|payload| ("payload_base64".into(), payload.into())));
             step.extend(qos.map(|qos| ("qos".into(), qos.into())));
             step.extend(retain.map(|retain| ("retain".into(), retain.into())));
-            let step = records::step_from_value(step.into()).map_err(Problem::bad_request)?;
+            let step = job_json::step_from_value(step.into()).map_err(Problem::bad_request)?;
             Ok(ActionDraft::Steps(vec![step]))
         }
         (None, Some(Value::Array(steps)), None) if args.is_none() && !of_message => {
             let numbered = |(index, step)| {
                 let wrong = |error| Problem::bad_request(format!("step {}: {error}", index + 1));
-                records::step_from_value(step).map_err(wrong)
+                job_json::step_from_value(step).map_err(wrong)
             };
             steps.into_iter().enumerate().map(numbered).collect::<Result<_, _>>().map(ActionDraft::Steps)
         }

@@ -18,7 +18,7 @@ use super::{
     guest::Guest,
     limits,
 };
-use crate::config::limits::Limits;
+use crate::config::call_limits::CallLimits;
 
 /// A function that plugins export.
 pub(super) trait Function: Sync {
@@ -30,7 +30,7 @@ pub(super) trait Function: Sync {
     type Accepted;
 
     /// The largest answer in MiB.
-    fn lift_mib(&self, _bounds: &Limits) -> u32 {
+    fn lift_mib(&self, _bounds: &CallLimits) -> u32 {
         limits::LIFT_MIB
     }
 
@@ -64,7 +64,7 @@ impl Function for ScheduleJobs<'_> {
     type Answer = Vec<bindings::Job>;
     type Accepted = Plan;
 
-    fn lift_mib(&self, bounds: &Limits) -> u32 {
+    fn lift_mib(&self, bounds: &CallLimits) -> u32 {
         bounds.lift_mib
     }
 

@@ -12,21 +12,21 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
+    call_memory::Limiter,
     call_slots::{CallSlots, Yielded},
     contract::bindings,
     engine::Engine,
     function::{Function, ScheduleJobs},
-    limiter::Limiter,
     limits,
     logs::{CallOutput, sanitize},
-    memory::{Memory, Share},
+    memory_pool::{Memory, Share},
     program::Program,
     settings::Device,
     statuses::Call,
     trigger_cache::TriggerCache,
     wasi::wasi,
 };
-use crate::{clock, config::limits::Limits};
+use crate::{clock, config::call_limits::CallLimits};
 
 /// Why a call gave no valid answer.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +226,7 @@ impl Calls {
         let call_output = CallOutput::new(program.log.clone(), device.name.clone());
         let limits = program.settings.limits;
         let (lift_mib, memory_mib) = (function.lift_mib(&limits), limits.memory_mib.min(self.memory.most_mib()));
-        let bounds = &Limits { lift_mib, memory_mib, ..limits };
+        let bounds = &CallLimits { lift_mib, memory_mib, ..limits };
         let mut store = self.store(program, bounds, device, now, call_output.clone(), share);
         let (wall, yielded) = (Duration::from_millis(bounds.wall_ms.into()), store.data().yielded.clone());
         let (answer, _turn) = {
@@ -266,7 +266,7 @@ impl Calls {
     fn store(
         &self,
         program: &Program,
-        bounds: &Limits,
+        bounds: &CallLimits,
         device: &Device,
         now: Instant,
         call_output: CallOutput,
@@ -320,7 +320,7 @@ fn context(program: &Program, device: &Device, now: Instant) -> bindings::Contex
 }
 
 /// Returns the fault that the runtime's error means.
-fn classify(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
+fn classify(error: &wasmtime::Error, bounds: &CallLimits, stderr: String) -> Fault {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Fault::Exit { code: *code, stderr };
     }

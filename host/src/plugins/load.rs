@@ -29,7 +29,7 @@ use super::{
     stored_versions::{StoredError, Versions, digest_of},
 };
 use crate::{
-    config::{limits::Limits, rules::Rules},
+    config::{call_limits::CallLimits, rules::Rules},
     event_log::EventLog,
     files::FolderError,
     report::Report,
@@ -216,7 +216,7 @@ impl Loader {
         })?;
         let (limit_mib, memory) = (settings.limits.memory_mib, self.calls.memory());
         // The default limit was not requested, so that it is lowered to the total without an error.
-        if limit_mib > memory.most_mib() && limit_mib != Limits::default().memory_mib {
+        if limit_mib > memory.most_mib() && limit_mib != CallLimits::default().memory_mib {
             return Err(LoadError::Memory { limit_mib, most_mib: memory.most_mib(), total_mib: memory.total_mib() });
         }
         let version = Version { component: digest_of(&candidate.component), settings: settings.digest() };

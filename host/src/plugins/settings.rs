@@ -16,9 +16,9 @@ use self::record::SettingsRecord;
 use super::limits::CONFIG_BYTES;
 use crate::{
     config::{
+        call_limits::CallLimits,
         document::{Document, Table},
         grant::{GRANT_KEYS, default_of, read_grant},
-        limits::Limits,
         rules::Rules,
         site::{HALF_A_LOCATION, SITE_KEYS, SiteSettings},
     },
@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     pub(crate) devices: Vec<Device>,
     /// The operator's grant in `roost.toml` if there is one, else the file's, else the default (I8).
     pub(crate) grant: Grant,
-    pub(crate) limits: Limits,
+    pub(crate) limits: CallLimits,
 }
 
 /// One configured instance of the plugin.
@@ -67,11 +67,11 @@ impl Settings {
         let document = Document::parse(&file, text.unwrap_or_default())?;
         let top = document.table_or(&["config", "device", "grants", "limits"], ELSEWHERE)?;
         let granted = top.get("grants").map(|value| read_grant(&value.table(&GRANT_KEYS)?, plugin)).transpose()?;
-        let limits = top.get("limits").map(|value| Limits::read(&value, &rules.ceilings)).transpose()?;
+        let limits = top.get("limits").map(|value| CallLimits::read(&value, &rules.ceilings)).transpose()?;
         Ok(Self {
             devices: read_devices(&top, plugin, defaults)?,
             grant: operator.cloned().or(granted).unwrap_or_else(|| default_of(plugin)),
-            limits: limits.unwrap_or_else(|| Limits::default().within(&rules.ceilings)),
+            limits: limits.unwrap_or_else(|| CallLimits::default().within(&rules.ceilings)),
         })
     }
 

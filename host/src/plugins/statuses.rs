@@ -20,7 +20,7 @@ use roost_scheduler::{
 pub(crate) use self::usage::Usage;
 pub(super) use self::usage::{Call, UsageCounter};
 use super::limits;
-use crate::{clock, config::limits::Limits, report::Report};
+use crate::{clock, config::call_limits::CallLimits, report::Report};
 
 /// The statuses of all plugins that have a file in the folder or a running version. Each takes a few kilobytes at most.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ pub(crate) struct PluginStatus {
     /// Whether a version is being loaded.
     pub(crate) is_loading: bool,
     /// The running version, and the limits of its calls.
-    pub(crate) running: Option<(Version, Limits)>,
+    pub(crate) running: Option<(Version, CallLimits)>,
     /// The component before the running one.
     pub(crate) previous: Option<Digest>,
     /// Why the newest files were refused.
@@ -71,7 +71,7 @@ pub(crate) struct Fault {
 struct Entry {
     since: Instant,
     is_loading: bool,
-    running: Option<(Version, Limits)>,
+    running: Option<(Version, CallLimits)>,
     previous: Option<Digest>,
     fault: Option<Fault>,
     usage: Arc<UsageCounter>,
@@ -163,7 +163,13 @@ impl PluginStatuses {
     }
 
     /// Records that the version in the folder runs.
-    pub(super) fn set_running(&self, name: &PluginName, version: Version, limits: Limits, previous: Option<Digest>) {
+    pub(super) fn set_running(
+        &self,
+        name: &PluginName,
+        version: Version,
+        limits: CallLimits,
+        previous: Option<Digest>,
+    ) {
         self.change(name, |entry| {
             entry.running = Some((version, limits));
             (entry.is_loading, entry.previous, entry.fault) = (false, previous, None);
@@ -201,7 +207,7 @@ impl PluginStatuses {
     }
 }
 
-/// Limits the length of a report, which may contain a guest's text.
+/// CallLimits the length of a report, which may contain a guest's text.
 fn bounded(report: Report) -> Report {
     let cut = |text: String| {
         let kept = text.floor_char_boundary(limits::REPORT_BYTES);
@@ -228,7 +234,7 @@ mod tests {
         assert_eq!(state(), Some((State::Refused, false)));
         statuses.set_loading(&name);
         assert_eq!(state(), Some((State::Refused, true)));
-        statuses.set_running(&name, version, Limits::default(), None);
+        statuses.set_running(&name, version, CallLimits::default(), None);
         assert_eq!(state(), Some((State::Running, false)));
         statuses.set_refused(&name, no());
         assert_eq!(state(), Some((State::Outdated, false)));

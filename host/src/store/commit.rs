@@ -13,7 +13,7 @@ use super::{
     progress::{ProgressText, progress_to_json},
     retention::Past,
 };
-use crate::records::{action_to_json, policy_to_json};
+use crate::job_json::{action_to_json, policy_to_json};
 
 /// Commits all changes, or none.
 pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Change]) -> rusqlite::Result<()> {

@@ -27,7 +27,7 @@ use super::{
     progress::{cancelled_from_json, failed_from_json, late_from_json},
 };
 use crate::{
-    records::{body_from_json, policy_from_json},
+    job_json::{body_from_json, policy_from_json},
     zones,
 };
 

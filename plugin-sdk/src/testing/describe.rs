@@ -1,7 +1,7 @@
-//! Descriptions of steps and policies as text, for comparison in tests.
+//! Descriptions of steps as text, for comparison in tests.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use roost_scheduler::model::{Confirm, Matches, Misfire, Overlap, Qos, Step};
+use roost_scheduler::model::{Confirm, Matches, Qos, Step};
 
 use crate::milliseconds;
 
@@ -51,21 +51,4 @@ fn confirm(confirm: &Confirm) -> String {
 
 fn payload(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| format!("base64:{}", BASE64_STANDARD.encode(bytes)), Into::into)
-}
-
-pub(super) fn misfire(misfire: &Misfire) -> String {
-    match misfire {
-        Misfire::RunOnce => "run-once".into(),
-        Misfire::RunAll => "run-all".into(),
-        Misfire::LatestOfGroup(group) => format!("latest-of-group {group}"),
-    }
-}
-
-pub(super) fn overlap(overlap: Overlap) -> String {
-    match overlap {
-        Overlap::Skip => "skip".into(),
-        Overlap::Queue(runs) => format!("queue {runs}"),
-        Overlap::Allow(runs) => format!("allow {runs}"),
-        Overlap::Replace => "replace".into(),
-    }
 }

@@ -1,12 +1,16 @@
 //! The backoff: the pause between two attempts at a step.
 
-use crate::{limits, model::Retry, names::RunId, occurrence};
+use super::Retry;
+use crate::{names::RunId, occurrence};
+
+/// The longest pause, in milliseconds: 5 minutes.
+const LONGEST_MS: u32 = 300_000;
 
 /// Returns the pause after some attempts in milliseconds: doubled each time, with up to a quarter of it taken off at
 /// random, so that runs that failed together are not tried together.
 pub(crate) fn pause_ms(retry: &Retry, attempts: u32, run: &RunId) -> i64 {
     let doubled = u64::from(retry.backoff_ms) << attempts.saturating_sub(1).min(31);
-    let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
+    let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(LONGEST_MS);
     i64::from(pause - occurrence::salted(run, attempts, pause / 4))
 }
 

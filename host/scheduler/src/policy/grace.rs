@@ -1,6 +1,7 @@
 //! The grace: how late a run may start. The newest run of a group may start however late.
 
-use crate::{model::Policy, time::Instant};
+use super::Policy;
+use crate::time::Instant;
 
 /// Returns when a run's grace ends, if it has one: from then on it does not start.
 pub(crate) fn end(policy: &Policy, start: Instant) -> Option<Instant> {
@@ -15,8 +16,9 @@ pub(crate) fn is_over(policy: &Policy, start: Instant, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Misfire;
     use super::*;
-    use crate::{model::Misfire, names::GroupName};
+    use crate::names::GroupName;
 
     #[test]
     fn a_run_may_start_up_to_its_grace_and_the_newest_of_a_group_at_any_time() {

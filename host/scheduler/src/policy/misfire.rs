@@ -1,10 +1,7 @@
 //! The misfire policy: which occurrences are caught up if several have passed, and when.
 
-use crate::{
-    limits,
-    model::{Misfire, Overlap, Policy},
-    time::Instant,
-};
+use super::{Misfire, Overlap, Policy};
+use crate::{limits, time::Instant};
 
 /// The decision on a job of which several occurrences have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub(crate) fn decide(policy: &Policy, runs: usize, second: Option<Instant>, now:
 
 /// The runs of a job that have not ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Earlier {
+pub(crate) struct Unended {
     /// Whether there is one that has not started.
     pub(crate) any_waits: bool,
     /// Whether all of them wait for their plugin's rate.
@@ -44,12 +41,12 @@ pub(crate) struct Earlier {
 /// Returns whether a due occurrence waits until an earlier run of its job has ended: if all missed runs are caught up,
 /// they run one after the other, and runs that are due while an earlier one waits for its plugin's rate wait with it.
 /// Until then, the occurrence is part of its job, costs nothing and blocks no other run (I7).
-pub(crate) fn waits(policy: &Policy, earlier: Earlier, is_late: bool) -> bool {
+pub(crate) fn waits(policy: &Policy, unended: Unended, is_late: bool) -> bool {
     match policy.misfire {
         // A plugin that is over its rate costs no more than the messages it sends. Later occurrences are decided
         // together.
-        Misfire::RunOnce => earlier.all_wait_for_rate && !matches!(policy.overlap, Overlap::Queue(_)),
-        Misfire::RunAll => is_late || earlier.any_waits,
+        Misfire::RunOnce => unended.all_wait_for_rate && !matches!(policy.overlap, Overlap::Queue(_)),
+        Misfire::RunAll => is_late || unended.any_waits,
         Misfire::LatestOfGroup(_) => false,
     }
 }
@@ -99,8 +96,8 @@ mod tests {
             (group(), Overlap::Skip, true, true, true, false),
         ] {
             let policy = Policy { misfire, overlap, ..Policy::default() };
-            let earlier = Earlier { any_waits, all_wait_for_rate };
-            assert_eq!(waits(&policy, earlier, is_late), does_wait, "{policy:?}, {earlier:?}, late: {is_late}");
+            let unended = Unended { any_waits, all_wait_for_rate };
+            assert_eq!(waits(&policy, unended, is_late), does_wait, "{policy:?}, {unended:?}, late: {is_late}");
         }
     }
 }

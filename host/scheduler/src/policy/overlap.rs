@@ -1,11 +1,7 @@
 //! The overlap policy: what becomes of a run that is due before earlier runs of its job have ended.
 
-use crate::{
-    limits,
-    model::{Misfire, Overlap, Policy},
-    outcome::Skipped,
-    time::Instant,
-};
+use super::{Misfire, Overlap, Policy};
+use crate::{limits, outcome::Skipped, time::Instant};
 
 /// The earlier runs of a job, of which there is at least one.
 #[derive(Clone, Copy, Debug)]

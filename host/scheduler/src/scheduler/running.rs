@@ -2,7 +2,7 @@
 
 mod attempts;
 mod lifecycle;
-mod queues;
+mod order;
 mod reports;
 mod resource_holds;
 mod run_timers;

@@ -6,7 +6,7 @@ use roost_scheduler::model::MessageProperties;
 use serde::Serialize;
 
 use crate::{
-    records::text_or_base64,
+    job_json::text_or_base64,
     simulation::{SimulatedEvent, SimulatedEventKind},
 };
 

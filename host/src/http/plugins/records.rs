@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::super::params::{Device, Plugin};
 use crate::{
-    config::limits::Limits,
+    config::call_limits::CallLimits,
     plugins::{Fault, PluginStatus, State, TaskDescription, Usage},
 };
 
@@ -284,8 +284,8 @@ impl FaultRecord {
     }
 }
 
-impl From<Limits> for LimitsRecord {
-    fn from(Limits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib }: Limits) -> Self {
+impl From<CallLimits> for LimitsRecord {
+    fn from(CallLimits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib }: CallLimits) -> Self {
         Self { memory_mib, cpu_ms, wall_ms, jobs, lift_mib }
     }
 }

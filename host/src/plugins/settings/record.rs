@@ -8,7 +8,7 @@ use roost_scheduler::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Limits, Settings};
+use super::{CallLimits, Device, Settings};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct SettingsRecord {
@@ -51,7 +51,7 @@ struct LimitsRecord {
 impl From<&Settings> for SettingsRecord {
     fn from(settings: &Settings) -> Self {
         let texts = |filters: &[TopicFilter]| filters.iter().map(ToString::to_string).collect();
-        let Settings { devices, grant, limits: Limits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib } } = settings;
+        let Settings { devices, grant, limits: CallLimits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib } } = settings;
         Self {
             devices: devices.iter().map(DeviceRecord::from).collect(),
             grant: GrantRecord {
@@ -101,7 +101,7 @@ impl TryFrom<SettingsRecord> for Settings {
                 },
                 retain: record.grant.retain.unwrap_or(true),
             },
-            limits: Limits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib },
+            limits: CallLimits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib },
         })
     }
 }

@@ -31,7 +31,7 @@ fn without_a_file_there_is_one_device() {
     assert_eq!(settings, parse(""));
     let device = &settings.devices[0];
     assert_eq!((device.name.as_str(), device.config.as_str(), device.site), ("coop-door", "{}", host()));
-    assert_eq!((settings.devices.len(), settings.limits), (1, Limits::default()));
+    assert_eq!((settings.devices.len(), settings.limits), (1, CallLimits::default()));
     assert_eq!(settings.grant, Grant::default_for(&plugin()));
 }
 
@@ -82,15 +82,15 @@ fn the_operators_grant_takes_precedence_over_the_file() {
 #[test]
 fn limits_can_be_changed_within_bounds() {
     let limits = parse("[limits]\nmemory_mib = 64\njobs = 3").limits;
-    assert_eq!(limits, Limits { memory_mib: 64, jobs: 3, ..Limits::default() });
+    assert_eq!(limits, CallLimits { memory_mib: 64, jobs: 3, ..CallLimits::default() });
 }
 
 #[test]
 fn the_operators_ceilings_bound_the_limits_of_a_file() {
-    let rules = Rules { ceilings: Limits { memory_mib: 128, cpu_ms: 400, ..Limits::MOST }, ..Rules::default() };
+    let rules = Rules { ceilings: CallLimits { memory_mib: 128, cpu_ms: 400, ..CallLimits::MOST }, ..Rules::default() };
     let parse = |text: &str| Settings::parse(Some(text), &plugin(), &host(), &rules);
     let default = parse("").unwrap().limits;
-    assert_eq!(default, Limits { memory_mib: 128, cpu_ms: 400, ..Limits::default() }, "the default is lowered");
+    assert_eq!(default, CallLimits { memory_mib: 128, cpu_ms: 400, ..CallLimits::default() }, "the default is lowered");
     assert_eq!(parse("[limits]\nmemory_mib = 64").unwrap().limits.memory_mib, 64);
     assert_eq!(
         parse("[limits]\njobs = 3\nmemory_mib = 256").unwrap_err().to_string(),

@@ -2,7 +2,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use super::{limits, memory::Share};
+use super::{limits, memory_pool::Share};
 
 /// Counts all memories and tables of a store together: the limit applies to the call, not to each memory.
 pub(super) struct Limiter {
