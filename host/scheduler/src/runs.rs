@@ -81,10 +81,12 @@ impl Runs {
         Some(run)
     }
 
-    /// Returns a key for a run that is saved for the first time.
-    pub(crate) const fn new_key(&mut self) -> RunKey {
-        self.last_key += 1;
-        self.last_key
+    /// Returns the key of a run in the store; a new one if it is saved for the first time.
+    pub(crate) fn save_key(&mut self, slot: RunSlot) -> Option<RunKey> {
+        let new = self.last_key + 1;
+        let key = *self.runs.get_mut(slot)?.key.get_or_insert(new);
+        self.remember_key(key);
+        Some(key)
     }
 
     /// Takes note of the key of a stored run.

@@ -83,7 +83,7 @@ pub(super) async fn sun(State(state): State<ApiState>, Query(query): Query<SunQu
 }
 
 /// Computes the bands of a device.
-pub(super) async fn find(
+pub(crate) async fn find(
     state: &ApiState,
     (plugin, device): (PluginName, DeviceName),
     window: (Instant, Instant),

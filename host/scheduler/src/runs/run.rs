@@ -97,6 +97,11 @@ impl Phase {
         }
     }
 
+    /// Returns whether an attempt is under way.
+    pub(crate) const fn is_attempt(self) -> bool {
+        matches!(self, Self::Asking(_) | Self::Arming(_) | Self::Sent(_) | Self::Confirming(_))
+    }
+
     /// Returns when its timer fires.
     pub(crate) const fn until(self) -> Option<Instant> {
         match self {
@@ -207,9 +212,7 @@ impl Run {
 
     /// Returns whether an attempt at its current step has failed; one in flight does not count.
     pub(crate) const fn has_failed(&self) -> bool {
-        let is_under_way =
-            matches!(self.phase, Phase::Asking(_) | Phase::Arming(_) | Phase::Sent(_) | Phase::Confirming(_));
-        self.progress.attempts > is_under_way as u32
+        self.progress.attempts > self.phase.is_attempt() as u32
     }
 
     /// Returns whether it has more than one step.
@@ -257,10 +260,7 @@ impl Run {
 
     /// Returns the first owed step that a newer run will owe as well, so that it can be left to that run.
     pub(crate) fn first_step_left_to(&self, newer: &Body) -> Option<usize> {
-        let is_owed = |step: &usize| {
-            let topic = self.body.step(*step).map(|step| step.topic().to_owned());
-            newer.steps().skip(1).any(|newer| Some(newer.topic()) == topic.as_deref())
-        };
+        let is_owed = |step: &usize| self.body.step(*step).is_some_and(|step| newer.owes(step.topic()));
         let needs_the_same = newer.policy().needs == self.policy.needs;
         (self.step().max(1)..self.steps).find(is_owed).filter(|_| needs_the_same && self.on_the_wire)
     }

@@ -12,7 +12,7 @@ use crate::{
     event::{JobKey, Saved, SavedJob, SavedPlugin, Step, Version},
     mutation::{Mutation, mutated},
     occurrence::Next,
-    planner::Planner,
+    planner::{Planner, Work},
     runs::{Resources, Run, Runs},
     time::Instant,
     trigger::Trigger,
@@ -43,7 +43,7 @@ impl Scheduler {
             scheduler.restore_plugin(plugin);
         }
         for job in jobs {
-            timers.extend(scheduler.restore_job(job));
+            timers.extend(scheduler.restore_job(saved.series, job));
         }
         scheduler.catalog.restored();
         for (job, job_override) in saved.overrides {
@@ -78,17 +78,19 @@ impl Scheduler {
         }
         if version == Version::NONE {
             // A crash interrupted its first load or its removal: none of its jobs is due until it is loaded anew.
-            self.removed(name.clone());
+            self.planner.push(Work::Remove(name.clone()));
         }
         self.catalog.restore_plugin(key, Plugin { paused, ..Plugin::new(name, version, grant) }, devices);
     }
 
-    /// Restores a job. Returns its timer, if it has one.
-    fn restore_job(&mut self, saved: SavedJob) -> Option<(Instant, Timer)> {
+    /// Restores a job, which was saved in a clock series. Returns its timer, if it has one.
+    fn restore_job(&mut self, series: u32, saved: SavedJob) -> Option<(Instant, Timer)> {
         let SavedJob { key, device, job, mut watermark, mut due, mut decided } = saved;
         if is_ahead_of_clock(&job.trigger, watermark, self.now) {
             // The clock was set back while the host was away.
-            self.agenda.begin_series_at_restart();
+            if self.agenda.series() == series {
+                self.agenda.begin_series(&mut self.out);
+            }
             (decided, watermark, due) = (decided.max(watermark), self.now, None);
         }
         let owner = self.catalog.device(device)?;

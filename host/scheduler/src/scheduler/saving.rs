@@ -57,18 +57,6 @@ impl Scheduler {
         self.out.changes.push(Change::JobAdvanced { key, watermark, due, decided: self.catalog.decided(key) });
     }
 
-    /// Continues the search for a job's next occurrence.
-    pub(super) fn search(&mut self, key: JobKey, after: Instant) {
-        let next = self.next_after(key, after);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.next = next;
-        }
-        self.arm_timer(key);
-        if next.due().is_some() {
-            self.save_progress(key);
-        }
-    }
-
     /// Records the outcome of an occurrence that does not become a run (I13).
     pub(super) fn decide(&mut self, key: JobKey, id: RunId, outcome: Outcome) {
         let ended =
@@ -79,14 +67,8 @@ impl Scheduler {
 
     /// Saves a run, so that it outlives the process and its job.
     pub(super) fn save_run(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get(slot) else { return };
-        let key = match run.key {
-            Some(key) => key,
-            None => self.runs.new_key(),
-        };
-        let Some(run) = self.runs.get_mut(slot) else { return };
+        let (Some(key), Some(run)) = (self.runs.save_key(slot), self.runs.get(slot)) else { return };
         let job = run.job;
-        run.key = Some(key);
         self.out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
         self.save_progress(job);
     }
@@ -94,14 +76,12 @@ impl Scheduler {
     /// Saves the runs of a job that is about to change or to be removed.
     pub(super) fn save_runs_of(&mut self, job: JobKey) {
         for slot in self.runs.of_job(job).collect::<Vec<_>>() {
-            if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
-                self.save_run(slot);
-            }
+            self.save_new(slot);
         }
     }
 
-    /// Saves a run that has to wait, so that users can see why.
-    pub(super) fn save_waiting(&mut self, slot: RunSlot) {
+    /// Saves a run that is not saved yet: before its job changes, or because it has to wait, so that users can see why.
+    pub(super) fn save_new(&mut self, slot: RunSlot) {
         if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
             self.save_run(slot);
         }

@@ -9,7 +9,7 @@ use crate::{
     commits::Waiter,
     event::{Change, CommitToken, Event, Step},
     limits,
-    planner::Work,
+    planner::{Work, ZonesChanged},
     runs::Report,
     time::Instant,
 };
@@ -19,8 +19,6 @@ impl Scheduler {
     /// step does the rest, and [`Step::wake`] states when.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         self.now = now;
-        self.delivery.set_time(now);
-        self.agenda.save_new_series(&mut self.out);
         if let Event::ClockSet { by_ms } = event {
             // Before any timer fires by the new time.
             self.clock_set(by_ms);
@@ -29,13 +27,16 @@ impl Scheduler {
         self.run_timers();
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
-            Event::ZonesChanged { zones, rules } => self.zones_changed(zones, rules),
+            Event::ZonesChanged { zones, rules } => {
+                self.planner
+                    .push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
+            }
             Event::StopRequested => self.stopping = true,
             Event::StoreFailed => self.store_failed(),
             Event::Durable(token) => self.durable(token),
             Event::Requested { request, what } => self.handle_request(request, what),
-            Event::Loaded(loaded) => self.loaded(loaded),
-            Event::Removed(plugin) => self.removed(plugin),
+            Event::Loaded(loaded) => self.planner.push(Work::Load(Box::new(loaded))),
+            Event::Removed(plugin) => self.planner.push(Work::Remove(plugin)),
             Event::Planned { plugin, device, generation, plan } => {
                 self.planner.push(Work::Replan { plugin, device, generation, plan });
             }
@@ -68,7 +69,8 @@ impl Scheduler {
         self.out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
-            self.agenda.next_at().into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
+            let rates_allow_at = self.delivery.rates_allow_at().filter(|_| !self.stopping);
+            self.agenda.next_at().into_iter().chain(rates_allow_at).min().map(|at| at.max(now))
         };
         mem::take(&mut self.out)
     }
@@ -99,7 +101,7 @@ impl Scheduler {
         if forgotten.begins {
             self.out.changes.push(Change::TombstonesForgotten { before });
         }
-        self.delivery.forget_idle();
+        self.delivery.forget_idle(self.now);
         let is_more = self.forget_finished(&mut budget) || forgotten.is_more;
         let again = if is_more { self.now } else { self.now.plus_ms(limits::FORGET_EVERY_MS) };
         self.agenda.arm(again, Timer::Forget);

@@ -3,8 +3,6 @@
 //! Occurrences that are not due yet move to where the new rules put them. None comes twice and none is caught up
 //! because of it: the new occurrence nearest to the old one is considered the same (I2).
 
-use std::sync::Arc;
-
 use super::state::Scheduler;
 use crate::{
     budget::Budget,
@@ -14,14 +12,9 @@ use crate::{
     planner::{Work, ZonesChanged},
     time::{Instant, Site},
     trigger::{Search, Trigger},
-    zone::Zone,
 };
 
 impl Scheduler {
-    pub(super) fn zones_changed(&mut self, zones: Option<Vec<Zone>>, rules: Arc<str>) {
-        self.planner.push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
-    }
-
     /// Examines some devices and jobs. Devices are replanned, because plans depend on local times.
     pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, budget: &mut Budget) {
         while changed.device < self.catalog.device_slots() && budget.spend(limits::DEVICE_COST) {

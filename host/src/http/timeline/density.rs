@@ -201,7 +201,7 @@ pub(in super::super) async fn density(
 }
 
 /// Counts the runs of a period.
-pub(in super::super) async fn count(
+pub(crate) async fn count(
     state: &ApiState,
     owner: OwnerFilter,
     window: (Instant, Instant),

@@ -39,7 +39,8 @@ impl Scheduler {
     fn decide_misfire(&mut self, key: JobKey, until: Instant) {
         let Some(state) = self.catalog.job(key) else { return };
         let Next::Due { occurrence, jitter_ms } = state.next else {
-            return self.search(key, state.watermark_or_search());
+            let (watermark, from) = (state.watermark, state.next.timer());
+            return self.search(key, watermark, from.map_or(watermark, |from| from.max(watermark)));
         };
         let grouped = state.grouped;
         if self.skip_decided(key, occurrence) {
@@ -59,6 +60,15 @@ impl Scheduler {
             return self.misfired(key, Due { occurrence, jitter_ms, following }, until);
         }
         self.admit(key, Due { occurrence, jitter_ms, following });
+    }
+
+    /// Continues the search for a job's next occurrence.
+    fn search(&mut self, key: JobKey, watermark: Instant, from: Instant) {
+        let next = self.next_after(key, from);
+        self.advance(key, watermark, next);
+        if next.due().is_some() {
+            self.save_progress(key);
+        }
     }
 
     /// Decides a job of which several occurrences have passed.

@@ -15,14 +15,6 @@ use crate::{
 };
 
 impl Scheduler {
-    pub(crate) fn loaded(&mut self, loaded: Loaded) {
-        self.planner.push(Work::Load(Box::new(loaded)));
-    }
-
-    pub(crate) fn removed(&mut self, plugin: PluginName) {
-        self.planner.push(Work::Remove(plugin));
-    }
-
     /// Works on the queue.
     pub(crate) fn work_on_plans(&mut self) {
         let mut budget = Budget::of_step();

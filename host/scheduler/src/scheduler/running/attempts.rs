@@ -36,7 +36,7 @@ impl Scheduler {
             if !self.may_start(slot) {
                 // A report would start it.
                 self.unwatch(slot);
-                return self.save_waiting(slot);
+                return self.save_new(slot);
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
@@ -63,7 +63,7 @@ impl Scheduler {
     /// Sends the current step, as soon as the changes that it depends on are durable.
     fn send(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot).filter(|_| self.delivery.has_link()) else { return };
-        self.delivery.reserve(&run.id.plugin);
+        self.delivery.reserve(self.now, &run.id.plugin);
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(self.now);
         let starts = run.has_not_started();
@@ -151,7 +151,7 @@ impl Scheduler {
     /// Sends the message.
     fn publish(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some((link, attempt)) = self.delivery.begin_attempt(&run.id.plugin, slot) else { return };
+        let Some((link, attempt)) = self.delivery.begin_attempt(self.now, &run.id.plugin, slot) else { return };
         run.phase = Phase::Sent(attempt);
         let due = run.due_of(run.step()).unwrap_or(self.now);
         let late_ms = self.now.ms_since(due);
@@ -244,7 +244,7 @@ impl Scheduler {
         if run.has_not_started() {
             self.give_up_resource(slot);
         }
-        self.save_waiting(slot);
+        self.save_new(slot);
         self.set_phase(slot, Phase::Pausing(until));
     }
 
@@ -282,18 +282,13 @@ impl Scheduler {
     pub(crate) fn serve(&mut self) -> bool {
         let mut budget = Budget::of_step();
         while budget.spend(limits::RUN_COST) {
-            let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
+            let Some(slot) = (if self.stopping { None } else { self.delivery.pop(self.now) }) else { return false };
             if let Some(until) = self.runs.get(slot).and_then(|run| run.phase.until()) {
                 self.agenda.disarm(until, Timer::Run(slot));
             }
             self.attempt(slot);
         }
         true
-    }
-
-    /// Returns when the rates of plugins allow the next message, if the link has room for it.
-    pub(crate) fn rates_allow_at(&self) -> Option<Instant> {
-        self.delivery.rates_allow_at().filter(|_| !self.stopping)
     }
 
     /// Calls the plugin for the messages of a run. That counts as an attempt.

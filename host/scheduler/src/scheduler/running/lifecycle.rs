@@ -42,8 +42,7 @@ impl Scheduler {
     /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
     pub(crate) fn end_if_given_up(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
-        let idle = !matches!(run.phase, Phase::Asking(_) | Phase::Arming(_) | Phase::Sent(_) | Phase::Confirming(_));
-        if idle && run.is_given_up(self.now) && run.step() + 1 >= run.steps {
+        if !run.phase.is_attempt() && run.is_given_up(self.now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
             self.stop_waiting(slot);
             self.give_up_step(slot, last);
@@ -125,9 +124,7 @@ impl Scheduler {
         let put_off_until = run.put_off_until(first_of_newer.unwrap_or(first_left));
         let may_be_put_off = holds_it && put_off_until.is_none_or(|until| self.now < until);
         let heir = body_of_newer.filter(|newer| newer.policy().needs == needs && may_be_put_off);
-        let will_be_owed = |owed: &StepRef<'_>| {
-            heir.as_ref().is_some_and(|newer| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
-        };
+        let will_be_owed = |owed: &StepRef<'_>| heir.as_ref().is_some_and(|newer| newer.owes(owed.topic()));
         let elapsed_ms = run.progress.started.map_or(0, |started| self.now.ms_since(started).max(0));
         let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
         self.stop_waiting(slot);

@@ -91,7 +91,7 @@ impl Scheduler {
         if run.has_not_started() && !mutated(Mutation::FailedSubscriptionKeepsHold) {
             self.give_up_resource(slot);
         }
-        self.save_waiting(slot);
+        self.save_new(slot);
         self.set_phase(slot, Phase::Pausing(self.now.plus_ms(limits::SUBSCRIBE_MS)));
     }
 
