@@ -133,6 +133,48 @@ pub(crate) fn text_or_base64(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| BASE64_STANDARD.encode(bytes))
 }
 
+/// Messages of an ended run that are kept for users: a run has 100 at most, and there may be a million runs.
+const KEPT_MESSAGES: usize = 10;
+/// Bytes of each payload that are kept.
+const KEPT_PAYLOAD_BYTES: usize = 256;
+
+/// A message of a run that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RunMessage)]
+pub(crate) struct MessageRecord {
+    pub(crate) topic: String,
+    /// The payload, or its first 256 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) payload: String,
+    /// The same in base64 with padding, if it is not text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_base64: Option<String>,
+    /// Whether the payload is longer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) cut: bool,
+}
+
+impl From<StepRef<'_>> for MessageRecord {
+    fn from(step: StepRef<'_>) -> Self {
+        let kept = &step.payload[..step.payload.len().min(KEPT_PAYLOAD_BYTES)];
+        // Not in the middle of a character.
+        let kept = match std::str::from_utf8(kept) {
+            Err(error) if error.error_len().is_none() => &kept[..error.valid_up_to()],
+            _ => kept,
+        };
+        let (payload, payload_base64) = match text_or_base64(kept) {
+            Ok(text) => (text.to_owned(), None),
+            Err(base64) => (String::new(), Some(base64)),
+        };
+        Self { topic: step.topic().to_owned(), payload, payload_base64, cut: kept.len() < step.payload.len() }
+    }
+}
+
+/// Encodes the first messages of a run, for users.
+pub(crate) fn messages_to_json(body: &Body) -> serde_json::Result<String> {
+    serde_json::to_string(&body.steps().take(KEPT_MESSAGES).map(MessageRecord::from).collect::<Vec<_>>())
+}
+
 fn from_base64(what: &str, text: &str) -> Result<Arc<[u8]>, String> {
     let wrong = |error: base64::DecodeError| {
         let error = error.to_string();

@@ -68,6 +68,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/schema/5.sql"),
     include_str!("store/schema/6.sql"),
     include_str!("store/schema/7.sql"),
+    include_str!("store/schema/8.sql"),
 ];
 
 /// An open database, and the lock on its folder.

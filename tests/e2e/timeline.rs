@@ -5,7 +5,7 @@ use std::fs;
 use expect_test::expect;
 use roost_tests::{
     Broker, Roost, Site, guest,
-    http::{get, refusals, schedule, text},
+    http::{get, post, refusals, schedule, text},
     root, sample,
 };
 use serde_json::{Value, json};
@@ -189,5 +189,32 @@ fn the_night_of_a_device_begins_and_ends_with_the_events_of_its_jobs() {
             ["GET", "/api/v1/sun?plugin=coop-door&device=x&from=2027-06-01T00:00:00Z&to=2027-08-01T00:00:00Z", "", ""],
         ],
     ));
+    assert!(host.stop().success());
+}
+
+#[test]
+fn past_runs_have_their_label_and_what_they_sent() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let address = host.address();
+    let steps = json!([{"topic": "porch/light", "payload": "ON"}, {"topic": "porch/light", "payload": "OFF", "after_ms": 60_000}]);
+    schedule(&address, &json!({"trigger": "now", "id": "porch", "label": "Light the porch", "steps": steps}));
+    host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    let under_way = &get(&address, "/api/v1/runs?state=running")["items"][0];
+    assert_eq!(json!([under_way["label"], under_way["messages"]]), json!(["Light the porch", null]));
+    // Also over a restart, and when the job is gone.
+    assert!(host.stop().success());
+    let host = site.start(&broker);
+    let address = host.address();
+    post(&address, "/api/v1/runs/abandon", &json!({"run": under_way["run"]}));
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'cancelled'", 1);
+    let sent = json!([{"topic": "porch/light", "payload": "ON"}, {"topic": "porch/light", "payload": "OFF"}]);
+    let run = get(&address, &format!("/api/v1/runs/{}", text(under_way, "run")));
+    assert_eq!(json!([run["label"], run["messages"]]), json!(["Light the porch", sent]), "{run}");
+    assert_eq!(get(&address, "/api/v1/runs")["items"][0], run);
+    let from = text(&run, "occurrence").replace('+', "%2B");
+    let past = get(&address, &format!("/api/v1/timeline?from={from}&limit=1"));
+    let past = &items(&past)[0];
+    assert_eq!(json!([past["label"], past["run"]]), json!(["Light the porch", run]));
     assert!(host.stop().success());
 }

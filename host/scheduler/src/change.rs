@@ -173,7 +173,7 @@ pub struct RunEnded {
     pub id: RunId,
     /// The outcome, with its reason.
     pub outcome: Outcome,
-    /// The body of a failed run, for a replay.
+    /// What the run did or should have done; `None` if its job is gone.
     pub body: Option<Body>,
     /// When its first step was first sent, if it was.
     pub started: Option<Instant>,

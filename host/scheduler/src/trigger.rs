@@ -1,6 +1,7 @@
 //! Triggers: when a job is due.
 
 mod cron;
+mod light;
 mod search;
 mod sun;
 mod text;
@@ -8,8 +9,9 @@ mod text;
 pub(crate) use self::sun::OutOfOrder;
 pub use self::{
     cron::{Cron, CronCache, CronError, FindZone},
+    light::{Band, Light},
     search::{Never, Search},
-    sun::{Band, Light, Sun, SunCache, SunEvent},
+    sun::{Sun, SunCache, SunEvent},
     text::{Duration, TriggerError, parse, parse_duration, parse_stored},
 };
 use crate::{

@@ -193,6 +193,8 @@ mod tests {
             next: None,
             note: None,
             why: None,
+            label: None,
+            messages: None,
         }
     }
 

@@ -125,19 +125,23 @@ fn summary(all: &CollapsedRecord, times: &Times) -> String {
 fn what(record: &TimelineRecord) -> String {
     if let Some(message) = &record.message {
         let text = |key: &str| message.get(key).and_then(Value::as_str);
-        let payload = match (text("payload"), text("payload_base64")) {
-            (Some(text), _) => in_one_line(text),
-            (None, Some(base64)) => format!("base64:{}", in_one_line(base64)),
-            (None, None) => String::new(),
-        };
-        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), truncate(&payload)).trim_end().into();
+        let or_empty = |key| text(key).unwrap_or_default();
+        return self::message(or_empty("topic"), or_empty("payload"), text("payload_base64"));
     }
     if let Some(task) = &record.task {
         return format!("calls task `{}` with {}", task.task, truncate(&in_one_line(&task.args.to_string())));
     }
-    let run = record.run.as_ref();
-    let text = run.and_then(|run| run.reason.as_deref().or(run.note.as_deref()));
-    text.map(in_one_line).unwrap_or_default()
+    let Some(run) = &record.run else { return String::new() };
+    match (run.reason.as_deref().or(run.note.as_deref()), run.messages.first()) {
+        (Some(text), _) => in_one_line(text),
+        (None, Some(first)) => message(&first.topic, &first.payload, first.payload_base64.as_deref()),
+        (None, None) => String::new(),
+    }
+}
+
+fn message(topic: &str, payload: &str, base64: Option<&str>) -> String {
+    let payload = base64.map_or_else(|| in_one_line(payload), |base64| format!("base64:{}", in_one_line(base64)));
+    format!("{}  {}", in_one_line(topic), truncate(&payload)).trim_end().into()
 }
 
 fn truncate(text: &str) -> String {

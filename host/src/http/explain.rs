@@ -227,7 +227,7 @@ impl Case {
                 let (sentence, hint) = writer.under_way(found, self.facts.is_linked);
                 notes.extend(hint);
                 about = Some(found.id.occurrence);
-                run = Some(RunRecord::under_way(&found.id, found.started, self.zone));
+                run = Some(RunRecord::under_way(&found.id, found.body.label(), found.started, self.zone));
                 (RunState::Running.to_string(), sentence)
             }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {

@@ -117,7 +117,7 @@ impl HostEventRecord {
             by_ms: None,
         };
         match what {
-            HostEvent::Started { run, at } => record.run = Some(RunRecord::under_way(run, Some(*at), zone)),
+            HostEvent::Started { run, at } => record.run = Some(RunRecord::under_way(run, None, Some(*at), zone)),
             HostEvent::Ended(run) => record.run = Some(ended(run, zone)),
             HostEvent::Planned(announcement) => record.plan = Some(announcement.into()),
             HostEvent::NotLoaded { report, .. } => record.hint.clone_from(&report.hint),
@@ -151,7 +151,7 @@ fn ended(run: &RunEnded, zone: Zone) -> RunRecord {
         ended: Some(ended.in_zone(zone)),
         attempts: Some(*attempts),
         note: note.as_deref().map(str::to_owned),
-        ..RunRecord::under_way(id, *begun, zone)
+        ..RunRecord::under_way(id, None, *begun, zone)
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock,
+    job_json::MessageRecord,
     store::{self, RunView},
 };
 
@@ -62,6 +63,15 @@ pub(crate) struct RunRecord {
     /// The plugin's note about the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
+    /// A description of the job for users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Close the door")]
+    pub(crate) label: Option<String>,
+    /// The messages of a run that has started and ended, at most the first ten, as they were then. If it did not succeed,
+    /// not all of them may have been sent. Omitted of runs that ended before Roost kept them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, max_items = 10)]
+    pub(crate) messages: Vec<MessageRecord>,
     /// The reason as data; omitted for a run that succeeded without remarks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<Value>,
@@ -101,6 +111,8 @@ impl RunRecord {
             ended: run.ended.map(text),
             attempts: run.attempts,
             note: run.note.clone(),
+            label: run.label.clone(),
+            messages: run.messages.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
             why: run.why.as_deref().and_then(|why| serde_json::from_str(why).ok()),
             next: run.next.map(|NextStep { step, of, due }| NextStepRecord {
                 step,
@@ -115,7 +127,7 @@ impl RunRecord {
 
 impl RunRecord {
     /// Returns the record of a run that has not ended.
-    pub(super) fn under_way(id: &RunId, started: Option<Instant>, zone: Zone) -> Self {
+    pub(super) fn under_way(id: &RunId, label: Option<&str>, started: Option<Instant>, zone: Zone) -> Self {
         Self {
             run: id.to_string(),
             plugin: id.plugin.to_string(),
@@ -128,6 +140,8 @@ impl RunRecord {
             ended: None,
             attempts: None,
             note: None,
+            label: label.map(str::to_owned),
+            messages: Vec::new(),
             why: None,
             next: None,
         }

@@ -377,7 +377,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
         time_zone: run.zone.unwrap_or_else(|| state.zone()).name().to_owned(),
         occurrence: record.occurrence.clone(),
         state: record.state.clone(),
-        label: None,
+        label: record.label.clone(),
         step: None,
         message: None,
         task: None,
@@ -412,7 +412,7 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
         }),
         paused: job.paused.filter(|_| step > 0 && !has_begun).map(|what| level(what).to_owned()),
         skipped: one.run.is_none() && job.job_override.skip == Some(occurrence),
-        run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.started, job.site.zone)),
+        run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.body.label(), run.started, job.site.zone)),
     };
     (record, length)
 }

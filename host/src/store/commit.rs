@@ -1,7 +1,7 @@
 //! Writes a batch of changes in one transaction.
 
 use roost_scheduler::{
-    body::PackedJob,
+    body::{Body, PackedJob},
     event::{Change, JobKey, Override, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
     outcome::Outcome,
     time::{Instant, Location},
@@ -13,7 +13,7 @@ use super::{
     progress::{ProgressText, progress_to_json},
     retention::Past,
 };
-use crate::job_json::{action_to_json, policy_to_json};
+use crate::job_json::{action_to_json, messages_to_json, policy_to_json};
 
 /// Commits all changes, or none.
 pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Change]) -> rusqlite::Result<()> {
@@ -185,12 +185,12 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
     let row = RunRow {
         plugin: saved.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
-                           failed, cancelled, late, start, note, attempts, put_off_until, no_subscriber)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                           failed, cancelled, late, start, note, attempts, put_off_until, no_subscriber, label)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = 'running', reason = NULL, why = NULL, started = ?6, ended = NULL, attempts = ?17, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
-                         start = ?15, note = ?16, put_off_until = ?18, no_subscriber = ?19
+                         start = ?15, note = ?16, put_off_until = ?18, no_subscriber = ?19, label = ?20, messages = NULL
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             saved.id.plugin.as_str(),
@@ -211,7 +211,8 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
             saved.progress.note,
             saved.progress.attempts,
             saved.progress.put_off_until.map(Instant::millis),
-            saved.progress.no_subscriber
+            saved.progress.no_subscriber,
+            saved.body.label()
         ],
         has_failed: false,
     };
@@ -245,21 +246,25 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
 /// crash, a run whose end was not known to be durable may end again.
 fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite::Result<()> {
     let reason = ended.outcome.to_string();
+    let has_failed = matches!(ended.outcome, Outcome::Failed(_));
+    // For a replay.
     let (steps, policy) = match &ended.body {
-        Some(body) => {
+        Some(body) if has_failed => {
             (Some(action_to_json(body).map_err(not_json)?), policy_to_json(&body.policy()).map_err(not_json)?)
         }
-        None => (None, None),
+        _ => (None, None),
     };
+    let has_sent = |body: &&Body| ended.started.is_some() && body.step_count() > 0;
+    let messages = ended.body.as_ref().filter(has_sent).map(messages_to_json).transpose().map_err(not_json)?;
     let row = RunRow {
         plugin: ended.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy,
-                           note, why)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                           note, why, label, messages)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
                          number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
-                         late = NULL, no_subscriber = NULL, note = ?13, why = ?14
+                         late = NULL, no_subscriber = NULL, note = ?13, why = ?14, label = coalesce(?15, label), messages = ?16
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             ended.id.plugin.as_str(),
@@ -275,9 +280,11 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
             steps,
             policy,
             ended.note,
-            outcome_to_json(&ended.outcome).map_err(not_json)?
+            outcome_to_json(&ended.outcome).map_err(not_json)?,
+            ended.body.as_ref().and_then(Body::label),
+            messages
         ],
-        has_failed: matches!(ended.outcome, Outcome::Failed(_)),
+        has_failed,
     };
     put(to, past, &row, ended.key.is_some())
 }

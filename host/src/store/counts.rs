@@ -25,10 +25,11 @@ pub(crate) struct EndedRun<'r> {
     pub(crate) occurrence: Instant,
     /// Whether a trigger made it, not a request.
     pub(crate) of_trigger: bool,
+    pub(crate) label: Option<&'r str>,
 }
 
 pub(super) const ENDED: &str =
-    "SELECT plugin, device, job, state, occurrence, origin = '' OR origin GLOB 'series-*' FROM runs
+    "SELECT plugin, device, job, state, occurrence, origin = '' OR origin GLOB 'series-*', label FROM runs
      WHERE state <> 'running' AND occurrence >= :from AND occurrence < :to
            AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)";
 
@@ -52,6 +53,7 @@ pub(crate) fn collect_ended<T: Default>(
                 state: text(3)?,
                 occurrence: Instant::from_millis_clamped(row.get(4)?),
                 of_trigger: row.get(5)?,
+                label: row.get_ref(6)?.as_str_or_null().map_err(rusqlite::Error::from)?,
             };
             collect(&mut collected, run);
         }

@@ -221,7 +221,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
     let sql =
         "SELECT number, plugin, device, job, occurrence, origin, steps, policy, start, steps_done, armed, started,
-                      failed, cancelled, late, note, attempts, put_off_until, no_subscriber
+                      failed, cancelled, late, note, attempts, put_off_until, no_subscriber, label
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -233,7 +233,8 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             origin: row.parsed(5, str::parse)?,
         };
         let policy = row.policy(7)?;
-        let body = row.parsed(6, |action| body_from_json(&id.job, None, &policy, action))?;
+        let label = row.optional_text(19)?;
+        let body = row.parsed(6, |action| body_from_json(&id.job, label, &policy, action))?;
         let armed = row.get(10)?;
         let progress = Progress {
             steps_done: row.get(9)?,

@@ -241,8 +241,8 @@ fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) ->
         RestoreDecision::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
         RestoreDecision::Ends(outcome) => outcome,
     };
-    let (body, attempts) = if matches!(outcome, Outcome::Failed(_)) { (Some(body), 1) } else { (None, 0) };
-    let ended = RunEnded { key: Some(key), id, outcome, body, started, ended: now, attempts, note };
+    let attempts = u32::from(matches!(outcome, Outcome::Failed(_)));
+    let ended = RunEnded { key: Some(key), id, outcome, body: Some(body), started, ended: now, attempts, note };
     commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
 }
 

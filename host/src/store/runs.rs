@@ -66,6 +66,10 @@ pub(crate) struct RunView {
     pub(crate) note: Option<String>,
     /// The outcome as JSON, with all values; `None` if the run succeeded without remarks.
     pub(crate) why: Option<String>,
+    /// The label of its job.
+    pub(crate) label: Option<String>,
+    /// The first of its messages as JSON, if it has started and ended.
+    pub(crate) messages: Option<String>,
     /// The next step, if it is under way.
     pub(crate) next: Option<NextStep>,
 }
@@ -129,7 +133,7 @@ pub(super) fn select_sql(which: &str, in_order: bool) -> String {
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
                  WHERE plugins.name = runs.plugin AND devices.name = runs.device),
-                number IS NOT NULL, steps, steps_done, start, failed, cancelled, note, why
+                number IS NOT NULL, steps, steps_done, start, failed, cancelled, note, why, label, messages
          FROM {which} AND occurrence >= :since AND occurrence <= :until
                       AND (+occurrence, plugin, device, job, origin)
                           {behind} (:after, :after_plugin, :after_device, :after_job, :after_origin)
@@ -281,6 +285,8 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         next: None,
         note: text(17)?.map(str::to_owned),
         why: text(18)?.map(str::to_owned),
+        label: text(19)?.map(str::to_owned),
+        messages: text(20)?.map(str::to_owned),
     };
     if row.get(11).map_err(to_text)? {
         let (action, done): (_, usize) = (action_from_json(must(12)?)?, row.get(13).map_err(to_text)?);
@@ -316,7 +322,7 @@ pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> 
     let found = query(&data.join(DATABASE), |connection, _| {
         let row = connection
             .query_row(
-                "SELECT state, steps, policy FROM runs
+                "SELECT state, steps, policy, label FROM runs
                  WHERE occurrence = ?1 AND plugin = ?2 AND device = ?3 AND job = ?4 AND origin = ?5",
                 params![
                     run.occurrence.millis(),
@@ -325,15 +331,20 @@ pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> 
                     run.job.as_str(),
                     run.origin.to_string()
                 ],
-                |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
+                |row| {
+                    let text = |column| row.get::<_, Option<String>>(column);
+                    Ok((row.get::<_, String>(0)?, text(1)?, text(2)?, text(3)?))
+                },
             )
             .optional()?;
-        let Some((state, steps, policy)): Option<(String, _, _)> = row else { return Ok(Err(None)) };
+        let Some((state, steps, policy, label)) = row else {
+            return Ok(Err(None));
+        };
         let damage = |what| Damage::Row { table: "runs", row: 1, what };
         let state = parse_state(&state).map_err(damage)?;
         let Some(steps) = steps.filter(|_| state == RunState::Failed) else { return Ok(Err(Some(state))) };
         let policy = policy_from_json(policy.as_deref()).map_err(damage)?;
-        Ok(Ok(body_from_json(&run.job, None, &policy, &steps).map_err(damage)?))
+        Ok(Ok(body_from_json(&run.job, label.as_deref(), &policy, &steps).map_err(damage)?))
     })?;
     found.map_err(|state| StoreError::NotFailed { run: run.clone(), state })
 }

@@ -189,7 +189,8 @@ fn progress(variant: u32) -> Progress {
 }
 
 fn saved_run(id: RunId, variant: u32) -> SavedRun {
-    let body = Body::new(&id.job, None, &policy(variant), &steps(variant));
+    let label = variant.is_multiple_of(3).then(|| format!("Run {variant}"));
+    let body = Body::new(&id.job, label.as_deref(), &policy(variant), &steps(variant));
     SavedRun { id, body, start: at(8), progress: progress(variant) }
 }
 

@@ -59,8 +59,8 @@ impl Scheduler {
 
     /// Records the outcome of an occurrence that does not become a run (I13).
     pub(super) fn decide(&mut self, key: JobKey, id: RunId, outcome: Outcome) {
-        let ended =
-            RunEnded { key: None, id, outcome, body: None, started: None, ended: self.now, attempts: 0, note: None };
+        let body = self.catalog.job(key).map(|state| state.job.body.clone());
+        let ended = RunEnded { key: None, id, outcome, body, started: None, ended: self.now, attempts: 0, note: None };
         self.out.changes.push(Change::RunEnded(ended));
         self.save_progress(key);
     }

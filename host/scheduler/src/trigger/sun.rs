@@ -1,13 +1,10 @@
 //! Sun events.
 
-mod light;
-
 use std::{collections::HashMap, fmt, mem};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use solar_positioning::{Horizon, SolarEvents, delta_t};
 
-pub use self::light::{Band, Light};
 use super::search::{Never, Search};
 use crate::{
     calendar::{next_midnight, to_instant, to_local},
@@ -240,7 +237,7 @@ fn ahead_ms(location: Location) -> i64 {
 }
 
 /// Returns the day of mean solar time of an instant, counted from 1970-01-01.
-fn solar_day(at: Instant, location: Location) -> i64 {
+pub(super) fn solar_day(at: Instant, location: Location) -> i64 {
     (at.millis() + ahead_ms(location)).div_euclid(DAY_MS)
 }
 
@@ -284,7 +281,7 @@ impl SunCache {
     /// Returns the events of a morning, a noon or an evening: those within half a day of six, twelve or eighteen
     /// o'clock of mean solar time, before or after midnight. Such days do not depend on a time zone, so that all zones
     /// share them.
-    fn on(&mut self, event: SunEvent, number: i64, location: Location) -> &[Instant] {
+    pub(super) fn on(&mut self, event: SunEvent, number: i64, location: Location) -> &[Instant] {
         let (latitude, longitude) = (location.latitude().to_bits(), location.longitude().to_bits());
         let day = Day { event, number, latitude, longitude };
         if !self.young.contains_key(&day) && self.young.len() >= limits::SUN_CACHE_DAYS / 2 {

@@ -489,7 +489,8 @@ impl World {
 
     /// Replays a failed run.
     pub(crate) fn replay(&mut self, run: &RunId) {
-        let body = self.disk.history.get(run).and_then(|ended| ended.body.clone());
+        let failed = self.disk.history.get(run).filter(|ended| matches!(ended.outcome, Outcome::Failed(_)));
+        let body = failed.and_then(|ended| ended.body.clone());
         if let Some(body) = body {
             self.request(Request::Replay { run: run.clone(), body });
         }

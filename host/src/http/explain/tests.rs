@@ -45,6 +45,8 @@ fn run(outcome: &Outcome) -> RunView {
         zone: None,
         note: None,
         why: why_as_json(outcome).unwrap(),
+        label: None,
+        messages: None,
         next: None,
     }
 }

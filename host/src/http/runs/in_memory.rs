@@ -72,7 +72,7 @@ fn matches(run: &RunStatus, filter: &RunFilter) -> bool {
 }
 
 fn view(scheduler: &Scheduler, run: &RunStatus) -> RunView {
-    let RunStatus { id, started, next, attempts, last, held_by, .. } = run;
+    let RunStatus { id, started, body, next, attempts, last, held_by, .. } = run;
     let reasons = [last.as_ref().map(ToString::to_string), held_by.as_ref().map(ToString::to_string)];
     RunView {
         id: id.clone(),
@@ -84,6 +84,8 @@ fn view(scheduler: &Scheduler, run: &RunStatus) -> RunView {
         zone: scheduler.device(&id.plugin, &id.device).map(|device| device.site.zone),
         note: None,
         why: None,
+        label: body.label().map(str::to_owned),
+        messages: None,
         next: Some(NextStep { of: next.of.max(1), ..*next }),
     }
 }
@@ -104,6 +106,8 @@ mod tests {
             zone: None,
             note: None,
             why: None,
+            label: None,
+            messages: None,
             next: due.map(|due| NextStep { step: 1, of: 1, due: at(due) }),
         }
     }

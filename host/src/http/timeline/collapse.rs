@@ -126,6 +126,8 @@ pub(super) struct Collapsed {
     /// Runs that were requested, at any time.
     requested: Rhythm,
     is_cut: bool,
+    /// The label of the last past run.
+    label: Option<String>,
     /// The first job of it that exists.
     job: Option<usize>,
 }
@@ -159,7 +161,7 @@ impl Collapsed {
             device: device.to_owned(),
             job: job.to_owned(),
             time_zone: zone.name().to_owned(),
-            label: known.and_then(|job| job.job.body.label()).map(str::to_owned),
+            label: known.map_or(self.label.as_deref(), |job| job.job.body.label()).map(str::to_owned),
             count: self.count(),
             more: self.is_cut,
             states: self.states.iter().map(|(state, count)| ((*state).to_owned(), *count)).collect(),
@@ -217,9 +219,13 @@ pub(super) struct Collapse {
 impl Collapse {
     /// Adds a run that has ended to the past runs.
     pub(super) fn add_ended(past: &mut Past, recurring: &Recurring, run: EndedRun<'_>) {
-        let EndedRun { plugin, device, job, state, occurrence, of_trigger } = run;
+        let EndedRun { plugin, device, job, state, occurrence, of_trigger, label } = run;
         let Some(state) = RunState::parse(state) else { return };
-        past.entry(name_of(recurring, plugin, device, job)).or_default().add_past(state, occurrence, of_trigger);
+        let one = past.entry(name_of(recurring, plugin, device, job)).or_default();
+        one.add_past(state, occurrence, of_trigger);
+        if one.label.as_deref() != label {
+            one.label = label.map(str::to_owned);
+        }
     }
 
     /// Returns the jobs with more than `most` runs, out of past runs, runs under way, and expected ones.
@@ -285,7 +291,7 @@ mod tests {
     }
 
     fn ended(job: &'static str, state: &'static str, at: Instant) -> EndedRun<'static> {
-        EndedRun { plugin: "coop", device: "north", job, state, occurrence: at, of_trigger: true }
+        EndedRun { plugin: "coop", device: "north", job, state, occurrence: at, of_trigger: true, label: None }
     }
 
     fn collapsed(jobs: &[Planned], ended: &[EndedRun<'_>], hours: (i64, i64), most: u32) -> Vec<String> {

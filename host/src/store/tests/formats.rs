@@ -170,7 +170,7 @@ fn a_newer_format_is_left_alone() {
     let before = fs::read(data.path().join("roost.db")).unwrap();
     let text = report(&open(data.path()).unwrap_err());
     expect![[r#"
-        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 7
+        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 8
         hint: a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"#]].assert_eq(&text);
     assert_eq!(fs::read(data.path().join("roost.db")).unwrap(), before);
 }

@@ -1,7 +1,12 @@
 //! Retention of old runs, and queries for runs.
 
 use super::*;
-use roost_scheduler::{outcome::RunState, scheduler::NextStep, zone::Zone};
+use crate::job_json::MessageRecord;
+use roost_scheduler::{
+    outcome::{RunState, Skipped, Success},
+    scheduler::NextStep,
+    zone::Zone,
+};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -352,4 +357,47 @@ fn a_plugin_whose_runs_all_fail_pushes_out_no_other_plugins_runs() {
     store.commit(&ends_of("hog", 9_001, 100, false)).unwrap();
     store.commit(&ends_of("hog", 9_200, 1, true)).unwrap();
     assert_eq!((kept_of(&store, "quiet"), kept_of(&store, "hog")), ((200, 100), (800, 800)));
+}
+
+#[test]
+fn a_run_keeps_its_label_and_the_beginning_of_its_messages() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let long = "ö".repeat(1_000);
+    let mut steps = vec![step(0, b"OPEN"), step(1, &[0xff, 0x00]), step(2, long.as_bytes())];
+    steps.extend((3..20).map(|after_ms| step(after_ms, b"")));
+    let body = Body::new(&run_id(0).job, Some("Open the door"), &Policy::default(), &steps);
+    let ended = |occurrence, outcome, started| RunEnded {
+        key: None,
+        id: run_id(occurrence),
+        outcome,
+        body: Some(body.clone()),
+        started,
+        ended: at(99),
+        attempts: 1,
+        note: None,
+    };
+    let succeeded = Outcome::Succeeded(Success::PLAIN);
+    let skipped = Outcome::Skipped(Skipped::ByOperator);
+    let changes = [
+        Change::RunEnded(ended(1, succeeded.clone(), Some(at(1)))),
+        Change::RunEnded(ended(2, skipped, None)),
+        // A run of an earlier format has no label, and keeps the one with which it was saved.
+        Change::RunSaved { key: 7, run: Box::new(SavedRun { body: body.clone(), ..saved_run(run_id(3), 1) }) },
+        Change::RunEnded(RunEnded { key: Some(7), body: None, ..ended(3, succeeded, Some(at(3))) }),
+    ];
+    store.commit(&changes).unwrap();
+    let found = runs(data.path(), &RunFilter { limit: 9, in_order: true, ..RunFilter::default() }).unwrap();
+    assert!(found.iter().all(|run| run.label.as_deref() == Some("Open the door")));
+    let messages: Vec<_> = found.iter().map(|run| run.messages.as_deref()).collect();
+    let [Some(messages), None, None] = messages[..] else { panic!("{messages:?}") };
+    let messages: Vec<MessageRecord> = serde_json::from_str(messages).unwrap();
+    let shown = |one: &MessageRecord| (one.payload.clone(), one.payload_base64.clone(), one.cut);
+    assert_eq!(
+        messages.iter().map(shown).take(3).collect::<Vec<_>>(),
+        [("OPEN".into(), None, false), (String::new(), Some("/wA=".into()), false), ("ö".repeat(128), None, true),]
+    );
+    assert!(messages.len() == 10 && messages.iter().all(|one| one.topic == "coop/north/door"));
+    // Only a failed run can be replayed.
+    assert!(matches!(dead_letter(data.path(), &run_id(1)), Err(StoreError::NotFailed { .. })));
 }

@@ -153,7 +153,7 @@ impl Scheduler {
         self.out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
             id: run.id.clone(),
-            body: matches!(outcome, Outcome::Failed(_)).then(|| run.body.clone()),
+            body: Some(run.body.clone()),
             outcome,
             started: run.progress.started,
             ended: self.now,

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::DateTime;
 use solar_positioning::{Horizon, SolarPositions, delta_t};
 
-use super::{SunCache, SunEvent, solar_day};
+use super::sun::{SunCache, SunEvent, solar_day};
 use crate::time::{Instant, Location};
 
 /// How light it is, by the height of the sun's centre above the horizon.
