@@ -37,6 +37,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::Router;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
@@ -49,7 +50,7 @@ use self::{
 };
 pub(crate) use self::{
     devices::DeviceRecord,
-    explain::Explanation,
+    explain::{Explanation, explain_run},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
     logs::Logs,
@@ -61,8 +62,8 @@ pub(crate) use self::{
     schedule::NewJobRecord,
     socket::path as socket_path,
     state::ApiState,
-    status::Status,
-    timeline::TimelineRecord,
+    status::{Status, host_status},
+    timeline::{CollapsedRecord, TimelineEntry, TimelineRecord, collapsed},
 };
 use crate::{
     config::{Http, Listen},
@@ -117,8 +118,8 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 impl Listening {
-    /// Serves the API on a thread of its own, so that it does not delay the loop.
-    pub(crate) fn serve(self, state: ApiState) -> anyhow::Result<Serving> {
+    /// Serves the API and other routes on a thread of its own, so that they do not delay the loop.
+    pub(crate) fn serve(self, state: ApiState, others: Router<ApiState>) -> anyhow::Result<Serving> {
         let Self { tcp, mut socket } = self;
         let on_socket = socket.as_mut().and_then(Socket::listener);
         let (stop, stopped) = oneshot::channel();
@@ -131,7 +132,7 @@ impl Listening {
             .context("the runtime of the HTTP API cannot be started")?;
         let serve = move || {
             let _ = rustix::process::nice(limits::NICE);
-            runtime.block_on(run_servers(tcp, on_socket, state, stopped));
+            runtime.block_on(run_servers(tcp, on_socket, (state, others), stopped));
             // Does not wait for threads that still read the database.
             runtime.shutdown_background();
             drop(ended_in);
@@ -145,20 +146,20 @@ impl Listening {
 async fn run_servers(
     tcp: Option<(TcpListener, Guard)>,
     socket: Option<UnixListener>,
-    state: ApiState,
+    (state, others): (ApiState, Router<ApiState>),
     stopped: oneshot::Receiver<()>,
 ) {
     let (stop, on_stop) = watch::channel(());
     let mut servers = JoinSet::new();
     if let Some((listener, guard)) = tcp {
-        let router = api::router(state.clone(), Some(guard));
+        let router = api::router(state.clone(), others.clone(), Some(guard));
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), router, on_stop.clone()))),
             Err(error) => tracing::error!("the HTTP API cannot listen\n  caused by: {error}"),
         }
     }
     if let Some(listener) = socket {
-        let router = api::router(state.clone(), None);
+        let router = api::router(state.clone(), others, None);
         match tokio::net::UnixListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, on_stop))),
             Err(error) => tracing::error!("the socket in the data folder cannot be listened on\n  caused by: {error}"),

@@ -6,6 +6,7 @@
 
 mod backup;
 mod commit;
+mod counts;
 mod error;
 mod folder;
 mod limits;
@@ -37,6 +38,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, functions::FunctionFlags
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
     backup::back_up,
+    counts::{CountFilter, EndedRun, collect_ended},
     error::StoreError,
     folder::{client_id, is_in_use},
     outcomes::outcome_from_json,

@@ -99,8 +99,30 @@ fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
     let (status, run) = ask(&address, "POST", "/api/v1/jobs/declared/declared/tick/run", "", "");
     assert_eq!(status, 200, "{run}");
 
-    let named = browser(&site, &["--dump-dom", &format!("http://{named}/api/v1/status")]).output().unwrap();
-    let shown = String::from_utf8_lossy(&named.stdout).into_owned();
+    let shown = shown(&site, &format!("http://{named}/api/v1/status"));
     assert!(shown.contains("\"status\":421"), "{shown}");
+    assert!(host.stop().success());
+}
+
+/// Returns what the browser shows when it has opened an address, and followed what the page there leads to.
+fn shown(site: &Site, url: &str) -> String {
+    let output = browser(site, &["--virtual-time-budget=10000", "--dump-dom", url]).output();
+    String::from_utf8_lossy(&output.expect("`make setup` installs chromium").stdout).into_owned()
+}
+
+#[test]
+fn a_page_of_another_origin_opens_pages_and_nothing_else() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let link = |path: &str| format!("<script>location.replace('http://{address}{path}')</script>");
+    let form =
+        format!("<form method=post action='http://{address}/'></form><script>document.forms[0].submit()</script>");
+    for (page, path, status) in
+        [(link("/"), "/", 404), (link("/api/v1/status"), "/api/v1/status", 403), (form, "/ by a form", 403)]
+    {
+        let (elsewhere, _messages) = serve(page);
+        let shown = shown(&site, &format!("http://{elsewhere}/"));
+        assert!(shown.contains(&format!("\"status\":{status}")), "{path}: {shown}");
+    }
     assert!(host.stop().success());
 }

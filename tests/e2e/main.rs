@@ -27,6 +27,7 @@ mod simulate;
 mod steering;
 mod stream;
 mod tasks;
+mod timeline;
 mod uploads;
 mod why;
 mod zones;

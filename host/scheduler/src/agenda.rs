@@ -1,19 +1,14 @@
 //! The agenda: when jobs, runs, holds and plans are due, and how the wall clock was set meanwhile (I11).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    body::PackedJob,
     event::{Change, DeviceKey, JobKey, Step},
     keys::{GroupKey, RunSlot},
     mutation::{Mutation, mutated},
     names::{Origin, RunId},
-    occurrence::{self, Next, most_jitter},
-    time::{Instant, Site},
-    trigger::{Search, SunCache, Trigger},
+    time::Instant,
+    trigger::SunCache,
 };
 
 /// What a timer is for.
@@ -40,8 +35,6 @@ pub(crate) struct Agenda {
     sun_cache: SunCache,
     /// The number of times that the clock was set back.
     series: u32,
-    /// Whether `series` has not been saved yet.
-    series_is_new: bool,
     /// The stretch of time that the clock was last set forward over.
     jumped: Option<(Instant, Instant)>,
     /// When the host started: earlier runs were held up because it was not running.
@@ -57,7 +50,6 @@ impl Agenda {
             of_group: BTreeMap::new(),
             sun_cache: SunCache::default(),
             series,
-            series_is_new: false,
             jumped: None,
             since: now,
             last_unique: now,
@@ -139,22 +131,6 @@ impl Agenda {
         out.changes.push(Change::SeriesBegun(self.series));
     }
 
-    /// Begins one new series during a restart, however many jobs show that the clock was set back. The first step saves
-    /// it.
-    pub(crate) const fn begin_series_at_restart(&mut self) {
-        if !self.series_is_new {
-            self.series += 1;
-            self.series_is_new = true;
-        }
-    }
-
-    /// Saves the series that began during the restart, if one did.
-    pub(crate) fn save_new_series(&mut self, out: &mut Step) {
-        if mem::take(&mut self.series_is_new) {
-            out.changes.push(Change::SeriesBegun(self.series));
-        }
-    }
-
     /// Records that the clock was set; the caller moves the timers that measure a duration.
     pub(crate) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
         self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
@@ -200,39 +176,5 @@ impl Agenda {
     /// Returns the cache of sun events: computing an event takes long.
     pub(crate) const fn sun_cache(&mut self) -> &mut SunCache {
         &mut self.sun_cache
-    }
-
-    /// Returns the last occurrence after an instant and up to another one.
-    pub(crate) fn last(&mut self, trigger: &Trigger, after: Instant, until: Instant, site: &Site) -> Search {
-        trigger.last(after, until, site, &mut self.sun_cache)
-    }
-
-    /// Returns what a job waits for after an instant. `run_of` returns the id of its run at an occurrence.
-    pub(crate) fn next(
-        &mut self,
-        job: &PackedJob,
-        after: Instant,
-        site: &Site,
-        run_of: impl FnOnce(Instant) -> RunId,
-    ) -> Next {
-        match job.trigger.next(after, site, &mut self.sun_cache) {
-            Search::Found(occurrence) => {
-                Next::Due { occurrence, jitter_ms: self.jitter_of(job, occurrence, site, run_of) }
-            }
-            Search::NotUntil(until) => Next::Search(until),
-            Search::Never(_) => Next::Never,
-        }
-    }
-
-    /// Returns the jitter of the run at an occurrence, in milliseconds.
-    pub(crate) fn jitter_of(
-        &mut self,
-        job: &PackedJob,
-        occurrence: Instant,
-        site: &Site,
-        run_of: impl FnOnce(Instant) -> RunId,
-    ) -> u32 {
-        let most = most_jitter(job, occurrence, site, &mut self.sun_cache);
-        if most == 0 { 0 } else { occurrence::jitter(&run_of(occurrence), most) }
     }
 }

@@ -173,6 +173,11 @@ impl Body {
         self.steps().nth(number)
     }
 
+    /// Returns whether a run of it will owe a step on a topic.
+    pub(crate) fn owes(&self, topic: &str) -> bool {
+        self.steps().skip(1).any(|step| step.topic() == topic)
+    }
+
     /// Returns the body of a run that is cut short: the steps before `step` stay, and the later ones are due as soon as
     /// `after_ms` has passed; those that another run may take over come last.
     pub(crate) fn cut(&self, step: usize, after_ms: u32, is_taken_over: impl Fn(&StepRef<'_>) -> bool) -> Self {

@@ -138,14 +138,6 @@ impl JobState {
         let grouped = job.body.policy().group().is_some();
         Self { device, job, watermark, next, planned_late: false, unconfirmed: None, grouped }
     }
-
-    /// Returns where the search for the next occurrence continues.
-    pub(crate) fn watermark_or_search(&self) -> Instant {
-        match self.next {
-            Next::Search(from) => from.max(self.watermark),
-            Next::Due { .. } | Next::Never => self.watermark,
-        }
-    }
 }
 
 /// Plugins.

@@ -27,9 +27,8 @@ pub(crate) struct Delivery {
     calls: BTreeMap<CallId, RunSlot>,
     /// Runs that are subscribed to reports of their device.
     watches: BTreeMap<WatchId, RunSlot>,
-    next_attempt: AttemptId,
-    next_call: CallId,
-    next_watch: WatchId,
+    /// The last id of an attempt, a call or a subscription.
+    last_id: u64,
 }
 
 #[derive(Debug)]
@@ -43,21 +42,14 @@ struct Link {
 impl Delivery {
     pub(crate) fn new(rates: Rates, now: Instant) -> Self {
         Self {
-            ready: FairQueue::new(rates, now),
+            ready: FairQueue::new(rates),
             link: None,
             link_since: now,
             attempts: BTreeMap::new(),
             calls: BTreeMap::new(),
             watches: BTreeMap::new(),
-            next_attempt: 0,
-            next_call: 0,
-            next_watch: 0,
+            last_id: 0,
         }
-    }
-
-    /// Sets the time of the current step.
-    pub(crate) const fn set_time(&mut self, now: Instant) {
-        self.ready.set_time(now);
     }
 
     /// Moves measured times after the clock was set.
@@ -67,8 +59,8 @@ impl Delivery {
     }
 
     /// Adds a run. Returns its plugin's rate if it allows fewer messages now than are queued.
-    pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) -> Option<Rate> {
-        self.ready.push(plugin, rank)
+    pub(crate) fn push(&mut self, now: Instant, plugin: &PluginName, rank: Rank) -> Option<Rate> {
+        self.ready.push(now, plugin, rank)
     }
 
     pub(crate) fn remove(&mut self, plugin: &PluginName, rank: Rank) {
@@ -76,8 +68,8 @@ impl Delivery {
     }
 
     /// Removes and returns the run that is served next, if the link has room.
-    pub(crate) fn pop(&mut self) -> Option<RunSlot> {
-        if self.has_room() { self.ready.pop() } else { None }
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<RunSlot> {
+        if self.has_room() { self.ready.pop(now) } else { None }
     }
 
     /// Returns when the rates of plugins allow the next message, if the link has room for it.
@@ -91,8 +83,8 @@ impl Delivery {
     }
 
     /// Drops what is kept of plugins that have nothing to send.
-    pub(crate) fn forget_idle(&mut self) {
-        self.ready.forget_idle();
+    pub(crate) fn forget_idle(&mut self, now: Instant) {
+        self.ready.forget_idle(now);
     }
 }
 
@@ -127,11 +119,11 @@ impl Delivery {
     }
 
     /// Reserves credit and rate for a message that is about to be sent.
-    pub(crate) fn reserve(&mut self, plugin: &PluginName) {
+    pub(crate) fn reserve(&mut self, now: Instant, plugin: &PluginName) {
         if let Some(link) = &mut self.link {
             link.credit -= 1;
         }
-        self.ready.reserve(plugin);
+        self.ready.reserve(now, plugin);
     }
 
     /// Returns what was reserved for a message that is not sent.
@@ -141,11 +133,15 @@ impl Delivery {
     }
 
     /// Begins the attempt of a run that has a reservation.
-    pub(crate) fn begin_attempt(&mut self, plugin: &PluginName, slot: RunSlot) -> Option<(LinkId, AttemptId)> {
+    pub(crate) fn begin_attempt(
+        &mut self,
+        now: Instant,
+        plugin: &PluginName,
+        slot: RunSlot,
+    ) -> Option<(LinkId, AttemptId)> {
         let link = self.link()?;
-        self.ready.spend(plugin);
-        let attempt = self.next_attempt;
-        self.next_attempt += 1;
+        self.ready.spend(now, plugin);
+        let attempt = self.new_id();
         self.attempts.insert(attempt, Some(slot));
         Some((link, attempt))
     }
@@ -171,6 +167,11 @@ impl Delivery {
         self.attempts.len()
     }
 
+    const fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
     fn return_credit(&mut self) {
         if let Some(link) = &mut self.link {
             link.credit += 1;
@@ -181,8 +182,7 @@ impl Delivery {
 /// Calls of plugins, and subscriptions to reports.
 impl Delivery {
     pub(crate) fn begin_call(&mut self, slot: RunSlot) -> CallId {
-        let call = self.next_call;
-        self.next_call += 1;
+        let call = self.new_id();
         self.calls.insert(call, slot);
         call
     }
@@ -193,8 +193,7 @@ impl Delivery {
     }
 
     pub(crate) fn begin_watch(&mut self, slot: RunSlot) -> WatchId {
-        let watch = self.next_watch;
-        self.next_watch += 1;
+        let watch = self.new_id();
         self.watches.insert(watch, slot);
         watch
     }

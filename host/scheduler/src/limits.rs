@@ -145,8 +145,8 @@ pub const SUN_CACHE_DAYS: usize = 8_192;
 pub const EXCERPT_CHARS: usize = 120;
 /// Bytes of a trigger's text: a longer one is a mistake, and similar words are searched for in it.
 pub const TRIGGER_BYTES: usize = 1_024;
-/// The year 2500, in seconds since 1970: up to then the rules of a zone are expanded, 17 kB where there is summer time.
-/// Later years are the same as those 400 years before.
+/// The year 2500, in seconds since 1970: up to then the rules of a zone are compared with updated ones. Later years are
+/// the same as those 400 years before.
 pub const ZONE_UNTIL_S: i64 = 16_725_225_600;
 /// Bytes of a cron expression: a longer one is a mistake, and would be stored.
 pub const CRON_BYTES: usize = 256;

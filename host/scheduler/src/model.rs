@@ -10,7 +10,7 @@ use crate::{
     trigger::Trigger,
 };
 pub use crate::{
-    policy::{Policy, Retry, misfire::Misfire, overlap::Overlap},
+    policy::{Misfire, Overlap, Policy, Retry},
     qos::Qos,
 };
 

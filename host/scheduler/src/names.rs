@@ -106,33 +106,18 @@ name!(
     ResourceName, "resource name", is_name, NAME_RULE
 );
 
-impl GroupName {
-    /// Returns the name for a text that was checked before.
-    pub(crate) fn unchecked(name: &str) -> Self {
-        Self(name.into())
-    }
+macro_rules! unchecked {
+    ($($type:ident)+) => {$(
+        impl $type {
+            /// Returns the name for a text that was checked before.
+            pub(crate) fn unchecked(name: &str) -> Self {
+                Self(name.into())
+            }
+        }
+    )+};
 }
 
-impl TaskName {
-    /// Returns the name for a text that was checked before.
-    pub(crate) fn unchecked(name: &str) -> Self {
-        Self(name.into())
-    }
-}
-
-impl ResourceName {
-    /// Returns the name for a text that was checked before.
-    pub(crate) fn unchecked(name: &str) -> Self {
-        Self(name.into())
-    }
-}
-
-impl JobId {
-    /// Returns the name for a text that was checked before.
-    pub(crate) fn unchecked(name: &str) -> Self {
-        Self(name.into())
-    }
-}
+unchecked! { GroupName JobId ResourceName TaskName }
 
 /// The permanent id of a run: one occurrence of one job (I2).
 ///

@@ -6,8 +6,8 @@ mod wording;
 
 pub use self::state::RunState;
 use crate::{
-    model::Qos,
     names::{JobId, ResourceName},
+    qos::Qos,
     time::Instant,
     topic::Topic,
 };

@@ -117,19 +117,23 @@ pub(crate) struct Loading {
     pub(crate) gone: BTreeMap<DeviceName, DeviceKey>,
 }
 
-/// A device's plan that is being compared with its jobs.
-#[derive(Debug)]
-pub(crate) struct Comparison {
+/// The basis on which the jobs of a plan are compared and adopted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Basis {
     pub(crate) device: DeviceKey,
     pub(crate) requested_at: Instant,
     /// The clock series of the comparison.
     pub(crate) series: u32,
-    /// Whether one of its jobs was decided by a clock that was set back.
-    pub(crate) begins_series: bool,
-    /// Whether it is a single ad-hoc job instead of a plan.
-    pub(crate) is_ad_hoc: bool,
     /// The device's site for this plan.
     pub(crate) site: Site,
+    /// Whether it is a single ad-hoc job instead of a plan.
+    pub(crate) is_ad_hoc: bool,
+}
+
+/// A device's plan that is being compared with its jobs.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    pub(crate) basis: Basis,
     pub(crate) remaining: vec::IntoIter<PackedJob>,
     /// The device's ad-hoc jobs, if the device has moved and they must be examined.
     pub(crate) ad_hoc: vec::IntoIter<PackedJob>,
@@ -137,40 +141,10 @@ pub(crate) struct Comparison {
     pub(crate) staged: Vec<Staged>,
 }
 
-impl Comparison {
-    /// Returns a comparison for a single ad-hoc job.
-    pub(crate) fn ad_hoc(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
-        let plan = Plan { requested_at: now, jobs: Vec::new() };
-        Self { is_ad_hoc: true, ..Self::new(now, series, device, plan, site) }
-    }
-
-    pub(crate) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
-        // The clock may have been set back since the request.
-        let (requested_at, remaining) = (plan.requested_at.min(now), plan.jobs.into_iter());
-        let (ad_hoc, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
-        Self {
-            device,
-            requested_at,
-            series,
-            begins_series: false,
-            is_ad_hoc: false,
-            site,
-            remaining,
-            ad_hoc,
-            unchanged,
-            staged,
-        }
-    }
-}
-
 /// A compared plan that is being adopted.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    pub(crate) device: DeviceKey,
-    pub(crate) requested_at: Instant,
-    /// The clock series by which it was compared.
-    pub(crate) series: u32,
-    pub(crate) site: Site,
+    pub(crate) basis: Basis,
     pub(crate) gone: vec::IntoIter<JobKey>,
     pub(crate) staged: vec::IntoIter<Staged>,
     pub(crate) token: CommitToken,

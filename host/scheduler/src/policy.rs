@@ -6,7 +6,8 @@ pub(crate) mod grace;
 pub(crate) mod misfire;
 pub(crate) mod overlap;
 
-use self::{misfire::Misfire, overlap::Overlap};
+use std::fmt;
+
 use crate::names::{GroupName, ResourceName};
 
 /// A policy: how the runs of a job are treated.
@@ -67,5 +68,54 @@ impl Default for Policy {
 impl Default for Retry {
     fn default() -> Self {
         Self { attempts: None, give_up_after_ms: 900_000, backoff_ms: 1_000 }
+    }
+}
+
+/// Which runs are caught up, of those that could not start when they were due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Misfire {
+    /// The newest, if it is within its grace.
+    #[default]
+    RunOnce,
+    /// All that are within their grace, one after the other.
+    RunAll,
+    /// Only the newest run of all jobs of the device in this group, however late.
+    LatestOfGroup(GroupName),
+}
+
+/// Writes `run-once`, `run-all` or `latest-of-group door`.
+impl fmt::Display for Misfire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RunOnce => f.write_str("run-once"),
+            Self::RunAll => f.write_str("run-all"),
+            Self::LatestOfGroup(group) => write!(f, "latest-of-group {group}"),
+        }
+    }
+}
+
+/// What happens to a run that is due while an earlier run of its job has started and not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is skipped.
+    #[default]
+    Skip,
+    /// It waits, if fewer than this many runs are waiting.
+    Queue(u32),
+    /// It starts, if fewer than this many runs are active.
+    Allow(u32),
+    /// It replaces the earlier run, which is cut short.
+    Replace,
+}
+
+/// Writes `skip`, `queue 3`, `allow 2` or `replace`.
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skip => f.write_str("skip"),
+            Self::Queue(most) => write!(f, "queue {most}"),
+            Self::Allow(most) => write!(f, "allow {most}"),
+            Self::Replace => f.write_str("replace"),
+        }
     }
 }

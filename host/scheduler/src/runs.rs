@@ -1,6 +1,5 @@
 //! Runs that have not ended, and their order within a job and within a group.
 
-mod hold;
 mod of_job;
 mod resource_queue;
 mod resources;
@@ -10,9 +9,8 @@ mod watch;
 use std::collections::BTreeMap;
 
 use self::of_job::OrderOfJobs;
-pub use self::run::State;
+pub use self::run::Phase;
 pub(crate) use self::{
-    hold::Hold,
     resources::{Entry, Resources},
     run::Run,
     watch::{Report, Watch},
@@ -83,10 +81,12 @@ impl Runs {
         Some(run)
     }
 
-    /// Returns a key for a run that is saved for the first time.
-    pub(crate) const fn new_key(&mut self) -> RunKey {
-        self.last_key += 1;
-        self.last_key
+    /// Returns the key of a run in the store; a new one if it is saved for the first time.
+    pub(crate) fn save_key(&mut self, slot: RunSlot) -> Option<RunKey> {
+        let new = self.last_key + 1;
+        let key = *self.runs.get_mut(slot)?.key.get_or_insert(new);
+        self.remember_key(key);
+        Some(key)
     }
 
     /// Takes note of the key of a stored run.
@@ -107,6 +107,12 @@ impl Runs {
     /// Returns the runs of a group, in the order of admission.
     pub(crate) fn of_group(&self, group: GroupKey) -> impl Iterator<Item = RunSlot> {
         self.of_group.range((group.clone(), Seq::MIN)..=(group, Seq::MAX)).map(|(_, slot)| *slot)
+    }
+
+    /// Returns the other runs of a run's group, in the order of admission.
+    pub(crate) fn others_of_group(&self, run: &Run) -> Vec<RunSlot> {
+        let group = group_of(run).into_iter().flat_map(|group| self.of_group(group));
+        group.filter(|slot| self.get(*slot).is_some_and(|other| other.seq != run.seq)).collect()
     }
 
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.
@@ -151,7 +157,7 @@ impl Runs {
     /// Returns the runs that may start after a run has ended: the next one of its job, and the next one of its group.
     pub(crate) fn next_held(&self, run: &Run) -> [Option<RunSlot>; 2] {
         self.first_siblings(run, |run| {
-            matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
+            matches!(run.phase, Phase::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
         })
     }
 

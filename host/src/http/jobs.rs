@@ -292,10 +292,10 @@ pub(super) async fn record(
 
 impl RunUnderWayRecord {
     fn new(run: &RunStatus, zone: Zone) -> Self {
-        let RunStatus { id, state, start, next: NextStep { step, of, .. }, attempts, last, held_by, .. } = run;
+        let RunStatus { id, phase, start, next: NextStep { step, of, .. }, attempts, last, held_by, .. } = run;
         Self {
             run: id.to_string(),
-            state: state.as_str().into(),
+            state: phase.as_str().into(),
             start: start.in_zone(zone),
             step: *step,
             of: *of,

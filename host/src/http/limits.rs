@@ -78,10 +78,14 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(if cfg!(test) { 1 } e
 pub(super) const TIMELINE_JOBS: usize = 10_000;
 /// Occurrences and steps that one page of a timeline examines, besides one for each job.
 pub(super) const TIMELINE_ENTRIES: usize = 10_000;
+/// Milliseconds of a day.
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// The longest period of a timeline: a sun trigger that is not due within 400 days is never due again.
-pub(super) const TIMELINE_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
+pub(super) const TIMELINE_MS: i64 = 400 * DAY_MS;
 /// The default period of a timeline.
-pub(super) const DEFAULT_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
+pub(super) const DEFAULT_TIMELINE_MS: i64 = DAY_MS;
+/// Occurrences that are searched for to count those of collapsed jobs: a tenth of a second for cron expressions.
+pub(super) const COLLAPSED_OCCURRENCES: usize = 200_000;
 /// Runs under way of each job in a timeline.
 pub(super) const TIMELINE_RUNS: usize = 8;
 /// Plugins with metrics of their own: each has several time series.

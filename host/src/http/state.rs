@@ -110,7 +110,7 @@ impl ApiState {
     }
 
     /// Returns the host's time zone, for times that do not belong to a device.
-    pub(super) fn zone(&self) -> Zone {
+    pub(crate) fn zone(&self) -> Zone {
         self.0.zone
     }
 

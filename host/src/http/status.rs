@@ -177,15 +177,20 @@ impl Paused {
 /// Get the status of the host
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
+    host_status(&state).await.map(Json)
+}
+
+/// Returns the status of the host.
+pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
     let (counts, link_since, writes, stopping) = state
         .inspect(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
-    let (faults, paused) = faults_and_pauses(&state).await?;
-    let not_ready = health::not_ready(&state).await?;
+    let (faults, paused) = faults_and_pauses(state).await?;
+    let not_ready = health::not_ready(state).await?;
     let loading = state.plugins().statuses.first_loads.progress().map(|(done, of)| LoadingStatus { done, of });
     let zone = state.zone();
     let text = |at: Instant| at.in_zone(zone);
-    Ok(Json(Status {
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         started: text(state.started()),
         uptime_ms: state.uptime_ms(),
@@ -199,7 +204,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
         stopping,
         not_ready,
         loading,
-    }))
+    })
 }
 
 /// Counts faults and pauses, in batches.

@@ -1,8 +1,10 @@
 //! The timeline: past runs and expected messages in the order of time.
 
 mod ahead;
+mod collapse;
+mod forecast;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::{
@@ -17,7 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use self::ahead::{Expected, Planned, SortKey, ahead, copy_jobs};
+pub(crate) use self::collapse::CollapsedRecord;
+use self::{
+    ahead::{Expected, Planned, SortKey, ahead, copy_jobs},
+    collapse::{Collapse, CollapsedKey, recurring},
+};
 use super::{
     extract::Query,
     jobs::{TaskRecord, level},
@@ -30,8 +36,30 @@ use super::{
 };
 use crate::{
     clock, job_json,
-    store::{self, RunView},
+    store::{self, CountFilter, RunCursor, RunFilter, RunView, StoreError},
 };
+
+/// The state of what has not become a run yet.
+const EXPECTED: &str = "expected";
+
+/// An entry of a timeline: a run or a message or, with `collapse`, all runs of a job that is due often.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum TimelineEntry {
+    /// A past run, or an expected message.
+    One(Box<TimelineRecord>),
+    Collapsed(Box<CollapsedRecord>),
+}
+
+impl TimelineEntry {
+    /// Returns its place in the order of time, in RFC 3339.
+    pub(crate) fn time(&self) -> &str {
+        match self {
+            Self::One(record) => &record.time,
+            Self::Collapsed(all) => &all.first,
+        }
+    }
+}
 
 /// A past run, or an expected message.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -45,6 +73,9 @@ pub(crate) struct TimelineRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
+    /// The IANA name of the device's time zone, in which the times are.
+    #[schema(example = "Europe/London")]
+    pub(crate) time_zone: String,
     /// The nominal time, without jitter.
     #[schema(format = DateTime)]
     pub(crate) occurrence: String,
@@ -92,24 +123,42 @@ pub(super) struct TimelineQuery {
     /// Only entries of devices with this name
     #[param(inline)]
     device: Option<Device>,
+    /// A job with more than this number of runs in the period comes as one entry, with their number, the first and
+    /// the last; jobs of a device that are due once, and whose ids differ only in numbers, count as one. Default: each
+    /// run and message is an entry
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, example = 6)]
+    collapse: Option<Limit>,
     /// The maximum number of items; a page with long messages has fewer
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// The value of `next` of the previous page; takes precedence over `from` and `to`
+    /// The value of `next` of the previous page; takes precedence over `from`, `to` and `collapse`
     cursor: Option<String>,
 }
 
-/// The position of a page: the period, and the last run and the last expected message so far.
+/// The position of a page: the period, and the last run, expected message and collapsed entry so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Progress {
+pub(super) struct Progress {
     window: (Instant, Instant),
     run: Option<RunId>,
     expected: Option<SortKey>,
+    /// The number of runs above which a job is one entry, and the last of these entries.
+    collapse: Option<(u32, Option<CollapsedKey>)>,
+}
+
+impl Progress {
+    /// Returns the beginning of a period.
+    pub(super) const fn new(window: (Instant, Instant), collapse: Option<u32>) -> Self {
+        let collapse = match collapse {
+            Some(above) => Some((above, None)),
+            None => None,
+        };
+        Self { window, run: None, expected: None, collapse }
+    }
 }
 
 /// A filter by plugin and device name.
-type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
+pub(super) type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
 
 /// Get the timeline between two times
 ///
@@ -117,56 +166,132 @@ type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
 /// sent, including jitter. Expected messages may change with new plans and, for `every`, when the clock is set.
 #[utoipa::path(get, path = "/api/v1/timeline", tag = "jobs", params(TimelineQuery),
     responses(
-        (status = 200, body = Page<TimelineRecord>),
+        (status = 200, body = Page<TimelineEntry>),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "The timeline has too many jobs"),
     ))]
 pub(super) async fn timeline(
     State(state): State<ApiState>,
     Query(query): Query<TimelineQuery>,
-) -> Answered<Page<TimelineRecord>> {
-    let TimelineQuery { from, to, plugin, device, limit: Limit(limit), cursor: at } = query;
+) -> Answered<Page<TimelineEntry>> {
+    let TimelineQuery { from, to, plugin, device, collapse, limit: Limit(limit), cursor: at } = query;
     let progress = match resume(at.as_deref(), Progress::parse)? {
         Some(progress) => progress,
-        None => Progress { window: window(from, to)?, run: None, expected: None },
+        None => {
+            let collapse = collapse.map(|Limit(above)| u32::try_from(above).unwrap_or(u32::MAX));
+            Progress::new(window(from, to, limits::TIMELINE_MS)?, collapse)
+        }
     };
-    let owner: OwnerFilter = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
+    let owner = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
+    entries(&state, owner, progress, limit).await.map(Json)
+}
+
+/// Returns the entries of a period, with jobs that have more than `above` runs as one entry each.
+pub(crate) async fn collapsed(
+    state: &ApiState,
+    window: (Instant, Instant),
+    above: u32,
+    limit: usize,
+) -> Result<Page<TimelineEntry>, Problem> {
+    entries(state, (None, None), Progress::new(window, Some(above)), limit).await
+}
+
+/// Returns a page of the timeline.
+pub(super) async fn entries(
+    state: &ApiState,
+    owner: OwnerFilter,
+    progress: Progress,
+    limit: usize,
+) -> Result<Page<TimelineEntry>, Problem> {
     // Before the runs are read: an occurrence that is decided meanwhile is found among those.
-    let jobs = jobs(&state, &owner).await?;
+    let mut jobs = jobs(state, &owner).await?;
     let (window, after) = (progress.window, progress.expected.clone());
+    let filter = RunFilter {
+        plugin: owner.0.map(|name| name.to_string()),
+        device: owner.1.map(|name| name.to_string()),
+        since: Some(window.0),
+        until: Some(window.1),
+        after: progress.run.clone().map(|run| RunCursor { due: None, run }),
+        limit: limit + 1,
+        in_order: true,
+        ..RunFilter::default()
+    };
+    let (mut collapse, mut collapsed) = (None, Vec::new());
+    if let Some((above, last)) = progress.collapse.clone() {
+        let (filter, host) = (filter.clone(), state.zone());
+        let read = state.read(move |data| {
+            let collapse = find_collapsed(data, &filter, &jobs, window, above)?;
+            let records = collapse.after(last).take(limit + 1);
+            let records: Vec<_> =
+                records.filter_map(|(key, one)| Some((key.clone(), one.record(&key.1, &jobs, host)?))).collect();
+            jobs.retain(|job| !collapse.has_job(&job.status));
+            Ok((jobs, collapse, records))
+        });
+        let found;
+        (jobs, found, collapsed) = read.await?;
+        collapse = Some(found);
+    }
     let found = tokio::task::spawn_blocking(move || {
         let (expected, is_all) = ahead(&jobs, window, after.as_ref(), limit + 1);
         (jobs, expected, is_all)
     });
     let (jobs, expected, is_all) = found.await.map_err(|error| Problem::bug(&error))?;
-    let filter = store::RunFilter {
-        plugin: owner.0.map(|name| name.to_string()),
-        device: owner.1.map(|name| name.to_string()),
-        since: Some(window.0),
-        until: Some(window.1),
-        after: progress.run.clone().map(|run| store::RunCursor { due: None, run }),
-        limit: limit + 1,
-        in_order: true,
-        ..store::RunFilter::default()
-    };
-    let runs = state.read(move |data| store::runs(data, &filter)).await?;
+    let read = state.read(move |data| match collapse {
+        None => store::runs(data, &filter),
+        Some(collapse) => runs_except(data, filter, &collapse),
+    });
+    let runs = read.await?;
     if !is_all && expected.is_empty() {
         let detail = "the timeline has too many entries";
         return Err(suggest_filter(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
     }
-    Ok(Json(merge(&state, &jobs, (expected, is_all), &runs, progress, limit)))
+    Ok(merge(state, &jobs, (expected, is_all), &runs, collapsed, progress, limit))
+}
+
+/// Finds the jobs with more runs in the period than `above`.
+fn find_collapsed(
+    data: &Path,
+    RunFilter { plugin, device, .. }: &RunFilter,
+    jobs: &[Planned],
+    window: (Instant, Instant),
+    above: u32,
+) -> Result<Collapse, StoreError> {
+    let recurring = recurring(jobs);
+    let filter = CountFilter { window, plugin: plugin.clone(), device: device.clone() };
+    let past = store::collect_ended(data, &filter, |past, run| Collapse::add_ended(past, &recurring, run))?;
+    Ok(Collapse::new(past, jobs, recurring, window, above))
+}
+
+/// Lists the runs of jobs that are not collapsed.
+fn runs_except(data: &Path, filter: RunFilter, collapse: &Collapse) -> Result<Vec<RunView>, StoreError> {
+    let (limit, mut runs) = (filter.limit, Vec::new());
+    let mut batch = RunFilter { limit: limits::PAGE as usize, ..filter };
+    loop {
+        let found = store::runs(data, &batch)?;
+        let is_last = found.len() < batch.limit;
+        batch.after = found.last().map(|last| RunCursor { due: None, run: last.id.clone() });
+        runs.extend(found.into_iter().filter(|run| !collapse.has_run(&run.id)));
+        if is_last || runs.len() >= limit {
+            runs.truncate(limit);
+            return Ok(runs);
+        }
+    }
 }
 
 fn suggest_filter(problem: Problem) -> Problem {
     problem.hint("select a plugin with `plugin`, or a device with `device`")
 }
 
-fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Problem> {
+/// Returns a period of at most `longest_ms`; by default a day from now on.
+pub(super) fn window(from: Option<Time>, to: Option<Time>, longest_ms: i64) -> Result<(Instant, Instant), Problem> {
     let from = from.map_or_else(clock::now, |Time(at)| at);
     let to = to.map_or_else(|| from.plus_ms(limits::DEFAULT_TIMELINE_MS), |Time(at)| at);
     match to.ms_since(from) {
         ..=0 => Err(Problem::bad_request("`to` must be later than `from`")),
-        1..=limits::TIMELINE_MS => Ok((from, to)),
-        _ => Err(Problem::bad_request("`to` may be at most 400 days after `from`")),
+        length if length <= longest_ms => Ok((from, to)),
+        _ => {
+            let days = longest_ms / limits::DAY_MS;
+            Err(Problem::bad_request(format!("`to` may be at most {days} days after `from`")))
+        }
     }
 }
 
@@ -191,38 +316,41 @@ async fn jobs(state: &ApiState, owner: &OwnerFilter) -> Result<Vec<Planned>, Pro
     Ok(jobs)
 }
 
-/// Merges runs and expected messages in the order of time, up to the end of the shorter list if that is not complete.
+/// Merges runs, collapsed entries and expected messages in the order of time, up to the end of the expected messages if
+/// these are not complete.
 fn merge(
     state: &ApiState,
     jobs: &[Planned],
     (expected, is_all): (Vec<Expected>, bool),
     runs: &[RunView],
+    collapsed: Vec<(CollapsedKey, CollapsedRecord)>,
     mut progress: Progress,
     limit: usize,
-) -> Page<TimelineRecord> {
+) -> Page<TimelineEntry> {
     let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.next.is_none())).collect();
-    // If the expected messages are not complete, the runs are included up to their end.
     let end = expected.last().filter(|_| !is_all).map(|last| last.key.at);
-    let (mut expected, mut runs) = (expected.into_iter().peekable(), runs.iter().peekable());
+    let mut expected = expected.into_iter().peekable();
+    let mut runs = runs.iter().peekable();
+    let mut collapsed = collapsed.into_iter().peekable();
     let (mut items, mut bytes) = (Vec::new(), 0);
     let is_more = loop {
         let next_run = runs.peek().map(|run| run.id.occurrence);
-        let is_run = match (next_run, expected.peek()) {
-            (None, None) => break !is_all,
-            (Some(at), None) if end.is_some_and(|end| at > end) => break true,
-            (Some(_), None) => true,
-            (Some(at), Some(one)) => at <= one.key.at,
-            (None, Some(_)) => false,
-        };
+        let next_collapsed = collapsed.peek().map(|((at, _), _)| *at);
+        let next_expected = expected.peek().map(|one| one.key.at);
+        let Some(next) = [next_run, next_collapsed, next_expected].into_iter().flatten().min() else { break !is_all };
+        if next_expected.is_none() && end.is_some_and(|end| next > end) {
+            break true;
+        }
         if items.len() == limit || bytes > limits::PAGE_BYTES {
             break true;
         }
-        if is_run {
-            let Some(run) = runs.next() else { break false };
+        if let Some(run) = runs.next_if(|run| run.id.occurrence == next) {
             progress.run = Some(run.id.clone());
-            items.push(run_record(state, run));
-        } else {
-            let Some(one) = expected.next() else { break false };
+            items.push(TimelineEntry::One(Box::new(run_record(state, run))));
+        } else if let Some((key, record)) = collapsed.next_if(|((at, _), _)| *at == next) {
+            progress.collapse = progress.collapse.map(|(above, _)| (above, Some(key)));
+            items.push(TimelineEntry::Collapsed(Box::new(record)));
+        } else if let Some(one) = expected.next() {
             let job = &jobs[one.job];
             // A run that was decided meanwhile, or is on disk, is among the runs.
             let run = one.run.as_ref().map_or_else(|| job.status.run(one.key.occurrence), |run| run.id.clone());
@@ -230,7 +358,7 @@ fn merge(
             if !is_known {
                 let (record, length) = expected_record(&job.status, one.body(jobs), &one);
                 bytes += length;
-                items.push(record);
+                items.push(TimelineEntry::One(Box::new(record)));
             }
             progress.expected = Some(one.key);
         }
@@ -245,6 +373,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
         plugin: record.plugin.clone(),
         device: record.device.clone(),
         job: record.job.clone(),
+        time_zone: run.zone.unwrap_or_else(|| state.zone()).name().to_owned(),
         occurrence: record.occurrence.clone(),
         state: record.state.clone(),
         label: None,
@@ -270,8 +399,9 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
         plugin: job.plugin.to_string(),
         device: job.device.to_string(),
         job: job.job.body.id().to_owned(),
+        time_zone: job.site.zone.name().to_owned(),
         occurrence: text(occurrence),
-        state: if step == 0 { RunState::Running.as_str() } else { "expected" }.into(),
+        state: if step == 0 { RunState::Running.as_str() } else { EXPECTED }.into(),
         label: job.job.body.label().map(str::to_owned),
         step: number.and_then(|_| step_ref.map(|_| step)),
         message: step_ref.map(|step| serde_json::to_value(job_json::step(&step)).unwrap_or_default()),
@@ -287,7 +417,8 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
 }
 
 /// Formats the position, such as `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z
-/// 1803861000000/coop/north/open/1803861000000/1`, with `-` for missing parts.
+/// 1803861000000/coop/north/open/1803861000000/1`, with `-` for missing parts; and if jobs are collapsed, ` 6
+/// 1803859200000/coop/north/mist-*`.
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} ", self.window.0.millis(), self.window.1.millis())?;
@@ -297,9 +428,14 @@ impl std::fmt::Display for Progress {
         }
         match &self.expected {
             Some(SortKey { at, job: (plugin, device, job), occurrence, step }) => {
-                write!(f, "{}/{plugin}/{device}/{job}/{}/{step}", at.millis(), occurrence.millis())
+                write!(f, "{}/{plugin}/{device}/{job}/{}/{step}", at.millis(), occurrence.millis())?;
             }
-            None => f.write_str("-"),
+            None => f.write_str("-")?,
+        }
+        match &self.collapse {
+            Some((above, Some((at, name)))) => write!(f, " {above} {}/{name}", at.millis()),
+            Some((above, None)) => write!(f, " {above} -"),
+            None => Ok(()),
         }
     }
 }
@@ -307,19 +443,32 @@ impl std::fmt::Display for Progress {
 impl Progress {
     fn parse(text: &str) -> Option<Self> {
         let time = |text: &str| Instant::from_millis(text.parse().ok()?);
-        let [from, to, run, expected] = text.split(' ').collect::<Vec<_>>().try_into().ok()?;
-        let run = if run == "-" { None } else { Some(run.parse().ok()?) };
+        let parts: Vec<_> = text.split(' ').collect();
+        let ([from, to, run, expected], collapse) = parts.split_first_chunk()?;
+        let run = if *run == "-" { None } else { Some(run.parse().ok()?) };
         let sort_key = |text: &str| {
             let [at, plugin, device, job, occurrence, step] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
             let plugin = PluginName::parse_owner(plugin).ok()?;
             let job = (plugin, DeviceName::parse(device).ok()?, JobId::parse(job).ok()?);
             Some(SortKey { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
         };
-        let expected = if expected == "-" { None } else { Some(sort_key(expected)?) };
+        let expected = if *expected == "-" { None } else { Some(sort_key(expected)?) };
+        let collapse = match collapse {
+            [] => None,
+            [above, last] => {
+                let key = |text: &str| {
+                    let (at, name) = text.split_once('/')?;
+                    Some((time(at)?, name.to_owned()))
+                };
+                let above = above.parse().ok().filter(|above| (1..=limits::PAGE).contains(above))?;
+                Some((above, if *last == "-" { None } else { Some(key(last)?) }))
+            }
+            _ => return None,
+        };
         let window = (time(from)?, time(to)?);
         // A forged cursor must not exceed the longest period.
         let is_window = (1..=limits::TIMELINE_MS).contains(&window.1.ms_since(window.0));
-        Some(Self { window, run, expected }).filter(|_| is_window)
+        Some(Self { window, run, expected, collapse }).filter(|_| is_window)
     }
 }
 
@@ -333,6 +482,8 @@ mod tests {
             "1803859200000 1803945600000 - -",
             "1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z/series-2 -",
             "1803859200000 1803945600000 - 1803861000000/roost/api/siesta/1803861000000/1",
+            "1803859200000 1803945600000 - - 6 -",
+            "1803859200000 1803945600000 - - 6 1803861000000/coop/north/mist-*",
         ] {
             assert_eq!(Progress::parse(text).unwrap().to_string(), text);
         }
@@ -344,6 +495,9 @@ mod tests {
             "1 2 - - -",
             "-1 2 - -",
             "2 1 - -",
+            "1803859200000 1803945600000 - - 6",
+            "1803859200000 1803945600000 - - 0 -",
+            "1803859200000 1803945600000 - - 6 x/y",
             "1803859200000 253402300799000 - -",
         ] {
             assert!(Progress::parse(bad).is_none(), "{bad}");

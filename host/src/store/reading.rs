@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{StoreError, error::Damage, format_of, limits};
+use super::{DATABASE, MIGRATIONS, StoreError, error::Damage, format_of, limits};
 
 /// Runs a query on one consistent state of the database. The query gets the connection and the database's format.
 pub(super) fn query<T>(
@@ -27,6 +27,24 @@ pub(super) fn query<T>(
         }
     }
     Err(StoreError::Unsteady(path.to_owned()))
+}
+
+/// Runs a query on the database of a data folder, which has the present format.
+pub(super) fn query_current<T>(
+    data: &Path,
+    mut ask: impl FnMut(&Connection) -> Result<T, Damage>,
+) -> Result<T, StoreError> {
+    let path = data.join(DATABASE);
+    let mut found = 0;
+    let answer = query(&path, |connection, format| {
+        found = format;
+        if format < MIGRATIONS.len() { Ok(None) } else { ask(connection).map(Some) }
+    })?;
+    answer.ok_or_else(|| match found {
+        // A host that starts for the first time has made the file, but no tables yet.
+        0 => StoreError::NoDatabase(path),
+        _ => StoreError::Older(path),
+    })
 }
 
 /// The state of the database's files, which changes with every write.

@@ -18,7 +18,7 @@ use super::{
     DATABASE, MIGRATIONS, StoreError,
     error::Damage,
     progress::{cancelled_from_json, failed_from_json},
-    reading::query,
+    reading::{query, query_current},
 };
 use crate::job_json::{action_from_json, body_from_json, policy_from_json};
 
@@ -73,15 +73,9 @@ pub(crate) struct RunView {
 /// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended, the
 /// newest occurrence first; or all by occurrence.
 pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
-    let path = data.join(DATABASE);
-    let mut found = 0;
-    let answer = query(&path, |connection, format| {
-        found = format;
-        if format < MIGRATIONS.len() {
-            return Ok(None);
-        }
+    query_current(data, |connection| {
         if filter.in_order {
-            return Ok(Some(select(connection, filter, ALL)?));
+            return select(connection, filter, ALL);
         }
         let mut runs = under_way(connection, filter)?;
         let limit = filter.limit - runs.len();
@@ -89,12 +83,7 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
         // After a run that is under way, all ended runs are still to be listed.
         let after = filter.after.clone().filter(|after| after.due.is_none());
         runs.append(&mut select(connection, &RunFilter { limit, after, ..filter.clone() }, which)?);
-        Ok(Some(runs))
-    })?;
-    answer.ok_or_else(|| match found {
-        // A host that starts for the first time has made the file, but no tables yet.
-        0 => StoreError::NoDatabase(path),
-        _ => StoreError::Older(path),
+        Ok(runs)
     })
 }
 

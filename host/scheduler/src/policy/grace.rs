@@ -16,8 +16,9 @@ pub(crate) fn is_over(policy: &Policy, start: Instant, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Misfire;
     use super::*;
-    use crate::{model::Misfire, names::GroupName};
+    use crate::names::GroupName;
 
     #[test]
     fn a_run_may_start_up_to_its_grace_and_the_newest_of_a_group_at_any_time() {

@@ -1,32 +1,7 @@
 //! The misfire policy: which occurrences are caught up if several have passed, and when.
 
-use std::fmt;
-
-use super::{Policy, overlap::Overlap};
-use crate::{limits, names::GroupName, time::Instant};
-
-/// Which runs are caught up, of those that could not start when they were due.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Misfire {
-    /// The newest, if it is within its grace.
-    #[default]
-    RunOnce,
-    /// All that are within their grace, one after the other.
-    RunAll,
-    /// Only the newest run of all jobs of the device in this group, however late.
-    LatestOfGroup(GroupName),
-}
-
-/// Writes `run-once`, `run-all` or `latest-of-group door`.
-impl fmt::Display for Misfire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RunOnce => f.write_str("run-once"),
-            Self::RunAll => f.write_str("run-all"),
-            Self::LatestOfGroup(group) => write!(f, "latest-of-group {group}"),
-        }
-    }
-}
+use super::{Misfire, Overlap, Policy};
+use crate::{limits, time::Instant};
 
 /// The decision on a job of which several occurrences have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

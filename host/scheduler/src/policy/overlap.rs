@@ -1,35 +1,7 @@
 //! The overlap policy: what becomes of a run that is due before earlier runs of its job have ended.
 
-use std::fmt;
-
-use super::{Policy, misfire::Misfire};
+use super::{Misfire, Overlap, Policy};
 use crate::{limits, outcome::Skipped, time::Instant};
-
-/// What happens to a run that is due while an earlier run of its job has started and not ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overlap {
-    /// It is skipped.
-    #[default]
-    Skip,
-    /// It waits, if fewer than this many runs are waiting.
-    Queue(u32),
-    /// It starts, if fewer than this many runs are active.
-    Allow(u32),
-    /// It replaces the earlier run, which is cut short.
-    Replace,
-}
-
-/// Writes `skip`, `queue 3`, `allow 2` or `replace`.
-impl fmt::Display for Overlap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Skip => f.write_str("skip"),
-            Self::Queue(most) => write!(f, "queue {most}"),
-            Self::Allow(most) => write!(f, "allow {most}"),
-            Self::Replace => f.write_str("replace"),
-        }
-    }
-}
 
 /// The earlier runs of a job, of which there is at least one.
 #[derive(Clone, Copy, Debug)]

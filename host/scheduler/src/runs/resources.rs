@@ -57,7 +57,8 @@ impl Resources {
         self.pools.get(name).into_iter().flat_map(|pool| pool.holders.iter().copied())
     }
 
-    /// Returns until when a run may hold its resource; `None` if it needs none that exists.
+    /// Returns until when a run may hold its resource, of which it has had one since an instant; `None` if it needs none
+    /// that exists.
     pub(crate) fn held_until(&self, run: &Run, since: Instant) -> Option<Instant> {
         let longest_ms = i64::from(self.rule(run.policy.needs.as_ref()?)?.longest_hold_ms);
         let slack_ms = if mutated(Mutation::HoldExpiresEarly) { -longest_ms / 2 } else { limits::HOLD_SLACK_MS };
@@ -85,14 +86,14 @@ impl Resources {
             pool.waiting.serve(&run.id.plugin);
             return Some(Entry::Granted);
         }
-        pool.waiting.push(&run.id.plugin, run.policy.priority, run.start, slot);
+        pool.waiting.push(&run.id.plugin, run.rank(slot));
         Some(Entry::Queued)
     }
 
     /// Removes a run from the queue for its resource.
     pub(crate) fn leave(&mut self, run: &Run, slot: RunSlot) {
         if let Some(pool) = self.pool_of(run) {
-            pool.waiting.remove(&run.id.plugin, run.policy.priority, run.start, slot);
+            pool.waiting.remove(&run.id.plugin, run.rank(slot));
         }
     }
 

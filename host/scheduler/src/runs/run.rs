@@ -1,6 +1,6 @@
 //! A run, and everything about it that depends on no other state.
 
-use super::{hold::Hold, watch::Watch};
+use super::watch::Watch;
 use crate::{
     body::Body,
     event::{AttemptId, CallId, CommitToken, JobKey, Progress, RunKey, SavedRun},
@@ -43,20 +43,21 @@ pub(crate) struct Run {
     pub(crate) takes_over: Vec<Seq>,
     /// What held it up, if anything.
     pub(crate) held_by: Option<Cause>,
-    /// The resource that it holds, if any.
-    pub(crate) holds: Option<Hold>,
+    /// Since when it holds its resource, if it does: from its start on, or from that of the run from which it has taken
+    /// it over.
+    pub(crate) holds: Option<Instant>,
     /// Its subscription to reports of its device; few runs have one.
     pub(crate) watch: Option<Box<Watch>>,
     /// The owed step that is sent without confirmation, because the subscription failed.
     pub(crate) unconfirmed_step: Option<usize>,
     /// Since when the current step has been sent to a topic without subscribers.
     pub(crate) unsubscribed_since: Option<Instant>,
-    pub(crate) state: State,
+    pub(crate) phase: Phase,
 }
 
 /// What a run that has not ended does or waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum Phase {
     /// It could be sent, and waits for the link or its turn.
     Waiting,
     /// The same, but its plugin is over its rate; its grace ends then.
@@ -79,7 +80,7 @@ pub enum State {
     Resting(Instant),
 }
 
-impl State {
+impl Phase {
     /// Returns its word, for programs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +97,11 @@ impl State {
         }
     }
 
+    /// Returns whether an attempt is under way.
+    pub(crate) const fn is_attempt(self) -> bool {
+        matches!(self, Self::Asking(_) | Self::Arming(_) | Self::Sent(_) | Self::Confirming(_))
+    }
+
     /// Returns when its timer fires.
     pub(crate) const fn until(self) -> Option<Instant> {
         match self {
@@ -109,7 +115,7 @@ impl State {
         }
     }
 
-    /// Returns the state after the clock was set: measured times move with the clock, times that a clock shows do not.
+    /// Returns the phase after the clock was set: measured times move with the clock, times that a clock shows do not.
     pub(crate) fn shifted(self, by_ms: i64) -> Self {
         match self {
             Self::Listening(until) => Self::Listening(until.plus_ms(by_ms)),
@@ -144,7 +150,7 @@ impl Run {
             watch: None,
             unconfirmed_step: None,
             unsubscribed_since: None,
-            state: State::Waiting,
+            phase: Phase::Waiting,
         }
     }
 
@@ -187,7 +193,7 @@ impl Run {
 
     /// Returns whether a report of its device would start it.
     pub(crate) const fn listens_for_its_start(&self) -> bool {
-        self.has_not_started() && matches!(self.state, State::Listening(_))
+        self.has_not_started() && matches!(self.phase, Phase::Listening(_))
     }
 
     /// Returns when a step is due; `None` before the run has started.
@@ -206,9 +212,7 @@ impl Run {
 
     /// Returns whether an attempt at its current step has failed; one in flight does not count.
     pub(crate) const fn has_failed(&self) -> bool {
-        let is_under_way =
-            matches!(self.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
-        self.progress.attempts > is_under_way as u32
+        self.progress.attempts > self.phase.is_attempt() as u32
     }
 
     /// Returns whether it has more than one step.
@@ -256,10 +260,7 @@ impl Run {
 
     /// Returns the first owed step that a newer run will owe as well, so that it can be left to that run.
     pub(crate) fn first_step_left_to(&self, newer: &Body) -> Option<usize> {
-        let is_owed = |step: &usize| {
-            let topic = self.body.step(*step).map(|step| step.topic().to_owned());
-            newer.steps().skip(1).any(|newer| Some(newer.topic()) == topic.as_deref())
-        };
+        let is_owed = |step: &usize| self.body.step(*step).is_some_and(|step| newer.owes(step.topic()));
         let needs_the_same = newer.policy().needs == self.policy.needs;
         (self.step().max(1)..self.steps).find(is_owed).filter(|_| needs_the_same && self.on_the_wire)
     }
@@ -397,9 +398,9 @@ impl Run {
         self.unsubscribed_since = self.unsubscribed_since.map(|since| since.plus_ms(by_ms));
         self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
         self.progress.put_off_until = self.progress.put_off_until.map(|until| until.plus_ms(by_ms));
-        let waits_for_its_start = matches!(self.state, State::Resting(_)) && self.step() == 0;
+        let waits_for_its_start = matches!(self.phase, Phase::Resting(_)) && self.step() == 0;
         if !waits_for_its_start || mutated(Mutation::ClockMovesStarts) {
-            self.state = self.state.shifted(by_ms);
+            self.phase = self.phase.shifted(by_ms);
         }
         if let Some(watch) = &mut self.watch {
             watch.shift(by_ms);

@@ -5,7 +5,7 @@ use super::state::Scheduler;
 use crate::{
     agenda::Timer,
     budget::Budget,
-    event::{DeviceKey, JobKey, Step},
+    event::{DeviceKey, JobKey},
     limits,
     mutation::{Mutation, mutated},
     planner::Work,
@@ -16,53 +16,44 @@ use crate::{
 impl Scheduler {
     /// Applies a change of the wall clock to all runs at once, because no timer may fire by a mixture of two clocks. It
     /// takes some tens of nanoseconds for each run.
-    pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
-        self.delivery.clock_set(now, by_ms);
+    pub(super) fn clock_set(&mut self, by_ms: i64) {
+        self.delivery.clock_set(self.now, by_ms);
         for slot in 0..self.runs.slot_count() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
-            let before = run.state.until();
+            let before = run.phase.until();
             run.shift(by_ms);
-            let after = run.state.until();
+            let after = run.phase.until();
             if before != after {
                 before.inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
                 after.inspect(|until| self.agenda.arm(*until, Timer::Run(slot)));
             }
-            if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
-                self.agenda.disarm(hold.until, Timer::Hold(slot));
-                (hold.since, hold.until) = (hold.since.plus_ms(by_ms), hold.until.plus_ms(by_ms));
-                self.agenda.arm(hold.until, Timer::Hold(slot));
+            if let Some(since) = self.drop_hold(slot) {
+                self.take_hold(slot, since.plus_ms(by_ms));
             }
             match self.runs.get(slot) {
                 // A new series would give its occurrence another id.
-                Some(run) if run.key.is_none() && !mutated(Mutation::ClockLosesUnsavedRuns) => self.save_run(slot, out),
+                Some(run) if run.key.is_none() && !mutated(Mutation::ClockLosesUnsavedRuns) => self.save_run(slot),
                 // The owed steps that it has taken over may be put off by the new clock, even if nothing of its own was
                 // sent.
                 Some(run) if !run.has_not_started() || run.progress.put_off_until.is_some() => {
-                    self.save_progress_of(slot, out);
+                    self.save_progress_of(slot);
                 }
                 _ => {}
             }
         }
-        self.agenda.clock_set(now, by_ms, out);
+        self.agenda.clock_set(self.now, by_ms, &mut self.out);
         self.planner.push(Work::ClockSet { device: 0, job: 0 });
     }
 
     /// Examines some devices and jobs after the clock was set: plans may depend on the date, and triggers that count
     /// elapsed time must not wait until the clock has caught up.
-    pub(super) fn after_clock_set(
-        &mut self,
-        now: Instant,
-        mut device: DeviceKey,
-        mut job: JobKey,
-        budget: &mut Budget,
-        out: &mut Step,
-    ) {
+    pub(super) fn after_clock_set(&mut self, mut device: DeviceKey, mut job: JobKey, budget: &mut Budget) {
         while device < self.catalog.device_slots() && budget.spend(limits::SLOT_COST) {
-            self.request_plan(device, out);
+            self.request_plan(device);
             device += 1;
         }
         while job < self.catalog.job_slots() && budget.spend(limits::SLOT_COST) {
-            self.set_back(now, job, out);
+            self.set_back(job);
             job += 1;
         }
         if device < self.catalog.device_slots() || job < self.catalog.job_slots() {
@@ -72,14 +63,14 @@ impl Scheduler {
     }
 
     /// Lets a job continue from now if it would wait for a clock that was set back.
-    fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+    fn set_back(&mut self, key: JobKey) {
         let Some(state) = self.catalog.job(key) else { return };
         let watermark = state.watermark;
-        if is_ahead_of_clock(&state.job.trigger, watermark, now) {
+        if is_ahead_of_clock(&state.job.trigger, watermark, self.now) {
             if !mutated(Mutation::ClockForgetsDecisions) {
                 self.catalog.set_decided(key, watermark);
             }
-            self.resume_after(key, now, out);
+            self.resume_after(key, self.now);
         }
     }
 }

@@ -9,10 +9,10 @@ use crate::{
     catalog::{Catalog, JobState, Plugin},
     commits::Commits,
     delivery::Delivery,
-    event::{JobKey, Saved, SavedJob, SavedPlugin, Version},
+    event::{JobKey, Saved, SavedJob, SavedPlugin, Step, Version},
     mutation::{Mutation, mutated},
     occurrence::Next,
-    planner::Planner,
+    planner::{Planner, Work},
     runs::{Resources, Run, Runs},
     time::Instant,
     trigger::Trigger,
@@ -32,6 +32,8 @@ impl Scheduler {
             commits: Commits::default(),
             planner: Planner::default(),
             host: HostScope { grant, site },
+            now,
+            out: Step::default(),
             stopping: false,
             failing: false,
         };
@@ -41,7 +43,7 @@ impl Scheduler {
             scheduler.restore_plugin(plugin);
         }
         for job in jobs {
-            timers.extend(scheduler.restore_job(now, job));
+            timers.extend(scheduler.restore_job(saved.series, job));
         }
         scheduler.catalog.restored();
         for (job, job_override) in saved.overrides {
@@ -64,7 +66,7 @@ impl Scheduler {
             scheduler.runs.remember_key(key);
             scheduler.agenda.remember_unique(&run.id);
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
-            scheduler.await_step(now, slot);
+            scheduler.await_step(slot);
         }
         scheduler
     }
@@ -76,18 +78,20 @@ impl Scheduler {
         }
         if version == Version::NONE {
             // A crash interrupted its first load or its removal: none of its jobs is due until it is loaded anew.
-            self.removed(name.clone());
+            self.planner.push(Work::Remove(name.clone()));
         }
         self.catalog.restore_plugin(key, Plugin { paused, ..Plugin::new(name, version, grant) }, devices);
     }
 
-    /// Restores a job. Returns its timer, if it has one.
-    fn restore_job(&mut self, now: Instant, saved: SavedJob) -> Option<(Instant, Timer)> {
+    /// Restores a job, which was saved in a clock series. Returns its timer, if it has one.
+    fn restore_job(&mut self, series: u32, saved: SavedJob) -> Option<(Instant, Timer)> {
         let SavedJob { key, device, job, mut watermark, mut due, mut decided } = saved;
-        if is_ahead_of_clock(&job.trigger, watermark, now) {
+        if is_ahead_of_clock(&job.trigger, watermark, self.now) {
             // The clock was set back while the host was away.
-            self.agenda.begin_series_at_restart();
-            (decided, watermark, due) = (decided.max(watermark), now, None);
+            if self.agenda.series() == series {
+                self.agenda.begin_series(&mut self.out);
+            }
+            (decided, watermark, due) = (decided.max(watermark), self.now, None);
         }
         let owner = self.catalog.device(device)?;
         let version = self.catalog.plugin(owner.plugin)?.version;

@@ -3,23 +3,33 @@
 use super::state::Scheduler;
 use crate::{
     catalog::Plugin,
-    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, Step},
+    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, Version},
     keys::RunSlot,
     mutation::{Mutation, mutated},
-    names::RunId,
+    names::{PluginName, RunId},
     outcome::Outcome,
     time::Instant,
+    topic::Grant,
 };
 
 impl Scheduler {
-    pub(super) fn save_plugin(&self, key: PluginKey, out: &mut Step) {
+    pub(super) fn save_plugin(&mut self, key: PluginKey) {
         let Some(Plugin { name, version, paused, .. }) = self.catalog.plugin(key) else { return };
-        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version, paused: *paused });
+        self.out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version, paused: *paused });
     }
 
-    pub(super) fn save_device(&self, key: DeviceKey, out: &mut Step) {
+    /// Returns the key of a plugin. An unknown one is added, and saved.
+    pub(super) fn plugin_or_new(&mut self, name: &PluginName, version: Version, grant: &Grant) -> PluginKey {
+        self.catalog.plugin_key(name).unwrap_or_else(|| {
+            let key = self.catalog.insert_plugin(Plugin::new(name.clone(), version, grant.clone()));
+            self.save_plugin(key);
+            key
+        })
+    }
+
+    pub(super) fn save_device(&mut self, key: DeviceKey) {
         let Some(device) = self.catalog.device(key) else { return };
-        out.changes.push(Change::DeviceSaved {
+        self.out.changes.push(Change::DeviceSaved {
             key,
             plugin: device.plugin,
             name: device.name.clone(),
@@ -42,67 +52,47 @@ impl Scheduler {
     }
 
     /// Saves a job's watermark. I2: the stored watermark does not pass an unsaved run.
-    pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
+    pub(super) fn save_progress(&mut self, key: JobKey) {
         let Some((watermark, due)) = self.progress(key) else { return };
-        out.changes.push(Change::JobAdvanced { key, watermark, due, decided: self.catalog.decided(key) });
-    }
-
-    /// Continues the search for a job's next occurrence.
-    pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
-        let Some(site) = self.catalog.site_of(key) else { return };
-        let next = self.next_after(key, after, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.next = next;
-        }
-        self.arm_timer(key);
-        if next.due().is_some() {
-            self.save_progress(key, out);
-        }
+        self.out.changes.push(Change::JobAdvanced { key, watermark, due, decided: self.catalog.decided(key) });
     }
 
     /// Records the outcome of an occurrence that does not become a run (I13).
-    pub(super) fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
-        let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0, note: None };
-        out.changes.push(Change::RunEnded(ended));
-        self.save_progress(key, out);
+    pub(super) fn decide(&mut self, key: JobKey, id: RunId, outcome: Outcome) {
+        let ended =
+            RunEnded { key: None, id, outcome, body: None, started: None, ended: self.now, attempts: 0, note: None };
+        self.out.changes.push(Change::RunEnded(ended));
+        self.save_progress(key);
     }
 
     /// Saves a run, so that it outlives the process and its job.
-    pub(super) fn save_run(&mut self, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get(slot) else { return };
-        let key = match run.key {
-            Some(key) => key,
-            None => self.runs.new_key(),
-        };
-        let Some(run) = self.runs.get_mut(slot) else { return };
+    pub(super) fn save_run(&mut self, slot: RunSlot) {
+        let (Some(key), Some(run)) = (self.runs.save_key(slot), self.runs.get(slot)) else { return };
         let job = run.job;
-        run.key = Some(key);
-        out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
-        self.save_progress(job, out);
+        self.out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
+        self.save_progress(job);
     }
 
     /// Saves the runs of a job that is about to change or to be removed.
-    pub(super) fn save_runs_of(&mut self, job: JobKey, out: &mut Step) {
+    pub(super) fn save_runs_of(&mut self, job: JobKey) {
         for slot in self.runs.of_job(job).collect::<Vec<_>>() {
-            if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
-                self.save_run(slot, out);
-            }
+            self.save_new(slot);
         }
     }
 
-    /// Saves a run that has to wait, so that users can see why.
-    pub(super) fn save_waiting(&mut self, slot: RunSlot, out: &mut Step) {
+    /// Saves a run that is not saved yet: before its job changes, or because it has to wait, so that users can see why.
+    pub(super) fn save_new(&mut self, slot: RunSlot) {
         if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
-            self.save_run(slot, out);
+            self.save_run(slot);
         }
     }
 
     /// Saves the progress of a run that is stored.
-    pub(super) fn save_progress_of(&self, slot: RunSlot, out: &mut Step) {
+    pub(super) fn save_progress_of(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot)
             && let Some(key) = run.key
         {
-            out.changes.push(Change::RunAdvanced { key, progress: run.progress.clone() });
+            self.out.changes.push(Change::RunAdvanced { key, progress: run.progress.clone() });
         }
     }
 
@@ -112,22 +102,22 @@ impl Scheduler {
     }
 
     /// Changes and saves a job's overrides.
-    pub(super) fn change_override(&mut self, key: JobKey, change: impl FnOnce(&mut Override), out: &mut Step) {
+    pub(super) fn change_override(&mut self, key: JobKey, change: impl FnOnce(&mut Override)) {
         let mut job_override = self.catalog.overrides.get(key).cloned().unwrap_or_default();
         change(&mut job_override);
         self.remember_override(key, job_override.clone());
-        out.changes.push(Change::OverrideSaved { key, job_override });
+        self.out.changes.push(Change::OverrideSaved { key, job_override });
     }
 
     /// Moves a skip to the next occurrence if that has changed.
-    pub(super) fn move_skip(&mut self, key: JobKey, before: Option<Instant>, out: &mut Step) {
+    pub(super) fn move_skip(&mut self, key: JobKey, before: Option<Instant>) {
         let next = self.catalog.job(key).and_then(|state| state.next.due());
         if let (Some(before), Some(next)) = (before, next)
             && before != next
             && !mutated(Mutation::MovedSkipIsForgotten)
             && self.catalog.overrides.is_skipped(key, before)
         {
-            self.change_override(key, |job_override| job_override.skip = Some(next), out);
+            self.change_override(key, |job_override| job_override.skip = Some(next));
         }
     }
 }

@@ -5,12 +5,13 @@ use crate::{
     catalog::Catalog,
     commits::Commits,
     delivery::Delivery,
+    event::Step,
     model::Resource,
     names::{DeviceName, PluginName, ResourceName},
     planner::Planner,
     rate::Rates,
     runs::{Resources, Runs},
-    time::Site,
+    time::{Instant, Site},
     topic::Grant,
     zone::Zone,
 };
@@ -36,6 +37,10 @@ pub struct Scheduler {
     pub(super) planner: Planner,
     /// The site and the grant of the host's own jobs.
     pub(super) host: HostScope,
+    /// The time of the current step.
+    pub(super) now: Instant,
+    /// What the current step returns.
+    pub(super) out: Step,
     pub(super) stopping: bool,
     /// Whether the store has failed, so that nothing can be saved.
     pub(super) failing: bool,

@@ -6,7 +6,7 @@ use crate::{
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::{NextRun, start_of},
     outcome::{Attempt, Cause, Level},
-    runs::State,
+    runs::Phase,
     time::{Instant, Site},
     trigger::SunCache,
 };
@@ -63,7 +63,7 @@ pub struct RunStatus {
     /// The run's id.
     pub id: RunId,
     /// What it does or waits for.
-    pub state: State,
+    pub phase: Phase,
     /// When it should start, or should have started.
     pub start: Instant,
     /// When it has started.
@@ -99,6 +99,6 @@ impl RunStatus {
     /// Returns until when it waits, if that is known.
     #[must_use]
     pub fn until(&self) -> Option<Instant> {
-        self.state.until().filter(|_| !matches!(self.state, State::Limited(_)))
+        self.phase.until().filter(|_| !matches!(self.phase, Phase::Limited(_)))
     }
 }

@@ -1,5 +1,7 @@
 //! One step of the scheduler: each event goes to the part that handles it.
 
+use std::mem;
+
 use super::state::Scheduler;
 use crate::{
     agenda::Timer,
@@ -7,7 +9,7 @@ use crate::{
     commits::Waiter,
     event::{Change, CommitToken, Event, Step},
     limits,
-    planner::Work,
+    planner::{Work, ZonesChanged},
     runs::Report,
     time::Instant,
 };
@@ -16,97 +18,99 @@ impl Scheduler {
     /// Applies an event, and returns the changes to store and the effects to start. The work is bounded (I10): the next
     /// step does the rest, and [`Step::wake`] states when.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
-        let mut out = Step::default();
-        self.delivery.set_time(now);
-        self.agenda.save_new_series(&mut out);
+        self.now = now;
         if let Event::ClockSet { by_ms } = event {
             // Before any timer fires by the new time.
-            self.clock_set(now, by_ms, &mut out);
+            self.clock_set(by_ms);
         }
         // Timers that fired before the event come first: a new plan does not reach back to occurrences of the old one.
-        self.run_timers(now, &mut out);
+        self.run_timers();
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
-            Event::ZonesChanged { zones, rules } => self.zones_changed(zones, rules),
+            Event::ZonesChanged { zones, rules } => {
+                self.planner
+                    .push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
+            }
             Event::StopRequested => self.stopping = true,
-            Event::StoreFailed => self.store_failed(now, &mut out),
-            Event::Durable(token) => self.durable(now, token, &mut out),
-            Event::Requested { request, what } => self.handle_request(now, request, what, &mut out),
-            Event::Loaded(loaded) => self.loaded(loaded),
-            Event::Removed(plugin) => self.removed(plugin),
+            Event::StoreFailed => self.store_failed(),
+            Event::Durable(token) => self.durable(token),
+            Event::Requested { request, what } => self.handle_request(request, what),
+            Event::Loaded(loaded) => self.planner.push(Work::Load(Box::new(loaded))),
+            Event::Removed(plugin) => self.planner.push(Work::Remove(plugin)),
             Event::Planned { plugin, device, generation, plan } => {
                 self.planner.push(Work::Replan { plugin, device, generation, plan });
             }
-            Event::Answered { call, reply } => self.task_answered(now, call, reply, &mut out),
+            Event::Answered { call, reply } => self.task_answered(call, reply),
             Event::LinkUp { link, credit } => {
-                self.link_down(now, &mut out);
+                self.link_down();
                 self.delivery.link_up(now, link, credit);
-                self.resubscribe(&mut out);
+                self.resubscribe();
             }
             Event::LinkDown { link } if self.delivery.link() == Some(link) => {
-                self.link_down(now, &mut out);
+                self.link_down();
             }
             Event::LinkDown { .. } => {}
-            Event::Acked { link, attempt, no_subscriber } => self.acked(now, link, attempt, no_subscriber, &mut out),
-            Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
-            Event::Deferred { link, attempt, wait_ms } => self.deferred(now, link, attempt, wait_ms, &mut out),
-            Event::EndedLink { link, attempt, how } => self.ended_link(now, link, attempt, how, &mut out),
-            Event::Watching { link, watch, refused } => self.watch_answered(now, link, watch, refused, &mut out),
+            Event::Acked { link, attempt, no_subscriber } => self.acked(link, attempt, no_subscriber),
+            Event::Refused { link, attempt, reason } => self.refused(link, attempt, reason),
+            Event::Deferred { link, attempt, wait_ms } => self.deferred(link, attempt, wait_ms),
+            Event::EndedLink { link, attempt, how } => self.ended_link(link, attempt, how),
+            Event::Watching { link, watch, refused } => self.watch_answered(link, watch, refused),
             Event::Reported { link, watch, matches, retained, excerpt } => {
-                self.reported(now, link, watch, Report { matches, retained, excerpt }, &mut out);
+                self.reported(link, watch, Report { matches, retained, excerpt });
             }
         }
         if !self.failing {
-            self.work_on_plans(now, &mut out);
+            self.work_on_plans();
         }
-        let timers_left = self.run_timers(now, &mut out);
-        let runs_left = self.serve(now, &mut out);
-        out.partial = self.planner.is_adopting() && !self.failing;
+        let timers_left = self.run_timers();
+        let runs_left = self.serve();
+        self.out.partial = self.planner.is_adopting() && !self.failing;
         let work_left = !self.planner.is_empty() && !self.failing;
-        out.wake = if timers_left || runs_left || work_left {
+        self.out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
-            self.agenda.next_at().into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
+            let rates_allow_at = self.delivery.rates_allow_at().filter(|_| !self.stopping);
+            self.agenda.next_at().into_iter().chain(rates_allow_at).min().map(|at| at.max(now))
         };
-        out
+        mem::take(&mut self.out)
     }
 
     /// Runs the timers that are due. Returns whether more are due.
-    fn run_timers(&mut self, now: Instant, out: &mut Step) -> bool {
+    fn run_timers(&mut self) -> bool {
         let mut budget = Budget::of_step();
         while budget.spend(limits::TIMER_COST) {
-            let Some(timer) = self.agenda.pop_due(now) else { return false };
+            let Some(timer) = self.agenda.pop_due(self.now) else { return false };
             match timer {
-                Timer::Run(run) => self.run_timer(now, run, out),
-                Timer::Hold(run) => self.hold_expired(now, run, out),
+                Timer::Run(run) => self.run_timer(run),
+                Timer::Hold(run) => self.hold_expired(run),
                 // Nothing new is started or decided: the next start of the host does that.
                 _ if self.failing || self.stopping => {}
-                Timer::Job(job) => self.job_timer(now, job, out),
-                Timer::Replan(device) => self.request_plan(device, out),
-                Timer::Forget => self.forget(now, out),
+                Timer::Job(job) => self.job_timer(job),
+                Timer::Replan(device) => self.request_plan(device),
+                Timer::Forget => self.forget(),
             }
         }
-        self.agenda.is_due(now)
+        self.agenda.is_due(self.now)
     }
 
     /// Removes tombstones that no occurrence can need any more.
-    fn forget(&mut self, now: Instant, out: &mut Step) {
-        let before = now.plus_ms(-limits::TOMBSTONE_MS);
+    fn forget(&mut self) {
+        let before = self.now.plus_ms(-limits::TOMBSTONE_MS);
         let mut budget = Budget::of_step();
         let forgotten = self.catalog.tombstones.forget(before, &mut budget);
         if forgotten.begins {
-            out.changes.push(Change::TombstonesForgotten { before });
+            self.out.changes.push(Change::TombstonesForgotten { before });
         }
-        self.delivery.forget_idle();
-        let is_more = self.forget_finished(now, &mut budget, out) || forgotten.is_more;
-        let again = if is_more { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
+        self.delivery.forget_idle(self.now);
+        let is_more = self.forget_finished(&mut budget) || forgotten.is_more;
+        let again = if is_more { self.now } else { self.now.plus_ms(limits::FORGET_EVERY_MS) };
         self.agenda.arm(again, Timer::Forget);
     }
 
     /// Handles a durable commit, of an attempt or of a plan.
-    fn durable(&mut self, now: Instant, token: CommitToken, out: &mut Step) {
+    fn durable(&mut self, token: CommitToken) {
         match self.commits.take(token) {
-            Some(Waiter::Attempt(slot)) => self.attempt_durable(now, slot, out),
+            Some(Waiter::Attempt(slot)) => self.attempt_durable(slot),
             Some(Waiter::Saved(slot, key)) => {
                 if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
                     run.is_durable = true;

@@ -230,7 +230,7 @@ impl Scheduler {
         };
         RunStatus {
             id: run.id.clone(),
-            state: run.state,
+            phase: run.phase,
             start: run.start,
             started: run.progress.started,
             grace_end: run.grace_end().map(|end| end.plus_ms(-1)),

@@ -3,35 +3,28 @@
 //! Occurrences that are not due yet move to where the new rules put them. None comes twice and none is caught up
 //! because of it: the new occurrence nearest to the old one is considered the same (I2).
 
-use std::sync::Arc;
-
 use super::state::Scheduler;
 use crate::{
     budget::Budget,
-    event::{Change, Effect, JobKey, Step},
+    event::{Change, Effect, JobKey},
     limits,
     occurrence::Next,
     planner::{Work, ZonesChanged},
     time::{Instant, Site},
     trigger::{Search, Trigger},
-    zone::Zone,
 };
 
 impl Scheduler {
-    pub(super) fn zones_changed(&mut self, zones: Option<Vec<Zone>>, rules: Arc<str>) {
-        self.planner.push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
-    }
-
     /// Examines some devices and jobs. Devices are replanned, because plans depend on local times.
-    pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, budget: &mut Budget, out: &mut Step) {
+    pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, budget: &mut Budget) {
         while changed.device < self.catalog.device_slots() && budget.spend(limits::DEVICE_COST) {
             if self.catalog.device(changed.device).is_some_and(|device| changed.concerns(device.site.zone)) {
-                self.request_plan(changed.device, out);
+                self.request_plan(changed.device);
             }
             changed.device += 1;
         }
         while changed.job < self.catalog.job_slots() && budget.spend(limits::JOB_COST) {
-            changed.moved += u64::from(self.move_job(changed.job, &changed, out));
+            changed.moved += u64::from(self.move_job(changed.job, &changed));
             changed.job += 1;
         }
         if changed.device < self.catalog.device_slots() || changed.job < self.catalog.job_slots() {
@@ -39,13 +32,13 @@ impl Scheduler {
             self.planner.push(Work::ZonesChanged(changed));
         } else {
             // Only now: after a crash the whole traversal is repeated.
-            out.changes.push(Change::ZonesKnown(changed.rules.clone()));
-            out.effects.push(Effect::ZonesMoved { rules: changed.rules, jobs: changed.moved });
+            self.out.changes.push(Change::ZonesKnown(changed.rules.clone()));
+            self.out.effects.push(Effect::ZonesMoved { rules: changed.rules, jobs: changed.moved });
         }
     }
 
     /// Moves a job's next occurrence by the current rules. Returns whether it has moved.
-    fn move_job(&mut self, key: JobKey, changed: &ZonesChanged, out: &mut Step) -> bool {
+    fn move_job(&mut self, key: JobKey, changed: &ZonesChanged) -> bool {
         let Some(state) = self.catalog.job(key) else { return false };
         let (Some(site), Some(due)) = (self.catalog.device(state.device).map(|device| device.site), state.next.due())
         else {
@@ -62,7 +55,7 @@ impl Scheduler {
         let Some(occurrence) = self.nearest(key, due, &site).filter(|occurrence| *occurrence != due) else {
             return false;
         };
-        self.save_runs_of(key, out);
+        self.save_runs_of(key);
         self.disarm_timer(key);
         let Some(state) = self.catalog.job(key) else { return false };
         // Occurrences before it by the new rules were decided under the old ones.
@@ -73,13 +66,9 @@ impl Scheduler {
             };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, occurrence, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = decided;
-            state.next = Next::Due { occurrence, jitter_ms };
-        }
-        self.move_skip(key, Some(due), out);
-        self.arm_timer(key);
-        self.save_progress(key, out);
+        self.advance(key, decided, Next::Due { occurrence, jitter_ms });
+        self.move_skip(key, Some(due));
+        self.save_progress(key);
         true
     }
 

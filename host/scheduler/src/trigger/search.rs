@@ -1,7 +1,5 @@
 //! The result of a search for an occurrence.
 
-use std::fmt;
-
 use crate::{limits, time::Instant};
 
 /// The result of a search for an occurrence.
@@ -17,25 +15,18 @@ pub enum Search {
 }
 
 /// Why a trigger is never due again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Never {
     /// Its only time, or its last one, has passed.
+    #[error("its last time has passed")]
     Over,
     /// The calendar has no such day; such expressions are refused.
+    #[error("the calendar has no such day")]
     NoSuchDate,
     /// The sun event does not occur at this location.
+    #[error("there is no such sun event here within {} days", limits::SUN_DAYS)]
     NoSuchSunEvent,
     /// A sun trigger on a device without a location.
+    #[error("the device has no location")]
     NoLocation,
-}
-
-impl fmt::Display for Never {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Over => f.write_str("its last time has passed"),
-            Self::NoSuchDate => f.write_str("the calendar has no such day"),
-            Self::NoSuchSunEvent => write!(f, "there is no such sun event here within {} days", limits::SUN_DAYS),
-            Self::NoLocation => f.write_str("the device has no location"),
-        }
-    }
 }

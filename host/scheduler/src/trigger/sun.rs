@@ -69,26 +69,27 @@ impl SunEvent {
     /// Returns the name: `sunrise`, `civil-dusk`, ...
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sunrise => "sunrise",
-            Self::Sunset => "sunset",
-            Self::CivilDawn => "civil-dawn",
-            Self::CivilDusk => "civil-dusk",
-            Self::NauticalDawn => "nautical-dawn",
-            Self::NauticalDusk => "nautical-dusk",
-            Self::AstronomicalDawn => "astronomical-dawn",
-            Self::AstronomicalDusk => "astronomical-dusk",
-            Self::SolarNoon => "solar-noon",
-        }
+        self.facts().0
     }
 
     /// Returns its usual hour: 6 for morning events, 18 for evening events, 12 for noon. In mean solar time an event is
     /// within half a day of that, at every place and date.
     const fn hour(self) -> i64 {
+        self.facts().1
+    }
+
+    /// Returns its name, its usual hour, and the horizon that the sun crosses; at noon it crosses the meridian.
+    const fn facts(self) -> (&'static str, i64, Option<Horizon>) {
         match self {
-            Self::Sunrise | Self::CivilDawn | Self::NauticalDawn | Self::AstronomicalDawn => 6,
-            Self::Sunset | Self::CivilDusk | Self::NauticalDusk | Self::AstronomicalDusk => 18,
-            Self::SolarNoon => 12,
+            Self::Sunrise => ("sunrise", 6, Some(Horizon::SunriseSunset)),
+            Self::Sunset => ("sunset", 18, Some(Horizon::SunriseSunset)),
+            Self::CivilDawn => ("civil-dawn", 6, Some(Horizon::CivilTwilight)),
+            Self::CivilDusk => ("civil-dusk", 18, Some(Horizon::CivilTwilight)),
+            Self::NauticalDawn => ("nautical-dawn", 6, Some(Horizon::NauticalTwilight)),
+            Self::NauticalDusk => ("nautical-dusk", 18, Some(Horizon::NauticalTwilight)),
+            Self::AstronomicalDawn => ("astronomical-dawn", 6, Some(Horizon::AstronomicalTwilight)),
+            Self::AstronomicalDusk => ("astronomical-dusk", 18, Some(Horizon::AstronomicalTwilight)),
+            Self::SolarNoon => ("solar-noon", 12, None),
         }
     }
 }
@@ -104,7 +105,7 @@ impl fmt::Display for SunEvent {
 /// Each event belongs to a morning, a noon or an evening, and an evening may last beyond midnight: a time of day means
 /// the one within half a day of 06:00 for morning events, of 12:00 for solar noon, and of 18:00 for evening events,
 /// each moved by the offset. So `sunset not-after 22:00` is never after midnight, even if the sun sets at 00:47.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sun {
     /// The event.
     pub event: SunEvent,
@@ -311,16 +312,10 @@ fn events(event: SunEvent, day: i64, location: Location) -> Vec<Instant> {
     let end = start + TimeDelta::milliseconds(DAY_MS);
     let sun = SolarEvents::new();
     let place = solar_positioning::Location { latitude: location.latitude(), longitude: location.longitude() };
-    let next = |start: &DateTime<Utc>| match event {
-        SunEvent::Sunrise => sun.next_rise(start, &end, place, delta_t, Horizon::SunriseSunset),
-        SunEvent::Sunset => sun.next_set(start, &end, place, delta_t, Horizon::SunriseSunset),
-        SunEvent::CivilDawn => sun.next_rise(start, &end, place, delta_t, Horizon::CivilTwilight),
-        SunEvent::CivilDusk => sun.next_set(start, &end, place, delta_t, Horizon::CivilTwilight),
-        SunEvent::NauticalDawn => sun.next_rise(start, &end, place, delta_t, Horizon::NauticalTwilight),
-        SunEvent::NauticalDusk => sun.next_set(start, &end, place, delta_t, Horizon::NauticalTwilight),
-        SunEvent::AstronomicalDawn => sun.next_rise(start, &end, place, delta_t, Horizon::AstronomicalTwilight),
-        SunEvent::AstronomicalDusk => sun.next_set(start, &end, place, delta_t, Horizon::AstronomicalTwilight),
-        SunEvent::SolarNoon => sun.next_transit(start, &end, place.longitude, delta_t),
+    let next = |start: &DateTime<Utc>| match event.facts() {
+        (_, 6, Some(horizon)) => sun.next_rise(start, &end, place, delta_t, horizon),
+        (_, _, Some(horizon)) => sun.next_set(start, &end, place, delta_t, horizon),
+        (_, _, None) => sun.next_transit(start, &end, place.longitude, delta_t),
     };
     let apart = TimeDelta::hours(if location.latitude().abs() < NEAR_A_POLE { HOURS_APART } else { 0 });
     // There are at most two on a day; the bound is for a faulty library.

@@ -245,12 +245,6 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
             "otherwise" => {
                 return Err(Problem::new(format!("`{word}` is not part of it; {}", did_you_mean("else")), SUN));
             }
-            "before" | "after" => {
-                return Err(Problem::new(
-                    format!("`{word}` is not part of it; {}", did_you_mean(format_args!("not-{word}"))),
-                    SUN,
-                ));
-            }
             _ if word.starts_with(|first: char| first.is_ascii_digit()) => {
                 return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
             }

@@ -9,7 +9,7 @@ use roost_scheduler::{
     names::{DeviceName, GroupName, JobId, Origin, PluginName, ResourceName, RunId},
     outcome::{Cancelled, Cause, Outcome, Several},
     rate::{Rate, Rates},
-    scheduler::{RunStatus, State},
+    scheduler::{Phase, RunStatus},
     time::Instant,
     topic::Grant,
     trigger::{Search, SunCache},
@@ -246,7 +246,7 @@ impl Checker {
             match run.started {
                 // What asks its plugin or its device first may have to give its turn back.
                 None => {
-                    let waits = matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::Taken(needs.clone()));
+                    let waits = matches!(run.phase, Phase::Held(_)) && run.held_by == Some(Cause::Taken(needs.clone()));
                     let is_plain = !run.body.asks_plugin() && run.body.steps().all(|step| step.confirm().is_none());
                     if waits && is_plain {
                         self.waiting.insert(run.id.clone(), needs);

@@ -103,7 +103,7 @@ fn a_waiting_run_shows_that_its_plugin_is_over_its_rate() {
     let (runs, _) = world.scheduler.runs_from(0);
     let statuses: Vec<_> = runs
         .iter()
-        .map(|run| (run.state.as_str(), run.held_by.as_ref().map(ToString::to_string), run.until()))
+        .map(|run| (run.phase.as_str(), run.held_by.as_ref().map(ToString::to_string), run.until()))
         .collect();
     let over = Some("its plugin had more to send than its rate of 1 message a second allows".to_owned());
     assert_eq!(statuses, [("waiting", over.clone(), None), ("waiting", over, None)]);

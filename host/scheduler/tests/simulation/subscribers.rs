@@ -36,7 +36,7 @@ fn an_owed_step_waits_for_a_device_that_was_subscribed_before() {
         .runs_from(0)
         .0
         .first()
-        .map(|run| (run.state.as_str(), run.last.as_ref().map(ToString::to_string)));
+        .map(|run| (run.phase.as_str(), run.last.as_ref().map(ToString::to_string)));
     let last = "the broker accepted the message, and had no subscriber for its topic";
     assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
     // The device is back.

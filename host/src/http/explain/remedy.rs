@@ -3,7 +3,7 @@
 use roost_scheduler::{
     names::{JobName, RunId},
     outcome::{Level, RunState},
-    scheduler::{RunStatus, State},
+    scheduler::{Phase, RunStatus},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -73,12 +73,12 @@ impl Remedy {
     /// Returns the remedy for a run that waits: to abandon the run that holds its resource, or the run itself if its
     /// attempts fail. `has_note` is whether the first note is about the holder.
     pub(super) fn for_waiting(run: &RunStatus, has_note: bool) -> Option<Self> {
-        match run.state {
-            State::Held(_) => {
+        match run.phase {
+            Phase::Held(_) => {
                 let holder = run.holders.first().map(Self::abandon);
                 holder.map(|remedy| if has_note { remedy.for_note(0) } else { remedy })
             }
-            State::Pausing(_) => Some(Self::abandon(&run.id)),
+            Phase::Pausing(_) => Some(Self::abandon(&run.id)),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use roost_scheduler::{
     names::{Origin, RunId},
     outcome::{Cause, Outcome, RunState, Skipped},
-    scheduler::{NextRun, NextStep, RunStatus, State},
+    scheduler::{NextRun, NextStep, Phase, RunStatus},
     time::Instant,
     trigger::{Duration, Never},
 };
@@ -75,26 +75,26 @@ impl Sentence {
     /// Explains a run that has not ended. Returns the sentence and a hint.
     pub(super) fn under_way(&self, run: &RunStatus, is_linked: bool) -> (String, Option<String>) {
         let RunStatus {
-            id, state, next: NextStep { step, of, .. }, attempts, last, held_by, holders, grace_end, ..
+            id, phase, next: NextStep { step, of, .. }, attempts, last, held_by, holders, grace_end, ..
         } = run;
         let subject = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
         let (last, hint) = last.as_ref().map(advice::attempt).unwrap_or_default();
         let or_missed = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
         let or_missed = or_missed.unwrap_or_default();
         let mut advice = None;
-        let what = match *state {
-            State::Waiting | State::Limited(_) if !is_linked => {
+        let what = match *phase {
+            Phase::Waiting | Phase::Limited(_) if !is_linked => {
                 let deadline = grace_end.filter(|_| *attempts == 0).map(|end| self.deadline(end)).unwrap_or_default();
                 format!("{subject} waits for the connection to the broker, which is down{deadline}")
             }
-            State::Waiting | State::Limited(_) => match held_by {
+            Phase::Waiting | Phase::Limited(_) => match held_by {
                 Some(cause @ Cause::OverRate { .. }) => {
                     advice = advice::advice(&id.plugin, cause);
                     format!("{subject} waits: {}{or_missed}", advice::cause(cause))
                 }
                 _ => format!("{subject} waits for its turn with the broker"),
             },
-            State::Held(_) => {
+            Phase::Held(_) => {
                 let why = held_by.as_ref().map_or_else(|| "other runs go first".into(), advice::cause);
                 let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
                 let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
@@ -103,25 +103,25 @@ impl Sentence {
                 });
                 format!("it waits to start: {why}{by}{or_missed}")
             }
-            State::Asking(_) => "its plugin has been called and has not returned yet".into(),
-            State::Listening(_) => format!("{subject} waits for the subscription to the device's reports"),
-            State::Arming(_) | State::Sent(_) => format!("{subject} is on its way to the broker"),
-            State::Confirming(until) => {
+            Phase::Asking(_) => "its plugin has been called and has not returned yet".into(),
+            Phase::Listening(_) => format!("{subject} waits for the subscription to the device's reports"),
+            Phase::Arming(_) | Phase::Sent(_) => format!("{subject} is on its way to the broker"),
+            Phase::Confirming(until) => {
                 let until = self.local(until);
                 format!("the broker has accepted {subject}, and the device has until {until} to confirm it")
             }
-            State::Pausing(until) if *attempts == 0 && held_by.is_some() => {
+            Phase::Pausing(until) if *attempts == 0 && held_by.is_some() => {
                 advice = held_by.as_ref().and_then(|cause| advice::advice(&id.plugin, cause));
                 let why = held_by.as_ref().map(advice::cause).unwrap_or_default();
                 format!("{subject} waits: {why}; it is retried {}", self.local(until))
             }
-            State::Pausing(until) => {
+            Phase::Pausing(until) => {
                 let times = if *attempts == 1 { "once".into() } else { format!("{attempts} times") };
                 let tried = if *of == 0 { "its plugin was called".into() } else { format!("{subject} was attempted") };
                 advice = hint;
                 format!("{tried} {times}: {last}; the next attempt is {}", self.local(until))
             }
-            State::Resting(until) => format!("{subject} is due {}", self.local(until)),
+            Phase::Resting(until) => format!("{subject} is due {}", self.local(until)),
         };
         (format!("it has not ended: {}, and {what}", self.was_due(id)), advice)
     }

@@ -10,7 +10,7 @@ use roost_scheduler::{
         Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, MissedReason, Outcome, Several, Skipped,
         Success,
     },
-    scheduler::{NextStep, State},
+    scheduler::{NextStep, Phase},
     time::Site,
     topic::{Grant, Topic},
     trigger::{CronCache, parse},
@@ -130,10 +130,10 @@ fn by_hand(when: &str, outcome: &Outcome) -> RunView {
 }
 
 /// Returns the job's run under way.
-fn active(state: State) -> RunStatus {
+fn active(phase: Phase) -> RunStatus {
     RunStatus {
         id: format!("coop-door/north/open/{DUE}").parse().unwrap(),
-        state,
+        phase,
         start: at(DUE),
         started: None,
         grace_end: None,
@@ -313,8 +313,8 @@ fn a_run_under_way_is_explained_by_what_it_waits_for() {
     let hog = "greedy/greedy/hog/2027-03-01T11:00:00Z".parse().unwrap();
     let until = at("2027-03-01T12:05:00Z");
     let refused = Attempt::Refused("not\nauthorized".into());
-    let waiting = || active(State::Waiting);
-    let held = |cause| RunStatus { held_by: Some(cause), ..active(State::Held(Some(until))) };
+    let waiting = || active(Phase::Waiting);
+    let held = |cause| RunStatus { held_by: Some(cause), ..active(Phase::Held(Some(until))) };
     let grace = |end: &str| RunStatus { grace_end: Some(at(end)), ..waiting() };
     let cases = [
         (waiting(), false),
@@ -325,18 +325,18 @@ fn a_run_under_way_is_explained_by_what_it_waits_for() {
         (held(pump.clone()), true),
         (RunStatus { holders: vec![hog], ..held(pump) }, true),
         (RunStatus { grace_end: Some(until), ..held(Cause::EarlierRun) }, true),
-        (active(State::Asking(1)), true),
-        (active(State::Confirming(until)), true),
-        (RunStatus { attempts: 2, last: Some(refused), ..active(State::Pausing(until)) }, true),
-        (active(State::Resting(until)), true),
+        (active(Phase::Asking(1)), true),
+        (active(Phase::Confirming(until)), true),
+        (RunStatus { attempts: 2, last: Some(refused), ..active(Phase::Pausing(until)) }, true),
+        (active(Phase::Resting(until)), true),
     ];
     let mut shown = String::new();
     for (run, is_linked) in cases {
-        let (state, under_way) = (run.state.as_str(), vec![run]);
+        let (phase, under_way) = (run.phase.as_str(), vec![run]);
         let explanation = explain(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
         assert_eq!(explanation.verdict, "running");
         assert_eq!(explanation.run.unwrap().run, format!("coop-door/north/open/{DUE}"));
-        shown += &format!("{state}: {}\n", explanation.sentence);
+        shown += &format!("{phase}: {}\n", explanation.sentence);
         explanation.notes.iter().for_each(|note| shown += &format!("  note: {note}\n"));
     }
     expect![[r#"

@@ -9,18 +9,21 @@ use roost_scheduler::{
     body::Body,
     event::JobKey,
     names::{DeviceName, GroupName, JobName, PluginName},
-    scheduler::{JobStatus, NextRun, RunStatus, Scheduler},
+    scheduler::{JobStatus, RunStatus, Scheduler},
     time::Instant,
-    trigger::{Search, SunCache},
+    trigger::SunCache,
 };
 
-use super::limits;
+use super::{
+    forecast::{first, following},
+    limits,
+};
 
 /// A job, and its runs that have not ended.
 #[derive(Clone)]
 pub(super) struct Planned {
     pub(super) status: JobStatus,
-    runs: Vec<RunStatus>,
+    pub(super) runs: Vec<RunStatus>,
 }
 
 impl Planned {
@@ -50,27 +53,6 @@ impl Planned {
     fn span_ms(&self) -> i64 {
         let last = self.body().steps().map(|step| step.after_ms).max().unwrap_or_default();
         i64::from(last) + i64::from(self.body().policy().jitter_ms)
-    }
-
-    /// Returns the first undecided occurrence that is at `from` or later, and before `to`.
-    fn first(&self, from: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
-        let after = self.status.watermark.max(from.plus_ms(-1));
-        match self.status.next {
-            NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
-            NextRun::Due(_) => self.following(after, to, sun),
-            NextRun::NotBefore(at) => self.following(after.max(at), to, sun),
-            NextRun::Never => None,
-        }
-    }
-
-    fn following(&self, mut after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
-        loop {
-            match self.status.job.trigger.next(after, &self.status.site, sun) {
-                Search::Found(at) => return Some(at).filter(|at| *at < to),
-                Search::NotUntil(until) if until < to => after = until,
-                Search::NotUntil(_) | Search::Never(_) => return None,
-            }
-        }
     }
 }
 
@@ -153,7 +135,7 @@ impl<'j> Occurrences<'j> {
         for (index, (job, group)) in jobs.iter().zip(&groups).enumerate() {
             // Another job of its group may end a run that would have messages in the period.
             let span_ms = group.map_or_else(|| job.span_ms(), |number| spans_ms[number]);
-            let first = job.first(from.plus_ms(-span_ms), to, sun);
+            let first = first(&job.status, (from.plus_ms(-span_ms), to), sun);
             waiting.extend(first.map(|at| Reverse((at, index))));
         }
         Self { jobs, groups, waiting, at_once: Vec::new() }
@@ -234,7 +216,7 @@ pub(super) fn ahead(
                 examined += heap.len() - before;
             }
             examined += 1;
-            occurrences.push(job.following(occurrence, to, &mut sun), index);
+            occurrences.push(following(&job.status, occurrence, to, &mut sun), index);
             continue;
         }
         let Some(Reverse((at, index, occurrence, what))) = heap.pop().filter(|Reverse((at, ..))| *at < to) else {
@@ -258,14 +240,14 @@ pub(super) fn ahead(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use roost_scheduler::{
         body::PackedJob,
         event::Override,
         model::{Message, Misfire, Policy, Qos, Step},
         names::{JobId, Origin},
         outcome::Level,
-        scheduler::{NextStep, State},
+        scheduler::{NextRun, NextStep, Phase},
         time::Site,
         topic::Topic,
         trigger::{CronCache, parse},
@@ -274,9 +256,9 @@ mod tests {
 
     use super::*;
 
-    const DAY: Instant = Instant::from_millis(1_803_859_200_000).unwrap();
+    pub(in super::super) const DAY: Instant = Instant::from_millis(1_803_859_200_000).unwrap();
 
-    fn planned(id: &str, trigger: &str, after_ms: &[u32], jitter_ms: u32) -> Planned {
+    pub(in super::super) fn planned(id: &str, trigger: &str, after_ms: &[u32], jitter_ms: u32) -> Planned {
         let step = |after_ms| Step {
             after_ms,
             message: Message {
@@ -349,7 +331,7 @@ mod tests {
         job.status.watermark = DAY.plus_ms(3_599_999);
         job.runs = vec![RunStatus {
             id: job.status.run(DAY),
-            state: State::Waiting,
+            phase: Phase::Waiting,
             start: DAY,
             started,
             grace_end: None,

@@ -2,12 +2,11 @@
 
 use crate::{
     body::Body,
-    event::{JobKey, Step},
+    event::JobKey,
     keys::RunSlot,
     limits,
     model::{Overlap, Policy},
     mutation::{Mutation, mutated},
-    names::{GroupName, RunId},
     occurrence::Next,
     outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
     policy::{grace, overlap},
@@ -18,17 +17,17 @@ use crate::{
 
 /// A due occurrence.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scheduler) struct Due {
-    pub(in crate::scheduler) occurrence: Instant,
+pub(crate) struct Due {
+    pub(crate) occurrence: Instant,
     /// The jitter of its run, in milliseconds.
-    pub(in crate::scheduler) jitter_ms: u32,
+    pub(crate) jitter_ms: u32,
     /// What the job waits for after it.
-    pub(in crate::scheduler) following: Next,
+    pub(crate) following: Next,
 }
 
 impl Scheduler {
     /// Admits a due occurrence as a run, or records why not.
-    pub(in crate::scheduler) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
+    pub(crate) fn admit(&mut self, key: JobKey, due: Due) {
         let Due { occurrence, jitter_ms, following } = due;
         let id = self.run_id(key, occurrence);
         let Some(state) = self.catalog.job(key) else { return };
@@ -36,15 +35,15 @@ impl Scheduler {
         let policy = body.policy();
         let start = occurrence.plus_ms(jitter_ms.into());
         for earlier in self.runs.of_job(key).collect::<Vec<_>>() {
-            self.end_if_given_up(now, earlier, out);
+            self.end_if_given_up(earlier);
             // The end of the earlier run may have armed it for this occurrence.
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.runs.of_job(key).collect();
-        let decision = self.decide_overlap(now, &earlier, &body, &policy, start);
+        let decision = self.decide_overlap(&earlier, &body, &policy, start);
         if !matches!(decision, overlap::Decision::TakePlace) {
             // I2: the stored watermark does not pass an unsaved run, so only the last run may be unsaved.
-            self.save_runs_of(key, out);
+            self.save_runs_of(key);
         }
         let Some(state) = self.catalog.job_mut(key) else { return };
         if !mutated(Mutation::AdmittedOccurrenceIsUndecided) {
@@ -54,41 +53,30 @@ impl Scheduler {
         self.arm_timer(key);
 
         if let overlap::Decision::Skip(skipped) = decision {
-            return self.decide(now, key, id, Outcome::Skipped(skipped), out);
+            return self.decide(key, id, Outcome::Skipped(skipped));
         }
-        if grace::is_over(&policy, start, now) {
-            let (late_ms, cause) = (now.ms_since(start), self.cause_of(occurrence, planned_late));
+        if grace::is_over(&policy, start, self.now) {
+            let (late_ms, cause) = (self.now.ms_since(start), self.cause_of(occurrence, planned_late));
             let why = MissedReason::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
-            return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
+            return self.decide(key, id, Outcome::Missed(Missed { why, several: None }));
         }
-        let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, start));
-        if let Some(group) = group {
-            self.replace_in_group(now, slot, &id, &group, out);
-        } else {
-            self.end_earlier_runs(now, &earlier, occurrence, &decision, slot, out);
-        }
+        let slot = self.insert_run(Run::new(id, key, body, policy, start));
+        self.replace_in_group(slot);
+        self.end_earlier_runs(&earlier, &decision, slot);
         if self.runs.count_of_job(key) > 1 {
-            self.save_run(slot, out);
+            self.save_run(slot);
         }
-        self.await_step(now, slot);
+        self.await_step(slot);
     }
 
     /// Decides what becomes of a run that is due before the earlier ones have ended.
-    fn decide_overlap(
-        &self,
-        now: Instant,
-        earlier: &[RunSlot],
-        body: &Body,
-        policy: &Policy,
-        start: Instant,
-    ) -> overlap::Decision {
+    fn decide_overlap(&self, earlier: &[RunSlot], body: &Body, policy: &Policy, start: Instant) -> overlap::Decision {
         let runs = || earlier.iter().filter_map(|slot| self.runs.get(*slot));
         let Some(first) = runs().next() else { return overlap::Decision::Join };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let is_put_off_too_long = |run: &Run| {
             let until = run.first_step_left_to(body).and_then(|step| run.put_off_until(step));
-            until.is_some_and(|until| until <= now)
+            until.is_some_and(|until| until <= self.now)
         };
         let earlier = overlap::Earlier {
             all: count(earlier.len()),
@@ -96,19 +84,12 @@ impl Scheduler {
             first: first.id.occurrence,
             put_off_too_long: policy.overlap == Overlap::Replace && runs().any(is_put_off_too_long),
         };
-        overlap::decide(policy, &earlier, now.ms_since(start) >= limits::LATE_MS, self.delivery.has_link())
+        overlap::decide(policy, &earlier, self.now.ms_since(start) >= limits::LATE_MS, self.delivery.has_link())
     }
 
     /// Applies the decision to the earlier runs of the job.
-    fn end_earlier_runs(
-        &mut self,
-        now: Instant,
-        earlier: &[RunSlot],
-        by: Instant,
-        decision: &overlap::Decision,
-        newer: RunSlot,
-        out: &mut Step,
-    ) {
+    fn end_earlier_runs(&mut self, earlier: &[RunSlot], decision: &overlap::Decision, newer: RunSlot) {
+        let Some(by) = self.runs.get(newer).map(|newer| newer.id.occurrence) else { return };
         for slot in earlier {
             // A replay or a manual run is not superseded by the newest run.
             let is_by_hand = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
@@ -116,16 +97,16 @@ impl Scheduler {
                 overlap::Decision::TakePlace if is_by_hand => {}
                 overlap::Decision::TakePlace => {
                     let why = MissedReason::Superseded { job: None, by };
-                    self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
+                    self.end(*slot, Outcome::Missed(Missed { why, several: None }));
                 }
-                overlap::Decision::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, Some(newer), out),
+                overlap::Decision::Replace => self.cut_short(*slot, Cancelled::Replaced { by }, Some(newer)),
                 overlap::Decision::Join | overlap::Decision::Skip(_) => {}
             }
         }
     }
 
     /// Returns what held up an occurrence that has passed.
-    pub(in crate::scheduler) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
+    pub(crate) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
         if planned_late {
             Cause::PlannedLate
         } else if self.agenda.was_skipped_by_clock(occurrence) {
@@ -135,20 +116,12 @@ impl Scheduler {
         }
     }
 
-    /// Cuts short the older runs of a group.
-    pub(in crate::scheduler) fn replace_in_group(
-        &mut self,
-        now: Instant,
-        newest: RunSlot,
-        id: &RunId,
-        group: &GroupName,
-        out: &mut Step,
-    ) {
-        let key = (id.plugin.clone(), id.device.clone(), group.clone());
-        let older: Vec<RunSlot> = self.runs.of_group(key).filter(|slot| *slot != newest).collect();
-        for slot in older {
-            let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
-            self.cut_short(now, slot, reason, Some(newest), out);
+    /// Cuts short the older runs of the newest run's group, if it has one.
+    pub(crate) fn replace_in_group(&mut self, newest: RunSlot) {
+        let Some(run) = self.runs.get(newest) else { return };
+        let reason = Cancelled::NewerOfGroup { job: run.id.job.clone(), by: run.id.occurrence };
+        for older in self.runs.others_of_group(run) {
+            self.cut_short(older, reason.clone(), Some(newest));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
 use crate::{
-    event::{JobKey, Step},
+    body::PackedJob,
+    event::JobKey,
     mutation::{Mutation, mutated},
     names::{JobId, RunId},
     outcome::MissedReason,
@@ -15,38 +16,32 @@ impl Scheduler {
     /// Decides a due job of a group. Of all due jobs of the group, the one with the newest occurrence is caught up, and
     /// is decided last: a crash between two of these decisions leaves the newest one undecided. Two jobs are compared
     /// at a time, so that each step is short.
-    pub(in crate::scheduler) fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+    pub(crate) fn group_timer(&mut self, key: JobKey) {
         self.disarm_timer(key);
-        let Some(passed) = self.passed_occurrences(now, key) else { return };
-        let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));
+        let Some(passed) = self.passed_occurrences(self.now, key) else { return };
+        let competitor = self.competitor(key).and_then(|competitor| self.passed_occurrences(self.now, competitor));
         let Some(competitor) = competitor else {
-            let newer = self.newer_run(&passed).or_else(|| self.due_since(now, &passed));
+            let newer = self.newer_run(&passed).or_else(|| self.due_since(&passed));
             return match newer.filter(|_| !mutated(Mutation::GroupForgetsNewerDecision)) {
-                Some(by) => self.record_superseded(now, &passed, by, out),
-                None => self.admit_newest(now, &passed, out),
+                Some(by) => self.record_superseded(&passed, by),
+                None => self.admit_newest(&passed),
             };
         };
         let is_newer = (competitor.newest, competitor.key) > (passed.newest, key);
         if is_newer != mutated(Mutation::GroupCatchesUpOldest) {
             let by = (self.job_id(competitor.key), competitor.newest);
-            return self.record_superseded(now, &passed, by, out);
+            return self.record_superseded(&passed, by);
         }
         // It is decided after the others.
         self.arm_timer(key);
         self.disarm_timer(competitor.key);
         let by = (self.job_id(key), passed.newest);
-        self.record_superseded(now, &competitor, by, out);
+        self.record_superseded(&competitor, by);
     }
 
     /// Records the passed occurrences as superseded by another job of the group.
-    fn record_superseded(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        (job, by): (JobId, Instant),
-        out: &mut Step,
-    ) {
-        self.record_missed(now, passed, MissedReason::Superseded { job: Some(job), by }, out);
+    fn record_superseded(&mut self, passed: &PassedOccurrences, (job, by): (JobId, Instant)) {
+        self.record_missed(passed, MissedReason::Superseded { job: Some(job), by });
     }
 
     /// Returns a run of the group that is newer than all passed occurrences of this job; its own job may have been
@@ -63,9 +58,9 @@ impl Scheduler {
     }
 
     /// Returns another due job of the same group: the one that was due last.
-    fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
+    fn competitor(&self, key: JobKey) -> Option<JobKey> {
         let group = self.catalog.group_of(key)?;
-        self.agenda.due_in_group(&group, now).find(|competitor| self.counts_in_group(*competitor))
+        self.agenda.due_in_group(&group, self.now).find(|competitor| self.counts_in_group(*competitor))
     }
 
     /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
@@ -77,7 +72,7 @@ impl Scheduler {
 
     /// Returns another job of the group that was due after all passed occurrences of this one, even if that is decided
     /// already.
-    fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
+    fn due_since(&mut self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let (.., group) = self.catalog.group_of(passed.key)?;
         let of_group = |job: &JobKey| {
             let state = self.catalog.job(*job).filter(|state| *job != passed.key && state.grouped);
@@ -88,10 +83,10 @@ impl Scheduler {
         let mut others: Vec<JobKey> = device.jobs().filter(of_group).collect();
         others.sort_unstable();
         others.into_iter().find_map(|job| {
-            let trigger = &self.catalog.job(job)?.job.trigger;
-            match self.agenda.last(trigger, passed.newest, now, &passed.site) {
+            let PackedJob { trigger, body } = &self.catalog.job(job)?.job;
+            match trigger.last(passed.newest, self.now, &passed.site, self.agenda.sun_cache()) {
                 Search::Found(at) if self.catalog.overrides.is_skipped(job, at) => None,
-                Search::Found(at) => Some((self.job_id(job), at)),
+                Search::Found(at) => Some((body.job_id(), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,
             }
         })

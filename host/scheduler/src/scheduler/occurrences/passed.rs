@@ -1,7 +1,7 @@
 //! Occurrences that have passed: those that are not caught up are recorded.
 
 use crate::{
-    event::{JobKey, Step},
+    event::JobKey,
     limits,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
     scheduler::occurrences::admission::Due,
@@ -11,16 +11,16 @@ use crate::{
 };
 
 /// The occurrences of a job that have passed.
-pub(in crate::scheduler) struct PassedOccurrences {
-    pub(in crate::scheduler) key: JobKey,
-    pub(in crate::scheduler) site: Site,
-    pub(in crate::scheduler) oldest: Instant,
-    pub(in crate::scheduler) newest: Instant,
-    pub(in crate::scheduler) before_newest: Instant,
+pub(crate) struct PassedOccurrences {
+    pub(crate) key: JobKey,
+    pub(crate) site: Site,
+    pub(crate) oldest: Instant,
+    pub(crate) newest: Instant,
+    pub(crate) before_newest: Instant,
     /// Their number, without the newest.
-    pub(in crate::scheduler) count: u32,
+    pub(crate) count: u32,
     /// Whether there are more than were counted.
-    pub(in crate::scheduler) more: bool,
+    pub(crate) more: bool,
 }
 
 impl Scheduler {
@@ -32,34 +32,25 @@ impl Scheduler {
 
     /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
     /// whether its next occurrence was one of them.
-    pub(in crate::scheduler) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+    pub(crate) fn skip_decided(&mut self, key: JobKey, occurrence: Instant) -> bool {
         let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
         let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
-        self.resume_after(key, to, out);
+        self.resume_after(key, to);
         true
     }
 
-    pub(in crate::scheduler) fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
-        let Some(site) = self.catalog.site_of(key) else { return };
-        self.save_runs_of(key, out);
+    pub(crate) fn resume_after(&mut self, key: JobKey, watermark: Instant) {
+        self.save_runs_of(key);
         self.disarm_timer(key);
-        let next = self.next_after(key, watermark, &site);
+        let next = self.next_after(key, watermark);
         let before = self.catalog.job(key).and_then(|state| state.next.due());
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = watermark;
-            state.next = next;
-        }
-        self.move_skip(key, before, out);
-        self.arm_timer(key);
-        self.save_progress(key, out);
+        self.advance(key, watermark, next);
+        self.move_skip(key, before);
+        self.save_progress(key);
     }
 
     /// Returns the occurrences of a job that have passed up to an instant.
-    pub(in crate::scheduler) fn passed_occurrences(
-        &mut self,
-        until: Instant,
-        key: JobKey,
-    ) -> Option<PassedOccurrences> {
+    pub(crate) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
         let state = self.catalog.job(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.catalog.device(state.device)?.site;
@@ -67,97 +58,62 @@ impl Scheduler {
             Some((from, _)) if oldest <= from => until.min(from),
             _ => until,
         };
-        let mut passed =
-            PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
+        let mut passed = PassedOccurrences::only(key, site, oldest);
         passed.count_until(&trigger, until, self.agenda.sun_cache());
         Some(passed)
     }
 
     /// Admits the newest occurrence, and records the older ones as missed.
-    pub(in crate::scheduler) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+    pub(crate) fn admit_newest(&mut self, passed: &PassedOccurrences) {
         let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
             let several = Some(Several { since: oldest, count, more });
             let missed = Missed { why: MissedReason::Superseded { job: None, by: newest }, several };
             let id = self.run_id(key, before_newest);
-            self.decide(now, key, id, Outcome::Missed(missed), out);
+            self.decide(key, id, Outcome::Missed(missed));
         }
         let Some(state) = self.catalog.job(key) else { return };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, newest, &site);
-        let following = self.next_after(key, newest, &site);
-        self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
+        let following = self.next_after(key, newest);
+        self.admit(key, Due { occurrence: newest, jitter_ms, following });
     }
 
     /// Records the occurrences that are due during a pause as skipped.
-    pub(in crate::scheduler) fn record_paused(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        what: Level,
-        until: Instant,
-        out: &mut Step,
-    ) {
+    pub(crate) fn record_paused(&mut self, key: JobKey, what: Level, until: Instant) {
         self.disarm_timer(key);
         let Some(passed) = self.passed_occurrences(until, key) else { return };
-        self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
+        self.record_passed(&passed, |several| Outcome::Skipped(Skipped::Paused { what, several }));
     }
 
     /// Records an occurrence that the operator skips.
-    pub(in crate::scheduler) fn record_skipped(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        occurrence: Instant,
-        out: &mut Step,
-    ) {
+    pub(crate) fn record_skipped(&mut self, key: JobKey, occurrence: Instant) {
         self.disarm_timer(key);
         let Some(site) = self.catalog.site_of(key) else { return };
-        let only = PassedOccurrences {
-            key,
-            site,
-            oldest: occurrence,
-            newest: occurrence,
-            before_newest: occurrence,
-            count: 0,
-            more: false,
-        };
-        self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
+        self.record_passed(&PassedOccurrences::only(key, site, occurrence), |_| Outcome::Skipped(Skipped::ByOperator));
     }
 
-    pub(in crate::scheduler) fn record_missed(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        why: MissedReason,
-        out: &mut Step,
-    ) {
-        self.record_passed(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
+    pub(crate) fn record_missed(&mut self, passed: &PassedOccurrences, why: MissedReason) {
+        self.record_passed(passed, |several| Outcome::Missed(Missed { why, several }));
     }
 
     /// Records all passed occurrences with one outcome; none of them is admitted.
-    fn record_passed(
-        &mut self,
-        now: Instant,
-        passed: &PassedOccurrences,
-        outcome: impl FnOnce(Option<Several>) -> Outcome,
-        out: &mut Step,
-    ) {
-        let PassedOccurrences { key, site, oldest: since, newest, count, more, .. } = *passed;
-        self.save_runs_of(key, out);
+    fn record_passed(&mut self, passed: &PassedOccurrences, outcome: impl FnOnce(Option<Several>) -> Outcome) {
+        let PassedOccurrences { key, oldest: since, newest, count, more, .. } = *passed;
+        self.save_runs_of(key);
         let id = self.run_id(key, newest);
-        let following = self.next_after(key, newest, &site);
-        if let Some(state) = self.catalog.job_mut(key) {
-            state.watermark = newest;
-            state.next = following;
-        }
-        self.arm_timer(key);
+        let following = self.next_after(key, newest);
+        self.advance(key, newest, following);
         let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
-        self.decide(now, key, id, outcome(several), out);
+        self.decide(key, id, outcome(several));
     }
 }
 
 impl PassedOccurrences {
+    fn only(key: JobKey, site: Site, at: Instant) -> Self {
+        Self { key, site, oldest: at, newest: at, before_newest: at, count: 0, more: false }
+    }
+
     /// Finds the newest of several passed occurrences, and counts the others.
     fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
         if let Trigger::Every(every) = trigger {

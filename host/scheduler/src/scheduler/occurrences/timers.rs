@@ -3,17 +3,19 @@
 use crate::{
     agenda::Timer,
     body::PackedJob,
-    catalog::JobState,
+    catalog::{Catalog, JobState},
     event::{DeviceKey, JobKey},
     mutation::{Mutation, mutated},
-    occurrence::Next,
+    names::Origin,
+    occurrence::{Next, jitter_of},
     scheduler::state::Scheduler,
     time::{Instant, Site},
+    trigger::{Search, SunCache},
 };
 
 impl Scheduler {
     /// Arms a job's timer, unless its plan is not durable yet.
-    pub(in crate::scheduler) fn arm_timer(&mut self, key: JobKey) {
+    pub(crate) fn arm_timer(&mut self, key: JobKey) {
         let may_be_due =
             |state: &&JobState| state.unconfirmed.is_none() || mutated(Mutation::JobIsDueBeforePlanIsDurable);
         let Some(state) = self.catalog.job(key).filter(may_be_due) else { return };
@@ -27,7 +29,7 @@ impl Scheduler {
         }
     }
 
-    pub(in crate::scheduler) fn disarm_timer(&mut self, key: JobKey) {
+    pub(crate) fn disarm_timer(&mut self, key: JobKey) {
         let Some(state) = self.catalog.job(key) else { return };
         let (at, grouped) = (state.next.timer(), state.grouped);
         if let Some(at) = at {
@@ -46,42 +48,56 @@ impl Scheduler {
     }
 
     /// Returns what a job waits for after an occurrence.
-    pub(in crate::scheduler) fn next_after(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
-        let Self { agenda, catalog, .. } = self;
-        let (Some(state), origin) = (catalog.job(key), agenda.origin()) else { return Next::Never };
-        agenda.next(&state.job, after, site, |at| catalog.run_of(&state.job, state.device, at, origin))
+    pub(crate) fn next_after(&mut self, key: JobKey, after: Instant) -> Next {
+        let (Some(state), Some(site)) = (self.catalog.job(key), self.catalog.site_of(key)) else { return Next::Never };
+        next_of(self.agenda.sun_cache(), &self.catalog, &state.job, state.device, after, &site)
     }
 
     /// Returns what a job of a device waits for after an instant.
-    pub(in crate::scheduler) fn next_of(
-        &mut self,
-        job: &PackedJob,
-        device: DeviceKey,
-        after: Instant,
-        site: &Site,
-    ) -> Next {
-        let Self { agenda, catalog, .. } = self;
-        let origin = agenda.origin();
-        agenda.next(job, after, site, |at| catalog.run_of(job, device, at, origin))
+    pub(crate) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
+        next_of(self.agenda.sun_cache(), &self.catalog, job, device, after, site)
     }
 
     /// Returns the jitter of a run, in milliseconds.
-    pub(in crate::scheduler) fn jitter_of(
-        &mut self,
-        job: &PackedJob,
-        device: DeviceKey,
-        occurrence: Instant,
-        site: &Site,
-    ) -> u32 {
-        let Self { agenda, catalog, .. } = self;
-        let origin = agenda.origin();
-        agenda.jitter_of(job, occurrence, site, |at| catalog.run_of(job, device, at, origin))
+    pub(crate) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
+        let run = || self.catalog.run_of(job, device, occurrence, Origin::Trigger);
+        jitter_of(job, occurrence, site, self.agenda.sun_cache(), run)
+    }
+
+    /// Arms a job for what follows after everything up to its new watermark is decided.
+    pub(crate) fn advance(&mut self, key: JobKey, watermark: Instant, next: Next) {
+        if let Some(state) = self.catalog.job_mut(key) {
+            (state.watermark, state.next) = (watermark, next);
+        }
+        self.arm_timer(key);
     }
 
     /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
-    pub(in crate::scheduler) fn catch_up_next(&mut self, now: Instant, key: JobKey) {
-        if self.catalog.job(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
+    pub(crate) fn catch_up_next(&mut self, key: JobKey) {
+        if self
+            .catalog
+            .job(key)
+            .is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= self.now))
+        {
             self.arm_timer(key);
         }
+    }
+}
+
+fn next_of(
+    sun_cache: &mut SunCache,
+    catalog: &Catalog,
+    job: &PackedJob,
+    device: DeviceKey,
+    after: Instant,
+    site: &Site,
+) -> Next {
+    match job.trigger.next(after, site, sun_cache) {
+        Search::Found(occurrence) => {
+            let run = || catalog.run_of(job, device, occurrence, Origin::Trigger);
+            Next::Due { occurrence, jitter_ms: jitter_of(job, occurrence, site, sun_cache, run) }
+        }
+        Search::NotUntil(until) => Next::Search(until),
+        Search::Never(_) => Next::Never,
     }
 }

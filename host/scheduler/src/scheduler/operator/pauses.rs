@@ -1,7 +1,7 @@
 //! Pauses and skips, which no plan changes.
 
 use crate::{
-    event::{Change, Done, Part, Refusal, Step},
+    event::{Change, Done, Part, Refusal},
     names::JobName,
     occurrence::NextRun,
     scheduler::state::Scheduler,
@@ -9,7 +9,7 @@ use crate::{
 
 impl Scheduler {
     /// Skips a job's next occurrence, or undoes that.
-    pub(in crate::scheduler) fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
+    pub(crate) fn skip(&mut self, name: &JobName, undo: bool) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
         let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let next = match state.next.into() {
@@ -21,24 +21,19 @@ impl Scheduler {
             }
             NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
         };
-        self.change_override(key, |job_override| job_override.skip = (!undo).then_some(next), out);
+        self.change_override(key, |job_override| job_override.skip = (!undo).then_some(next));
         Ok(Done::Run(self.run_id(key, next)))
     }
 
     /// Pauses or resumes a plugin, a device or a job.
-    pub(in crate::scheduler) fn set_paused(
-        &mut self,
-        what: &Part,
-        paused: bool,
-        out: &mut Step,
-    ) -> Result<Done, Refusal> {
+    pub(crate) fn set_paused(&mut self, what: &Part, paused: bool) -> Result<Done, Refusal> {
         match what {
             Part::Plugin(plugin) => {
                 let key = self.find_plugin(plugin)?;
                 if let Some(plugin) = self.catalog.plugin_mut(key) {
                     plugin.paused = paused;
                 }
-                self.save_plugin(key, out);
+                self.save_plugin(key);
             }
             Part::Device(plugin, device) => {
                 let key = self.find_device(plugin, device)?;
@@ -46,14 +41,14 @@ impl Scheduler {
                 device.paused = paused;
                 if device.error.is_some() {
                     // It is stored, and its error has been reported.
-                    out.changes.push(Change::DevicePaused { key, paused });
+                    self.out.changes.push(Change::DevicePaused { key, paused });
                 } else {
-                    self.save_device(key, out);
+                    self.save_device(key);
                 }
             }
             Part::Job(job) => {
                 let key = self.find_job(job)?;
-                self.change_override(key, |job_override| job_override.paused = paused, out);
+                self.change_override(key, |job_override| job_override.paused = paused);
             }
         }
         Ok(Done::Nothing)

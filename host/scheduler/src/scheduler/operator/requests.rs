@@ -2,7 +2,7 @@
 
 use crate::{
     body::Body,
-    event::{DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Step, Version},
+    event::{DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Version},
     limits,
     mutation::{Mutation, mutated},
     names::{JobName, Origin, PluginName, RunId},
@@ -10,51 +10,42 @@ use crate::{
     planner::Work,
     runs::Run,
     scheduler::state::Scheduler,
-    time::Instant,
 };
 
 impl Scheduler {
-    pub(in crate::scheduler) fn handle_request(
-        &mut self,
-        now: Instant,
-        request: RequestId,
-        what: Request,
-        out: &mut Step,
-    ) {
+    pub(crate) fn handle_request(&mut self, request: RequestId, what: Request) {
         let answer = match what {
             _ if self.stopping || self.failing => Err(Refusal::Stopping),
-            Request::Replay { run, body } => self.replay(now, &run, body, out),
-            Request::Abandon(run) => self.abandon(now, run, out),
-            Request::RunNow(job) => self.run_now(now, &job, out),
-            Request::Skip { job, undo } => self.skip(&job, undo, out),
-            Request::Pause { what, paused } => self.set_paused(&what, paused, out),
+            Request::Replay { run, body } => self.replay(&run, body),
+            Request::Abandon(run) => self.abandon(run),
+            Request::RunNow(job) => self.run_now(&job),
+            Request::Skip { job, undo } => self.skip(&job, undo),
+            Request::Pause { what, paused } => self.set_paused(&what, paused),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
             Request::Schedule(new) => return self.planner.push(Work::Schedule(request, new)),
             Request::Cancel(job) => return self.planner.push(Work::Cancel(request, job)),
         };
-        out.effects.push(Effect::Answer { request, answer });
+        self.out.effects.push(Effect::Answer { request, answer });
     }
 
     /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
-    fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
+    fn run_now(&mut self, name: &JobName) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
         self.has_room_for_run(key)?;
         let Some(state) = self.catalog.job(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
-        let (origin, occurrence) = (Origin::Manual { series: self.agenda.series() }, self.agenda.unique_instant(now));
+        let (origin, occurrence) =
+            (Origin::Manual { series: self.agenda.series() }, self.agenda.unique_instant(self.now));
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
-        self.save_runs_of(key, out);
-        let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, now));
+        self.save_runs_of(key);
+        let slot = self.insert_run(Run::new(id.clone(), key, body, policy, self.now));
         // I2: saved before anything else of its job; it does not move the watermark.
         if !mutated(Mutation::RunNowIsUnsaved) {
-            self.save_run(slot, out);
+            self.save_run(slot);
         }
-        if let Some(group) = group {
-            self.replace_in_group(now, slot, &id, &group, out);
-        }
+        self.replace_in_group(slot);
         self.enqueue(slot);
         Ok(Done::Run(id))
     }
@@ -77,7 +68,7 @@ impl Scheduler {
     }
 
     /// Replays a run as a new run that starts now, after the runs of its job and its group that have not ended.
-    fn replay(&mut self, now: Instant, run: &RunId, body: Body, out: &mut Step) -> Result<Done, Refusal> {
+    fn replay(&mut self, run: &RunId, body: Body) -> Result<Done, Refusal> {
         if self.find_run(run).is_some() {
             return Err(Refusal::Conflict(format!("the run {run} has not ended")));
         }
@@ -93,21 +84,21 @@ impl Scheduler {
             return Err(Refusal::Conflict(format!("it is already being replayed, as {}", other.id)));
         }
         self.has_room_for_run(job)?;
-        let at = self.agenda.unique_instant(now);
+        let at = self.agenda.unique_instant(self.now);
         let id = RunId { origin: Origin::Replay { at, series: self.agenda.series() }, ..run.clone() };
         let policy = body.policy();
-        self.save_runs_of(job, out);
-        let slot = self.insert_run(Run::new(id.clone(), job, body, policy, now));
-        self.save_run(slot, out);
+        self.save_runs_of(job);
+        let slot = self.insert_run(Run::new(id.clone(), job, body, policy, self.now));
+        self.save_run(slot);
         self.enqueue(slot);
         Ok(Done::Run(id))
     }
 
     /// Ends a run and drops its owed steps. Nothing else does.
-    fn abandon(&mut self, now: Instant, run: RunId, out: &mut Step) -> Result<Done, Refusal> {
+    fn abandon(&mut self, run: RunId) -> Result<Done, Refusal> {
         let slot = self.find_run(&run);
         let slot = slot.ok_or_else(|| Refusal::Unknown(format!("there is no run {run} that has not ended")))?;
-        self.end(now, slot, Outcome::Cancelled(Cancelled::Abandoned), out);
+        self.end(slot, Outcome::Cancelled(Cancelled::Abandoned));
         Ok(Done::Run(run))
     }
 }

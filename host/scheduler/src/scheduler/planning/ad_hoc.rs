@@ -2,61 +2,58 @@
 
 use crate::{
     budget::Budget,
-    catalog::Plugin,
-    event::{
-        AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, PluginKey, Refusal, RequestId, Step,
-        Version,
-    },
+    event::{AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, Refusal, RequestId, Version},
     limits,
     mutation::{Mutation, mutated},
     names::{JobName, PluginName},
     outcome::Cancelled,
-    planner::Comparison,
+    planner::Basis,
     scheduler::state::Scheduler,
     scheduler::state::api_device,
-    time::Instant,
 };
 
 impl Scheduler {
     /// Adds an ad-hoc job, and answers the request.
-    pub(in crate::scheduler) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
-        let answer = self.try_schedule(now, new, out);
-        out.effects.push(Effect::Answer { request, answer });
+    pub(crate) fn schedule(&mut self, request: RequestId, new: NewJob) {
+        let answer = self.try_schedule(new);
+        self.out.effects.push(Effect::Answer { request, answer });
     }
 
-    fn try_schedule(&mut self, now: Instant, new: NewJob, out: &mut Step) -> Result<Done, Refusal> {
+    fn try_schedule(&mut self, new: NewJob) -> Result<Done, Refusal> {
         let NewJob { plugin, device, job, idempotency, replaces } = new;
         if let Some(made) = idempotency.and_then(|idempotency| self.made_before(idempotency)) {
             return made.map(|job| Done::Job { job, is_new: false });
         }
         let is_host = plugin == PluginName::host() && device == api_device();
-        let place = if is_host { self.api_device(out) } else { self.find_device(&plugin, &device)? };
+        let place = if is_host { self.api_device() } else { self.find_device(&plugin, &device)? };
         let name = (plugin, device, job.body.job_id());
         let existing = self.catalog.job_key(place, job.body.id());
         if let Some(existing) = existing {
             self.may_replace(existing, &name, replaces)?;
         }
         let replaced = existing.and_then(|key| self.catalog.overrides.bytes_of(key));
-        self.make_room_for_ad_hoc(now, replaced, job.body.bytes(), out)?;
+        self.make_room_for_ad_hoc(replaced, job.body.bytes())?;
         let Some(site) = self.catalog.device(place).map(|device| device.site) else { return Ok(Done::Nothing) };
-        let mut alone = Comparison::ad_hoc(now, self.agenda.series(), place, site);
-        let (key, is_other) = match self.stage(now, &mut alone, job, out) {
-            Ok(staged) => (self.adopt_alone(now, &alone, staged, out), true),
+        let series = self.agenda.series();
+        let alone = Basis { device: place, requested_at: self.now, series, site, is_ad_hoc: true };
+        let (key, is_other) = match self.stage(&alone, job) {
+            Ok(staged) => (self.adopt_alone(&alone, staged), true),
             Err(unchanged) => (unchanged, false),
         };
         if is_other {
             // A new definition replaces the old one, also for runs that have not started.
-            self.end_unstarted(now, key, &Cancelled::JobReplaced, out);
+            self.end_unstarted(key, &Cancelled::JobReplaced);
         }
+        let made = self.now;
         let made_by = |before: Option<&AdHoc>| {
             let idempotency = idempotency.or_else(|| before.and_then(|before| before.idempotency));
-            Some(AdHoc { made: now, idempotency })
+            Some(AdHoc { made, idempotency })
         };
         let change = |job_override: &mut Override| {
             job_override.ad_hoc = made_by(job_override.ad_hoc.as_ref());
             job_override.skip = job_override.skip.filter(|_| !is_other);
         };
-        self.change_override(key, change, out);
+        self.change_override(key, change);
         Ok(Done::Job { job: name, is_new: existing.is_none() })
     }
 
@@ -83,19 +80,13 @@ impl Scheduler {
     }
 
     /// Ensures room for an ad-hoc job, by removing finished ones if necessary.
-    fn make_room_for_ad_hoc(
-        &mut self,
-        now: Instant,
-        replaced: Option<usize>,
-        bytes: usize,
-        out: &mut Step,
-    ) -> Result<(), Refusal> {
+    fn make_room_for_ad_hoc(&mut self, replaced: Option<usize>, bytes: usize) -> Result<(), Refusal> {
         let has_place = |of: &Self| replaced.is_some() || of.catalog.overrides.ad_hoc().len() < limits::AD_HOC_JOBS;
         let has_room = |of: &Self| {
             of.catalog.overrides.ad_hoc_bytes() - replaced.unwrap_or_default() + bytes <= limits::AD_HOC_BYTES
         };
         if replaced.is_none() && !(has_place(self) && has_room(self)) {
-            self.drop_finished(now, &mut Budget::of_step(), out);
+            self.drop_finished(self.now, &mut Budget::of_step());
         }
         match () {
             () if !has_place(self) => {
@@ -110,51 +101,42 @@ impl Scheduler {
     }
 
     /// Cancels an ad-hoc job, and answers the request. Owed steps of its runs are sent at once.
-    pub(in crate::scheduler) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
-        let answer = self.try_cancel(now, name, out);
-        out.effects.push(Effect::Answer { request, answer });
+    pub(crate) fn cancel(&mut self, request: RequestId, name: &JobName) {
+        let answer = self.try_cancel(name);
+        self.out.effects.push(Effect::Answer { request, answer });
     }
 
-    fn try_cancel(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
+    fn try_cancel(&mut self, name: &JobName) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
         self.may_replace(key, name, true)?;
         // Occurrences that are due at this moment are decided, too.
         if !mutated(Mutation::CancelLeavesDueUndecided) {
-            self.admit_past(now, key, now.plus_ms(1), out);
+            self.admit_past(key, self.now.plus_ms(1));
         }
-        self.end_unstarted(now, key, &Cancelled::JobCancelled, out);
+        self.end_unstarted(key, &Cancelled::JobCancelled);
         for slot in self.runs.of_job(key).collect::<Vec<_>>() {
-            self.cut_short(now, slot, Cancelled::JobCancelled, None, out);
+            self.cut_short(slot, Cancelled::JobCancelled, None);
         }
-        self.save_runs_of(key, out);
-        self.drop_job(key, out);
+        self.save_runs_of(key);
+        self.drop_job(key);
         Ok(Done::Nothing)
     }
 
     /// Returns the device of the host's own jobs; the first of them creates it.
-    fn api_device(&mut self, out: &mut Step) -> DeviceKey {
+    fn api_device(&mut self) -> DeviceKey {
         let (plugin, device) = (PluginName::host(), api_device());
         if let Ok(key) = self.find_device(&plugin, &device) {
             return key;
         }
-        let plugin_key = self.host_plugin(&plugin, out);
+        let grant = self.host.grant.clone();
+        let plugin_key = self.plugin_or_new(&plugin, Version::BUILT_IN, &grant);
         let key = self.catalog.insert_device(plugin_key, device, self.host.site);
-        self.save_device(key, out);
-        key
-    }
-
-    fn host_plugin(&mut self, name: &PluginName, out: &mut Step) -> PluginKey {
-        if let Some(key) = self.catalog.plugin_key(name) {
-            return key;
-        }
-        let plugin = Plugin::new(name.clone(), Version::BUILT_IN, self.host.grant.clone());
-        let key = self.catalog.insert_plugin(plugin);
-        self.save_plugin(key, out);
+        self.save_device(key);
         key
     }
 
     /// Applies the host's current site, which may differ from that of the last run.
-    pub(in crate::scheduler) fn move_host_device(&mut self) {
+    pub(crate) fn move_host_device(&mut self) {
         if let Ok(key) = self.find_device(&PluginName::host(), &api_device())
             && let Some(device) = self.catalog.device_mut(key)
         {

@@ -2,7 +2,7 @@
 
 use crate::{
     budget::Budget,
-    event::{Change, DeviceKey, JobKey, Step},
+    event::{Change, DeviceKey, JobKey},
     limits,
     occurrence::Next,
     scheduler::state::Scheduler,
@@ -20,7 +20,7 @@ impl Scheduler {
     }
 
     /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
-    pub(in crate::scheduler) fn drop_finished(&mut self, before: Instant, budget: &mut Budget, out: &mut Step) -> bool {
+    pub(crate) fn drop_finished(&mut self, before: Instant, budget: &mut Budget) -> bool {
         let is_finished = |key: JobKey| Some((self.finished_at(key).filter(|at| *at < before)?, key));
         let mut finished: Vec<(Instant, JobKey)> = self.catalog.overrides.ad_hoc().filter_map(is_finished).collect();
         finished.sort_unstable();
@@ -31,19 +31,19 @@ impl Scheduler {
             self.disarm_timer(key);
             self.catalog.remove_job(key, false);
             // No later job reaches back to occurrences of this one.
-            out.changes.push(Change::JobRemoved { key, tombstone: None });
+            self.out.changes.push(Change::JobRemoved { key, tombstone: None });
         }
         false
     }
 
     /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
-    pub(in crate::scheduler) fn forget_finished(&mut self, now: Instant, budget: &mut Budget, out: &mut Step) -> bool {
+    pub(crate) fn forget_finished(&mut self, budget: &mut Budget) -> bool {
         // Not while queued work may refer to one.
-        self.planner.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), budget, out)
+        self.planner.is_empty() && self.drop_finished(self.now.plus_ms(-limits::FINISHED_MS), budget)
     }
 
     /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.
-    pub(in crate::scheduler) fn free_name(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
+    pub(crate) fn free_name(&mut self, device: DeviceKey, id: &str) -> bool {
         if self.catalog.overrides.ad_hoc().len() == 0 {
             return true;
         }
@@ -52,7 +52,7 @@ impl Scheduler {
         };
         let is_finished = self.finished_at(key).is_some();
         if is_finished {
-            self.drop_job(key, out);
+            self.drop_job(key);
         }
         is_finished
     }

@@ -5,33 +5,23 @@ use std::{mem, vec};
 
 use crate::{
     budget::Budget,
-    catalog::Plugin,
-    event::{Announcement, Effect, Generation, Loaded, LoadedDevice, Plan, PluginKey, Step, Version},
+    event::{Announcement, Effect, Generation, Loaded, LoadedDevice, Plan, PluginKey, Version},
     limits,
     mutation::{Mutation, mutated},
     names::{DeviceName, PluginName},
     outcome::Cancelled,
     planner::{Loading, Work},
     scheduler::state::Scheduler,
-    time::Instant,
 };
 
 impl Scheduler {
-    pub(in crate::scheduler) fn loaded(&mut self, loaded: Loaded) {
-        self.planner.push(Work::Load(Box::new(loaded)));
-    }
-
-    pub(in crate::scheduler) fn removed(&mut self, plugin: PluginName) {
-        self.planner.push(Work::Remove(plugin));
-    }
-
     /// Works on the queue.
-    pub(in crate::scheduler) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
+    pub(crate) fn work_on_plans(&mut self) {
         let mut budget = Budget::of_step();
         while budget.spend(limits::JOB_COST) {
             let Some(work) = self.planner.pop() else { return };
             let was_adopting = self.planner.is_adopting();
-            if let Some(rest) = self.work_on(now, work, &mut budget, out) {
+            if let Some(rest) = self.work_on(work, &mut budget) {
                 self.planner.push_front(rest);
             }
             // What is committed with a plan of several pieces ends with its last one.
@@ -42,30 +32,30 @@ impl Scheduler {
     }
 
     /// Works on one item of the queue. Returns the rest of it, if the budget is spent before its end.
-    fn work_on(&mut self, now: Instant, work: Work, budget: &mut Budget, out: &mut Step) -> Option<Work> {
+    fn work_on(&mut self, work: Work, budget: &mut Budget) -> Option<Work> {
         match work {
-            Work::Load(loaded) => self.load(*loaded, out),
-            Work::LoadDevices(loading) => self.load_devices(now, *loading, budget, out),
-            Work::Remove(plugin) => self.remove_plugin(now, &plugin, out),
+            Work::Load(loaded) => self.load(*loaded),
+            Work::LoadDevices(loading) => self.load_devices(*loading, budget),
+            Work::Remove(plugin) => self.remove_plugin(&plugin),
             Work::Replan { plugin, device, generation, plan } => {
-                self.replan(now, &plugin, &device, generation, plan, out);
+                self.replan(&plugin, &device, generation, plan);
             }
-            Work::Compare(comparison) => return self.compare(now, comparison, budget, out),
-            Work::Adopt(adoption) => return self.adopt(now, adoption, budget, out),
-            Work::Schedule(request, new) => self.schedule(now, request, *new, out),
-            Work::Cancel(request, job) => self.cancel(now, request, &job, out),
+            Work::Compare(comparison) => return self.compare(comparison, budget),
+            Work::Adopt(adoption) => return self.adopt(adoption, budget),
+            Work::Schedule(request, new) => self.schedule(request, *new),
+            Work::Cancel(request, job) => self.cancel(request, &job),
             Work::Arm(token, jobs) => return self.arm_plan(token, jobs, budget),
-            Work::ZonesChanged(changed) => self.after_zones_changed(changed, budget, out),
-            Work::ClockSet { device, job } => self.after_clock_set(now, device, job, budget, out),
-            Work::DropDevice(device, reason) => return self.drop_device(now, device, reason, budget, out),
-            Work::RequestPlans(devices) => return self.request_plans(devices, budget, out),
-            Work::Finish(plugin, version) => self.finish(now, plugin, version, out),
+            Work::ZonesChanged(changed) => self.after_zones_changed(changed, budget),
+            Work::ClockSet { device, job } => self.after_clock_set(device, job, budget),
+            Work::DropDevice(device, reason) => return self.drop_device(device, reason, budget),
+            Work::RequestPlans(devices) => return self.request_plans(devices, budget),
+            Work::Finish(plugin, version) => self.finish(plugin, version),
         }
         None
     }
 
-    fn load(&mut self, loaded: Loaded, out: &mut Step) {
-        let key = self.plugin_key(&loaded.plugin, &loaded, out);
+    fn load(&mut self, loaded: Loaded) {
+        let key = self.plugin_or_new(&loaded.plugin, Version::NONE, &loaded.grant);
         let generation = self.planner.new_generation();
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         plugin.generation = generation;
@@ -82,7 +72,7 @@ impl Scheduler {
     }
 
     /// Sets up some devices of a new version. Devices that it does not have are removed last.
-    fn load_devices(&mut self, now: Instant, mut loading: Loading, budget: &mut Budget, out: &mut Step) {
+    fn load_devices(&mut self, mut loading: Loading, budget: &mut Budget) {
         let plugin = loading.plugin;
         let mut work = Vec::new();
         while budget.spend(limits::DEVICE_COST) {
@@ -93,8 +83,8 @@ impl Scheduler {
             device.plan_requested = false;
             device.next_site = site;
             match plan {
-                Ok(plan) => work.push(Work::Compare(Box::new(self.comparison(now, key, plan, site)))),
-                Err(error) => self.plan_failed(now, key, error, out),
+                Ok(plan) => work.push(Work::Compare(Box::new(self.comparison(key, plan, site)))),
+                Err(error) => self.plan_failed(key, error),
             }
         }
         if loading.left.len() > 0 {
@@ -106,24 +96,7 @@ impl Scheduler {
         self.planner.put_in_front(work);
     }
 
-    pub(in crate::scheduler) fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
-        if let Some(key) = self.catalog.plugin_key(name) {
-            return key;
-        }
-        let key = self.catalog.insert_plugin(Plugin::new(name.clone(), Version::NONE, loaded.grant.clone()));
-        self.save_plugin(key, out);
-        key
-    }
-
-    fn replan(
-        &mut self,
-        now: Instant,
-        plugin: &PluginName,
-        device: &DeviceName,
-        generation: Generation,
-        plan: Result<Plan, String>,
-        out: &mut Step,
-    ) {
+    fn replan(&mut self, plugin: &PluginName, device: &DeviceName, generation: Generation, plan: Result<Plan, String>) {
         let Some(key) = self.catalog.plugin_key(plugin) else { return };
         let Some(state) = self.catalog.plugin(key) else { return };
         let Some(device) = state.devices.get(device).copied() else { return };
@@ -133,27 +106,27 @@ impl Scheduler {
         match plan {
             Ok(plan) => {
                 let Some(site) = self.catalog.device(device).map(|device| device.next_site) else { return };
-                let comparison = Work::Compare(Box::new(self.comparison(now, device, plan, site)));
+                let comparison = Work::Compare(Box::new(self.comparison(device, plan, site)));
                 self.planner.put_in_front(vec![comparison, Work::Finish(key, None)]);
             }
-            Err(error) => self.plan_failed(now, device, error, out),
+            Err(error) => self.plan_failed(device, error),
         }
     }
 
     /// Completes a load, a removal or a plan of a plugin.
-    fn finish(&mut self, now: Instant, key: PluginKey, version: Option<Version>, out: &mut Step) {
+    fn finish(&mut self, key: PluginKey, version: Option<Version>) {
         if version.is_some() {
-            self.end_without_device(now, key, &Cancelled::DeviceRemoved, out);
+            self.end_without_device(key, &Cancelled::DeviceRemoved);
         }
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         if let Some(version) = version {
             plugin.version = version;
-            self.save_plugin(key, out);
+            self.save_plugin(key);
         }
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         let announcement = mem::replace(&mut plugin.announcement, Announcement::new(plugin.name.clone()));
         if version.is_some() || announcement.new + announcement.changed + announcement.gone > 0 {
-            out.effects.push(Effect::Announce(announcement));
+            self.out.effects.push(Effect::Announce(announcement));
         }
     }
 }

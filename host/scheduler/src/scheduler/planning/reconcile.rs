@@ -2,17 +2,19 @@
 //! compare and adopt: until the last one, jobs that were not reached yet follow the old plan, and nothing of the new
 //! plan is due or committed.
 
+use std::collections::HashSet;
+
 use crate::{
     body::PackedJob,
     budget::Budget,
     calendar,
     catalog::JobState,
     commits::Waiter,
-    event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob, Step},
+    event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob},
     limits,
     mutation::{Mutation, mutated},
     occurrence::Next,
-    planner::{Adoption, Comparison, Staged, Work},
+    planner::{Adoption, Basis, Comparison, Staged, Work},
     scheduler::clock::is_ahead_of_clock,
     scheduler::state::Scheduler,
     time::{Instant, Site},
@@ -21,93 +23,73 @@ use crate::{
 
 impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
-    pub(in crate::scheduler) fn compare(
-        &mut self,
-        now: Instant,
-        mut comparison: Box<Comparison>,
-        budget: &mut Budget,
-        out: &mut Step,
-    ) -> Option<Work> {
+    pub(crate) fn compare(&mut self, mut comparison: Box<Comparison>, budget: &mut Budget) -> Option<Work> {
         while budget.spend(limits::JOB_COST) {
-            let Some(job) = comparison.remaining.next() else {
-                let Some(job) = comparison.ad_hoc.next() else { return self.compared(now, *comparison, budget, out) };
-                self.compare_job(now, &mut comparison, job, out);
-                continue;
+            let planned = comparison.remaining.next();
+            let is_planned = planned.is_some();
+            let Some(job) = planned.or_else(|| comparison.ad_hoc.next()) else {
+                return self.compared(*comparison, budget);
             };
-            if !self.free_name(comparison.device, job.body.id(), out) {
+            if is_planned && !self.free_name(comparison.basis.device, job.body.id()) {
                 let error = format!(
                     "job `{0}`: there is a job of that name that was made by hand\ncancel it (`roost cancel`), or give the \
                      plugin's job another name",
                     job.body.id()
                 );
-                self.plan_failed(now, comparison.device, error, out);
+                self.plan_failed(comparison.basis.device, error);
                 return None;
             }
-            self.compare_job(now, &mut comparison, job, out);
+            match self.stage(&comparison.basis, job) {
+                Ok(staged) => comparison.staged.push(staged),
+                Err(unchanged) => {
+                    comparison.unchanged.insert(unchanged);
+                }
+            }
         }
         Some(Work::Compare(comparison))
     }
 
-    pub(in crate::scheduler) fn comparison(
-        &self,
-        now: Instant,
-        device: DeviceKey,
-        plan: Plan,
-        site: Site,
-    ) -> Comparison {
-        let ad_hoc = if self.catalog.device(device).is_some_and(|device| device.site != site) {
-            let ad_hoc = self.catalog.overrides.ad_hoc().filter_map(|key| self.catalog.job(key));
-            ad_hoc.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.agenda.series(), device, plan, site) }
-    }
-
-    fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
-        match self.stage(now, comparison, job, out) {
-            Ok(staged) => comparison.staged.push(staged),
-            Err(unchanged) => {
-                comparison.unchanged.insert(unchanged);
-            }
+    pub(crate) fn comparison(&self, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
+        let mut ad_hoc: Vec<PackedJob> = Vec::new();
+        if self.catalog.device(device).is_some_and(|device| device.site != site) {
+            let jobs = self.catalog.overrides.ad_hoc().filter_map(|key| self.catalog.job(key));
+            ad_hoc.extend(jobs.filter(|state| state.device == device).map(|state| state.job.clone()));
         }
+        // The clock may have been set back since the request.
+        let (series, requested_at) = (self.agenda.series(), plan.requested_at.min(self.now));
+        let basis = Basis { device, requested_at, series, site, is_ad_hoc: false };
+        let (remaining, ad_hoc) = (plan.jobs.into_iter(), ad_hoc.into_iter());
+        Comparison { basis, remaining, ad_hoc, unchanged: HashSet::new(), staged: Vec::new() }
     }
 
     /// Stages a job that is new or changed. Returns the key of an unchanged job as the error.
-    pub(in crate::scheduler) fn stage(
-        &mut self,
-        now: Instant,
-        comparison: &mut Comparison,
-        job: PackedJob,
-        out: &mut Step,
-    ) -> Result<Staged, JobKey> {
-        let existing = self.catalog.job_key(comparison.device, job.body.id());
+    pub(crate) fn stage(&mut self, basis: &Basis, job: PackedJob) -> Result<Staged, JobKey> {
+        let existing = self.catalog.job_key(basis.device, job.body.id());
         let state = existing.and_then(|key| self.catalog.job(key));
-        let site = self.catalog.device(comparison.device).map(|device| device.site);
+        let site = self.catalog.device(basis.device).map(|device| device.site);
         let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
-        let moved = by_site && site != Some(comparison.site);
+        let moved = by_site && site != Some(basis.site);
         if let (Some(key), Some(state)) = (existing, state)
             && state.job == job
             && !moved
         {
             return Err(key);
         }
-        let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
+        let known = state.map(|state| state.watermark).or_else(|| self.tombstone(basis.device, &job));
         // It does not wait for a clock that was set back while the job was removed or different.
         let ahead = known.filter(|watermark| {
             // A planned occurrence exists once, whatever the clock shows; an ad-hoc job is meant for now.
-            let is_meant = comparison.is_ad_hoc && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
-            is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
+            let is_meant = basis.is_ad_hoc && matches!(job.trigger, Trigger::At(_)) && *watermark > self.now;
+            is_meant || is_ahead_of_clock(&job.trigger, *watermark, self.now)
         });
-        if ahead.is_some() && !comparison.begins_series {
-            self.agenda.begin_series(out);
-            comparison.begins_series = true;
+        if ahead.is_some() && basis.series == self.agenda.series() {
+            self.agenda.begin_series(&mut self.out);
         }
         let known = known.filter(|_| ahead.is_none());
-        let watermark = known.unwrap_or_else(|| first_watermark(&job, comparison.requested_at));
-        let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.requested_at);
-        let after = earliest(&job.trigger, watermark, comparison.requested_at);
-        let next = self.next_of(&job, comparison.device, after, &comparison.site);
+        let watermark = known.unwrap_or_else(|| first_watermark(&job, basis.requested_at));
+        let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < basis.requested_at);
+        let after = earliest(&job.trigger, watermark, basis.requested_at);
+        let next = self.next_of(&job, basis.device, after, &basis.site);
         let decided = ahead.unwrap_or(Instant::MIN);
         Ok(Staged { job, existing, watermark, decided, next, planned_late })
     }
@@ -123,8 +105,9 @@ impl Scheduler {
     }
 
     /// Adopts a plan that was compared completely.
-    fn compared(&mut self, now: Instant, comparison: Comparison, budget: &mut Budget, out: &mut Step) -> Option<Work> {
-        let Comparison { device: key, requested_at, series, site, staged, unchanged, .. } = comparison;
+    fn compared(&mut self, comparison: Comparison, budget: &mut Budget) -> Option<Work> {
+        let Comparison { basis, staged, unchanged, .. } = comparison;
+        let key = basis.device;
         let device = self.catalog.device(key)?;
         let count_unchanged = unchanged.len();
         let mut kept = unchanged;
@@ -142,29 +125,24 @@ impl Scheduler {
         let token = self.commits.token();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
-        let adoption = Adoption { device: key, requested_at, series, site, gone, staged, token, unconfirmed };
-        self.adopt(now, adoption.into(), budget, out)
+        let adoption = Adoption { basis, gone, staged, token, unconfirmed };
+        self.adopt(adoption.into(), budget)
     }
 
     /// Adopts some jobs of a plan. All pieces are committed together.
-    pub(in crate::scheduler) fn adopt(
-        &mut self,
-        now: Instant,
-        mut adoption: Box<Adoption>,
-        budget: &mut Budget,
-        out: &mut Step,
-    ) -> Option<Work> {
+    pub(crate) fn adopt(&mut self, mut adoption: Box<Adoption>, budget: &mut Budget) -> Option<Work> {
         while budget.spend(limits::JOB_COST) {
             if let Some(job) = adoption.gone.next() {
-                self.admit_past(now, job, adoption.requested_at, out);
+                self.admit_past(job, adoption.basis.requested_at);
                 if !mutated(Mutation::PlanLosesUnsavedRuns) {
-                    self.save_runs_of(job, out);
+                    self.save_runs_of(job);
                 }
-                self.drop_job(job, out);
+                self.drop_job(job);
             } else if let Some(staged) = adoption.staged.next() {
-                self.adopt_job(now, &mut adoption, staged, out);
+                let job = self.adopt_job(&adoption.basis, adoption.token, staged);
+                adoption.unconfirmed.push(job);
             } else {
-                self.adopted(*adoption, out);
+                self.adopted(*adoption);
                 return None;
             }
             self.planner.set_adopting(true);
@@ -173,80 +151,64 @@ impl Scheduler {
     }
 
     /// Completes the adoption of a plan.
-    fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
-        let Adoption { device: key, requested_at, site, token, unconfirmed, .. } = adoption;
+    fn adopted(&mut self, adoption: Adoption) {
+        let Adoption { basis: Basis { device: key, requested_at, site, .. }, token, unconfirmed, .. } = adoption;
         self.planner.set_adopting(false);
         let Some(device) = self.catalog.device_mut(key) else { return };
         device.site = site;
         device.failures = 0;
         device.error = None;
-        self.confirm_later(token, unconfirmed, out);
+        self.confirm_later(token, unconfirmed);
         // The window of the plan ends with the day after `requested_at`, whenever the reply arrived.
-        self.replan_at(key, calendar::next_midnight(requested_at, site.zone), out);
+        self.replan_at(key, calendar::next_midnight(requested_at, site.zone));
     }
 
     /// Makes jobs due as soon as their plan is durable (I3).
-    fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
+    fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>) {
         if !unconfirmed.is_empty() {
-            self.commits.wait(token, Waiter::Plan(unconfirmed), out);
+            self.commits.wait(token, Waiter::Plan(unconfirmed), &mut self.out);
         }
     }
 
     /// Adopts a single job, as if it were the only change of a plan.
-    pub(in crate::scheduler) fn adopt_alone(
-        &mut self,
-        now: Instant,
-        comparison: &Comparison,
-        staged: Staged,
-        out: &mut Step,
-    ) -> JobKey {
-        let Comparison { device, requested_at, series, site, .. } = *comparison;
+    pub(crate) fn adopt_alone(&mut self, basis: &Basis, staged: Staged) -> JobKey {
         let token = self.commits.token();
-        let (gone, none) = (Vec::new().into_iter(), Vec::new().into_iter());
-        let mut adoption =
-            Adoption { device, requested_at, series, site, gone, staged: none, token, unconfirmed: Vec::new() };
-        let key = self.adopt_job(now, &mut adoption, staged, out);
-        self.confirm_later(token, adoption.unconfirmed, out);
+        let key = self.adopt_job(basis, token, staged);
+        self.confirm_later(token, vec![key]);
         key
     }
 
-    fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) -> JobKey {
-        let Adoption { device, requested_at, series, ref site, token, .. } = *adoption;
-        let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
+    fn adopt_job(&mut self, basis: &Basis, token: CommitToken, staged: Staged) -> JobKey {
+        let Basis { device, requested_at, series, ref site, .. } = *basis;
+        let Staged { job, existing, watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: an occurrence found by the earlier clock may be too late.
         let is_outdated = series != self.agenda.series();
-        let requested_at = requested_at.min(now);
-        let key = match existing {
-            Some(key) => {
-                // By the old plan, at the old site.
-                if !mutated(Mutation::PlanLosesEarlierOccurrences) {
-                    self.admit_past(now, key, requested_at, out);
-                }
-                // An admitted run keeps its copy of the action.
-                self.save_runs_of(key, out);
-                self.disarm_timer(key);
-                let is_stale =
-                    |state: &&mut JobState| decided > now || is_ahead_of_clock(&job.trigger, state.watermark, now);
-                if let Some(state) = self.catalog.job_mut(key).filter(is_stale) {
-                    state.watermark = watermark.min(now);
-                }
-                if let Some(state) = self.catalog.job(key)
-                    && (state.watermark > watermark || is_outdated)
-                {
-                    // An occurrence was admitted since the comparison.
-                    let after = earliest(&job.trigger, state.watermark, requested_at);
-                    next = self.next_of(&job, device, after, site);
-                }
-                key
+        let requested_at = requested_at.min(self.now);
+        let key = existing
+            .unwrap_or_else(|| self.catalog.insert_job(JobState::new(device, job.clone(), watermark, Next::Never)));
+        if existing.is_some() {
+            // By the old plan, at the old site.
+            if !mutated(Mutation::PlanLosesEarlierOccurrences) {
+                self.admit_past(key, requested_at);
             }
-            None => {
-                if is_outdated {
-                    watermark = watermark.min(now);
-                    next = self.next_of(&job, device, earliest(&job.trigger, watermark, requested_at), site);
-                }
-                self.catalog.insert_job(JobState::new(device, job.clone(), watermark, Next::Never))
-            }
+            // An admitted run keeps its copy of the action.
+            self.save_runs_of(key);
+            self.disarm_timer(key);
+        }
+        let is_stale = |state: &&mut JobState| {
+            let is_ahead = decided > self.now || is_ahead_of_clock(&job.trigger, state.watermark, self.now);
+            is_ahead || (is_outdated && existing.is_none())
         };
+        if let Some(state) = self.catalog.job_mut(key).filter(is_stale) {
+            state.watermark = watermark.min(self.now);
+        }
+        if let Some(state) = self.catalog.job(key)
+            && (state.watermark > watermark || is_outdated)
+        {
+            // An occurrence was admitted since the comparison.
+            let after = earliest(&job.trigger, state.watermark, requested_at);
+            next = self.next_of(&job, device, after, site);
+        }
         let Some(state) = self.catalog.job_mut(key) else { return key };
         let before = state.next.due();
         state.grouped = job.body.policy().group().is_some();
@@ -254,12 +216,11 @@ impl Scheduler {
         state.next = next;
         state.planned_late = planned_late;
         state.unconfirmed = Some(token);
-        adoption.unconfirmed.push(key);
         self.catalog.set_decided(key, decided);
-        self.move_skip(key, before, out);
+        self.move_skip(key, before);
         if let Some((watermark, due)) = self.progress(key) {
             let decided = self.catalog.decided(key);
-            out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
+            self.out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
         key
     }

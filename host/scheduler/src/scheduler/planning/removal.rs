@@ -11,7 +11,7 @@ use std::mem;
 use crate::{
     agenda::Timer,
     budget::Budget,
-    event::{Change, DeviceKey, JobKey, PluginKey, Step, Tombstone, Version},
+    event::{Change, DeviceKey, JobKey, PluginKey, Tombstone, Version},
     limits,
     mutation::{Mutation, mutated},
     names::PluginName,
@@ -19,32 +19,24 @@ use crate::{
     planner::Work,
     runs::Run,
     scheduler::state::Scheduler,
-    time::Instant,
 };
 
 impl Scheduler {
     /// Removes a job, and keeps a tombstone with its watermark (I2).
-    pub(in crate::scheduler) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
+    pub(crate) fn drop_job(&mut self, key: JobKey) {
         let Some(state) = self.catalog.job(key) else { return };
-        let (id, decided) = (self.run_id(key, state.watermark), self.catalog.decided(key));
-        let tombstone =
-            Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
+        let (name, watermark) = (self.catalog.name_of(key), state.watermark.max(self.catalog.decided(key)));
         self.disarm_timer(key);
         self.catalog.remove_job(key, self.runs.count_of_job(key) > 0);
-        let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
-        self.catalog.tombstones.insert(name, tombstone.watermark);
-        out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
+        self.catalog.tombstones.insert(name.clone(), watermark);
+        let (plugin, device, job) = name;
+        self.out
+            .changes
+            .push(Change::JobRemoved { key, tombstone: Some(Tombstone { plugin, device, job, watermark }) });
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
-    pub(in crate::scheduler) fn drop_device(
-        &mut self,
-        now: Instant,
-        key: DeviceKey,
-        reason: Cancelled,
-        budget: &mut Budget,
-        out: &mut Step,
-    ) -> Option<Work> {
+    pub(crate) fn drop_device(&mut self, key: DeviceKey, reason: Cancelled, budget: &mut Budget) -> Option<Work> {
         let device = self.catalog.device(key)?;
         let mut jobs: Vec<JobKey> = device.jobs().collect();
         jobs.sort_unstable();
@@ -54,60 +46,48 @@ impl Scheduler {
             }
             self.catalog.plugin_of_mut(key).expect("a device has a plugin").announcement.gone += 1;
             // Occurrences that are due at this moment are decided, too.
-            self.admit_past(now, job, now.plus_ms(1), out);
-            self.end_unstarted(now, job, &reason, out);
-            self.save_runs_of(job, out);
-            self.record_cancelled(now, job, &reason, out);
-            self.drop_job(job, out);
+            self.admit_past(job, self.now.plus_ms(1));
+            self.end_unstarted(job, &reason);
+            self.save_runs_of(job);
+            self.record_cancelled(job, &reason);
+            self.drop_job(job);
         }
         let device = self.catalog.remove_device(key)?;
         self.agenda.disarm(device.replan_at, Timer::Replan(key));
-        out.changes.push(Change::DeviceRemoved { key });
+        self.out.changes.push(Change::DeviceRemoved { key });
         None
     }
 
     /// Cancels the runs of a job that have not started.
-    pub(in crate::scheduler) fn end_unstarted(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        reason: &Cancelled,
-        out: &mut Step,
-    ) {
+    pub(crate) fn end_unstarted(&mut self, key: JobKey, reason: &Cancelled) {
         for slot in self.runs.of_job(key).collect::<Vec<_>>() {
             let is_cancelled = |run: &Run| run.has_not_started() || mutated(Mutation::CancelLosesOwedSteps);
             if self.runs.get(slot).is_some_and(is_cancelled) {
-                self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+                self.end(slot, Outcome::Cancelled(reason.clone()));
             }
         }
     }
 
     /// Cancels the runs of removed devices that have not started.
-    pub(in crate::scheduler) fn end_without_device(
-        &mut self,
-        now: Instant,
-        plugin: PluginKey,
-        reason: &Cancelled,
-        out: &mut Step,
-    ) {
+    pub(crate) fn end_without_device(&mut self, plugin: PluginKey, reason: &Cancelled) {
         for job in self.catalog.jobs_without_device(plugin) {
-            self.end_unstarted(now, job, reason, out);
+            self.end_unstarted(job, reason);
         }
     }
 
-    pub(in crate::scheduler) fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
+    pub(crate) fn remove_plugin(&mut self, name: &PluginName) {
         let Some(key) = self.catalog.plugin_key(name) else { return };
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         let devices = mem::take(&mut plugin.devices);
         if plugin.version != Version::NONE {
             // Saved first: after a crash half way, the whole plugin is loaded anew.
             plugin.version = Version::NONE;
-            self.save_plugin(key, out);
+            self.save_plugin(key);
         }
         if devices.is_empty() {
-            self.end_without_device(now, key, &Cancelled::PluginRemoved, out);
+            self.end_without_device(key, &Cancelled::PluginRemoved);
             self.catalog.remove_plugin(key);
-            out.changes.push(Change::PluginRemoved { key });
+            self.out.changes.push(Change::PluginRemoved { key });
             return;
         }
         let drop = |device| Work::DropDevice(device, Cancelled::PluginRemoved);
@@ -115,12 +95,12 @@ impl Scheduler {
     }
 
     /// Records the next occurrence of an ad-hoc job that is removed with its device: no plan brings it back (I13).
-    fn record_cancelled(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
+    fn record_cancelled(&mut self, key: JobKey, reason: &Cancelled) {
         let next =
             self.catalog.job(key).filter(|_| self.catalog.overrides.is_ad_hoc(key)).and_then(|state| state.next.due());
         if let Some(next) = next {
             let id = self.run_id(key, next);
-            self.decide(now, key, id, Outcome::Cancelled(reason.clone()), out);
+            self.decide(key, id, Outcome::Cancelled(reason.clone()));
         }
     }
 }

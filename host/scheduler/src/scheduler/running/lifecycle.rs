@@ -16,19 +16,18 @@
 
 use crate::{
     body::StepRef,
-    event::{Change, Progress, RunEnded, Step},
+    event::{Change, Progress, RunEnded},
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Failed, Outcome, Success},
-    runs::State,
+    runs::Phase,
     scheduler::state::Scheduler,
-    time::Instant,
 };
 
 impl Scheduler {
     /// Takes over the resource and the steps that earlier runs have left to a run that starts (I5).
-    pub(in crate::scheduler) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        self.begin_hold(now, slot);
+    pub(crate) fn take_over(&mut self, slot: RunSlot) {
+        self.begin_hold(slot);
         let Some(run) = self.runs.get(slot) else { return };
         for earlier in self.runs.yielding_to(run) {
             let Some(run) = self.runs.get(earlier) else { continue };
@@ -36,50 +35,49 @@ impl Scheduler {
             if let Some(run) = self.runs.get_mut(slot).filter(|_| !mutated(Mutation::TakenOverStepsAreNotOwed)) {
                 run.inherit(put_off_until);
             }
-            self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
+            self.end(earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)));
         }
     }
 
     /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
-    pub(in crate::scheduler) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn end_if_given_up(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
-        let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
-        if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
+        if !run.phase.is_attempt() && run.is_given_up(self.now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
             self.stop_waiting(slot);
-            self.give_up_step(now, slot, last, out);
+            self.give_up_step(slot, last);
         }
     }
 
     /// Gives up the current step; the later ones are owed if anything may have reached the broker.
-    pub(in crate::scheduler) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+    pub(crate) fn give_up_step(&mut self, slot: RunSlot, last: Attempt) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let failed = Failed { step: run.step() + 1, attempts: run.progress.attempts, last };
         if !run.on_the_wire {
-            return self.end(now, slot, Outcome::Failed(failed), out);
+            return self.end(slot, Outcome::Failed(failed));
         }
         run.progress.failed.get_or_insert(failed);
-        self.next_step(now, slot, out);
+        self.next_step(slot);
     }
 
     /// Handles a failed attempt: tries again after a pause, or gives the step up.
-    pub(in crate::scheduler) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+    pub(crate) fn attempt_failed(&mut self, slot: RunSlot, last: Attempt) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = last;
-        if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
+        if run.is_given_up(self.now) || run.superseded_at().is_some_and(|due| due <= self.now) {
             let last = run.last.clone();
-            return self.give_up_step(now, slot, last, out);
+            return self.give_up_step(slot, last);
         }
         if run.key.is_none() {
-            self.save_run(slot, out);
+            self.save_run(slot);
         } else {
-            self.save_progress_of(slot, out);
+            self.save_progress_of(slot);
         }
-        self.pause(now, slot);
+        self.pause(slot);
     }
 
     /// Completes the current step, and continues with the next one or ends the run.
-    pub(in crate::scheduler) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn next_step(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.progress.steps_done += 1;
         run.progress.armed = false;
@@ -92,38 +90,31 @@ impl Scheduler {
                     Outcome::Succeeded(Success { late, no_subscriber })
                 }
             };
-            return self.end(now, slot, outcome, out);
+            return self.end(slot, outcome);
         }
         run.progress.attempts = 0;
         (run.tried_since, run.unsubscribed_since) = (None, None);
-        self.unwatch(slot, out);
+        self.unwatch(slot);
         if !mutated(Mutation::CompletedStepIsUnsaved) {
-            self.save_progress_of(slot, out);
+            self.save_progress_of(slot);
         }
-        self.await_step(now, slot);
+        self.await_step(slot);
     }
 
     /// Cuts a run short because a newer run replaces it: its first step is not sent any more, and its owed steps are
     /// sent at once, before the newer run starts. Steps that the newer run will owe as well wait until it has started
     /// (I5). Without a newer run, all of them are sent.
-    pub(in crate::scheduler) fn cut_short(
-        &mut self,
-        now: Instant,
-        slot: RunSlot,
-        reason: Cancelled,
-        newer: Option<RunSlot>,
-        out: &mut Step,
-    ) {
+    pub(crate) fn cut_short(&mut self, slot: RunSlot, reason: Cancelled, newer: Option<RunSlot>) {
         let body_of_newer = newer.and_then(|newer| self.runs.get(newer)).map(|newer| newer.body.clone());
         let Some(run) = self.runs.get_mut(slot) else { return };
-        if matches!(run.state, State::Sent(_)) {
+        if matches!(run.phase, Phase::Sent(_)) {
             run.on_the_wire = true;
         }
         // A step that is marked `once` and may have been sent is not sent again.
         let may_be_sent = run.progress.armed && !mutated(Mutation::CutShortRunRepeatsOnce);
         let first_left = if run.is_owed() && may_be_sent { run.step() + 1 } else { run.step().max(1) };
         if !run.on_the_wire || first_left >= run.steps || mutated(Mutation::CutShortRunLosesOwedSteps) {
-            return self.end(now, slot, Outcome::Cancelled(reason), out);
+            return self.end(slot, Outcome::Cancelled(reason));
         }
         // Only to a run that needs the same resource, which it takes over if this one still holds it; and only for a
         // limited time.
@@ -131,15 +122,13 @@ impl Scheduler {
         let holds_it = needs.is_none() || run.holds.is_some();
         let first_of_newer = body_of_newer.as_ref().and_then(|newer| run.first_step_left_to(newer));
         let put_off_until = run.put_off_until(first_of_newer.unwrap_or(first_left));
-        let may_be_put_off = holds_it && put_off_until.is_none_or(|until| now < until);
+        let may_be_put_off = holds_it && put_off_until.is_none_or(|until| self.now < until);
         let heir = body_of_newer.filter(|newer| newer.policy().needs == needs && may_be_put_off);
-        let will_be_owed = |owed: &StepRef<'_>| {
-            heir.as_ref().is_some_and(|newer| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
-        };
-        let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
+        let will_be_owed = |owed: &StepRef<'_>| heir.as_ref().is_some_and(|newer| newer.owes(owed.topic()));
+        let elapsed_ms = run.progress.started.map_or(0, |started| self.now.ms_since(started).max(0));
         let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
         self.stop_waiting(slot);
-        self.unwatch(slot, out);
+        self.unwatch(slot);
         let Some(run) = self.runs.get_mut(slot) else { return };
         (run.progress.attempts, run.tried_since) = (0, None);
         run.progress.steps_done = first_left;
@@ -149,37 +138,37 @@ impl Scheduler {
         let left = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;
         self.runs.leave_steps(slot, left, newer);
-        self.save_run(slot, out);
-        self.await_step(now, slot);
+        self.save_run(slot);
+        self.await_step(slot);
     }
 
     /// Ends a run with a recorded outcome (I13).
-    pub(in crate::scheduler) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
+    pub(crate) fn end(&mut self, slot: RunSlot, outcome: Outcome) {
         self.stop_waiting(slot);
-        self.unwatch(slot, out);
+        self.unwatch(slot);
         if !mutated(Mutation::ResourceIsNeverReleased) {
-            self.release_hold(now, slot);
+            self.release_hold(slot);
         }
         let Some(run) = self.runs.remove(slot) else { return };
-        out.changes.push(Change::RunEnded(RunEnded {
+        self.out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
             id: run.id.clone(),
             body: matches!(outcome, Outcome::Failed(_)).then(|| run.body.clone()),
             outcome,
             started: run.progress.started,
-            ended: now,
+            ended: self.now,
             attempts: run.progress.attempts,
             note: run.progress.note.clone(),
         }));
         if run.key.is_none() && !mutated(Mutation::WatermarkStaysBehindEndedRun) {
-            self.save_progress(run.job, out);
+            self.save_progress(run.job);
         }
         if !mutated(Mutation::OnlyFirstIsCaughtUp) {
-            self.catch_up_next(now, run.job);
+            self.catch_up_next(run.job);
         }
         if !mutated(Mutation::UnstartedHeirKeepsOwedSteps) {
             for earlier in self.runs.yielding_to(&run) {
-                self.stop_yielding(now, earlier, out);
+                self.stop_yielding(earlier);
             }
         }
         self.wake_held(self.runs.next_held(&run));

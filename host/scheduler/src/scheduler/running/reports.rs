@@ -2,60 +2,52 @@
 
 use crate::{
     commits::Waiter,
-    event::{LinkId, Step, WatchId},
+    event::{LinkId, WatchId},
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::Attempt,
-    runs::{Report, State},
+    runs::{Phase, Report},
     scheduler::state::Scheduler,
-    time::Instant,
 };
 
 impl Scheduler {
     /// Handles a report of a device.
-    pub(in crate::scheduler) fn reported(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        watch: WatchId,
-        report: Report,
-        out: &mut Step,
-    ) {
+    pub(crate) fn reported(&mut self, link: LinkId, watch: WatchId, report: Report) {
         let Some(slot) = self.delivery.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let already = run.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut run.watch else { return };
-        if watch.take(already, report) && !matches!(run.state, State::Sent(_)) {
+        if watch.take(already, report) && !matches!(run.phase, Phase::Sent(_)) {
             self.stop_waiting(slot);
-            self.start_without_sending(now, slot, out);
-            self.next_step(now, slot, out);
+            self.start_without_sending(slot);
+            self.next_step(slot);
         }
     }
 
     /// Starts a run after its first step was confirmed without being sent: its later steps follow as if it had been.
-    pub(in crate::scheduler) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn start_without_sending(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
         if starts || !mutated(Mutation::ConfirmedStepOwesNothing) {
-            run.begin(now);
+            run.begin(self.now);
         }
         if starts {
-            self.take_over(now, slot, out);
+            self.take_over(slot);
             if is_long {
-                self.save_run(slot, out);
+                self.save_run(slot);
                 if let Some(key) = self.runs.get(slot).and_then(|run| run.key) {
                     let token = self.commits.token();
-                    self.commits.wait(token, Waiter::Saved(slot, key), out);
+                    self.commits.wait(token, Waiter::Saved(slot, key), &mut self.out);
                 }
             }
         }
     }
 
     /// Handles the end of the wait for a report.
-    pub(in crate::scheduler) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn not_reported(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         let last_report = run.watch.as_mut().and_then(|watch| watch.take_last_report());
-        self.attempt_failed(now, slot, Attempt::NoReport { within_ms, last_report }, out);
+        self.attempt_failed(slot, Attempt::NoReport { within_ms, last_report });
     }
 }

@@ -2,12 +2,11 @@
 
 use crate::{
     agenda::Timer,
-    event::Step,
     keys::RunSlot,
     mutation::{Mutation, mutated},
     names::ResourceName,
     outcome::Cause,
-    runs::{Entry, Hold},
+    runs::Entry,
     scheduler::state::Scheduler,
     time::Instant,
 };
@@ -21,66 +20,66 @@ impl Scheduler {
     }
 
     /// Measures the hold of a run from its start on, or takes it over from the run that yields to it.
-    pub(in crate::scheduler) fn begin_hold(&mut self, now: Instant, slot: RunSlot) {
-        if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
+    pub(crate) fn begin_hold(&mut self, slot: RunSlot) {
+        if self.drop_hold(slot).is_some() {
             // While it waited for its start, it did not use the resource.
-            hold.since = now;
+            self.take_hold(slot, self.now);
         } else if let Some(lender) = self.lender(slot).filter(|_| !mutated(Mutation::HoldIsNotPassedOn))
-            && let Some(hold) = self.drop_hold(lender)
+            && let Some(since) = self.drop_hold(lender)
         {
-            self.take_hold(slot, hold.since);
+            self.take_hold(slot, since);
         }
     }
 
     /// Gives a run its resource, until it ends or the hold expires.
-    fn take_hold(&mut self, slot: RunSlot, since: Instant) {
+    pub(crate) fn take_hold(&mut self, slot: RunSlot, since: Instant) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         self.resources.hold(run, slot);
-        let until = self.resources.held_until(run, since).unwrap_or(Instant::MAX);
-        run.holds = Some(Hold { since, until });
-        if !mutated(Mutation::HoldNeverExpires) {
+        run.holds = Some(since);
+        if let Some(until) = self.resources.held_until(run, since).filter(|_| !mutated(Mutation::HoldNeverExpires)) {
             self.agenda.arm(until, Timer::Hold(slot));
         }
     }
 
-    /// Ends a run's hold of its resource.
-    pub(in crate::scheduler) fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
+    /// Ends a run's hold of its resource. Returns since when it had it.
+    pub(crate) fn drop_hold(&mut self, slot: RunSlot) -> Option<Instant> {
         let run = self.runs.get_mut(slot)?;
-        let hold = run.holds.take()?;
+        let since = run.holds.take()?;
         self.resources.drop_hold(run, slot);
-        self.agenda.disarm(hold.until, Timer::Hold(slot));
-        Some(hold)
+        let until = self.resources.held_until(run, since);
+        until.inspect(|until| self.agenda.disarm(*until, Timer::Hold(slot)));
+        Some(since)
     }
 
     /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
     /// device's reports, because a report would start it.
-    pub(in crate::scheduler) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn give_up_resource(&mut self, slot: RunSlot) {
         if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) || self.lender(slot).is_some() {
-            self.unwatch(slot, out);
+            self.unwatch(slot);
         }
-        self.release_hold(now, slot);
+        self.release_hold(slot);
     }
 
     /// Ends a run's hold of its resource, which is free for the next run in the queue.
-    pub(in crate::scheduler) fn release_hold(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn release_hold(&mut self, slot: RunSlot) {
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
         if self.drop_hold(slot).is_some()
             && let Some(name) = needs
         {
-            self.release(now, &name);
+            self.release(&name);
         }
     }
 
     /// Gives a free resource to the first run in its queue.
-    pub(in crate::scheduler) fn release(&mut self, now: Instant, name: &ResourceName) {
+    pub(crate) fn release(&mut self, name: &ResourceName) {
         let Some(slot) = self.resources.next(name) else { return };
-        self.take_hold(slot, now);
+        self.take_hold(slot, self.now);
         self.stop_waiting(slot);
         self.enqueue(slot);
     }
 
     /// Returns whether a run holds its resource, or needs none; if not, the run waits for its turn.
-    pub(in crate::scheduler) fn acquires_resource(&mut self, now: Instant, slot: RunSlot) -> bool {
+    pub(crate) fn acquires_resource(&mut self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
         if self.lender(slot).is_some() {
@@ -90,7 +89,7 @@ impl Scheduler {
         match self.resources.enter(run, slot) {
             None => true,
             Some(Entry::Granted) => {
-                self.take_hold(slot, now);
+                self.take_hold(slot, self.now);
                 true
             }
             Some(Entry::Queued) => {
@@ -102,7 +101,7 @@ impl Scheduler {
 
     /// Gives a run that started before the host did the hold that it had. One that owes steps and has held the resource for
     /// too long continues without; a first step that has been tried for too long is given up at once.
-    pub(in crate::scheduler) fn resume_hold(&mut self, slot: RunSlot) {
+    pub(crate) fn resume_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         if let Some(started) = run.progress.started
             && !mutated(Mutation::CrashReleasesHold)

@@ -8,15 +8,14 @@ use crate::{
     policy::grace,
     runs::Run,
     scheduler::state::Scheduler,
-    time::Instant,
     topic::{Excess, Topic},
 };
 
 impl Scheduler {
     /// Returns why a run may not start, if so.
-    pub(in crate::scheduler) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
-        let late_ms = now.ms_since(run.start);
-        if grace::is_over(&run.policy, run.start, now) && !mutated(Mutation::RunStartsAfterGrace) {
+    pub(crate) fn start_refusal(&self, run: &Run) -> Option<Outcome> {
+        let late_ms = self.now.ms_since(run.start);
+        if grace::is_over(&run.policy, run.start, self.now) && !mutated(Mutation::RunStartsAfterGrace) {
             // A run with a grace that ended before the link came up was not held up by its rate.
             let waited_for_link =
                 run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.delivery.link_since());

@@ -1,35 +1,27 @@
 //! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
 use crate::{
-    event::{CallId, Step},
+    event::CallId,
     model::Reply,
     mutation::{Mutation, mutated},
-    names::RunId,
     outcome::{Attempt, Cause, Outcome, Success},
     scheduler::state::Scheduler,
-    time::Instant,
 };
 
 impl Scheduler {
     /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
-    pub(in crate::scheduler) fn task_answered(
-        &mut self,
-        now: Instant,
-        call: CallId,
-        reply: Result<Reply, String>,
-        out: &mut Step,
-    ) {
+    pub(crate) fn task_answered(&mut self, call: CallId, reply: Result<Reply, String>) {
         let Some(slot) = self.delivery.end_call(call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {
             Ok(reply) => reply,
             Err(why) => {
                 // Other runs may hold its resource until the next attempt (I7).
-                self.give_up_resource(now, slot, out);
-                return self.attempt_failed(now, slot, Attempt::Unanswered(why), out);
+                self.give_up_resource(slot);
+                return self.attempt_failed(slot, Attempt::Unanswered(why));
             }
         };
-        if now.ms_since(run.start) > i64::from(run.policy.grace_ms) {
+        if self.now.ms_since(run.start) > i64::from(run.policy.grace_ms) {
             run.held_by = Some(Cause::SlowPlugin);
         }
         // The attempts at the messages are counted anew.
@@ -37,23 +29,17 @@ impl Scheduler {
         run.progress.note = note.map(Into::into);
         let id = run.id.clone();
         if steps.is_empty() {
-            self.end(now, slot, Outcome::Succeeded(Success::PLAIN), out);
+            self.end(slot, Outcome::Succeeded(Success::PLAIN));
         } else {
             run.body = run.body.with_steps(&steps);
             run.steps = steps.len();
             if run.key.is_some() && !mutated(Mutation::TaskReplyIsUnsaved) {
-                self.save_run(slot, out);
+                self.save_run(slot);
             }
             self.enqueue(slot);
         }
-        if replan {
-            self.request_plan_of(&id, out);
-        }
-    }
-
-    fn request_plan_of(&mut self, run: &RunId, out: &mut Step) {
-        if let Some(device) = self.catalog.device_key(&run.plugin, &run.device) {
-            self.request_plan(device, out);
+        if replan && let Some(device) = self.catalog.device_key(&id.plugin, &id.device) {
+            self.request_plan(device);
         }
     }
 }

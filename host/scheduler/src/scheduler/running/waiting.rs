@@ -1,35 +1,35 @@
-//! The states in which a run waits, and its timer.
+//! The phases in which a run waits, and its timer.
 
 use crate::{
     agenda::Timer,
-    event::{Effect, Step},
+    event::Effect,
     keys::RunSlot,
     mutation::{Mutation, mutated},
     outcome::Cause,
-    runs::State,
+    runs::Phase,
     scheduler::state::Scheduler,
     time::Instant,
 };
 
 impl Scheduler {
-    /// Sets a run's state, and its timer.
-    pub(in crate::scheduler) fn set_state(&mut self, slot: RunSlot, state: State) {
+    /// Sets a run's phase, and its timer.
+    pub(crate) fn set_phase(&mut self, slot: RunSlot, phase: Phase) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.state = state;
-        if let Some(until) = state.until() {
+        run.phase = phase;
+        if let Some(until) = phase.until() {
             self.agenda.arm(until, Timer::Run(slot));
         }
     }
 
     /// Adds a run to the queue for the link.
-    pub(in crate::scheduler) fn enqueue(&mut self, slot: RunSlot) {
+    pub(crate) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.state = State::Waiting;
-        let over = self.delivery.push(&run.id.plugin, run.rank(slot));
+        run.phase = Phase::Waiting;
+        let over = self.delivery.push(self.now, &run.id.plugin, run.rank(slot));
         if let Some(rate) = over {
             run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
             if let Some(grace_end) = run.grace_end() {
-                self.set_state(slot, State::Limited(grace_end));
+                self.set_phase(slot, Phase::Limited(grace_end));
             }
         } else if run.is_over_rate() {
             run.held_by = None;
@@ -37,61 +37,61 @@ impl Scheduler {
     }
 
     /// Removes a run from every queue and timer it waits in.
-    pub(in crate::scheduler) fn stop_waiting(&mut self, slot: RunSlot) {
+    pub(crate) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
-        match run.state {
-            State::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
-            State::Limited(until) => {
+        match run.phase {
+            Phase::Waiting => self.delivery.remove(&run.id.plugin, run.rank(slot)),
+            Phase::Limited(until) => {
                 self.delivery.remove(&run.id.plugin, run.rank(slot));
                 self.agenda.disarm(until, Timer::Run(slot));
             }
             // The broker's answer still returns the credit.
-            State::Sent(attempt) => self.delivery.detach_attempt(attempt),
-            State::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
+            Phase::Sent(attempt) => self.delivery.detach_attempt(attempt),
+            Phase::Asking(call) if !mutated(Mutation::EndedRunKeepsItsCall) => {
                 self.delivery.end_call(call);
             }
-            State::Arming(token) => {
+            Phase::Arming(token) => {
                 // Only once: a run may end before it waits for anything else, and this function is called again (I7).
                 if self.commits.take(token).is_some() {
                     self.delivery.cancel_reservation(&run.id.plugin);
                 }
             }
-            state => {
-                state.until().inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
+            phase => {
+                phase.until().inspect(|until| self.agenda.disarm(*until, Timer::Run(slot)));
             }
         }
         self.leave_queue(slot);
     }
 
     /// Removes a run from the queue for its resource.
-    pub(in crate::scheduler) fn leave_queue(&mut self, slot: RunSlot) {
+    pub(crate) fn leave_queue(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_none()) {
             self.resources.leave(run, slot);
         }
     }
 
     /// Lets a run wait for others, until its grace ends.
-    pub(in crate::scheduler) fn hold(&mut self, slot: RunSlot, cause: Cause) {
+    pub(crate) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
         let until = run.grace_end();
-        self.set_state(slot, State::Held(until));
+        self.set_phase(slot, Phase::Held(until));
     }
 
     /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
-    pub(in crate::scheduler) fn pause(&mut self, now: Instant, slot: RunSlot) {
+    pub(crate) fn pause(&mut self, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot) {
-            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
-            self.set_state(slot, State::Pausing(until));
+            let until = self.now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
+            self.set_phase(slot, Phase::Pausing(until));
         }
     }
 
     /// Ends a run's subscription.
-    pub(in crate::scheduler) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
+    pub(crate) fn unwatch(&mut self, slot: RunSlot) {
         let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
         self.delivery.end_watch(watch.id);
         if let Some(link) = self.delivery.link() {
-            out.effects.push(Effect::Unwatch { link, watch: watch.id });
+            self.out.effects.push(Effect::Unwatch { link, watch: watch.id });
         }
     }
 }

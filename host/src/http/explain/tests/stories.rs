@@ -21,7 +21,7 @@ fn the_nearest_run_by_hand_is_explained_whether_it_has_ended_or_not() {
     }
     // A run under way.
     let id = RunId { occurrence: at("2027-03-01T11:00:03Z"), ..runs()[0].id.clone() };
-    let with_one = || Facts { under_way: vec![RunStatus { id: id.clone(), ..active(State::Sent(1)) }], ..daily() };
+    let with_one = || Facts { under_way: vec![RunStatus { id: id.clone(), ..active(Phase::Sent(1)) }], ..daily() };
     let explanation = explain(with_one(), Some("2027-03-01T11:00:03Z"), runs());
     assert_eq!(
         (explanation.verdict.as_str(), explanation.occurrence.as_deref()),
@@ -61,7 +61,7 @@ fn a_replay_is_suggested_for_a_failed_run_only_if_it_is_possible() {
         it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it"#]].assert_eq(&[&unadvised[..], &sentence(daily())].join("\n"));
     assert!(!advised(Facts { grant: None, has_device: false, planned: None, ..daily() }));
     assert!(!advised(Facts { has_device: false, planned: None, ..daily() }));
-    assert!(!advised(Facts { under_way: vec![RunStatus { id: again.clone(), ..active(State::Sent(1)) }], ..daily() }));
+    assert!(!advised(Facts { under_way: vec![RunStatus { id: again.clone(), ..active(Phase::Sent(1)) }], ..daily() }));
     // The replay has a time of its own.
     let ended = RunView {
         id: again,
@@ -158,7 +158,7 @@ fn hints_are_notes() {
     expect!["it failed: it was due Mon 2027-03-01 06:30:00 GMT, and the plugin was called 3 times for its messages: task `open`: `topic` `barn/door` is outside what `coop-door` may publish to; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it"].assert_eq(&explanation.sentence);
     assert_eq!(explanation.notes[0], hint);
     let last = Some(Attempt::Unanswered(why.clone()));
-    let under_way = vec![RunStatus { last, attempts: 1, ..active(State::Pausing(at(DUE))) }];
+    let under_way = vec![RunStatus { last, attempts: 1, ..active(Phase::Pausing(at(DUE))) }];
     let explanation = explain(Facts { under_way, ..facts("cron 30 6 * * *") }, Some(DUE), vec![]);
     assert!(!explanation.sentence.contains('\n') && explanation.notes[0] == hint, "{explanation:?}");
     let failing = Facts { error: Some(why), ..facts("cron 30 6 * * *") };
@@ -212,7 +212,7 @@ fn without_a_time_the_run_under_way_is_explained_or_the_last_one_known_or_the_ne
     };
     // An earlier run is under way, and the newer one was skipped because of it.
     let id = RunId { occurrence: at("2027-03-01T05:30:00Z"), ..of_last_week().id };
-    let under_way = vec![RunStatus { id, ..active(State::Sent(1)) }];
+    let under_way = vec![RunStatus { id, ..active(Phase::Sent(1)) }];
     let skipped = run(&Outcome::Skipped(Skipped::EarlierRun(at("2027-03-01T05:30:00Z"))));
     assert_eq!(about(Facts { under_way, ..daily() }, vec![skipped]), "running 2027-03-01T05:30:00Z");
     // The newest occurrence has no record, because the trigger has changed since.
@@ -234,8 +234,8 @@ fn remedies_are_requests_of_the_api() {
     };
     let hog = "greedy/greedy/hog/2027-03-01T11:00:00Z".parse().unwrap();
     let pump = Cause::Taken(ResourceName::parse("pump").unwrap());
-    let held = RunStatus { held_by: Some(pump), holders: vec![hog], ..active(State::Held(None)) };
-    let pausing = RunStatus { attempts: 2, last: Some(Attempt::LinkLost), ..active(State::Pausing(at(NOON))) };
+    let held = RunStatus { held_by: Some(pump), holders: vec![hog], ..active(Phase::Held(None)) };
+    let pausing = RunStatus { attempts: 2, last: Some(Attempt::LinkLost), ..active(Phase::Pausing(at(NOON))) };
     let denied = || run(&Outcome::Denied(Denied::Topic(Topic::parse("coop-door/north/door/set").unwrap())));
     let forbidden = || run(&Outcome::Denied(Denied::Topic(Topic::parse("barn/door").unwrap())));
     let tomorrow = Some("2027-03-02T06:30:00Z");

@@ -1,0 +1,60 @@
+//! Counts of runs in the database.
+
+use std::path::Path;
+
+use roost_scheduler::time::Instant;
+use rusqlite::named_params;
+
+use super::{error::StoreError, reading::query_current};
+
+/// The period of counted runs, and their plugin and device.
+#[derive(Clone, Debug)]
+pub(crate) struct CountFilter {
+    pub(crate) window: (Instant, Instant),
+    pub(crate) plugin: Option<String>,
+    pub(crate) device: Option<String>,
+}
+
+/// A run that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndedRun<'r> {
+    pub(crate) plugin: &'r str,
+    pub(crate) device: &'r str,
+    pub(crate) job: &'r str,
+    pub(crate) state: &'r str,
+    pub(crate) occurrence: Instant,
+    /// Whether a trigger made it, not a request.
+    pub(crate) of_trigger: bool,
+}
+
+pub(super) const ENDED: &str =
+    "SELECT plugin, device, job, state, occurrence, origin = '' OR origin GLOB 'series-*' FROM runs
+     WHERE state <> 'running' AND occurrence >= :from AND occurrence < :to
+           AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)";
+
+/// Collects the runs that have ended, in the order of their occurrences.
+pub(crate) fn collect_ended<T: Default>(
+    data: &Path,
+    filter: &CountFilter,
+    mut collect: impl FnMut(&mut T, EndedRun<'_>),
+) -> Result<T, StoreError> {
+    let CountFilter { window: (from, to), plugin, device } = filter;
+    query_current(data, |connection| {
+        let mut statement = connection.prepare(ENDED)?;
+        let period = named_params! { ":from": from.millis(), ":to": to.millis(), ":plugin": plugin, ":device": device };
+        let (mut rows, mut collected) = (statement.query(period)?, T::default());
+        while let Some(row) = rows.next()? {
+            let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+            let run = EndedRun {
+                plugin: text(0)?,
+                device: text(1)?,
+                job: text(2)?,
+                state: text(3)?,
+                occurrence: Instant::from_millis_clamped(row.get(4)?),
+                of_trigger: row.get(5)?,
+            };
+            collect(&mut collected, run);
+        }
+        Ok(collected)
+    })
+}
