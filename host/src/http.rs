@@ -8,6 +8,7 @@ mod devices;
 mod events;
 mod explain;
 mod extract;
+mod faults;
 mod health;
 mod host_events;
 mod jobs;

@@ -14,6 +14,7 @@ mod crashes;
 mod delivery;
 mod docs;
 mod fairness;
+mod faults;
 mod files;
 mod grants;
 mod guests;
