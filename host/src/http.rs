@@ -51,7 +51,8 @@ use self::{
 };
 pub(crate) use self::{
     devices::DeviceRecord,
-    explain::{Explanation, explain_run},
+    explain::{Explanation, Remedy, explain_run},
+    faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
     logs::Logs,

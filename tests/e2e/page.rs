@@ -57,7 +57,7 @@ fn why_is_answered_in_place_and_the_focus_returns() {
     browser.click("link", "Why coop-door/coop-door/close");
     browser.wait_for_role("dialog", "Why coop-door/coop-door/close?");
     browser.wait_for("it has not run yet: it is due");
-    browser.press("Escape");
+    browser.escape();
     browser.until("the focus to return", |browser| {
         let focused = browser.eval("document.activeElement.getAttribute('aria-label')");
         (focused == "Why coop-door/coop-door/close").then_some(())

@@ -55,7 +55,6 @@ impl Chromium {
         if let Some(session) = &self.session {
             call["sessionId"] = session.clone().into();
         }
-        eprintln!("CALL {method}");
         self.to.write_all(format!("{call}\0").as_bytes()).unwrap();
         loop {
             let mut message = Vec::new();
@@ -148,10 +147,11 @@ impl Chromium {
         }
     }
 
-    /// Presses a key that has no text, such as `Escape`.
-    pub fn press(&mut self, key: &str) {
-        for kind in ["keyDown", "keyUp"] {
-            self.call("Input.dispatchKeyEvent", json!({ "type": kind, "key": key, "code": key }));
+    /// Presses the escape key.
+    pub fn escape(&mut self) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27 });
+            self.call("Input.dispatchKeyEvent", event);
         }
     }
 
