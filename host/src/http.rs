@@ -26,6 +26,7 @@ mod schedule;
 mod socket;
 mod state;
 mod status;
+mod sun;
 mod timeline;
 
 use std::{

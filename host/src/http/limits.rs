@@ -110,3 +110,14 @@ pub(super) const FAULT_GROUPS: usize = 100;
 pub(super) const FIRST_FAULTS: usize = 5;
 /// For how long after its last run a job that has been removed counts as faulty: nothing can mend it any more.
 pub(super) const GONE_FAULT_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Parts of a period in which runs are counted: the maximum, more than a screen has columns for, and the default.
+pub(super) const BUCKETS: u32 = 1_000;
+pub(super) const DEFAULT_BUCKETS: u32 = 240;
+/// Groups in which runs are counted: as many lanes as a person can tell apart.
+pub(super) const DENSITY_GROUPS: usize = 20;
+/// Groups that are held in memory to find these: each takes a few kilobytes.
+pub(super) const DENSITY_HELD_GROUPS: usize = 10_000;
+/// Occurrences that are searched for to count them; those of jobs with the same trigger are searched for once.
+pub(super) const DENSITY_OCCURRENCES: usize = 200_000;
+/// The longest period for the bands of the sun: each day takes a millisecond to compute.
+pub(super) const SUN_MS: i64 = 31 * DAY_MS;
