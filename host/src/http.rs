@@ -8,6 +8,7 @@ mod devices;
 mod events;
 mod explain;
 mod extract;
+mod faults;
 mod health;
 mod host_events;
 mod jobs;
@@ -51,7 +52,8 @@ use self::{
 };
 pub(crate) use self::{
     devices::DeviceRecord,
-    explain::{Explanation, explain_run},
+    explain::{Explanation, Remedy, explain_run},
+    faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
     logs::Logs,

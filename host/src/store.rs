@@ -9,6 +9,7 @@ mod commit;
 mod counts;
 mod error;
 mod folder;
+mod last_outcomes;
 mod limits;
 mod load;
 mod outcomes;
@@ -41,6 +42,7 @@ pub(crate) use self::{
     counts::{CountBy, CountFilter, EndedRun, collect_ended, count_ended},
     error::StoreError,
     folder::{client_id, is_in_use},
+    last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
     restore::{Restored, restore},
     retention::Retention,
@@ -78,6 +80,7 @@ pub(crate) struct Store {
     path: PathBuf,
     folder: DataFolder,
     past: Past,
+    last_outcomes: LastOutcomes,
     _lock: Lock,
 }
 
@@ -96,10 +99,18 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
     let folder = DataFolder::new(&path)?;
-    Ok((Store { connection, path, folder, past: Past::new(keep), _lock: lock }, saved))
+    Ok((
+        Store { connection, path, folder, past: Past::new(keep), last_outcomes: LastOutcomes::default(), _lock: lock },
+        saved,
+    ))
 }
 
 impl Store {
+    /// Returns the handle of the last outcomes.
+    pub(crate) fn last_outcomes(&self) -> LastOutcomes {
+        self.last_outcomes.clone()
+    }
+
     /// Passes the stored jobs to `take` while two threads read them, half each: reading and parsing a row takes twice
     /// as long as activating the job.
     pub(crate) fn jobs<T>(

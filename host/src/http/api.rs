@@ -26,7 +26,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Guard, check, content_type, security_headers},
-    devices, events, explain, health,
+    devices, events, explain, faults, health,
     host_events::GapRecord,
     jobs, limits, logs, metrics, overrides, plugins,
     plugins::{steering, uploads},
@@ -71,6 +71,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(logs::logs))
         .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
+        .routes(routes!(faults::faults))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));
     // A stream has its own limit, in its handler, because it may last for days.

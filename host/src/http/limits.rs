@@ -103,6 +103,13 @@ pub(super) const BODY: Duration = Duration::from_secs(10);
 pub(super) const EXPLAIN_SEARCHES: usize = 13;
 /// Bytes of an idempotency key at the most.
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Bytes of the part of a name that devices are searched for: a plugin's and a device's name have at most 128.
+pub(super) const PART_BYTES: usize = 130;
+/// Groups of faults that are listed, and faults of each.
+pub(super) const FAULT_GROUPS: usize = 100;
+pub(super) const FIRST_FAULTS: usize = 5;
+/// For how long after its last run a job that has been removed counts as faulty: nothing can mend it any more.
+pub(super) const GONE_FAULT_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Parts of a period in which runs are counted: the maximum, more than a screen has columns for, and the default.
 pub(super) const BUCKETS: u32 = 1_000;
 pub(super) const DEFAULT_BUCKETS: u32 = 240;

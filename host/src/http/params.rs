@@ -58,27 +58,17 @@ word!(
     Job, JobId, JobId::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
 
-/// The state of a run that has not ended, or its outcome.
-#[derive(Clone, Debug)]
-pub(super) struct StateFilter(pub(super) RunState);
+/// States of runs that have not ended, or outcomes; empty for all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct States(pub(super) Vec<RunState>);
 
-impl<'de> Deserialize<'de> for StateFilter {
+impl<'de> Deserialize<'de> for States {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(from)?;
-        let unknown = || D::Error::unknown_variant(&word, &RunState::WORDS);
-        RunState::parse(&word).map(Self).ok_or_else(unknown)
+        let text = String::deserialize(from)?;
+        let state = |word: &str| RunState::parse(word).ok_or_else(|| D::Error::unknown_variant(word, &RunState::WORDS));
+        text.split(',').map(state).collect::<Result<_, _>>().map(Self)
     }
 }
-
-impl PartialSchema for StateFilter {
-    fn schema() -> RefOr<Schema> {
-        let description = "The state of a run that has not ended, or its outcome.";
-        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(RunState::WORDS));
-        words.description(Some(description)).into()
-    }
-}
-
-impl ToSchema for StateFilter {}
 
 /// An instant in RFC 3339.
 #[derive(Clone, Debug)]
