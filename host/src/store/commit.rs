@@ -260,11 +260,11 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
         plugin: ended.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy,
                            note, why, label, messages)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, iif(?17, ?15, NULL), ?16)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
                          number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
-                         late = NULL, no_subscriber = NULL, note = ?13, why = ?14, label = coalesce(?15, label), messages = ?16
+                         late = NULL, no_subscriber = NULL, note = ?13, why = ?14, label = iif(?17, ?15, label), messages = ?16
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             ended.id.plugin.as_str(),
@@ -282,7 +282,8 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
             ended.note,
             outcome_to_json(&ended.outcome).map_err(not_json)?,
             ended.body.as_ref().and_then(Body::label),
-            messages
+            messages,
+            ended.body.is_some()
         ],
         has_failed,
     };
