@@ -26,6 +26,7 @@ mod schedule;
 mod socket;
 mod state;
 mod status;
+mod sun;
 mod timeline;
 
 use std::{
@@ -51,7 +52,8 @@ use self::{
 };
 pub(crate) use self::{
     devices::DeviceRecord,
-    explain::{Explanation, explain_run},
+    explain::{Explanation, Remedy, explain_run},
+    faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
     logs::Logs,

@@ -22,6 +22,7 @@ mod hostile;
 mod operations;
 mod other_brokers;
 mod outages;
+mod page;
 mod plugins;
 mod readiness;
 mod simulate;

@@ -33,7 +33,7 @@ use super::{
     problem::Problem,
     runs, schedule,
     state::ApiState,
-    status, timeline,
+    status, sun, timeline,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -77,7 +77,9 @@ fn routes() -> (Router<ApiState>, OpenApi) {
     // A stream has its own limit, in its handler, because it may last for days.
     let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
+        .routes(routes!(sun::sun))
         .routes(routes!(timeline::timeline))
+        .routes(routes!(timeline::density::density))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin))

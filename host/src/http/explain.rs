@@ -21,7 +21,8 @@ use roost_scheduler::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use self::{facts::Facts, remedy::Remedy, text::Sentence};
+pub(crate) use self::remedy::Remedy;
+use self::{facts::Facts, text::Sentence};
 use super::{
     extract::Query,
     limits,

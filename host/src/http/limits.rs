@@ -117,3 +117,14 @@ pub(super) const MOST_CHECK_DAYS: u32 = 7;
 pub(super) const CHECK_JOBS: usize = 10_000;
 pub(super) const CHECK_MESSAGES: usize = 50_000;
 pub(super) const CHANGED_MESSAGES: usize = 48;
+/// Parts of a period in which runs are counted: the maximum, more than a screen has columns for, and the default.
+pub(super) const BUCKETS: u32 = 1_000;
+pub(super) const DEFAULT_BUCKETS: u32 = 240;
+/// Groups in which runs are counted: as many lanes as a person can tell apart.
+pub(super) const DENSITY_GROUPS: usize = 20;
+/// Groups that are held in memory to find these: each takes a few kilobytes.
+pub(super) const DENSITY_HELD_GROUPS: usize = 10_000;
+/// Occurrences that are searched for to count them; those of jobs with the same trigger are searched for once.
+pub(super) const DENSITY_OCCURRENCES: usize = 200_000;
+/// The longest period for the bands of the sun: each day takes a millisecond to compute.
+pub(super) const SUN_MS: i64 = 31 * DAY_MS;

@@ -14,6 +14,8 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
+use super::limits;
+
 fn parse_with<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     from: D,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -86,6 +88,30 @@ fn parse_time(text: &str) -> Result<Instant, String> {
         None => format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`"),
     };
     at.map(Instant::from).map_err(wrong)
+}
+
+/// Parses a whole number from 1 to `most`.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(from: D, most: u32) -> Result<u32, D::Error> {
+    parse_with(from, |text| {
+        let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+        number.ok_or_else(|| format!("`{text}` is not a whole number from 1 to {most}"))
+    })
+}
+
+/// The number of equal parts of a period.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buckets(pub(super) u32);
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(limits::DEFAULT_BUCKETS)
+    }
+}
+
+impl<'de> Deserialize<'de> for Buckets {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        whole_number(from, limits::BUCKETS).map(Self)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
