@@ -266,7 +266,7 @@ fn plugins_are_paused_and_planned_again_and_invalid_uploads_get_a_problem() {
         POST /api/v1/check content-type: application/wasm x
           400 Bad Request: the query is not understood: missing field `plugin`
         POST /api/v1/check?plugin=other&colour=red content-type: application/wasm x
-          400 Bad Request: the query is not understood: colour: unknown field `colour`, expected `plugin`
+          400 Bad Request: the query is not understood: colour: unknown field `colour`, expected `plugin` or `days`
         POST /api/v1/check?plugin=Other content-type: application/wasm x
           400 Bad Request: `Other` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
           hint: name it `other`
