@@ -114,8 +114,8 @@ fn an_invalid_request_gets_a_problem_document() {
     let (_broker, _site, host, address) = planned();
     let long = format!("{{\"run\":\"{}\"}}", "a".repeat(256 * 1024));
     expect![[r#"
-        GET /
-          404 Not Found: there is no `/`
+        GET /nothing
+          404 Not Found: there is no `/nothing`
           hint: see `/api/v1/openapi.json` for the paths that exist
         GET /api/v1/nothing
           404 Not Found: there is no `/api/v1/nothing`
@@ -197,7 +197,7 @@ fn an_invalid_request_gets_a_problem_document() {
     "#]].assert_eq(&refusals(
         &address,
         [
-            ["GET", "/", "", ""],
+            ["GET", "/nothing", "", ""],
             ["GET", "/api/v1/nothing", "", ""],
             ["POST", "/api/v1/status", "", ""],
             ["GET", "/api/v1/runs/replay", "", ""],
