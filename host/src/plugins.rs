@@ -6,6 +6,7 @@ mod bytes;
 mod cache;
 mod call_memory;
 mod call_slots;
+mod calls;
 pub(crate) mod compile;
 mod complete;
 mod component;

@@ -65,7 +65,12 @@ impl Scheduler {
             let job = scheduler.catalog.reserve_job(&run.id);
             scheduler.runs.remember_key(key);
             scheduler.agenda.remember_unique(&run.id);
+            let started = run.progress.started;
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
+            if scheduler.runs.get(slot).is_some_and(|run| run.progress.started != started) {
+                // Another restart must not count its time anew (I5).
+                scheduler.save_progress_of(slot);
+            }
             scheduler.await_step(slot);
         }
         scheduler
