@@ -11,6 +11,7 @@ mod job_json;
 mod limits;
 mod metrics;
 mod mqtt;
+mod page;
 mod plugins;
 mod process;
 mod report;

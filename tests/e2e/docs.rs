@@ -13,7 +13,7 @@ use roost_tests::{Broker, Roost, Site, binary, redact, root, sample};
 const PAGES: [(&str, &[&str]); 6] = [
     ("README.md", &[]),
     ("docs/commands.md", &["roost replay coop-door/north/open", "roost abandon sprinkler/garden/water"]),
-    ("docs/http.md", &[]),
+    ("docs/http.md", &["roost login"]),
     ("docs/operate.md", &[]),
     ("docs/plugins.md", &[]),
     ("docs/promises.md", &[]),

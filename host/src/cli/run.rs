@@ -94,7 +94,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (event_log.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.handle(), watched, health, &config);
+    let access = (&config, listening.guard());
+    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.handle(), watched, health, access);
     let _serving = listening.serve(state)?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };

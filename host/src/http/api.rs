@@ -19,22 +19,23 @@ use utoipa::{
     openapi::{
         ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
         path::PathItem,
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Guard, check, content_type, security_headers},
-    devices, events, explain, health,
+    codes, devices, events, explain, health,
     host_events::GapRecord,
     jobs, limits, logs, metrics, overrides, plugins,
     plugins::{steering, uploads},
     problem::Problem,
-    runs, schedule,
+    runs, schedule, session,
     state::ApiState,
     status, timeline,
 };
+use crate::page;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -81,6 +82,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(runs::run_of_origin))
         .routes(routes!(explain::explain));
     let writes = OpenApiRouter::new()
+        .routes(routes!(codes::make))
         .routes(routes!(runs::replay))
         .routes(routes!(runs::abandon))
         .routes(routes!(schedule::schedule))
@@ -104,6 +106,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .merge(limited(histories, limits::HISTORIES, limits::REQUEST))
         .merge(limited(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(buffer_body)))
         .merge(limited(uploads, limits::UPLOADS, limits::UPLOAD))
+        .merge(limited(page::login::routes(), limits::LOGINS, limits::REQUEST).route_layer(from_fn(buffer_body)))
         .split_for_parts()
 }
 
@@ -169,8 +172,14 @@ fn describe(api: &mut OpenApi) {
     components.schemas.insert("GapRecord".into(), GapRecord::schema());
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
-    // Both with and without a token: none is required if none is configured.
-    api.security = Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, [&str; 0], _>("token", [])]);
+    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+        session::COOKIE,
+        "The cookie of a session that was begun at `/login`. A write needs an `Origin` equal to the host",
+    )));
+    components.security_schemes.insert("session".into(), RefOr::T(cookie));
+    // Also without: none is required if no token is configured.
+    let required = |name: &str| SecurityRequirement::new::<_, [&str; 0], _>(name, []);
+    api.security = Some(vec![SecurityRequirement::default(), required("token"), required("session")]);
     for item in api.paths.paths.values_mut() {
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {

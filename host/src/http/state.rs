@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{limits, not_found::not_found, problem::Problem};
+use super::{auth::Guard, limits, not_found::not_found, problem::Problem};
 use crate::{
     app::{Inspector, PendingReplies},
     clock,
@@ -54,6 +54,7 @@ struct Parts {
     streams: Arc<Semaphore>,
     has_been_ready: AtomicBool,
     broker: Option<BuiltInHealth>,
+    guard: Guard,
 }
 
 impl ApiState {
@@ -64,7 +65,7 @@ impl ApiState {
         plugins: PluginHandle,
         (event_log, metrics, link): (EventLog, Metrics, LinkInfo),
         broker: Option<BuiltInHealth>,
-        config: &Config,
+        (config, guard): (&Config, Guard),
     ) -> Self {
         let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
         let (data, zone, rules) = (config.data.clone(), config.site.zone, config.rules.clone());
@@ -86,6 +87,7 @@ impl ApiState {
             streams,
             has_been_ready: AtomicBool::new(false),
             broker,
+            guard,
         }))
     }
 
@@ -110,7 +112,7 @@ impl ApiState {
     }
 
     /// Returns the host's time zone, for times that do not belong to a device.
-    pub(super) fn zone(&self) -> Zone {
+    pub(crate) fn zone(&self) -> Zone {
         self.0.zone
     }
 
@@ -127,6 +129,11 @@ impl ApiState {
     /// Returns the health of the built-in broker, if it is used.
     pub(super) fn broker(&self) -> Option<&BuiltInHealth> {
         self.0.broker.as_ref()
+    }
+
+    /// Returns the guard of requests over TCP: how clients log in, and where the host listens.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0.guard
     }
 
     /// Returns the metrics.
