@@ -40,16 +40,18 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::Router;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
 
 pub(crate) use self::{
+    api::buffer_body,
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
     devices::DeviceRecord,
-    explain::Explanation,
+    explain::{Explanation, explain_run},
     extract::Query,
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
@@ -65,8 +67,8 @@ pub(crate) use self::{
     session::{Found, Session, no_cookie},
     socket::path as socket_path,
     state::ApiState,
-    status::Status,
-    timeline::{CollapsedRecord, TimelineEntry, TimelineRecord},
+    status::{Status, host_status},
+    timeline::{CollapsedRecord, TimelineEntry, TimelineRecord, collapsed},
 };
 use self::{
     connections::{Listener, serve},
@@ -134,8 +136,8 @@ impl Listening {
         self.guard.clone()
     }
 
-    /// Serves the API on a thread of its own, so that it does not delay the loop.
-    pub(crate) fn serve(self, state: ApiState) -> anyhow::Result<Serving> {
+    /// Serves the API and other routes on a thread of its own, so that they do not delay the loop.
+    pub(crate) fn serve(self, state: ApiState, others: Router<ApiState>) -> anyhow::Result<Serving> {
         let Self { tcp, mut socket, guard: _ } = self;
         let on_socket = socket.as_mut().and_then(Socket::listener);
         let (stop, stopped) = oneshot::channel();
@@ -148,7 +150,7 @@ impl Listening {
             .context("the runtime of the HTTP API cannot be started")?;
         let serve = move || {
             let _ = rustix::process::nice(limits::NICE);
-            runtime.block_on(run_servers(tcp, on_socket, state, stopped));
+            runtime.block_on(run_servers(tcp, on_socket, (state, others), stopped));
             // Does not wait for threads that still read the database.
             runtime.shutdown_background();
             drop(ended_in);
@@ -162,20 +164,20 @@ impl Listening {
 async fn run_servers(
     tcp: Option<TcpListener>,
     socket: Option<UnixListener>,
-    state: ApiState,
+    (state, others): (ApiState, Router<ApiState>),
     stopped: oneshot::Receiver<()>,
 ) {
     let (stop, on_stop) = watch::channel(());
     let mut servers = JoinSet::new();
     if let Some(listener) = tcp {
-        let router = api::router(state.clone(), Some(state.guard().clone()));
+        let router = api::router(state.clone(), others.clone(), Some(state.guard().clone()));
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), router, on_stop.clone()))),
             Err(error) => tracing::error!("the HTTP API cannot listen\n  caused by: {error}"),
         }
     }
     if let Some(listener) = socket {
-        let router = api::router(state.clone(), None);
+        let router = api::router(state.clone(), others, None);
         match tokio::net::UnixListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, on_stop))),
             Err(error) => tracing::error!("the socket in the data folder cannot be listened on\n  caused by: {error}"),

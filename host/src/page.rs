@@ -1,3 +1,91 @@
-//! The pages for browsers. Like `cli`, they depend on `http`, whose functions give them their records.
+//! The page: HTML for people, from the same records that the API returns. Everything can be read without script, which
+//! adds what needs it: buttons, explanations in place, and the newest state by itself.
+//!
+//! The page depends on `http`, which does not know it: the routes are passed to the server.
 
-pub(crate) mod login;
+mod actions;
+mod assets;
+mod frame;
+mod login;
+mod text;
+mod tonight;
+mod why;
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{from_fn, map_response},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use maud::Markup;
+use tower::limit::GlobalConcurrencyLimitLayer;
+
+use self::frame::{Current, frame};
+use crate::http::{ApiState, LOGIN, Problem, buffer_body};
+
+/// Pages that are made at a time: each reads the database.
+const AT_A_TIME: usize = 4;
+
+/// Scripts and styles come from this host alone, and nothing inline runs, so that a text of a plugin cannot.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Returns the routes of the page.
+pub(crate) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/", get(tonight::tonight))
+        .route("/why/{plugin}/{device}/{job}", get(why::why))
+        .merge(Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(from_fn(buffer_body)))
+        .layer(map_response(headers))
+        .route_layer(GlobalConcurrencyLimitLayer::new(AT_A_TIME))
+        .route("/assets/{digest}/{name}", get(assets::asset))
+}
+
+async fn headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        // With `no-referrer`, browsers send `Origin: null` with forms, so that the host would refuse its own.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A page of HTML.
+struct Html(Markup);
+
+impl IntoResponse for Html {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], self.0.into_string()).into_response()
+    }
+}
+
+/// A problem of the API, as a page.
+struct Failed(Problem);
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let Self(Problem { status, detail, hint, .. }) = self;
+        let page = frame(
+            "It did not work",
+            Current::None,
+            &maud::html! {
+                h1 { "It did not work" }
+                p { (detail) }
+                @if let Some(hint) = hint { p.soft { (text::lines(&hint)) } }
+            },
+        );
+        (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Html(page)).into_response()
+    }
+}

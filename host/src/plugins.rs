@@ -11,6 +11,7 @@ mod complete;
 mod component;
 mod contract;
 mod engine;
+mod first_loads;
 mod folder;
 mod function;
 mod guest;

@@ -19,6 +19,9 @@ use crate::{
     ticking, ticking_in,
 };
 
+/// What the page at `/` shows.
+const TONIGHT: &str = "<h1>Tonight</h1>";
+
 /// Serves a page at another origin, and receives the page's results.
 fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -82,7 +85,7 @@ fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
 fn nor_does_it_in_a_browser_that_has_logged_in() {
     let (_broker, site, _listener, host) = ticking_in(with_token(), "declared");
     let shown = shown(&site, &format!("http://{}/login#{}", host.address(), code(&site)));
-    assert!(shown.contains("\"status\":404"), "the login leads to `/`: {shown}");
+    assert!(shown.contains(TONIGHT), "the login leads to `/`: {shown}");
     attack(&site, &host, &bearer());
     assert!(host.stop().success());
 }
@@ -134,7 +137,7 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
     let (form, status) = ("Token or one-time code", "\"started\":");
     assert!(open("/").contains(form), "a page leads to the login");
     assert!(open("/api/v1/status").contains("\"status\":401"));
-    assert!(open(&format!("/login#{}", code(&site))).contains("\"status\":404"), "the login leads to `/`");
+    assert!(open(&format!("/login#{}", code(&site))).contains(TONIGHT), "the login leads to `/`");
     assert!(open("/api/v1/status").contains(status), "the API takes the session");
     let sessions = open("/login");
     assert!(sessions.contains("HeadlessChrome") && sessions.contains("(this browser)"), "{sessions}");
@@ -142,7 +145,7 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
     let (elsewhere, _messages) = serve(format!("<script>location.replace('http://{address}/')</script>"));
     let elsewhere = elsewhere.replace("127.0.0.1", "coop.example");
     let shown = shown(&site, &format!("http://{elsewhere}/"));
-    assert!(shown.contains("\"status\":404"), "{shown}");
+    assert!(shown.contains(TONIGHT), "{shown}");
 
     assert!(host.stop().success());
     assert!(!std::fs::read_to_string(site.path().join("data/sessions.json")).unwrap().contains(TOKEN));
@@ -161,12 +164,13 @@ fn a_page_of_another_origin_opens_pages_and_nothing_else() {
     let link = |path: &str| format!("<script>location.replace('http://{address}{path}')</script>");
     let form =
         format!("<form method=post action='http://{address}/'></form><script>document.forms[0].submit()</script>");
-    for (page, path, status) in
-        [(link("/"), "/", 404), (link("/api/v1/status"), "/api/v1/status", 403), (form, "/ by a form", 403)]
+    let refused = "\"status\":403";
+    for (page, path, expected) in
+        [(link("/"), "/", TONIGHT), (link("/api/v1/status"), "/api/v1/status", refused), (form, "/ by a form", refused)]
     {
         let (elsewhere, _messages) = serve(page);
         let shown = shown(&site, &format!("http://{elsewhere}/"));
-        assert!(shown.contains(&format!("\"status\":{status}")), "{path}: {shown}");
+        assert!(shown.contains(expected), "{path}: {shown}");
     }
     assert!(host.stop().success());
 }

@@ -51,7 +51,10 @@ fn a_host_is_ready_when_the_plugins_in_the_folder_have_their_jobs() {
         "{status}"
     );
     assert!(status["not_ready"].is_null(), "{status}");
-    assert!(reasons.iter().any(|reason| reason.starts_with("plugins are loading: ")), "{reasons:?}");
+    let is_counted =
+        |reason: &String| reason.starts_with("the plugins are being loaded: ") && reason.ends_with(" of 4 done");
+    assert!(reasons.iter().any(is_counted), "{reasons:?}");
+    assert!(status["loading"].is_null(), "{status}");
     assert!(site.json(&["status"])["not_ready"].is_null());
     // A later version takes over without a gap.
     site.settings("one", &job("evening", "cron = \"30 18 * * *\"", "one/x"));

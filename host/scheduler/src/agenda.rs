@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    body::PackedJob,
     event::{Change, DeviceKey, JobKey, Step},
     keys::{GroupKey, RunSlot},
     mutation::{Mutation, mutated},
     names::{Origin, RunId},
-    occurrence::{self, Next, most_jitter},
-    time::{Instant, Site},
-    trigger::{Search, SunCache, Trigger},
+    time::Instant,
+    trigger::SunCache,
 };
 
 /// What a timer is for.
@@ -178,39 +176,5 @@ impl Agenda {
     /// Returns the cache of sun events: computing an event takes long.
     pub(crate) const fn sun_cache(&mut self) -> &mut SunCache {
         &mut self.sun_cache
-    }
-
-    /// Returns the last occurrence after an instant and up to another one.
-    pub(crate) fn last(&mut self, trigger: &Trigger, after: Instant, until: Instant, site: &Site) -> Search {
-        trigger.last(after, until, site, &mut self.sun_cache)
-    }
-
-    /// Returns what a job waits for after an instant. `run_of` returns the id of its run at an occurrence.
-    pub(crate) fn next(
-        &mut self,
-        job: &PackedJob,
-        after: Instant,
-        site: &Site,
-        run_of: impl FnOnce(Instant) -> RunId,
-    ) -> Next {
-        match job.trigger.next(after, site, &mut self.sun_cache) {
-            Search::Found(occurrence) => {
-                Next::Due { occurrence, jitter_ms: self.jitter_of(job, occurrence, site, run_of) }
-            }
-            Search::NotUntil(until) => Next::Search(until),
-            Search::Never(_) => Next::Never,
-        }
-    }
-
-    /// Returns the jitter of the run at an occurrence, in milliseconds.
-    pub(crate) fn jitter_of(
-        &mut self,
-        job: &PackedJob,
-        occurrence: Instant,
-        site: &Site,
-        run_of: impl FnOnce(Instant) -> RunId,
-    ) -> u32 {
-        let most = most_jitter(job, occurrence, site, &mut self.sun_cache);
-        if most == 0 { 0 } else { occurrence::jitter(&run_of(occurrence), most) }
     }
 }

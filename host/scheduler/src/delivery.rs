@@ -42,7 +42,7 @@ struct Link {
 impl Delivery {
     pub(crate) fn new(rates: Rates, now: Instant) -> Self {
         Self {
-            ready: FairQueue::new(rates, now),
+            ready: FairQueue::new(rates),
             link: None,
             link_since: now,
             attempts: BTreeMap::new(),
@@ -52,11 +52,6 @@ impl Delivery {
         }
     }
 
-    /// Sets the time of the current step.
-    pub(crate) const fn set_time(&mut self, now: Instant) {
-        self.ready.set_time(now);
-    }
-
     /// Moves measured times after the clock was set.
     pub(crate) fn clock_set(&mut self, now: Instant, by_ms: i64) {
         self.ready.shift(by_ms);
@@ -64,8 +59,8 @@ impl Delivery {
     }
 
     /// Adds a run. Returns its plugin's rate if it allows fewer messages now than are queued.
-    pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) -> Option<Rate> {
-        self.ready.push(plugin, rank)
+    pub(crate) fn push(&mut self, now: Instant, plugin: &PluginName, rank: Rank) -> Option<Rate> {
+        self.ready.push(now, plugin, rank)
     }
 
     pub(crate) fn remove(&mut self, plugin: &PluginName, rank: Rank) {
@@ -73,8 +68,8 @@ impl Delivery {
     }
 
     /// Removes and returns the run that is served next, if the link has room.
-    pub(crate) fn pop(&mut self) -> Option<RunSlot> {
-        if self.has_room() { self.ready.pop() } else { None }
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<RunSlot> {
+        if self.has_room() { self.ready.pop(now) } else { None }
     }
 
     /// Returns when the rates of plugins allow the next message, if the link has room for it.
@@ -88,8 +83,8 @@ impl Delivery {
     }
 
     /// Drops what is kept of plugins that have nothing to send.
-    pub(crate) fn forget_idle(&mut self) {
-        self.ready.forget_idle();
+    pub(crate) fn forget_idle(&mut self, now: Instant) {
+        self.ready.forget_idle(now);
     }
 }
 
@@ -124,11 +119,11 @@ impl Delivery {
     }
 
     /// Reserves credit and rate for a message that is about to be sent.
-    pub(crate) fn reserve(&mut self, plugin: &PluginName) {
+    pub(crate) fn reserve(&mut self, now: Instant, plugin: &PluginName) {
         if let Some(link) = &mut self.link {
             link.credit -= 1;
         }
-        self.ready.reserve(plugin);
+        self.ready.reserve(now, plugin);
     }
 
     /// Returns what was reserved for a message that is not sent.
@@ -138,9 +133,14 @@ impl Delivery {
     }
 
     /// Begins the attempt of a run that has a reservation.
-    pub(crate) fn begin_attempt(&mut self, plugin: &PluginName, slot: RunSlot) -> Option<(LinkId, AttemptId)> {
+    pub(crate) fn begin_attempt(
+        &mut self,
+        now: Instant,
+        plugin: &PluginName,
+        slot: RunSlot,
+    ) -> Option<(LinkId, AttemptId)> {
         let link = self.link()?;
-        self.ready.spend(plugin);
+        self.ready.spend(now, plugin);
         let attempt = self.new_id();
         self.attempts.insert(attempt, Some(slot));
         Some((link, attempt))

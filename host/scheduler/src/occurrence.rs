@@ -64,30 +64,28 @@ impl From<Next> for NextRun {
 
 /// Returns when a run starts: its occurrence plus its jitter.
 pub(crate) fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
-    let most = most_jitter(job, run.occurrence, site, sun_cache);
-    let jitter_ms = if most == 0 { 0 } else { jitter(run, most) };
-    run.occurrence.plus_ms(jitter_ms.into())
+    run.occurrence.plus_ms(jitter_of(job, run.occurrence, site, sun_cache, || run.clone()).into())
 }
 
-/// Returns the largest jitter of an occurrence: less than the time to the next occurrence, so that the runs of a job
-/// start in order.
-pub(crate) fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sun_cache: &mut SunCache) -> u32 {
-    let most = job.body.policy().jitter_ms;
+/// Returns the jitter of the run at an occurrence, in milliseconds: less than the time to the next occurrence, so that
+/// the runs of a job start in order.
+pub(crate) fn jitter_of(
+    job: &PackedJob,
+    occurrence: Instant,
+    site: &Site,
+    sun_cache: &mut SunCache,
+    run: impl FnOnce() -> RunId,
+) -> u32 {
+    let mut most = job.body.policy().jitter_ms;
     if most > 0
         && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
     {
-        let room = next.ms_since(occurrence) - 1;
-        return most.min(u32::try_from(room).unwrap_or(u32::MAX));
+        most = most.min(u32::try_from(next.ms_since(occurrence) - 1).unwrap_or(u32::MAX));
     }
-    most
+    if most == 0 { 0 } else { salted(&run(), 0, most) }
 }
 
-/// Returns the jitter of a run, uniform from 0 to `most` milliseconds.
-pub(crate) fn jitter(run: &RunId, most: u32) -> u32 {
-    salted(run, 0, most)
-}
-
-/// Returns another value for the same run, by a salt.
+/// Returns a number for a run, uniform from 0 to `most`; another one for each salt.
 pub(crate) fn salted(run: &RunId, salt: u32, most: u32) -> u32 {
     let mut hasher = SipHasher13::new();
     // The origin does not count: the clock may be set, and an occurrence keeps its jitter.

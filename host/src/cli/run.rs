@@ -24,6 +24,7 @@ use crate::{
     http::{self, ApiState},
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, Link, LinkInfo, Ports},
+    page,
     plugins::{self, stored_grant},
     report::Report,
     store, telemetry,
@@ -96,7 +97,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let health = broker.as_ref().map(BuiltInBroker::health);
     let access = (&config, listening.guard());
     let state = ApiState::new(events_in, replies.clone(), inspector, plugins.handle(), watched, health, access);
-    let _serving = listening.serve(state)?;
+    let _serving = listening.serve(state, page::routes())?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };
     let ended = app.run(stop).await;

@@ -51,6 +51,7 @@ fn describe(status: &Status) -> String {
         paused,
         stopping,
         not_ready,
+        loading: _,
     } = status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
     let host = if *stopping { "stopping" } else { "running" };

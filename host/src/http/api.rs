@@ -35,18 +35,18 @@ use super::{
     state::ApiState,
     status, timeline,
 };
-use crate::page;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Returns the router of the API. The guard checks requests over TCP; the socket has none.
-pub(super) fn router(state: ApiState, guard: Option<Guard>) -> Router {
+/// Returns the router of the API and of other routes. The guard checks requests over TCP; the socket has none.
+pub(super) fn router(state: ApiState, others: Router<ApiState>, guard: Option<Guard>) -> Router {
     let (routes, mut api) = routes();
     describe(&mut api);
     let text: Arc<str> = api.to_json().unwrap_or_default().into();
     let description = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
     let routes = routes
         .route("/api/v1/openapi.json", description)
+        .merge(others)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .with_state(state.clone())
@@ -106,7 +106,6 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .merge(limited(histories, limits::HISTORIES, limits::REQUEST))
         .merge(limited(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(buffer_body)))
         .merge(limited(uploads, limits::UPLOADS, limits::UPLOAD))
-        .merge(limited(page::login::routes(), limits::LOGINS, limits::REQUEST).route_layer(from_fn(buffer_body)))
         .split_for_parts()
 }
 
@@ -121,7 +120,7 @@ where
 
 /// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
 /// others.
-async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let read = timeout(limits::BODY, to_bytes(body, limits::JSON_BYTES)).await.map_err(|_| {
         let detail = format!("the body was not received within {} s", limits::BODY.as_secs());

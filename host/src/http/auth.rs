@@ -219,22 +219,16 @@ pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next
     }
 }
 
-/// What a page of Roost may load and do: only what Roost itself serves.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                           form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// Adds headers that forbid foreign pages to embed, run or probe a response; and those of pages.
+/// Adds headers that forbid foreign pages to embed, run or probe a response.
 pub(super) async fn security_headers(mut response: Response) -> Response {
-    let is_html = text(response.headers(), header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
-    let headers = response.headers_mut();
-    let mut set = |name, value| drop(headers.insert(name, HeaderValue::from_static(value)));
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::CONTENT_SECURITY_POLICY, if is_html { PAGE_POLICY } else { "frame-ancestors 'none'" });
-    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    if is_html {
-        // With `no-referrer`, browsers send `Origin: null` with forms, so that a form of Roost's own would be refused.
-        set(header::REFERRER_POLICY, "same-origin");
-        set(header::CACHE_CONTROL, "no-store");
+    let headers = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A page has a policy of its own.
+        (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

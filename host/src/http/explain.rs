@@ -93,16 +93,20 @@ pub(super) struct ExplainQuery {
 pub(super) async fn explain(State(state): State<ApiState>, Query(query): Query<ExplainQuery>) -> Answered<Explanation> {
     let ExplainQuery { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = query;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
-    let name = (plugin, device, job);
-    let mut explanation = explain_once(&state, &name, at.as_ref()).await?;
+    explain_run(&state, &(plugin, device, job), at.as_ref()).await.map(Json)
+}
+
+/// Explains the run of a job that is nearest to a time, or else its last one.
+pub(crate) async fn explain_run(state: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
+    let mut explanation = explain_once(state, name, at).await?;
     for _ in 0..limits::EXPLAIN_RETRIES {
         if !explanation.may_be_premature(at.is_some()) {
             break;
         }
         tokio::time::sleep(limits::DURABLE).await;
-        explanation = explain_once(&state, &name, at.as_ref()).await?;
+        explanation = explain_once(state, name, at).await?;
     }
-    Ok(Json(explanation))
+    Ok(explanation)
 }
 
 impl Explanation {

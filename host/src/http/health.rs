@@ -32,8 +32,9 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health
 
 /// Check that the host is ready
 ///
-/// The host is ready when its clock is set, the plugins that were in the folder at the start are loaded or refused, it
-/// is connected to the broker, the built-in broker, if used, responds, and the database can be written.
+/// The host is ready when its clock is set, the plugins that were in the folder at the start are loaded, refused or set
+/// aside because their files are still being written, it is connected to the broker, the built-in broker, if used,
+/// responds, and the database can be written.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -54,17 +55,19 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
 /// Returns why the host is not ready, if it is not.
 pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Problem> {
     let statuses = &state.plugins().statuses;
-    let (first_loads_ended, loads) = (statuses.have_first_loads_ended(), statuses.loads());
+    let loading = statuses.first_loads.progress();
     // Only until the host has been ready once: a later version replaces the one before without a gap.
     let versions = if state.has_been_ready() { Vec::new() } else { statuses.versions() };
     let broker = state.broker().and_then(BuiltInHealth::problem);
     let reason = state.inspect(move |scheduler| {
         let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);
-        match host_trouble(scheduler, broker) {
-            None if !first_loads_ended => Some(format!("plugins are loading: {loads} remaining")),
-            None if !versions.iter().all(is_taken) => Some("the jobs of plugins are being activated".to_owned()),
-            trouble => trouble,
-        }
+        let trouble = host_trouble(scheduler).or_else(|| match loading {
+            Some((_, 0)) => Some("the plugins are being loaded: their folder is being read".to_owned()),
+            Some((ended, of)) => Some(format!("the plugins are being loaded: {ended} of {of} done")),
+            None if versions.iter().all(is_taken) => None,
+            None => Some("the plugins are being loaded: their jobs are being activated".to_owned()),
+        });
+        trouble.or_else(|| link_trouble(scheduler, broker))
     });
     let reason = reason.await?;
     if reason.is_none() {
@@ -73,18 +76,20 @@ pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Proble
     Ok(reason)
 }
 
-/// Returns why the host is not ready, apart from its plugins. `broker` is the problem of the built-in broker, if any.
-fn host_trouble(scheduler: &Scheduler, broker: Option<String>) -> Option<String> {
+/// Returns why the host cannot load plugins, if it cannot.
+fn host_trouble(scheduler: &Scheduler) -> Option<String> {
     let now = clock::now();
-    let trouble = match () {
-        () if scheduler.is_stopping() => "the host is stopping",
-        () if !scheduler.can_keep() => "the database cannot be written: see the host's log",
+    match () {
+        () if scheduler.is_stopping() => Some("the host is stopping".to_owned()),
+        () if !scheduler.can_keep() => Some("the database cannot be written: see the host's log".to_owned()),
         () if now < CLOCK_LOST_BEFORE => {
-            return Some(format!("the clock is not set: it shows {now}, and no job runs before it is set"));
+            Some(format!("the clock is not set: it shows {now}, and no job runs before it is set"))
         }
-        () if broker.is_some() => return broker,
-        () if scheduler.link_since().is_none() => return Some(Cause::LinkDown.lasting().to_string()),
-        () => return None,
-    };
-    Some(trouble.to_owned())
+        () => None,
+    }
+}
+
+/// Returns why nothing can be sent, if so. `broker` is the problem of the built-in broker, if any.
+fn link_trouble(scheduler: &Scheduler, broker: Option<String>) -> Option<String> {
+    broker.or_else(|| scheduler.link_since().is_none().then(|| Cause::LinkDown.lasting().to_string()))
 }

@@ -121,7 +121,5 @@ pub(super) const CODE_VALID: Duration = Duration::from_secs(600);
 /// this: a code cannot be guessed.
 pub(super) const WRONG_TRIES: usize = 5;
 pub(super) const WRONG_TRIES_WITHIN: Duration = Duration::from_secs(60);
-/// Concurrent requests for the login page: each may write to the disk.
-pub(super) const LOGINS: usize = 4;
 /// Bytes of the path that a login leads back to.
 pub(crate) const NEXT_BYTES: usize = 2_048;

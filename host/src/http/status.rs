@@ -43,6 +43,19 @@ pub(crate) struct Status {
     /// Why the host is not ready, if it is not: the problem that `/readyz` returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_ready: Option<String>,
+    /// The first load of the plugins that were in the folder at the start, until it has ended: before that, plugins,
+    /// devices and jobs may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loading: Option<LoadingStatus>,
+}
+
+/// The progress of the first load of the plugins.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LoadingStatus {
+    /// The number of plugins that are loaded, refused, or set aside because their files are still being written.
+    pub(crate) done: usize,
+    /// The number of plugins that were in the folder at the start; 0 until the folder has been read.
+    pub(crate) of: usize,
 }
 
 /// The clock of the host.
@@ -164,14 +177,20 @@ impl Paused {
 /// Get the status of the host
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
+    host_status(&state).await.map(Json)
+}
+
+/// Returns the status of the host.
+pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
     let (counts, link_since, writes, stopping) = state
         .inspect(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
-    let (faults, paused) = faults_and_pauses(&state).await?;
-    let not_ready = health::not_ready(&state).await?;
+    let (faults, paused) = faults_and_pauses(state).await?;
+    let not_ready = health::not_ready(state).await?;
+    let loading = state.plugins().statuses.first_loads.progress().map(|(done, of)| LoadingStatus { done, of });
     let zone = state.zone();
     let text = |at: Instant| at.in_zone(zone);
-    Ok(Json(Status {
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         started: text(state.started()),
         uptime_ms: state.uptime_ms(),
@@ -184,7 +203,8 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
         paused,
         stopping,
         not_ready,
-    }))
+        loading,
+    })
 }
 
 /// Counts faults and pauses, in batches.

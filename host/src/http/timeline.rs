@@ -73,6 +73,9 @@ pub(crate) struct TimelineRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
+    /// The IANA name of the device's time zone, in which the times are.
+    #[schema(example = "Europe/London")]
+    pub(crate) time_zone: String,
     /// The nominal time, without jitter.
     #[schema(format = DateTime)]
     pub(crate) occurrence: String,
@@ -180,6 +183,16 @@ pub(super) async fn timeline(
     };
     let owner = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     entries(&state, owner, progress, limit).await.map(Json)
+}
+
+/// Returns the entries of a period, with jobs that have more than `above` runs as one entry each.
+pub(crate) async fn collapsed(
+    state: &ApiState,
+    window: (Instant, Instant),
+    above: u32,
+    limit: usize,
+) -> Result<Page<TimelineEntry>, Problem> {
+    entries(state, (None, None), Progress::new(window, Some(above)), limit).await
 }
 
 /// Returns a page of the timeline.
@@ -360,6 +373,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
         plugin: record.plugin.clone(),
         device: record.device.clone(),
         job: record.job.clone(),
+        time_zone: run.zone.unwrap_or_else(|| state.zone()).name().to_owned(),
         occurrence: record.occurrence.clone(),
         state: record.state.clone(),
         label: None,
@@ -385,6 +399,7 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
         plugin: job.plugin.to_string(),
         device: job.device.to_string(),
         job: job.job.body.id().to_owned(),
+        time_zone: job.site.zone.name().to_owned(),
         occurrence: text(occurrence),
         state: if step == 0 { RunState::Running.as_str() } else { EXPECTED }.into(),
         label: job.job.body.label().map(str::to_owned),

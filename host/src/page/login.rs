@@ -6,15 +6,14 @@ use axum::{
     body::Bytes,
     extract::{Extension, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Redirect, Response},
-    routing::get,
+    response::{IntoResponse, Redirect, Response},
 };
 use maud::{DOCTYPE, Markup, html};
 use roost_scheduler::{time::Instant, zone::Zone};
 use serde::Deserialize;
 use url::form_urlencoded;
-use utoipa_axum::router::OpenApiRouter;
 
+use super::{Html, assets};
 use crate::{
     clock,
     http::{
@@ -24,46 +23,33 @@ use crate::{
     report::Report,
 };
 
-const SCRIPT: &str = include_str!("assets/login.js");
-const SCRIPT_PATH: &str = "/assets/login.js";
-
-/// Returns the routes of the login.
-pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    let script = [(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "no-cache")];
-    OpenApiRouter::new()
-        .route(LOGIN, get(show).post(submit))
-        .route(SCRIPT_PATH, get(move || async move { (script, SCRIPT) }))
-}
-
 #[derive(Deserialize)]
-struct LoginQuery {
+pub(super) struct LoginQuery {
     /// The page to go to after the login.
     next: Option<String>,
 }
 
 /// Shows the form, or to a browser with a session the list of sessions.
-async fn show(
+pub(super) async fn show(
     State(state): State<ApiState>,
     session: Option<Extension<Found>>,
     headers: HeaderMap,
     Query(query): Query<LoginQuery>,
 ) -> Response {
     let next = query.next.as_deref().filter(|next| is_safe(next));
-    let Some(login) = state.guard().login() else { return Html(no_login().into_string()).into_response() };
+    let Some(login) = state.guard().login() else { return Html(no_login()).into_response() };
     match (session.as_deref(), next) {
         (Some(_), Some(next)) => Redirect::to(next).into_response(),
-        (Some(own), None) => {
-            Html(list(&login.sessions.list(clock::now()), own, state.zone()).into_string()).into_response()
-        }
+        (Some(own), None) => Html(list(&login.sessions.list(clock::now()), own, state.zone())).into_response(),
         // A browser leaves out the cookie where a link on another site has led here. It sends it with the next request,
         // which comes from this page.
-        (None, Some(next)) if comes_from_elsewhere(&headers) => Html(again(next).into_string()).into_response(),
-        (None, next) => Html(form(next, None).into_string()).into_response(),
+        (None, Some(next)) if comes_from_elsewhere(&headers) => Html(again(next)).into_response(),
+        (None, next) => Html(form(next, None)).into_response(),
     }
 }
 
 /// Begins or ends a session.
-async fn submit(
+pub(super) async fn submit(
     State(state): State<ApiState>,
     session: Option<Extension<Found>>,
     headers: HeaderMap,
@@ -90,7 +76,7 @@ async fn begin(
 ) -> Result<Response, Problem> {
     let next = next.as_deref().filter(|next| is_safe(next));
     if let Err(refused) = login.check(secret, clock::monotonic()) {
-        let page = Html(form(next, Some(refused)).into_string());
+        let page = Html(form(next, Some(refused)));
         return Ok(match refused {
             Refused::Wrong => {
                 let scheme = [(header::WWW_AUTHENTICATE, "Bearer realm=\"roost\"")];
@@ -147,7 +133,9 @@ fn frame(title: &str, head: &Markup, content: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · Roost" }
+                title { (title) " – Roost" }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href=(assets::address("page.css"));
                 (head)
             }
             body { main { h1 { (title) } (content) } }
@@ -175,7 +163,7 @@ fn form(next: Option<&str>, refused: Option<Refused>) -> Markup {
         p #help { "On the machine that runs Roost, " code { "roost login" } " prints a code and a QR code for a phone." }
         @if let Some(next) = next { p { a href=(next) { "This browser has logged in before" } } }
     };
-    frame("Log in", &html! { script src=(SCRIPT_PATH) defer {} }, &content)
+    frame("Log in", &html! { script src=(assets::address("login.js")) defer {} }, &content)
 }
 
 /// Returns a page that leads to the login once more.

@@ -39,7 +39,9 @@ pub(super) enum FolderEvent {
     Removed(PluginName),
     /// A fault to report, and the plugin if it is about one.
     Faulty(Option<PluginName>, Report),
-    /// Every file in the folder at the start of the host has been reported as ready or faulty. Sent once.
+    /// The plugins in the folder at the start of the host. Sent once, before they are reported.
+    Listed(Vec<PluginName>),
+    /// Each of them has been reported as ready or faulty, or is still being written. Sent once.
     InitialScanDone,
 }
 
@@ -121,6 +123,12 @@ impl Folder {
     /// Checks whether the last scan failed to read the folder.
     pub(super) fn is_unreadable(&self) -> bool {
         self.unreadable
+    }
+
+    /// Returns the plugins whose files have not been read yet.
+    pub(super) fn unread(&self) -> Vec<PluginName> {
+        let unread = self.entries.iter().filter(|(_, entry)| entry.unsettled.is_some()).map(|(name, _)| name);
+        unread.filter(|name| identity(&self.file(name, "wasm")).is_some()).cloned().collect()
     }
 
     /// Checks whether all files have settled.

@@ -75,8 +75,6 @@ pub(super) struct Registry {
     events: mpsc::Sender<Event>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     loads: usize,
-    /// Whether the watch has reported every file in the folder at the start of the host.
-    initial_scan_done: bool,
     /// Whether stored versions or compiled components may be unused.
     needs_gc: bool,
     /// The components of the last trials.
@@ -112,8 +110,8 @@ impl Registry {
         let loader = Arc::new(loader);
         // I10: at most one load for each plugin, and `LOADS_AT_ONCE` in total.
         let ended = mpsc::unbounded_channel();
-        let (loads, initial_scan_done, needs_gc, tried) = (0, false, true, VecDeque::new());
-        Self { loader, slots, events, ended, loads, initial_scan_done, needs_gc, tried, statuses }
+        let (loads, needs_gc, tried) = (0, true, VecDeque::new());
+        Self { loader, slots, events, ended, loads, needs_gc, tried, statuses }
     }
 
     /// Runs until the watch ends.
@@ -126,21 +124,45 @@ impl Registry {
             let may_load = self.loads < limits::LOADS_AT_ONCE;
             tokio::select! {
                 Some(ended) = self.ended.1.recv() => match ended {
-                    Ended::Load(plugin, result) => self.load_ended(plugin, result).await,
+                    Ended::Load(plugin, result) => {
+                        self.load_ended(&plugin, result).await;
+                        self.end_first_load(&plugin);
+                    }
                     Ended::Trial(tried) => self.trial_ended(tried),
                 },
                 Some(question) = questions.recv() => self.answer(question),
                 event = folder_events.recv(), if may_load => match event {
-                    Some(FolderEvent::Ready(candidate)) => self.on_candidate(candidate),
-                    Some(FolderEvent::Removed(plugin)) => self.on_removed(plugin).await,
-                    Some(FolderEvent::Faulty(plugin, report)) => self.on_faulty(plugin.as_ref(), report),
-                    Some(FolderEvent::InitialScanDone) => self.initial_scan_done = true,
+                    Some(event) => self.on_folder_event(event).await,
                     None => return,
                 },
             }
-            if self.initial_scan_done && !self.slots.values().any(|slot| slot.loading) {
-                self.statuses.set_first_loads_ended();
-            }
+        }
+    }
+
+    async fn on_folder_event(&mut self, event: FolderEvent) {
+        let about = match &event {
+            FolderEvent::Ready(candidate) => Some(candidate.plugin.clone()),
+            FolderEvent::Removed(plugin) | FolderEvent::Faulty(Some(plugin), _) => Some(plugin.clone()),
+            _ => None,
+        };
+        match event {
+            FolderEvent::Listed(plugins) => self.statuses.first_loads.begin(plugins),
+            FolderEvent::Ready(candidate) => self.on_candidate(candidate),
+            FolderEvent::Removed(plugin) => self.on_removed(plugin).await,
+            FolderEvent::Faulty(plugin, report) => self.on_faulty(plugin.as_ref(), report),
+            FolderEvent::InitialScanDone => self.statuses.first_loads.set_all_read(|plugin| self.is_loading(plugin)),
+        }
+        about.iter().for_each(|plugin| self.end_first_load(plugin));
+    }
+
+    fn is_loading(&self, plugin: &PluginName) -> bool {
+        self.slots.get(plugin).is_some_and(|slot| slot.loading)
+    }
+
+    /// Records that the first load of a plugin has ended, unless another one of it is under way.
+    fn end_first_load(&self, plugin: &PluginName) {
+        if !self.is_loading(plugin) {
+            self.statuses.first_loads.end(plugin);
         }
     }
 
@@ -182,25 +204,25 @@ impl Registry {
         });
     }
 
-    async fn load_ended(&mut self, plugin: PluginName, result: Result<Accepted, LoadError>) {
+    async fn load_ended(&mut self, plugin: &PluginName, result: Result<Accepted, LoadError>) {
         self.loads -= 1;
-        let Some(slot) = self.slots.get_mut(&plugin) else { return };
+        let Some(slot) = self.slots.get_mut(plugin) else { return };
         slot.loading = false;
         if slot.withdrawn {
-            self.slots.remove(&plugin);
-            self.statuses.remove(&plugin);
+            self.slots.remove(plugin);
+            self.statuses.remove(plugin);
             return;
         }
         let waiting = slot.waiting.take();
         match result {
             Ok(Accepted { program, loaded }) => {
-                self.activate(&plugin, program).await;
+                self.activate(plugin, program).await;
                 // If the app is gone, the registry ends as well.
                 let _ = self.events.send(Event::Loaded(loaded)).await;
             }
             // The next candidate may not have the fault.
             Err(_) if waiting.is_some() => {}
-            Err(error) => self.refused(&plugin, &error),
+            Err(error) => self.refused(plugin, &error),
         }
         match waiting {
             Some(candidate) => self.on_candidate(candidate),

@@ -5,10 +5,7 @@ mod usage;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use roost_scheduler::{
@@ -19,14 +16,14 @@ use roost_scheduler::{
 
 pub(crate) use self::usage::Usage;
 pub(super) use self::usage::{Call, UsageCounter};
-use super::limits;
+use super::{first_loads::FirstLoads, limits};
 use crate::{clock, config::call_limits::CallLimits, report::Report};
 
 /// The statuses of all plugins that have a file in the folder or a running version. Each takes a few kilobytes at most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PluginStatuses {
     entries: Arc<Mutex<BTreeMap<PluginName, Entry>>>,
-    first_loads_ended: Arc<AtomicBool>,
+    pub(crate) first_loads: FirstLoads,
 }
 
 /// The state of a plugin.
@@ -125,26 +122,11 @@ impl PluginStatuses {
         self.entries().values().filter(|entry| entry.fault.is_some()).count()
     }
 
-    /// Checks whether all files in the folder at the start of the host have been loaded or refused.
-    pub(crate) fn have_first_loads_ended(&self) -> bool {
-        self.first_loads_ended.load(Ordering::Relaxed)
-    }
-
-    /// The number of versions that are being loaded.
-    pub(crate) fn loads(&self) -> usize {
-        self.entries().values().filter(|entry| entry.is_loading).count()
-    }
-
     /// The running versions.
     pub(crate) fn versions(&self) -> Vec<(PluginName, Version)> {
         let entries = self.entries();
         let versions = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.running?.0)));
         versions.collect()
-    }
-
-    /// Records that all files in the folder at the start of the host have been loaded or refused.
-    pub(super) fn set_first_loads_ended(&self) {
-        self.first_loads_ended.store(true, Ordering::Relaxed);
     }
 
     /// The plugins with a running version.

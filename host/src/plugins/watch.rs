@@ -1,6 +1,7 @@
 //! Watches the plugin folder. Notifications are hints, the scan decides (I9).
 
 use std::{
+    mem,
     path::PathBuf,
     sync::{
         Arc,
@@ -87,12 +88,16 @@ impl Watcher {
     fn run(mut self) {
         let mut scan_at = clock::monotonic();
         let mut initial_scan_until = Some(scan_at + limits::INITIAL_SCAN);
+        let mut is_listed = false;
         loop {
             let mut found = Vec::new();
             let now = clock::monotonic();
             if now >= scan_at || self.overflowed.swap(false, Ordering::Relaxed) {
                 self.scan(now, &mut found);
                 scan_at = now + if self.folder.is_unreadable() { limits::SCAN_AWAY } else { limits::SCAN };
+            }
+            if !mem::replace(&mut is_listed, true) {
+                found.push(FolderEvent::Listed(self.folder.unread()));
             }
             self.folder.settle(now, &mut found);
             if initial_scan_until.is_some_and(|until| self.folder.is_settled() || now >= until) {

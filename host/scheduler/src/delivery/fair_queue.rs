@@ -24,8 +24,6 @@ pub(crate) struct FairQueue {
     /// Plugins with runs and over their rate, by when they are served again.
     over: BTreeSet<(Instant, PluginName)>,
     rates: Rates,
-    /// The time of the current step of the scheduler.
-    now: Instant,
 }
 
 /// The runs of a plugin that could be sent, and its rate.
@@ -44,19 +42,13 @@ impl Lane {
 }
 
 impl FairQueue {
-    pub(crate) fn new(rates: Rates, now: Instant) -> Self {
-        Self { lanes: BTreeMap::new(), ring: VecDeque::new(), over: BTreeSet::new(), rates, now }
-    }
-
-    /// Sets the time of the current step.
-    pub(crate) const fn set_time(&mut self, now: Instant) {
-        self.now = now;
+    pub(crate) const fn new(rates: Rates) -> Self {
+        Self { lanes: BTreeMap::new(), ring: VecDeque::new(), over: BTreeSet::new(), rates }
     }
 
     /// Adds a run. Returns the plugin's rate if it allows fewer messages now than are queued.
-    pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) -> Option<Rate> {
-        let now = self.now;
-        let lane = self.lane(plugin);
+    pub(crate) fn push(&mut self, now: Instant, plugin: &PluginName, rank: Rank) -> Option<Rate> {
+        let lane = self.lane(now, plugin);
         lane.runs.insert(rank);
         let was_listed = mem::replace(&mut lane.is_listed, true);
         let over = (lane.runs.len() as u64 > lane.bucket.left(now)).then_some(lane.bucket.rate());
@@ -66,9 +58,9 @@ impl FairQueue {
         over
     }
 
-    fn lane(&mut self, plugin: &PluginName) -> &mut Lane {
+    fn lane(&mut self, now: Instant, plugin: &PluginName) -> &mut Lane {
         if !self.lanes.contains_key(plugin) {
-            self.lanes.insert(plugin.clone(), Lane::new(self.rates.for_plugin(plugin), self.now));
+            self.lanes.insert(plugin.clone(), Lane::new(self.rates.for_plugin(plugin), now));
         }
         self.lanes.get_mut(plugin).expect("it was inserted")
     }
@@ -84,8 +76,7 @@ impl FairQueue {
     }
 
     /// Removes and returns the run that is served next.
-    pub(crate) fn pop(&mut self) -> Option<u32> {
-        let now = self.now;
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<u32> {
         while self.over.first().is_some_and(|(until, _)| *until <= now) {
             self.ring.extend(self.over.pop_first().map(|(_, plugin)| plugin));
         }
@@ -113,14 +104,14 @@ impl FairQueue {
     }
 
     /// Reserves a message of a plugin that is about to be sent.
-    pub(crate) fn reserve(&mut self, plugin: &PluginName) {
-        self.lane(plugin).bucket.reserve();
+    pub(crate) fn reserve(&mut self, now: Instant, plugin: &PluginName) {
+        self.lane(now, plugin).bucket.reserve();
     }
 
     /// Counts a reserved message as sent.
-    pub(crate) fn spend(&mut self, plugin: &PluginName) {
+    pub(crate) fn spend(&mut self, now: Instant, plugin: &PluginName) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.bucket.take(self.now);
+            lane.bucket.take(now);
         }
     }
 
@@ -132,8 +123,8 @@ impl FairQueue {
     }
 
     /// Drops the lanes of plugins that have no runs and a full bucket.
-    pub(crate) fn forget_idle(&mut self) {
-        self.lanes.retain(|_, lane| lane.is_listed || !lane.bucket.is_full(self.now));
+    pub(crate) fn forget_idle(&mut self, now: Instant) {
+        self.lanes.retain(|_, lane| lane.is_listed || !lane.bucket.is_full(now));
     }
 
     /// Moves the times after the clock was set.
@@ -157,14 +148,14 @@ mod tests {
     #[test]
     fn a_plugin_with_many_runs_does_not_delay_another_and_priority_orders_within_one() {
         let (many, few) = (plugin("many"), plugin("few"));
-        let mut queue = FairQueue::new(Rates::default(), NOW);
+        let mut queue = FairQueue::new(Rates::default());
         for run in 0..5 {
-            queue.push(&many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
+            queue.push(NOW, &many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
         }
-        queue.push(&many, Rank::new(false, 7, Instant::MAX, 5));
-        queue.push(&many, Rank::new(true, -7, Instant::MAX, 6));
-        queue.push(&few, Rank::new(false, -3, Instant::MAX, 9));
-        let order: Vec<u32> = std::iter::from_fn(|| queue.pop()).collect();
+        queue.push(NOW, &many, Rank::new(false, 7, Instant::MAX, 5));
+        queue.push(NOW, &many, Rank::new(true, -7, Instant::MAX, 6));
+        queue.push(NOW, &few, Rank::new(false, -3, Instant::MAX, 9));
+        let order: Vec<u32> = std::iter::from_fn(|| queue.pop(NOW)).collect();
         assert_eq!(order, [6, 9, 5, 0, 1, 2, 3, 4]);
     }
 
@@ -172,17 +163,18 @@ mod tests {
     fn a_plugin_over_its_rate_waits_and_others_do_not() {
         let (fast, slow) = (plugin("fast"), plugin("slow"));
         let by_plugin = [(slow.clone(), Rate { per_second: 10, burst: 2 })].into();
-        let mut queue = FairQueue::new(Rates { by_plugin, ..Rates::default() }, NOW);
-        let over: Vec<bool> = (0..4).map(|run| queue.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
+        let mut queue = FairQueue::new(Rates { by_plugin, ..Rates::default() });
+        let over: Vec<bool> =
+            (0..4).map(|run| queue.push(NOW, &slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
         assert_eq!(over, [false, false, true, true]);
-        (10..13).for_each(|run| assert_eq!(queue.push(&fast, Rank::new(false, 0, NOW, run)), None));
+        (10..13).for_each(|run| assert_eq!(queue.push(NOW, &fast, Rank::new(false, 0, NOW, run)), None));
         let send = |queue: &mut FairQueue, after_ms: i64| {
-            queue.set_time(NOW.plus_ms(after_ms));
+            let now = NOW.plus_ms(after_ms);
             let mut sent = Vec::new();
-            while let Some(run) = queue.pop() {
+            while let Some(run) = queue.pop(now) {
                 let plugin = if run < 10 { &slow } else { &fast };
-                queue.reserve(plugin);
-                queue.spend(plugin);
+                queue.reserve(now, plugin);
+                queue.spend(now, plugin);
                 sent.push(run);
             }
             sent

@@ -19,7 +19,6 @@ impl Scheduler {
     /// step does the rest, and [`Step::wake`] states when.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         self.now = now;
-        self.delivery.set_time(now);
         if let Event::ClockSet { by_ms } = event {
             // Before any timer fires by the new time.
             self.clock_set(by_ms);
@@ -102,7 +101,7 @@ impl Scheduler {
         if forgotten.begins {
             self.out.changes.push(Change::TombstonesForgotten { before });
         }
-        self.delivery.forget_idle();
+        self.delivery.forget_idle(self.now);
         let is_more = self.forget_finished(&mut budget) || forgotten.is_more;
         let again = if is_more { self.now } else { self.now.plus_ms(limits::FORGET_EVERY_MS) };
         self.agenda.arm(again, Timer::Forget);

@@ -35,6 +35,9 @@ pub(crate) struct CollapsedRecord {
     /// numbers.
     #[schema(pattern = r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,63}$", examples("mist", "mist-*"))]
     pub(crate) job: String,
+    /// The IANA name of the device's time zone, in which the times are.
+    #[schema(example = "Europe/London")]
+    pub(crate) time_zone: String,
     /// A description of the job for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
@@ -155,6 +158,7 @@ impl Collapsed {
             plugin: plugin.to_owned(),
             device: device.to_owned(),
             job: job.to_owned(),
+            time_zone: zone.name().to_owned(),
             label: known.and_then(|job| job.job.body.label()).map(str::to_owned),
             count: self.count(),
             more: self.is_cut,

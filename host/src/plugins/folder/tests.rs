@@ -72,7 +72,7 @@ fn in_short(found: Vec<FolderEvent>) -> Vec<String> {
         }
         FolderEvent::Removed(name) => format!("{name} gone"),
         FolderEvent::Faulty(_, report) => format!("fault: {report}"),
-        FolderEvent::InitialScanDone => unreachable!("the watch sends it, not the folder"),
+        FolderEvent::Listed(_) | FolderEvent::InitialScanDone => unreachable!("the watch sends it, not the folder"),
     };
     found.into_iter().map(short).collect()
 }

@@ -1,6 +1,7 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
 use crate::{
+    body::PackedJob,
     event::JobKey,
     mutation::{Mutation, mutated},
     names::{JobId, RunId},
@@ -82,10 +83,10 @@ impl Scheduler {
         let mut others: Vec<JobKey> = device.jobs().filter(of_group).collect();
         others.sort_unstable();
         others.into_iter().find_map(|job| {
-            let trigger = &self.catalog.job(job)?.job.trigger;
-            match self.agenda.last(trigger, passed.newest, self.now, &passed.site) {
+            let PackedJob { trigger, body } = &self.catalog.job(job)?.job;
+            match trigger.last(passed.newest, self.now, &passed.site, self.agenda.sun_cache()) {
                 Search::Found(at) if self.catalog.overrides.is_skipped(job, at) => None,
-                Search::Found(at) => Some((self.job_id(job), at)),
+                Search::Found(at) => Some((body.job_id(), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,
             }
         })

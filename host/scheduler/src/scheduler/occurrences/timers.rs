@@ -3,12 +3,14 @@
 use crate::{
     agenda::Timer,
     body::PackedJob,
-    catalog::JobState,
+    catalog::{Catalog, JobState},
     event::{DeviceKey, JobKey},
     mutation::{Mutation, mutated},
-    occurrence::Next,
+    names::Origin,
+    occurrence::{Next, jitter_of},
     scheduler::state::Scheduler,
     time::{Instant, Site},
+    trigger::{Search, SunCache},
 };
 
 impl Scheduler {
@@ -47,10 +49,19 @@ impl Scheduler {
 
     /// Returns what a job waits for after an occurrence.
     pub(crate) fn next_after(&mut self, key: JobKey, after: Instant) -> Next {
-        let Self { agenda, catalog, .. } = self;
-        let (Some(state), Some(site)) = (catalog.job(key), catalog.site_of(key)) else { return Next::Never };
-        let origin = agenda.origin();
-        agenda.next(&state.job, after, &site, |at| catalog.run_of(&state.job, state.device, at, origin))
+        let (Some(state), Some(site)) = (self.catalog.job(key), self.catalog.site_of(key)) else { return Next::Never };
+        next_of(self.agenda.sun_cache(), &self.catalog, &state.job, state.device, after, &site)
+    }
+
+    /// Returns what a job of a device waits for after an instant.
+    pub(crate) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
+        next_of(self.agenda.sun_cache(), &self.catalog, job, device, after, site)
+    }
+
+    /// Returns the jitter of a run, in milliseconds.
+    pub(crate) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
+        let run = || self.catalog.run_of(job, device, occurrence, Origin::Trigger);
+        jitter_of(job, occurrence, site, self.agenda.sun_cache(), run)
     }
 
     /// Arms a job for what follows after everything up to its new watermark is decided.
@@ -59,20 +70,6 @@ impl Scheduler {
             (state.watermark, state.next) = (watermark, next);
         }
         self.arm_timer(key);
-    }
-
-    /// Returns what a job of a device waits for after an instant.
-    pub(crate) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        let Self { agenda, catalog, .. } = self;
-        let origin = agenda.origin();
-        agenda.next(job, after, site, |at| catalog.run_of(job, device, at, origin))
-    }
-
-    /// Returns the jitter of a run, in milliseconds.
-    pub(crate) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
-        let Self { agenda, catalog, .. } = self;
-        let origin = agenda.origin();
-        agenda.jitter_of(job, occurrence, site, |at| catalog.run_of(job, device, at, origin))
     }
 
     /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
@@ -84,5 +81,23 @@ impl Scheduler {
         {
             self.arm_timer(key);
         }
+    }
+}
+
+fn next_of(
+    sun_cache: &mut SunCache,
+    catalog: &Catalog,
+    job: &PackedJob,
+    device: DeviceKey,
+    after: Instant,
+    site: &Site,
+) -> Next {
+    match job.trigger.next(after, site, sun_cache) {
+        Search::Found(occurrence) => {
+            let run = || catalog.run_of(job, device, occurrence, Origin::Trigger);
+            Next::Due { occurrence, jitter_ms: jitter_of(job, occurrence, site, sun_cache, run) }
+        }
+        Search::NotUntil(until) => Next::Search(until),
+        Search::Never(_) => Next::Never,
     }
 }

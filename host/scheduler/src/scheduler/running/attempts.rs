@@ -63,7 +63,7 @@ impl Scheduler {
     /// Sends the current step, as soon as the changes that it depends on are durable.
     fn send(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot).filter(|_| self.delivery.has_link()) else { return };
-        self.delivery.reserve(&run.id.plugin);
+        self.delivery.reserve(self.now, &run.id.plugin);
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(self.now);
         let starts = run.has_not_started();
@@ -151,7 +151,7 @@ impl Scheduler {
     /// Sends the message.
     fn publish(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some((link, attempt)) = self.delivery.begin_attempt(&run.id.plugin, slot) else { return };
+        let Some((link, attempt)) = self.delivery.begin_attempt(self.now, &run.id.plugin, slot) else { return };
         run.phase = Phase::Sent(attempt);
         let due = run.due_of(run.step()).unwrap_or(self.now);
         let late_ms = self.now.ms_since(due);
@@ -282,7 +282,7 @@ impl Scheduler {
     pub(crate) fn serve(&mut self) -> bool {
         let mut budget = Budget::of_step();
         while budget.spend(limits::RUN_COST) {
-            let Some(slot) = (if self.stopping { None } else { self.delivery.pop() }) else { return false };
+            let Some(slot) = (if self.stopping { None } else { self.delivery.pop(self.now) }) else { return false };
             if let Some(until) = self.runs.get(slot).and_then(|run| run.phase.until()) {
                 self.agenda.disarm(until, Timer::Run(slot));
             }

@@ -25,7 +25,7 @@ impl Scheduler {
     pub(crate) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.phase = Phase::Waiting;
-        let over = self.delivery.push(&run.id.plugin, run.rank(slot));
+        let over = self.delivery.push(self.now, &run.id.plugin, run.rank(slot));
         if let Some(rate) = over {
             run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
             if let Some(grace_end) = run.grace_end() {

@@ -1,0 +1,10 @@
+// Starts the parts of the page. Everything can be read without them.
+import { listen } from "./stream.js";
+import { act } from "./act.js";
+import { explain } from "./why.js";
+import { showLocal } from "./clock.js";
+
+act();
+explain();
+showLocal(document);
+listen();

@@ -1,0 +1,69 @@
+// Follows the host's events. One stream a page, closed while the page is hidden.
+import { swap } from "./swap.js";
+
+// At most one new page in this time, and the first at once.
+const PAUSE_MS = 1000;
+const AWAY_AFTER_MS = 1500;
+const KINDS = ["run", "plan", "plugin", "link", "clock", "gap"];
+
+let source = null;
+let last = 0;
+let waiting = null;
+let away = null;
+
+function refresh() {
+  if (waiting) return;
+  waiting = setTimeout(async () => {
+    waiting = null;
+    last = Date.now();
+    try {
+      await swap();
+    } catch {
+      // The stream's own error says that the host is away.
+    }
+  }, Math.max(0, last + PAUSE_MS - Date.now()));
+}
+
+function setAway(isAway) {
+  const banner = document.getElementById("away");
+  if (banner.hidden !== isAway) return;
+  banner.hidden = !isAway;
+  document.body.classList.toggle("away", isAway);
+  document.getElementById("as-of").textContent = isAway ? document.querySelector("main [data-now]")?.textContent ?? "" : "";
+  for (const button of document.querySelectorAll("button[data-path]")) button.disabled = isAway;
+  if (!isAway) refresh();
+}
+
+function open() {
+  if (source || document.hidden) return;
+  source = new EventSource("/api/v1/events?kind=run,plan,plugin,link,clock");
+  source.onopen = () => {
+    clearTimeout(away);
+    away = null;
+    setAway(false);
+  };
+  source.onerror = () => {
+    away ??= setTimeout(() => setAway(true), AWAY_AFTER_MS);
+    // A browser gives up at some errors: a proxy's answer, a session that ended.
+    if (source?.readyState === EventSource.CLOSED) {
+      close();
+      setTimeout(open, 3000);
+    }
+  };
+  for (const kind of KINDS) source.addEventListener(kind, refresh);
+}
+
+function close() {
+  source?.close();
+  source = null;
+}
+
+export function listen() {
+  open();
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return close();
+    open();
+    refresh();
+  });
+  addEventListener("pagehide", close);
+}

@@ -1,0 +1,29 @@
+// Shows an explanation in a dialog. Without script, its link opens a page of its own.
+import { fetchMain } from "./swap.js";
+import { showLocal } from "./clock.js";
+
+export function explain() {
+  const dialog = document.getElementById("why");
+  let opener = null;
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest("a.why");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    const main = await fetchMain(link.href).catch(() => null);
+    if (!main) return location.assign(link.href);
+    opener = link.id;
+    showLocal(main);
+    const heading = main.querySelector("h1");
+    if (heading) {
+      const title = document.createElement("h2");
+      title.id = "why-title";
+      title.append(...heading.childNodes);
+      heading.replaceWith(title);
+    }
+    dialog.querySelector(".content").replaceChildren(...main.childNodes);
+    dialog.showModal();
+  });
+  // A new list may have replaced the link; its id is the same.
+  dialog.addEventListener("close", () => opener && document.getElementById(opener)?.focus());
+  dialog.querySelector("button").addEventListener("click", () => dialog.close());
+}

@@ -1,0 +1,56 @@
+//! What all pages have in common: the head, the menu, and the places for reports.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::assets;
+
+/// The entry of the menu that a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Current {
+    Tonight,
+    None,
+}
+
+/// The menu: addresses and names.
+const MENU: [(Current, &str, &str); 1] = [(Current::Tonight, "/", "Tonight")];
+
+/// Returns a whole page.
+pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " – Roost" }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href=(assets::address("page.css"));
+                script type="module" src=(assets::address("page.js")) {}
+            }
+            body {
+                a.skip-link href="#main" { "Skip to the content" }
+                (menu(current))
+                div #away .banner.bad hidden {
+                    "The host does not answer. What you see is as of " span #as-of {} "; buttons work again when it is back."
+                }
+                p #report .banner role="status" {}
+                noscript { p.banner { "Buttons and live updates need JavaScript. Everything can be read without it." } }
+                main #main tabindex="-1" { (main) }
+                dialog #why aria-labelledby="why-title" {
+                    div.content {}
+                    div.actions { button type="button" { "Close" } }
+                }
+            }
+        }
+    }
+}
+
+fn menu(current: Current) -> Markup {
+    html! {
+        nav.menu aria-label="Pages" {
+            @for (entry, address, name) in MENU {
+                a href=(address) aria-current=[(entry == current).then_some("page")] { (name) }
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Times and texts on the page.
+
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate};
+use maud::{Markup, html};
+use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
+
+/// A time on the wall clock of a device.
+#[derive(Clone, Debug)]
+pub(super) struct WallTime {
+    at: DateTime<FixedOffset>,
+    zone: String,
+}
+
+impl WallTime {
+    /// Reads a time as the API writes it: in RFC 3339, with the offset of the device's zone.
+    pub(super) fn parse(text: &str, zone: &str) -> Option<Self> {
+        Some(Self { at: DateTime::parse_from_rfc3339(text).ok()?, zone: zone.to_owned() })
+    }
+
+    /// Returns an instant on the wall clock of a zone; 1970 if it has none.
+    pub(super) fn of(at: Instant, zone: Zone) -> Self {
+        let zone_name = zone.name().to_owned();
+        Self::parse(&at.in_zone(zone), zone.name()).unwrap_or(Self { at: DateTime::UNIX_EPOCH.into(), zone: zone_name })
+    }
+
+    /// Returns hours and minutes.
+    pub(super) fn clock(&self) -> String {
+        self.at.format("%H:%M").to_string()
+    }
+
+    fn date(&self) -> NaiveDate {
+        self.at.date_naive()
+    }
+
+    /// Shows the time, with the day if it is not that of `now`.
+    pub(super) fn show(&self, now: &Self) -> Markup {
+        let clock = self.clock();
+        let today = now.at.with_timezone(self.at.offset()).date_naive();
+        let day = match (self.date() - today).num_days() {
+            0 => None,
+            1 => Some("tomorrow".to_owned()),
+            -1 => Some("yesterday".to_owned()),
+            -6..=6 => Some(self.at.format("%A").to_string()),
+            _ if self.at.year() == now.at.year() => Some(self.at.format("%-d %B").to_string()),
+            _ => Some(self.at.format("%-d %B %Y").to_string()),
+        };
+        html! {
+            time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (clock) }
+            @if let Some(day) = day { span.soft { (day) } }
+        }
+    }
+}
+
+/// Shows a time as the API writes it, or its text if it is none.
+pub(super) fn time(text: &str, zone: &str, now: &WallTime) -> Markup {
+    WallTime::parse(text, zone).map_or_else(|| html! { (text) }, |at| at.show(now))
+}
+
+/// Writes a state or a verdict with its sign, so that the colour is not all there is.
+pub(super) fn outcome(state: &str) -> String {
+    let sign = match state {
+        "succeeded" => '●',
+        "failed" | "denied" => '✕',
+        "missed" | "undecided" | "forgotten" => '?',
+        "skipped" | "cancelled" => '⊘',
+        "running" => '◐',
+        _ => '○',
+    };
+    format!("{sign} {state}")
+}
+
+/// Returns the beginning of a payload in one line.
+pub(super) fn short(payload: &str) -> String {
+    excerpt(payload)
+}
+
+/// Shows a text with its line breaks: the first line as a sentence, and settings to copy below it.
+pub(super) fn lines(text: &str) -> Markup {
+    match text.split_once('\n') {
+        None => html! { (text) },
+        Some((first, rest)) => html! { (first) pre { (rest) } },
+    }
+}
+
+/// Writes a period: `every minute`, `every 15 minutes`.
+pub(super) fn every(ms: i64) -> String {
+    let units = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")];
+    match units.into_iter().find(|(unit, _)| ms % unit == 0) {
+        Some((unit, name)) if ms == unit => format!("every {name}"),
+        Some((unit, name)) => format!("every {} {name}s", ms / unit),
+        None => format!("every {ms} ms"),
+    }
+}
+
+/// Writes a number with separators: `1,440`.
+pub(super) fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(at: &str, now: &str) -> String {
+        let wall = |text| WallTime::parse(text, "Europe/London").unwrap();
+        wall(at).show(&wall(now)).into_string()
+    }
+
+    #[test]
+    fn a_time_of_another_day_names_it() {
+        let now = "2027-03-01T20:00:00+00:00";
+        for (at, expected) in [
+            ("2027-03-01T20:44:00+00:00", ">20:44</time>"),
+            ("2027-03-02T06:51:00+00:00", ">06:51</time><span class=\"soft\">tomorrow</span>"),
+            ("2027-02-28T06:51:00+00:00", ">06:51</time><span class=\"soft\">yesterday</span>"),
+            ("2027-03-04T06:51:00+00:00", "<span class=\"soft\">Thursday</span>"),
+            ("2027-04-04T06:51:00+01:00", "<span class=\"soft\">4 April</span>"),
+            ("2028-04-04T06:51:00+01:00", "<span class=\"soft\">4 April 2028</span>"),
+        ] {
+            assert!(shown(at, now).ends_with(expected), "{} does not end with {expected}", shown(at, now));
+        }
+    }
+
+    #[test]
+    fn a_period_is_written_in_its_largest_unit() {
+        let written = [1_000, 60_000, 900_000, 86_400_000, 1_500].map(every);
+        assert_eq!(written, ["every second", "every minute", "every 15 minutes", "every day", "every 1500 ms"]);
+    }
+
+    #[test]
+    fn a_text_with_settings_shows_them_as_they_are_to_be_copied() {
+        assert_eq!(lines("add this:\na = 1\n<b>").into_string(), "add this:<pre>a = 1\n&lt;b&gt;</pre>");
+    }
+}

@@ -1,0 +1,272 @@
+//! Tonight: what is wrong, what will be sent in the next hours, and what happened in the last ones.
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use maud::{Markup, html};
+use roost_scheduler::time::Instant;
+
+use super::{
+    Failed, Html,
+    actions::{self, JobRef},
+    frame::{Current, frame},
+    text::{self, WallTime},
+};
+use crate::{
+    clock,
+    http::{ApiState, CollapsedRecord, Status, TimelineEntry, TimelineRecord, collapsed, host_status},
+};
+
+const HOUR_MS: i64 = 3_600_000;
+/// The period that is shown, from now on and back.
+const AHEAD_MS: i64 = 36 * HOUR_MS;
+const BACK_MS: i64 = 12 * HOUR_MS;
+/// A job with more runs in the period is one line.
+const COLLAPSE: u32 = 6;
+/// Entries that are read for each list: a run of several messages has one each.
+const ENTRIES: usize = 120;
+/// Lines of the list of what happened.
+const PAST_LINES: usize = 20;
+
+pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
+    let now = clock::now();
+    let status = host_status(&state).await?;
+    let coming = lists(&state, (now, now.plus_ms(AHEAD_MS))).await?;
+    let past = lists(&state, (now.plus_ms(-BACK_MS), now)).await?;
+    let now = WallTime::of(now, state.zone());
+    let page = html! {
+        h1 { "Tonight" }
+        (host(&status, &now))
+        (faults(&status))
+        (coming_list(&coming, &now))
+        (repeated(&coming.repeated, &now))
+        (past_list(&past, &now))
+    };
+    Ok(Html(frame("Tonight", Current::Tonight, &page)))
+}
+
+/// The entries of a period: runs with their messages, and jobs that are due often.
+#[derive(Default)]
+struct Lists {
+    runs: Vec<Vec<TimelineRecord>>,
+    repeated: Vec<CollapsedRecord>,
+    /// Whether there are more.
+    is_cut: bool,
+}
+
+async fn lists(state: &ApiState, window: (Instant, Instant)) -> Result<Lists, Failed> {
+    let page = collapsed(state, window, COLLAPSE, ENTRIES).await?;
+    let mut lists = Lists { is_cut: page.next.is_some(), ..Lists::default() };
+    for entry in page.items {
+        match entry {
+            TimelineEntry::Collapsed(repeated) => lists.repeated.push(*repeated),
+            TimelineEntry::One(record) => lists.add(*record),
+        }
+    }
+    Ok(lists)
+}
+
+impl Lists {
+    /// Adds a message to its run.
+    fn add(&mut self, record: TimelineRecord) {
+        let is_of = |run: &&mut Vec<TimelineRecord>| {
+            run.first().is_some_and(|first| {
+                (&first.plugin, &first.device, &first.job) == (&record.plugin, &record.device, &record.job)
+                    && first.occurrence == record.occurrence
+            })
+        };
+        match self.runs.iter_mut().rev().find(is_of) {
+            Some(run) => run.push(record),
+            None => self.runs.push(vec![record]),
+        }
+    }
+}
+
+/// Shows the broker and the clock.
+fn host(status: &Status, now: &WallTime) -> Markup {
+    let zone = &status.clock.zone;
+    html! {
+        p.soft {
+            @if status.link.up { "Connected" } @else { "Not connected to the broker" }
+            " · " span data-now { (now.clock()) } " in " (zone) " · times by each device's clock"
+        }
+    }
+}
+
+fn faults(status: &Status) -> Markup {
+    let mut faults = Vec::new();
+    if let Some(loading) = &status.not_ready {
+        faults.push(loading.clone());
+    }
+    if !status.store.writes {
+        faults.push("The database cannot be written: nothing new is begun until Roost is started again.".into());
+    }
+    let count = |number: usize, one: &str, many: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        number => Some(format!("{number} {many}")),
+    };
+    faults.extend(count(
+        status.faults.plugins,
+        "plugin has a newest file that was refused",
+        "plugins have a newest file that was refused",
+    ));
+    faults.extend(count(
+        status.faults.devices,
+        "device has a plan that was refused",
+        "devices have a plan that was refused",
+    ));
+    html! {
+        @for fault in faults { p.banner.bad { (fault) } }
+        @if status.paused.count > 0 {
+            p.banner { "Paused: " (status.paused.first.join(", ")) @if status.paused.count > status.paused.first.len() { ", …" } }
+        }
+    }
+}
+
+fn coming_list(Lists { runs, is_cut, .. }: &Lists, now: &WallTime) -> Markup {
+    // The buttons are at the next run of each job: skipping concerns that alone.
+    let mut seen = HashSet::new();
+    html! {
+        h2 { "What will be sent" }
+        @if runs.is_empty() { p.soft { "Nothing in the next 36 hours, apart from what repeats." } }
+        ul.rows {
+            @for run in runs {
+                @let is_next = seen.insert((&run[0].plugin, &run[0].device, &run[0].job));
+                (expected(run, now, is_next))
+            }
+        }
+        @if *is_cut { p.soft { "There is more than fits here." } }
+    }
+}
+
+/// Shows an expected run with its messages.
+fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
+    let first = &run[0];
+    let job = JobRef::from(first);
+    let (state, word) = match (&first.paused, first.skipped) {
+        (Some(what), _) if what == "job" => ("paused", "◌ paused".to_owned()),
+        (Some(what), _) => ("paused", format!("◌ its {what} is paused")),
+        (None, true) => ("skipped", "⊘ will be skipped".to_owned()),
+        (None, false) if first.state == "running" => ("running", "◐ under way".to_owned()),
+        (None, false) => ("expected", String::new()),
+    };
+    html! {
+        li {
+            div.row {
+                (text::time(&first.time, &first.time_zone, now))
+                span.name { (job.device()) }
+                span { (label(first)) }
+                @if state != "expected" { span.end.{ "state-" (state) } { (word) } }
+            }
+            @for (index, message) in run.iter().enumerate() { (self::message(message, now, index > 0)) }
+            div.actions {
+                @if is_next {
+                    (actions::run_now(&job))
+                    @match first.paused.as_deref() {
+                        None if first.skipped => (actions::unskip(&job)),
+                        None => (actions::skip(&job)),
+                        Some(_) => {},
+                    }
+                    @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
+                }
+                (why(&job, &first.occurrence))
+            }
+        }
+    }
+}
+
+fn label(record: &TimelineRecord) -> &str {
+    record.label.as_deref().unwrap_or(&record.job)
+}
+
+/// Shows one message of a run; of later ones, when it is sent.
+fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
+    let content = match (&record.message, &record.task) {
+        (Some(message), _) => {
+            let text = |key: &str| message.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+            let payload =
+                message.get("payload_base64").map_or_else(|| text("payload").to_owned(), |_| "(binary)".into());
+            Some((text("topic").to_owned(), text::short(&payload)))
+        }
+        (None, Some(task)) => Some((format!("asks the plugin: {}", task.task), String::new())),
+        (None, None) => None,
+    };
+    html! {
+        @if let Some((topic, payload)) = content {
+            div.message {
+                @if is_later { "then " (text::time(&record.time, &record.time_zone, now)) " " }
+                (topic) @if !payload.is_empty() { " ← " (payload) }
+            }
+        }
+    }
+}
+
+fn why(job: &JobRef<'_>, at: &str) -> Markup {
+    let name = job.name();
+    html! {
+        a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
+            aria-label={ "Why " (name) } { "Why?" }
+    }
+}
+
+/// Shows the jobs that are due often, one line each.
+fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
+    html! {
+        @if !jobs.is_empty() {
+            h2 { "Again and again" }
+            ul.rows {
+                @for job in jobs.iter().filter(|job| job.next.is_some()) {
+                    li {
+                        div.row {
+                            span.name { (job.plugin) "/" (job.device) }
+                            span { (job.label.as_deref().unwrap_or(&job.job)) }
+                            span.end {
+                                @if let Some(ms) = job.every_ms { (text::every(ms)) ", " }
+                                (text::grouped(job.count)) @if job.more { "+" } " times"
+                            }
+                        }
+                        @if let Some(next) = &job.next {
+                            div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(what) = &job.paused { " – paused with its " (what) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Shows what happened, the newest first.
+fn past_list(Lists { runs, repeated, .. }: &Lists, now: &WallTime) -> Markup {
+    let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
+    html! {
+        h2 { "What happened" }
+        @if runs.is_empty() && repeated.is_empty() { p.soft { "Nothing in the last 12 hours." } }
+        ul.rows {
+            @for run in ended {
+                @let (first, job) = (&run[0], JobRef::from(&run[0]));
+                li {
+                    div.row {
+                        (text::time(&first.time, &first.time_zone, now))
+                        span.name { (job.device()) }
+                        span { (label(first)) }
+                        span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
+                    }
+                    @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
+                    div.actions { (why(&job, &first.occurrence)) }
+                }
+            }
+            @for job in repeated {
+                li {
+                    div.row {
+                        span.name { (job.plugin) "/" (job.device) }
+                        span { (job.label.as_deref().unwrap_or(&job.job)) }
+                        @for (state, count) in job.states.iter().filter(|(state, _)| *state != "expected") {
+                            span.{ "state-" (state) } { (text::outcome(state)) " " (text::grouped(*count)) " times" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
