@@ -19,8 +19,9 @@ use crate::{
     ticking, ticking_in,
 };
 
-/// What the page at `/` shows.
-const TONIGHT: &str = "<h1>Tonight</h1>";
+/// A page that does not exist, and what it shows. The others follow events, so that the browser would wait for their end.
+const PAGE: &str = "/nothing";
+const SHOWN: &str = "there is no `/nothing`";
 
 /// Serves a page at another origin, and receives the page's results.
 fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
@@ -84,8 +85,8 @@ fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
 #[test]
 fn nor_does_it_in_a_browser_that_has_logged_in() {
     let (_broker, site, _listener, host) = ticking_in(with_token(), "declared");
-    let shown = shown(&site, &format!("http://{}/login#{}", host.address(), code(&site)));
-    assert!(shown.contains(TONIGHT), "the login leads to `/`: {shown}");
+    let shown = shown(&site, &format!("http://{}/login?next={PAGE}#{}", host.address(), code(&site)));
+    assert!(shown.contains(SHOWN), "the login leads to the page: {shown}");
     attack(&site, &host, &bearer());
     assert!(host.stop().success());
 }
@@ -135,17 +136,17 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
     let address = host.address();
     let open = |path: &str| shown(&site, &format!("http://{address}{path}"));
     let (form, status) = ("Token or one-time code", "\"started\":");
-    assert!(open("/").contains(form), "a page leads to the login");
+    assert!(open(PAGE).contains(form), "a page leads to the login");
     assert!(open("/api/v1/status").contains("\"status\":401"));
-    assert!(open(&format!("/login#{}", code(&site))).contains(TONIGHT), "the login leads to `/`");
+    assert!(open(&format!("/login?next={PAGE}#{}", code(&site))).contains(SHOWN), "the login leads to the page");
     assert!(open("/api/v1/status").contains(status), "the API takes the session");
     let sessions = open("/login");
     assert!(sessions.contains("HeadlessChrome") && sessions.contains("(this browser)"), "{sessions}");
     // A browser leaves out the cookie where a link of another site leads, and sends it with the request after that.
-    let (elsewhere, _messages) = serve(format!("<script>location.replace('http://{address}/')</script>"));
-    let elsewhere = elsewhere.replace("127.0.0.1", "coop.example");
+    let (elsewhere, _messages) = serve(format!("<script>location.replace('http://{address}{PAGE}')</script>"));
+    let elsewhere = elsewhere.replace("127.0.0.1", "localhost");
     let shown = shown(&site, &format!("http://{elsewhere}/"));
-    assert!(shown.contains(TONIGHT), "{shown}");
+    assert!(shown.contains(SHOWN), "{shown}");
 
     assert!(host.stop().success());
     assert!(!std::fs::read_to_string(site.path().join("data/sessions.json")).unwrap().contains(TOKEN));
@@ -163,10 +164,10 @@ fn a_page_of_another_origin_opens_pages_and_nothing_else() {
     let address = host.address();
     let link = |path: &str| format!("<script>location.replace('http://{address}{path}')</script>");
     let form =
-        format!("<form method=post action='http://{address}/'></form><script>document.forms[0].submit()</script>");
+        format!("<form method=post action='http://{address}{PAGE}'></form><script>document.forms[0].submit()</script>");
     let refused = "\"status\":403";
     for (page, path, expected) in
-        [(link("/"), "/", TONIGHT), (link("/api/v1/status"), "/api/v1/status", refused), (form, "/ by a form", refused)]
+        [(link(PAGE), PAGE, SHOWN), (link("/api/v1/status"), "/api/v1/status", refused), (form, "a form", refused)]
     {
         let (elsewhere, _messages) = serve(page);
         let shown = shown(&site, &format!("http://{elsewhere}/"));

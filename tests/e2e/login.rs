@@ -4,8 +4,7 @@ use std::fs;
 
 use expect_test::expect;
 use roost_tests::{
-    Broker, Roost, Site,
-    cli::Ran,
+    Broker, Ran, Roost, Site,
     http::{ask, has_header, refusals, talk, text},
 };
 
@@ -81,7 +80,15 @@ fn a_session_opens_pages_and_the_api_until_it_is_ended() {
     let run = "/api/v1/jobs/declared/declared/tick/run";
     assert_eq!(ask(&address, "GET", "/api/v1/status", &cookie, "").0, 200);
     assert_eq!(ask(&address, "POST", run, &format!("{cookie}{origin}"), "").0, 200);
-    expect![].assert_eq(&refusals(&address, [["POST", "/login", "", ""], ["POST", "/api/v1/login-codes", "", ""]]));
+    expect![[r#"
+        POST /login
+          403 Forbidden: the request does not state which page it comes from
+          hint: send `Origin: http://127.0.0.1:[PORT]`, or a token instead of a cookie: `Authorization: Bearer TOKEN`
+        POST /api/v1/login-codes
+          403 Forbidden: one-time codes are made only over the host's socket
+          hint: run `roost login` as the user that runs the host
+    "#]]
+    .assert_eq(&refusals(&address, [["POST", "/login", "", ""], ["POST", "/api/v1/login-codes", "", ""]]));
     let (status, problem) = ask(&address, "POST", run, &cookie, "");
     assert_eq!((status, text(&problem, "detail")), (403, "the request does not state which page it comes from"));
     assert_eq!(ask(&address, "POST", run, &format!("{cookie}origin: http://127.0.0.1:1\r\n"), "").0, 403);
@@ -90,7 +97,7 @@ fn a_session_opens_pages_and_the_api_until_it_is_ended() {
     assert!(host.stop().success());
     let host = site.start(&broker);
     let address = host.address();
-    host.wait_for_log("jobs of `declared`");
+    host.wait_for_log("connected to the broker");
     assert_eq!(ask(&address, "GET", "/api/v1/status", &cookie, "").0, 200, "it outlives a restart");
     let (_, _, sessions) = page(&address, "/login", &cookie);
     assert!(sessions.contains("&lt;img onerror=x&gt; (this browser)") && !sessions.contains("<img"), "{sessions}");
@@ -154,6 +161,6 @@ fn roost_login_says_what_a_phone_needs() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     host.address();
-    expect![].assert_eq(&Ran::of(&mut site.command(&["login"])).refused());
+    expect![[""]].assert_eq(&Ran::of(&mut site.command(&["login"])).refused());
     assert!(host.stop().success());
 }
