@@ -9,6 +9,7 @@ mod devices;
 mod events;
 mod explain;
 mod extract;
+mod faults;
 mod health;
 mod host_events;
 mod jobs;
@@ -28,6 +29,7 @@ mod session;
 mod socket;
 mod state;
 mod status;
+mod sun;
 mod timeline;
 
 use std::{
@@ -51,8 +53,9 @@ pub(crate) use self::{
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
     devices::DeviceRecord,
-    explain::{Explanation, explain_run},
+    explain::{Explanation, Remedy, explain_run},
     extract::Query,
+    faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
     limits::NEXT_BYTES,

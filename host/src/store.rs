@@ -9,6 +9,7 @@ mod commit;
 mod counts;
 mod error;
 mod folder;
+mod last_outcomes;
 mod limits;
 mod load;
 mod outcomes;
@@ -38,9 +39,10 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, functions::FunctionFlags
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
     backup::back_up,
-    counts::{CountFilter, EndedRun, collect_ended},
+    counts::{CountBy, CountFilter, EndedRun, collect_ended, count_ended},
     error::StoreError,
     folder::{client_id, is_in_use},
+    last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
     restore::{Restored, restore},
     retention::Retention,
@@ -77,6 +79,7 @@ pub(crate) struct Store {
     path: PathBuf,
     folder: DataFolder,
     past: Past,
+    last_outcomes: LastOutcomes,
     _lock: Lock,
 }
 
@@ -95,10 +98,18 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
     let folder = DataFolder::new(&path)?;
-    Ok((Store { connection, path, folder, past: Past::new(keep), _lock: lock }, saved))
+    Ok((
+        Store { connection, path, folder, past: Past::new(keep), last_outcomes: LastOutcomes::default(), _lock: lock },
+        saved,
+    ))
 }
 
 impl Store {
+    /// Returns the handle of the last outcomes.
+    pub(crate) fn last_outcomes(&self) -> LastOutcomes {
+        self.last_outcomes.clone()
+    }
+
     /// Passes the stored jobs to `take` while two threads read them, half each: reading and parsing a row takes twice
     /// as long as activating the job.
     pub(crate) fn jobs<T>(

@@ -1,10 +1,10 @@
-//! What was and what is to come, as a person looks at it: many runs as one entry.
+//! What was and what is to come, as a person looks at it: many runs as one entry, and as counts.
 
 use std::fs;
 
 use expect_test::expect;
 use roost_tests::{
-    Broker, Roost, Site,
+    Broker, Roost, Site, guest,
     http::{get, refusals, schedule, text},
     root, sample,
 };
@@ -84,5 +84,110 @@ fn jobs_that_are_due_often_are_one_entry_each() {
           400 Bad Request: the query is not understood: collapse: `0` is not a whole number from 1 to 1000
     "#]]
     .assert_eq(&refusals(&address, [["GET", "/api/v1/timeline?collapse=0", "", ""]]));
+    assert!(host.stop().success());
+}
+
+#[test]
+fn any_number_of_jobs_is_counted() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let jobs =
+        format!("[config]\ntotal = 12000\nt0_ms = {}\nspread_ms = 36000000\ntopic = \"burst\"\n", MORNING + 3_600_000);
+    let device =
+        |first: u32| format!("[[device]]\nname = \"at-{first}\"\nconfig = {{ first = {first}, jobs = 4000 }}\n");
+    site.settings("burst", &(jobs + &[0, 4_000, 8_000].map(device).concat()));
+    site.drop_in(&guest("burst"), "burst");
+    let host = site.start_at(&broker, MORNING);
+    host.wait_for_log("jobs of `burst`: 12000 new");
+    let address = host.address();
+    schedule(&address, &json!({"trigger": "now", "topic": "porch/light", "id": "now"}));
+    host.wait_for_log("succeeded roost/api/now");
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", 1);
+    schedule(
+        &address,
+        &json!({"trigger": "every 1h from 2027-06-01T09:30:00Z", "topic": "porch/light", "id": "hourly"}),
+    );
+
+    let day = "from=2027-06-01T09:00:00Z&to=2027-06-02T09:00:00Z";
+    let counted = get(&address, &format!("/api/v1/timeline/density?{day}&buckets=24"));
+    let thousands = vec![1_200; 10];
+    assert_eq!(
+        counted,
+        json!({
+            "from": "2027-06-01T10:00:00+01:00",
+            "to": "2027-06-02T10:00:00+01:00",
+            "buckets": 24,
+            "by": "plugin",
+            "groups": [
+                {"name": "burst", "count": 12_000, "states": {"expected": {"start": 1, "counts": thousands}}},
+                {"name": "roost", "count": 25, "states": {
+                    "expected": {"start": 0, "counts": vec![1; 24]},
+                    "succeeded": {"start": 0, "counts": [1]},
+                }},
+            ],
+        })
+    );
+    let of = |more: &str| {
+        let groups = get(&address, &format!("/api/v1/timeline/density?{day}&buckets=2&{more}"))["groups"].take();
+        let line = |group: &Value| format!("{} {}", text(group, "name"), group["count"]);
+        groups.as_array().unwrap().iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(of("by=device"), ["burst/at-0 4000", "burst/at-4000 4000", "burst/at-8000 4000", "roost/api 25"]);
+    assert_eq!(of("by=device&plugin=burst&device=at-0"), ["burst/at-0 4000"]);
+    assert_eq!(of("by=reason&plugin=roost"), ["expected 24", "the broker had no subscriber for the topic of step … 1"]);
+    expect![[r#"
+        GET /api/v1/timeline
+          422 Unprocessable Entity: a timeline may have at most 10000 jobs, and there are more
+          hint: select a plugin with `plugin`, or a device with `device`
+        GET /api/v1/timeline/density?by=hour
+          400 Bad Request: the query is not understood: by: unknown variant `hour`, expected one of `plugin`, `device`, `reason`
+        GET /api/v1/timeline/density?buckets=1001
+          400 Bad Request: the query is not understood: buckets: `1001` is not a whole number from 1 to 1000
+        GET /api/v1/timeline/density?from=[TIME]&to=[TIME]
+          400 Bad Request: `to` may be at most 400 days after `from`
+    "#]].assert_eq(&refusals(
+        &address,
+        [
+            ["GET", "/api/v1/timeline", "", ""],
+            ["GET", "/api/v1/timeline/density?by=hour", "", ""],
+            ["GET", "/api/v1/timeline/density?buckets=1001", "", ""],
+            ["GET", "/api/v1/timeline/density?from=2027-06-01T09:00:00Z&to=2029-06-01T09:00:00Z", "", ""],
+        ],
+    ));
+    assert!(host.stop().success());
+}
+
+#[test]
+fn the_night_of_a_device_begins_and_ends_with_the_events_of_its_jobs() {
+    let (_broker, _site, host) = samples();
+    let address = host.address();
+    let jobs = get(&address, "/api/v1/jobs?plugin=coop-door&next=3");
+    let device = text(&items(&jobs)[0], "device").to_owned();
+    let day = "from=2027-06-01T11:00:00%2B01:00&to=2027-06-03T11:00:00%2B01:00";
+    let sun = get(&address, &format!("/api/v1/sun?plugin=coop-door&device={device}&{day}"));
+    let bands = sun["bands"].as_array().unwrap();
+    assert_eq!((text(&bands[0], "light"), text(&bands[0], "from")), ("day", "2027-06-01T11:00:00+01:00"), "{sun}");
+    assert!(bands.windows(2).all(|pair| pair[0]["to"] == pair[1]["from"]) && bands.len() > 8, "{sun}");
+    // A job that is due at sunset is due at the end of a day.
+    schedule(&address, &json!({"trigger": "sunset", "topic": "porch/light", "id": "porch"}));
+    let due = get(&address, "/api/v1/jobs/roost/api/porch?next=1");
+    let days = bands.iter().filter(|band| band["light"] == "day");
+    assert!(days.clone().any(|day| day["to"] == due["due"]), "{sun} {due}");
+    expect![[r#"
+        GET /api/v1/sun
+          400 Bad Request: the query is not understood: missing field `plugin`
+        GET /api/v1/sun?plugin=coop-door&device=nowhere
+          404 Not Found: plugin `coop-door` has no device `nowhere`
+          hint: `roost plugins coop-door` lists its devices
+        GET /api/v1/sun?plugin=coop-door&device=x&from=[TIME]&to=[TIME]
+          400 Bad Request: `to` may be at most 31 days after `from`
+    "#]]
+    .assert_eq(&refusals(
+        &address,
+        [
+            ["GET", "/api/v1/sun", "", ""],
+            ["GET", "/api/v1/sun?plugin=coop-door&device=nowhere", "", ""],
+            ["GET", "/api/v1/sun?plugin=coop-door&device=x&from=2027-06-01T00:00:00Z&to=2027-08-01T00:00:00Z", "", ""],
+        ],
+    ));
     assert!(host.stop().success());
 }

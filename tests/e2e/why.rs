@@ -3,7 +3,7 @@
 use expect_test::expect;
 use roost_tests::{
     Broker, Message, Roost, Site,
-    http::{schedule, text},
+    http::{ask, get, schedule, text},
     redact,
 };
 use serde_json::json;
@@ -99,4 +99,19 @@ fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
         it did not run: it was due [TIME], and was missed: there was no connection to the broker; it would have started [SPAN] late, and its grace is 3s
         note: it is never due again
     "#]].assert_eq(&redact(&shown));
+}
+
+#[test]
+fn a_remedy_is_a_request_that_mends_what_is_explained() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let address = host.address();
+    schedule(&address, &json!({"trigger": "cron 0 12 1 1 *", "topic": "lamp", "id": "lamp"}));
+    site.roost(&["skip", "roost/api/lamp"]);
+    let path = "/api/v1/explain?plugin=roost&device=api&job=lamp";
+    let explained = get(&address, path);
+    let remedy = &explained["remedies"][0];
+    assert_eq!(text(remedy, "label"), "Do not skip roost/api/lamp", "{explained}");
+    assert_eq!(ask(&address, text(remedy, "method"), text(remedy, "path"), "", "").0, 200);
+    assert!(get(&address, path)["remedies"].is_null());
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
 mod broker;
+mod chromium;
 mod cli;
 mod device;
 pub mod figure;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use broker::Broker;
+pub use chromium::Chromium;
 pub use cli::Ran;
 pub use device::Device;
 pub use lines::Lines;

@@ -9,7 +9,7 @@ pub(crate) use self::sun::OutOfOrder;
 pub use self::{
     cron::{Cron, CronCache, CronError, FindZone},
     search::{Never, Search},
-    sun::{Sun, SunCache, SunEvent},
+    sun::{Band, Light, Sun, SunCache, SunEvent},
     text::{Duration, TriggerError, parse, parse_duration, parse_stored},
 };
 use crate::{

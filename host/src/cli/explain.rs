@@ -13,8 +13,8 @@ use crate::{
 
 /// Explain why a run did or did not happen
 ///
-/// Explains the job's last run, or with `--at` the run nearest to that time, whether it was started by its trigger or
-/// by hand.
+/// Explains the job's run under way or, if there is none, its last run or, if none is known, its next one; with `--at`,
+/// the run nearest to that time, whether it was started by its trigger or by hand.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost explain coop-door/north/open

@@ -80,6 +80,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (now, _) = clock.look();
     let scheduler =
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
+    let last_outcomes = store.last_outcomes();
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let replies = PendingReplies::default();
     let (inspector, queries) = app::inspector();
@@ -95,8 +96,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (event_log.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
+    let edges = (plugins.handle(), last_outcomes);
     let access = (&config, listening.guard());
-    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.handle(), watched, health, access);
+    let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
     let _serving = listening.serve(state, page::routes())?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };

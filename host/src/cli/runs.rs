@@ -32,15 +32,15 @@ use crate::{
   roost runs
   roost runs --failed
   roost runs --plugin coop-door --device north --since 2027-03-01
-  roost runs --state missed --limit 100 --json")]
+  roost runs --state failed,missed,denied --limit 100 --json")]
 pub(super) struct Args {
     /// Only runs that failed; `roost replay` repeats them
     #[arg(long, conflicts_with = "state")]
     failed: bool,
-    /// Only runs in this state, or with this outcome
-    #[arg(long, value_name = "STATE")]
+    /// Only runs in these states, or with these outcomes, separated by commas
+    #[arg(long, value_name = "STATES", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(RunState::WORDS).try_map(|word| RunState::parse(&word).ok_or(word)))]
-    state: Option<RunState>,
+    state: Vec<RunState>,
     /// Only runs of this plugin
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
@@ -105,7 +105,7 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config.site.zone;
     let limit = args.limit as usize;
     let filter = RunFilter {
-        state: if args.failed { Some(RunState::Failed) } else { args.state },
+        states: if args.failed { vec![RunState::Failed] } else { args.state },
         plugin: args.plugin,
         device: args.device,
         job: args.job,
@@ -124,7 +124,9 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
 /// Lists the runs through the API of the host. Returns whether they are all.
 fn query_host(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config::load(&args.data.into())?.site.zone;
-    let state = if args.failed { Some(RunState::Failed) } else { args.state }.map(|state| state.to_string());
+    let states = if args.failed { vec![RunState::Failed] } else { args.state };
+    let states = states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(",");
+    let state = (!states.is_empty()).then_some(states);
     let since = args.since.map(|since| since.in_zone(zone).to_string());
     let query =
         [("state", state), ("plugin", args.plugin), ("device", args.device), ("job", args.job), ("since", since)];

@@ -102,7 +102,8 @@ impl Rules {
     }
 }
 
-fn how_to_locate(plugin: &PluginName) -> String {
+/// Returns how the operator gives the devices of a plugin a location.
+pub(crate) fn how_to_locate(plugin: &PluginName) -> String {
     let lines = "latitude = 51.5\nlongitude = -0.1";
     if *plugin == PluginName::host() {
         return format!("set the location at the top of `roost.toml`:\n{lines}");

@@ -26,14 +26,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Guard, check, content_type, security_headers},
-    codes, devices, events, explain, health,
+    codes, devices, events, explain, faults, health,
     host_events::GapRecord,
     jobs, limits, logs, metrics, overrides, plugins,
     plugins::{steering, uploads},
     problem::Problem,
     runs, schedule, session,
     state::ApiState,
-    status, timeline,
+    status, sun, timeline,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -71,12 +71,15 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(logs::logs))
         .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
+        .routes(routes!(faults::faults))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));
     // A stream has its own limit, in its handler, because it may last for days.
     let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
+        .routes(routes!(sun::sun))
         .routes(routes!(timeline::timeline))
+        .routes(routes!(timeline::density::density))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin))

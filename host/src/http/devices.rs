@@ -1,21 +1,27 @@
 //! The devices of plugins.
 
+use std::{collections::HashSet, sync::Arc};
+
 use axum::{Json, extract::State};
 use roost_scheduler::{
     names::{DeviceName, PluginName},
     scheduler::{DeviceView, Scheduler},
     time::Instant,
+    zone::Zone,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     extract::Query,
+    faults::devices_of_faulty_jobs,
+    limits,
     page::{Limit, Page, cut, resume},
     params::{Device, Plugin},
-    problem::Answered,
+    problem::{Answered, Problem},
     state::ApiState,
 };
+use crate::{store::LastOutcome, zones};
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -41,6 +47,9 @@ pub(crate) struct DeviceRecord {
     /// Whether the device itself is paused. A device is also held by the pause of its plugin.
     pub(crate) paused: bool,
     pub(crate) jobs: usize,
+    /// How the last run of its jobs ended, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<LastOutcomeRecord>,
 }
 
 impl From<DeviceView<'_>> for DeviceRecord {
@@ -57,7 +66,33 @@ impl From<DeviceView<'_>> for DeviceRecord {
             planning: plan_requested,
             paused: is_paused,
             jobs,
+            last: None,
         }
+    }
+}
+
+/// How the last run of a device ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LastOutcomeRecord {
+    pub(crate) run: String,
+    #[schema(pattern = "^(succeeded|failed|missed|skipped|cancelled|denied)$")]
+    pub(crate) state: String,
+    /// Why it failed, was missed or was denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[schema(format = DateTime)]
+    pub(crate) ended: String,
+}
+
+impl DeviceRecord {
+    /// Adds the last outcome.
+    fn with_last(self, last: Option<LastOutcome>) -> Self {
+        let record = |LastOutcome { run, state, ended, reason }: LastOutcome| {
+            let zone = zones::find(&self.time_zone).unwrap_or(Zone::UTC);
+            let reason = reason.map(|reason| reason.to_string());
+            LastOutcomeRecord { run: run.to_string(), state: state.to_string(), reason, ended: ended.in_zone(zone) }
+        };
+        Self { last: last.map(record), ..self }
     }
 }
 
@@ -68,6 +103,15 @@ pub(super) struct DevicesQuery {
     /// Only devices of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
+    /// Only devices with this text in `PLUGIN/DEVICE`, whether in capitals or not
+    #[param(value_type = String, required = false, max_length = 130, example = "door/nor")]
+    #[serde(default)]
+    q: Part,
+    /// Only devices whose newest plan was refused, or of which the last run of a job failed, was missed or was denied;
+    /// with `false`, only the others
+    fault: Option<bool>,
+    /// Only devices that are paused themselves; with `false`, only the others
+    paused: Option<bool>,
     /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
@@ -76,46 +120,135 @@ pub(super) struct DevicesQuery {
     cursor: Option<String>,
 }
 
+/// A part of a device's name, in lower case.
+#[derive(Debug, Default)]
+struct Part(String);
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.len() > limits::PART_BYTES {
+            return Err(D::Error::custom(format!("it has more than {} bytes", limits::PART_BYTES)));
+        }
+        Ok(Self(text.to_lowercase()))
+    }
+}
+
+/// Which devices are listed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeviceFilter {
+    pub(crate) plugin: Option<PluginName>,
+    /// A part of `PLUGIN/DEVICE`, in lower case; empty for all.
+    pub(crate) part: String,
+    pub(crate) is_faulty: Option<bool>,
+    pub(crate) is_paused: Option<bool>,
+}
+
+impl DeviceFilter {
+    /// Checks whether a device is listed. `faulty` has the devices of which a job is at fault.
+    fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<(PluginName, DeviceName)>) -> bool {
+        let DeviceView { plugin, name, error, is_paused, .. } = device;
+        let is_faulty = || error.is_some() || faulty.contains(&((*plugin).clone(), (*name).clone()));
+        self.is_paused.is_none_or(|expected| expected == *is_paused)
+            && (self.part.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part))
+            && self.is_faulty.is_none_or(|expected| expected == is_faulty())
+    }
+}
+
 /// A position in the list of all devices: after this device, or at the beginning of this plugin.
-type After = (PluginName, Option<DeviceName>);
+pub(super) type After = (PluginName, Option<DeviceName>);
 
 /// List devices, ordered by plugin and name
 #[utoipa::path(get, path = "/api/v1/devices", tag = "plugins", params(DevicesQuery),
     responses((status = 200, body = Page<DeviceRecord>)))]
 pub(super) async fn devices(
     State(state): State<ApiState>,
-    Query(DevicesQuery { plugin, limit: Limit(limit), cursor: at }): Query<DevicesQuery>,
+    Query(query): Query<DevicesQuery>,
 ) -> Answered<Page<DeviceRecord>> {
-    let after = resume(at.as_deref(), |text| {
+    let DevicesQuery { plugin, q: Part(part), fault: is_faulty, paused: is_paused, limit: Limit(limit), cursor } =
+        query;
+    let filter = DeviceFilter { plugin: plugin.map(|Plugin(name)| name), part, is_faulty, is_paused };
+    Ok(Json(list(&state, filter, limit, cursor.as_deref()).await?))
+}
+
+/// Returns a page of devices, from a cursor on.
+pub(crate) async fn list(
+    state: &ApiState,
+    filter: DeviceFilter,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Page<DeviceRecord>, Problem> {
+    let mut after = resume(cursor, |text| {
         let (plugin, device) = text.split_once('/')?;
         Some((PluginName::parse_owner(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
     })?;
-    let only = plugin.map(|Plugin(name)| name);
-    let found = state.inspect(move |scheduler| devices_after(scheduler, only.as_ref(), after, limit + 1)).await?;
-    let (items, next) = cut(found, limit, |last| format!("{}/{}", last.plugin, last.device));
-    Ok(Json(Page { items, next }))
+    let faulty = match filter.is_faulty {
+        Some(_) => devices_of_faulty_jobs(state).await?,
+        None => HashSet::new(),
+    };
+    let shared = Arc::new((filter, faulty));
+    let mut found = Vec::new();
+    loop {
+        let (shared, most) = (shared.clone(), limit + 1 - found.len());
+        let batch = state.inspect(move |scheduler| {
+            let (filter, faulty) = &*shared;
+            visit(scheduler, filter.plugin.as_ref(), after, most, |device| {
+                let is_listed = filter.matches(&device, faulty);
+                is_listed.then(|| (device.plugin.clone(), device.name.clone(), DeviceRecord::from(device)))
+            })
+        });
+        let (devices, next) = batch.await?;
+        found.extend(devices);
+        after = next;
+        if after.is_none() || found.len() > limit {
+            break;
+        }
+    }
+    let (found, next) = cut(found, limit, |(plugin, device, _)| format!("{plugin}/{device}"));
+    let outcomes = state.last_outcomes();
+    let with_last =
+        |(plugin, device, record): (_, _, DeviceRecord)| record.with_last(outcomes.of_device(&plugin, &device));
+    Ok(Page { items: found.into_iter().map(with_last).collect(), next })
 }
 
-fn devices_after(
+/// Visits devices after a position, all or those of one plugin, and takes at most `most` of them. Returns where to
+/// continue, unless those were all. Bounded (I10), so that there may be none although more follow.
+pub(super) fn visit<T>(
     scheduler: &Scheduler,
     only: Option<&PluginName>,
     after: Option<After>,
     most: usize,
-) -> Vec<DeviceRecord> {
-    let mut found = Vec::new();
+    mut take: impl FnMut(DeviceView<'_>) -> Option<T>,
+) -> (Vec<T>, Option<After>) {
+    let (mut found, mut left) = (Vec::new(), limits::DEVICES_PER_QUERY);
+    let first =
+        |after: Option<&PluginName>| scheduler.plugins_after(after).next().map(|plugin| (plugin.name.clone(), None));
     let mut at = match (only, after) {
         (Some(only), Some((plugin, device))) if *only == plugin => Some((plugin, device)),
         (Some(only), _) => Some((only.clone(), None)),
         (None, Some(after)) => Some(after),
-        (None, None) => scheduler.plugins_after(None).next().map(|plugin| (plugin.name.clone(), None)),
+        (None, None) => first(None),
     };
     while let Some((plugin, device)) = at {
-        let left = most - found.len();
-        found.extend(scheduler.devices_after(&plugin, device.as_ref()).take(left).map(DeviceRecord::from));
-        if found.len() == most || only.is_some() {
+        let (mut last, mut has_more) = (device.clone(), false);
+        for device in scheduler.devices_after(&plugin, device.as_ref()) {
+            has_more = left == 0 || found.len() == most;
+            if has_more {
+                break;
+            }
+            left -= 1;
+            last = Some(device.name.clone());
+            found.extend(take(device));
+        }
+        if has_more {
+            return (found, Some((plugin, last)));
+        }
+        // A plugin without devices counts as well.
+        left = left.saturating_sub(1);
+        at = if only.is_some() { None } else { first(Some(&plugin)) };
+        if left == 0 {
             break;
         }
-        at = scheduler.plugins_after(Some(&plugin)).next().map(|plugin| (plugin.name.clone(), None));
     }
-    found
+    (found, at)
 }

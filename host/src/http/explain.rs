@@ -2,6 +2,7 @@
 
 mod advice;
 mod facts;
+mod remedy;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use roost_scheduler::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+pub(crate) use self::remedy::Remedy;
 use self::{facts::Facts, text::Sentence};
 use super::{
     extract::Query,
@@ -38,6 +40,9 @@ use crate::{
 };
 
 const DAY_MS: i64 = 86_400_000;
+
+/// The note on a run that was denied what is allowed by now.
+const ALLOWED_NOW: &str = "it is allowed now";
 
 /// An explanation why a run did or did not happen.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -64,6 +69,9 @@ pub(crate) struct Explanation {
     pub(crate) sentence: String,
     /// Notes on the current state, and on how to solve the problem. Some have several lines, with settings to copy.
     pub(crate) notes: Vec<String>,
+    /// The requests that mend what is wrong, the best one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remedies: Vec<Remedy>,
     /// The run, with its reason as data. If it is not on disk yet, only its names and state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
@@ -80,7 +88,8 @@ pub(super) struct ExplainQuery {
     #[param(inline)]
     job: Job,
     /// The approximate time at which the run should have happened: `2027-03-01T06:30:00Z`, or `2027-03-01T06:30` in the
-    /// device's time zone. Default: the job's last run
+    /// device's time zone. Default: the run under way or, if there is none, the last run that is known or, if there is
+    /// none, the next occurrence
     #[param(example = "2027-03-01T06:30", max_length = 64)]
     at: Option<String>,
 }
@@ -193,7 +202,6 @@ impl Case {
     fn window(&self) -> (Instant, Instant) {
         match (self.at, self.nominal) {
             (Some(at), _) => (at.plus_ms(-DAY_MS), at.plus_ms(DAY_MS + 1)),
-            (None, Ok(nominal)) if nominal <= self.now => (nominal, self.now.plus_ms(1)),
             (None, Ok(_)) => (Instant::MIN, self.now.plus_ms(1)),
             // The job may have been removed; its records are still there.
             (None, Err(_)) => (Instant::MIN, Instant::MAX),
@@ -202,7 +210,7 @@ impl Case {
 
     fn explain(self) -> Explanation {
         let writer = Sentence { zone: self.zone, now: self.now };
-        let mut notes = Vec::new();
+        let (mut notes, mut remedies) = (Vec::new(), Vec::new());
         let (mut about, mut run) = (None, None);
         let (verdict, sentence) = match (self.found(), self.nominal) {
             (Some(Found::OnDisk(found)), _) => {
@@ -219,12 +227,14 @@ impl Case {
                 if let Some(Outcome::Denied(denied)) = &outcome {
                     notes.extend(self.how_to_allow(denied));
                 }
+                remedies.extend(self.for_ended(found, notes.last().is_some_and(|note| note == ALLOWED_NOW)));
                 about = Some(covered.unwrap_or(found.id.occurrence));
                 run = Some(RunRecord::new(found, self.zone, self.now));
                 (found.state.to_string(), sentence)
             }
             (Some(Found::UnderWay(found)), _) => {
                 let (sentence, hint) = writer.under_way(found, self.facts.is_linked);
+                remedies.extend(Remedy::for_waiting(found, hint.is_some()));
                 notes.extend(hint);
                 about = Some(found.id.occurrence);
                 run = Some(RunRecord::under_way(&found.id, found.started, self.zone));
@@ -245,7 +255,8 @@ impl Case {
             (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), writer.never(never)),
             (None, Err(_)) => ("unknown".to_owned(), self.unknown(&writer)),
         };
-        notes.extend(self.notes(&writer, &verdict));
+        remedies.extend(self.run_now().filter(|_| run.is_none() && verdict == "forgotten"));
+        self.add_state(&writer, &verdict, &mut notes, &mut remedies);
         let (plugin, device, job) = &self.name;
         Explanation {
             plugin: plugin.to_string(),
@@ -255,6 +266,7 @@ impl Case {
             verdict,
             sentence,
             notes,
+            remedies,
             run,
         }
     }
@@ -278,9 +290,14 @@ impl Case {
     }
 
     /// Finds the run to explain: one that is nearer to the requested time than the trigger's occurrence, or else the
-    /// run of that occurrence.
+    /// run of that occurrence. If no time is requested, a run under way comes first.
     fn found(&self) -> Option<Found<'_>> {
         let under_way = &self.facts.under_way;
+        if self.at.is_none()
+            && let Some(newest) = under_way.iter().max_by_key(|run| run.id.moment())
+        {
+            return Some(Found::UnderWay(newest));
+        }
         let is_under_way = |run: &&RunView| under_way.iter().any(|active| active.id == run.id);
         let on_disk = self.disk.nearest.iter().filter(|run| !is_under_way(run)).map(Found::OnDisk);
         let all = under_way.iter().map(Found::UnderWay).chain(on_disk);
@@ -298,9 +315,15 @@ impl Case {
         match (self.at, self.nominal) {
             (Some(at), Ok(nominal)) => is_of_day(at, moment) && moment.ms_since(at).abs() < nominal.ms_since(at).abs(),
             (Some(at), Err(_)) => is_of_day(at, moment),
-            (None, Ok(nominal)) => moment <= self.now && (moment > nominal || nominal > self.now),
+            (None, Ok(nominal)) => moment <= self.now && (moment > nominal || !self.is_undecided(nominal)),
             (None, Err(_)) => true,
         }
+    }
+
+    /// Checks whether an occurrence is past and the scheduler has not decided it yet.
+    fn is_undecided(&self, occurrence: Instant) -> bool {
+        let is_open = |planned: &JobStatus| occurrence > planned.watermark;
+        occurrence <= self.now && self.facts.planned.as_ref().is_some_and(is_open)
     }
 
     /// Finds the run of the trigger's occurrence, or a record that covers it.
@@ -388,7 +411,7 @@ impl Case {
                 (Permission::Resource(resource.clone(), *hold_ms), is_held_back(resource, *hold_ms))
             }
         };
-        let how = if is_lacking { rules.how_to_permit(&permission, plugin, grant) } else { "it is allowed now".into() };
+        let how = if is_lacking { rules.how_to_permit(&permission, plugin, grant) } else { ALLOWED_NOW.into() };
         Some(how)
     }
 
@@ -403,10 +426,9 @@ impl Case {
         format!("{what} is paused now; `roost resume {target}` resumes it")
     }
 
-    /// Returns the notes about the current state of the plugin, the device, the job and the host.
-    fn notes(&self, writer: &Sentence, verdict: &str) -> Vec<String> {
+    /// Adds the notes about the current state of the plugin, the device, the job and the host, and their remedies.
+    fn add_state(&self, writer: &Sentence, verdict: &str, notes: &mut Vec<String>, remedies: &mut Vec<Remedy>) {
         let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
-        let mut notes = Vec::new();
         if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin()) {
             let (at, (why, hint)) = (writer.local(*at), text::lines(why));
             notes.push(format!(
@@ -425,9 +447,17 @@ impl Case {
             notes.extend(hint);
         }
         if let Some(planned) = planned {
-            notes.extend(planned.paused.map(|what| self.paused(what)));
+            if let Some(what) = planned.paused {
+                remedies.insert(0, Remedy::resume(&self.name, what).for_note(notes.len()));
+                notes.push(self.paused(what));
+            }
+            let skip = planned.job_override.skip;
             let next = self.next.filter(|_| verdict != "due");
-            notes.extend(next.map(|next| writer.next(next, planned.job_override.skip)));
+            if skip.is_some_and(|skip| self.next == Some(NextRun::Due(skip))) {
+                let unskip = Remedy::unskip(&self.name);
+                remedies.push(if next.is_some() { unskip.for_note(notes.len()) } else { unskip });
+            }
+            notes.extend(next.map(|next| writer.next(next, skip)));
         } else if verdict != "unknown" {
             notes.push(format!("its job has been removed: {}", self.unknown(writer)));
         }
@@ -437,7 +467,6 @@ impl Case {
         if *is_stopping {
             notes.push("the host is stopping".into());
         }
-        notes
     }
 }
 

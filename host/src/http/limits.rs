@@ -103,6 +103,24 @@ pub(super) const BODY: Duration = Duration::from_secs(10);
 pub(super) const EXPLAIN_SEARCHES: usize = 13;
 /// Bytes of an idempotency key at the most.
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Bytes of the part of a name that devices are searched for: a plugin's and a device's name have at most 128.
+pub(super) const PART_BYTES: usize = 130;
+/// Groups of faults that are listed, and faults of each.
+pub(super) const FAULT_GROUPS: usize = 100;
+pub(super) const FIRST_FAULTS: usize = 5;
+/// For how long after its last run a job that has been removed counts as faulty: nothing can mend it any more.
+pub(super) const GONE_FAULT_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Parts of a period in which runs are counted: the maximum, more than a screen has columns for, and the default.
+pub(super) const BUCKETS: u32 = 1_000;
+pub(super) const DEFAULT_BUCKETS: u32 = 240;
+/// Groups in which runs are counted: as many lanes as a person can tell apart.
+pub(super) const DENSITY_GROUPS: usize = 20;
+/// Groups that are held in memory to find these: each takes a few kilobytes.
+pub(super) const DENSITY_HELD_GROUPS: usize = 10_000;
+/// Occurrences that are searched for to count them; those of jobs with the same trigger are searched for once.
+pub(super) const DENSITY_OCCURRENCES: usize = 200_000;
+/// The longest period for the bands of the sun: each day takes a millisecond to compute.
+pub(super) const SUN_MS: i64 = 31 * DAY_MS;
 /// Sessions of browsers. A further one ends the one that was not used for the longest time.
 pub(super) const SESSIONS: usize = 100;
 /// Bytes of the file with them: each has a digest and the beginning of a browser's description of itself.

@@ -1,9 +1,9 @@
 //! Pagination.
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{limits, problem::Problem};
+use super::{limits, params::whole_number, problem::Problem};
 
 /// A page of a list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -26,10 +26,7 @@ impl Default for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let number = text.parse().ok().filter(|number| (1..=limits::PAGE).contains(number));
-        let invalid = || D::Error::custom(format!("`{text}` is not a whole number from 1 to {}", limits::PAGE));
-        number.map(|number: u32| Self(number as usize)).ok_or_else(invalid)
+        whole_number(from, limits::PAGE).map(|number| Self(number as usize))
     }
 }
 

@@ -14,6 +14,8 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
+use super::limits;
+
 fn parse_with<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     from: D,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -56,27 +58,17 @@ word!(
     Job, JobId, JobId::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
 
-/// The state of a run that has not ended, or its outcome.
-#[derive(Clone, Debug)]
-pub(super) struct StateFilter(pub(super) RunState);
+/// States of runs that have not ended, or outcomes; empty for all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct States(pub(super) Vec<RunState>);
 
-impl<'de> Deserialize<'de> for StateFilter {
+impl<'de> Deserialize<'de> for States {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(from)?;
-        let unknown = || D::Error::unknown_variant(&word, &RunState::WORDS);
-        RunState::parse(&word).map(Self).ok_or_else(unknown)
+        let text = String::deserialize(from)?;
+        let state = |word: &str| RunState::parse(word).ok_or_else(|| D::Error::unknown_variant(word, &RunState::WORDS));
+        text.split(',').map(state).collect::<Result<_, _>>().map(Self)
     }
 }
-
-impl PartialSchema for StateFilter {
-    fn schema() -> RefOr<Schema> {
-        let description = "The state of a run that has not ended, or its outcome.";
-        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(RunState::WORDS));
-        words.description(Some(description)).into()
-    }
-}
-
-impl ToSchema for StateFilter {}
 
 /// An instant in RFC 3339.
 #[derive(Clone, Debug)]
@@ -96,6 +88,30 @@ fn parse_time(text: &str) -> Result<Instant, String> {
         None => format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`"),
     };
     at.map(Instant::from).map_err(wrong)
+}
+
+/// Parses a whole number from 1 to `most`.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(from: D, most: u32) -> Result<u32, D::Error> {
+    parse_with(from, |text| {
+        let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+        number.ok_or_else(|| format!("`{text}` is not a whole number from 1 to {most}"))
+    })
+}
+
+/// The number of equal parts of a period.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buckets(pub(super) u32);
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(limits::DEFAULT_BUCKETS)
+    }
+}
+
+impl<'de> Deserialize<'de> for Buckets {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        whole_number(from, limits::BUCKETS).map(Self)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

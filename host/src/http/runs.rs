@@ -19,7 +19,7 @@ use super::{
     extract::{Json as Body, Path, Query},
     limits,
     page::{Limit, Page, cut, resume},
-    params::{Device, Job, Plugin, StateFilter, Time},
+    params::{Device, Job, Plugin, States, Time},
     problem::{Answered, Problem},
     state::ApiState,
 };
@@ -138,9 +138,11 @@ impl RunRecord {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunsQuery {
-    /// Only runs in this state, or with this outcome
-    #[param(inline)]
-    state: Option<StateFilter>,
+    /// Only runs in these states, or with these outcomes, such as `failed,missed,denied`: one or more of `running`,
+    /// `succeeded`, `failed`, `missed`, `skipped`, `cancelled` and `denied`
+    #[param(value_type = String, required = false, pattern = "^(running|succeeded|failed|missed|skipped|cancelled|denied)(,(running|succeeded|failed|missed|skipped|cancelled|denied))*$")]
+    #[serde(default)]
+    state: States,
     /// Only runs of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
@@ -168,10 +170,10 @@ pub(super) struct RunsQuery {
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunsQuery),
     responses((status = 200, body = Page<RunRecord>)))]
 pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
-    let RunsQuery { state: run_state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = query;
+    let RunsQuery { state: States(states), plugin, device, job, since, until, limit: Limit(limit), cursor: at } = query;
     let after = resume(at.as_deref(), parse_cursor)?;
     let filter = store::RunFilter {
-        state: run_state.map(|StateFilter(state)| state),
+        states,
         plugin: plugin.map(|Plugin(name)| name.to_string()),
         device: device.map(|Device(name)| name.to_string()),
         job: job.map(|Job(id)| id.to_string()),

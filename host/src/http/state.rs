@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     mqtt::{BuiltInHealth, LinkInfo},
     plugins::PluginHandle,
-    store::StoreError,
+    store::{LastOutcomes, StoreError},
 };
 
 /// The shared state of the handlers. Clones refer to the same state.
@@ -42,6 +42,7 @@ struct Parts {
     replies: PendingReplies,
     inspector: Inspector,
     plugins: PluginHandle,
+    last_outcomes: LastOutcomes,
     data: PathBuf,
     zone: Zone,
     rules: Rules,
@@ -62,7 +63,7 @@ impl ApiState {
         events: mpsc::Sender<Event>,
         replies: PendingReplies,
         inspector: Inspector,
-        plugins: PluginHandle,
+        (plugins, last_outcomes): (PluginHandle, LastOutcomes),
         (event_log, metrics, link): (EventLog, Metrics, LinkInfo),
         broker: Option<BuiltInHealth>,
         (config, guard): (&Config, Guard),
@@ -77,6 +78,7 @@ impl ApiState {
             data,
             zone,
             plugins,
+            last_outcomes,
             rules,
             operator,
             history_days: config.history.days,
@@ -94,6 +96,11 @@ impl ApiState {
     /// Returns the handle of the plugin edge: statuses, queries, installation.
     pub(super) fn plugins(&self) -> &PluginHandle {
         &self.0.plugins
+    }
+
+    /// Returns the last outcomes of devices and jobs.
+    pub(super) fn last_outcomes(&self) -> &LastOutcomes {
+        &self.0.last_outcomes
     }
 
     /// Returns the operator's settings for ad-hoc jobs.

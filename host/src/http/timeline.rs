@@ -2,6 +2,7 @@
 
 mod ahead;
 mod collapse;
+pub(super) mod density;
 mod forecast;
 
 use std::{collections::HashMap, path::Path};
@@ -158,7 +159,7 @@ impl Progress {
 }
 
 /// A filter by plugin and device name.
-pub(super) type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
+pub(crate) type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
 
 /// Get the timeline between two times
 ///

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::http::TimelineRecord;
+use crate::http::{Remedy, TimelineRecord};
 
 /// The names of a job.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,14 @@ fn button(job: &JobRef<'_>, (method, verb): (&str, &str), (text, name, done): (&
     html! {
         button type="button" id={ (verb) "-" (method) "-" (job) } data-method=(method)
             data-path={ "/api/v1/jobs/" (job) "/" (verb) } data-done=(done) aria-label=(name) { (text) }
+    }
+}
+
+/// Returns the button for a remedy of the API.
+pub(super) fn remedy(Remedy { method, path, body, label, .. }: &Remedy) -> Markup {
+    html! {
+        button type="button" data-method=(method) data-path=(path) data-body=[body.as_ref()]
+            data-done={ (label) ": done." } { (label) }
     }
 }
 

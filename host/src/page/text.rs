@@ -23,6 +23,11 @@ impl WallTime {
         Self::parse(&at.in_zone(zone), zone.name()).unwrap_or(Self { at: DateTime::UNIX_EPOCH.into(), zone: zone_name })
     }
 
+    /// Returns the name of the zone.
+    pub(super) fn zone(&self) -> &str {
+        &self.zone
+    }
+
     /// Returns hours and minutes.
     pub(super) fn clock(&self) -> String {
         self.at.format("%H:%M").to_string()

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     clock,
-    http::{ApiState, CollapsedRecord, Status, TimelineEntry, TimelineRecord, collapsed, host_status},
+    http::{
+        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, Status, TimelineEntry, TimelineRecord, collapsed,
+        grouped, host_status,
+    },
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -30,14 +33,15 @@ const PAST_LINES: usize = 20;
 
 pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
     let now = clock::now();
-    let status = host_status(&state).await?;
+    let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
     let coming = lists(&state, (now, now.plus_ms(AHEAD_MS))).await?;
     let past = lists(&state, (now.plus_ms(-BACK_MS), now)).await?;
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
         (host(&status, &now))
-        (faults(&status))
+        (host_faults(&status))
+        (fault_groups(&faults, &now))
         (coming_list(&coming, &now))
         (repeated(&coming.repeated, &now))
         (past_list(&past, &now))
@@ -93,7 +97,7 @@ fn host(status: &Status, now: &WallTime) -> Markup {
     }
 }
 
-fn faults(status: &Status) -> Markup {
+fn host_faults(status: &Status) -> Markup {
     let mut faults = Vec::new();
     if let Some(loading) = &status.not_ready {
         faults.push(loading.clone());
@@ -101,25 +105,50 @@ fn faults(status: &Status) -> Markup {
     if !status.store.writes {
         faults.push("The database cannot be written: nothing new is begun until Roost is started again.".into());
     }
-    let count = |number: usize, one: &str, many: &str| match number {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        number => Some(format!("{number} {many}")),
-    };
-    faults.extend(count(
-        status.faults.plugins,
-        "plugin has a newest file that was refused",
-        "plugins have a newest file that was refused",
-    ));
-    faults.extend(count(
-        status.faults.devices,
-        "device has a plan that was refused",
-        "devices have a plan that was refused",
-    ));
     html! {
         @for fault in faults { p.banner.bad { (fault) } }
         @if status.paused.count > 0 {
             p.banner { "Paused: " (status.paused.first.join(", ")) @if status.paused.count > status.paused.first.len() { ", …" } }
+        }
+    }
+}
+
+/// Shows the faults of plugins, devices and runs: of each reason one line, however many have it.
+fn fault_groups(faults: &Faults, now: &WallTime) -> Markup {
+    html! {
+        @if !faults.groups.is_empty() {
+            h2 { "What is wrong" }
+            ul.rows { @for group in &faults.groups { li { (fault_group(group, now)) } } }
+            @if faults.more > 0 { p.soft { "There are " (faults.more) " more reasons." } }
+        }
+    }
+}
+
+fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
+    let state = group.state.as_deref().unwrap_or("failed");
+    html! {
+        div.row {
+            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (group.count) } }
+            span { (group.example) }
+        }
+        div.row.soft {
+            @if let Some(since) = &group.since { "since " (text::time(since, now.zone(), now)) }
+            @for faulty in &group.first { (self::faulty(faulty)) }
+            @if group.count > group.first.len() { "and " (group.count - group.first.len()) " more" }
+        }
+    }
+}
+
+/// Names what is at fault, with a link to the explanation if it is a job.
+fn faulty(Faulty { plugin, device, job, at, .. }: &Faulty) -> Markup {
+    let name =
+        [Some(plugin), device.as_ref(), job.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
+    let at = at.as_ref().map(|at| format!("?at={}", at.replace('+', "%2B"))).unwrap_or_default();
+    html! {
+        @if job.is_some() {
+            a.why id={ "fault-" (name) } href={ "/why/" (name) (at) } aria-label={ "Why did " (name) " fail?" } { (name) }
+        } @else {
+            span { (name) }
         }
     }
 }

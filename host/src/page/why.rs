@@ -6,7 +6,7 @@ use roost_scheduler::names::{DeviceName, JobId, JobName, PluginName};
 use serde::Deserialize;
 
 use super::{
-    Failed, Html,
+    Failed, Html, actions,
     frame::{Current, frame},
     text,
 };
@@ -41,13 +41,17 @@ fn parse((plugin, device, job): &(String, String, String)) -> Result<JobName, Pr
     ))
 }
 
-fn content(Explanation { plugin, device, job, sentence, notes, verdict, .. }: &Explanation) -> Markup {
+fn content(explanation: &Explanation) -> Markup {
+    let Explanation { plugin, device, job, sentence, notes, remedies, verdict, .. } = explanation;
     html! {
         h1 { "Why " (plugin) "/" (device) "/" (job) "?" }
         p.{ "state-" (verdict) } { (text::outcome(verdict)) }
         p { (sentence) }
         @if !notes.is_empty() {
             ul.notes { @for note in notes { li { (text::lines(note)) } } }
+        }
+        @if !remedies.is_empty() {
+            div.actions { @for remedy in remedies { (actions::remedy(remedy)) } }
         }
     }
 }

@@ -58,3 +58,64 @@ pub(crate) fn collect_ended<T: Default>(
         Ok(collected)
     })
 }
+
+/// By what runs are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountBy {
+    Plugin,
+    Device,
+    Reason,
+}
+
+/// The number of runs of a bucket and a group with the same outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count<'r> {
+    /// The number of the bucket, counted from 0.
+    pub(crate) bucket: usize,
+    pub(crate) plugin: &'r str,
+    /// The device or the reason; empty where runs are counted by plugin, or have no reason.
+    pub(crate) group: &'r str,
+    pub(crate) state: &'r str,
+    pub(crate) count: u32,
+}
+
+pub(super) fn counts_sql(by: CountBy) -> String {
+    let (plugin, group) = match by {
+        CountBy::Plugin => ("plugin", "''"),
+        CountBy::Device => ("plugin", "device"),
+        CountBy::Reason => ("''", "coalesce(reason, '')"),
+    };
+    format!(
+        "SELECT (occurrence - :from) * :buckets / (:to - :from), {plugin}, {group}, state, count(*) FROM runs
+         WHERE state <> 'running' AND occurrence >= :from AND occurrence < :to
+               AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
+         GROUP BY 1, 2, 3, 4"
+    )
+}
+
+/// Counts the runs that have ended in equal parts of a period.
+pub(crate) fn count_ended<T: Default>(
+    data: &Path,
+    filter: &CountFilter,
+    (by, buckets): (CountBy, u32),
+    mut collect: impl FnMut(&mut T, Count<'_>),
+) -> Result<T, StoreError> {
+    let CountFilter { window: (from, to), plugin, device } = filter;
+    query_current(data, |connection| {
+        let mut statement = connection.prepare(&counts_sql(by))?;
+        let mut rows = statement.query(named_params! {
+            ":from": from.millis(),
+            ":to": to.millis(),
+            ":buckets": buckets,
+            ":plugin": plugin,
+            ":device": device,
+        })?;
+        let mut collected = T::default();
+        while let Some(row) = rows.next()? {
+            let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+            let (plugin, group, state) = (text(1)?, text(2)?, text(3)?);
+            collect(&mut collected, Count { bucket: row.get(0)?, plugin, group, state, count: row.get(4)? });
+        }
+        Ok(collected)
+    })
+}

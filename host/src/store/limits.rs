@@ -42,3 +42,9 @@ pub(super) const EXAMINED: i64 = 4;
 /// Keys, and numbers of runs, beyond these were not assigned by Roost: as many must be left to be assigned.
 pub(super) const KEYS: i64 = JobKey::MAX as i64 / 2;
 pub(super) const RUN_NUMBERS: i64 = i64::MAX / 2;
+/// Devices of which faults are read, and faults, at a time: the store's thread waits meanwhile.
+pub(super) const DEVICES_AT_ONCE: usize = 1_000;
+/// Devices and faulty jobs of which the last outcome is kept in memory: some hundred bytes each.
+pub(super) const LAST_OUTCOMES: usize = 400_000;
+/// Added to the niceness of the thread that reads the runs on disk.
+pub(super) const NICE: i32 = 10;

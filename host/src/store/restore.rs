@@ -145,7 +145,7 @@ fn checkpoint(path: &Path) -> Result<Known, StoreError> {
     }
     let series =
         query(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
-    let under_way = RunFilter { state: Some(RunState::Running), limit: usize::MAX, ..RunFilter::default() };
+    let under_way = RunFilter { states: vec![RunState::Running], limit: usize::MAX, ..RunFilter::default() };
     let owes = |run: &RunView| run.started.is_some() && run.next.is_some_and(|next| next.of > 1);
     let data = path.parent().unwrap_or(Path::new(""));
     let owed = runs(data, &under_way).unwrap_or_default().into_iter().filter(owes).map(|run| run.id).collect();

@@ -25,7 +25,8 @@ use crate::job_json::{action_from_json, body_from_json, policy_from_json};
 /// A filter for runs, with the order and the size of the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFilter {
-    pub(crate) state: Option<RunState>,
+    /// The states of the runs; empty for all.
+    pub(crate) states: Vec<RunState>,
     pub(crate) plugin: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) job: Option<String>,
@@ -79,7 +80,7 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
         }
         let mut runs = under_way(connection, filter)?;
         let limit = filter.limit - runs.len();
-        let which = if filter.state == Some(RunState::Failed) { FAILED } else { ENDED };
+        let which = if filter.states == [RunState::Failed] { FAILED } else { ENDED };
         // After a run that is under way, all ended runs are still to be listed.
         let after = filter.after.clone().filter(|after| after.due.is_none());
         runs.append(&mut select(connection, &RunFilter { limit, after, ..filter.clone() }, which)?);
@@ -133,7 +134,7 @@ pub(super) fn select_sql(which: &str, in_order: bool) -> String {
          FROM {which} AND occurrence >= :since AND occurrence <= :until
                       AND (+occurrence, plugin, device, job, origin)
                           {behind} (:after, :after_plugin, :after_device, :after_job, :after_origin)
-                      AND (:state IS NULL OR state = :state)
+                      AND (:states IS NULL OR instr(:states, ',' || state || ',') > 0)
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
          ORDER BY occurrence {order}, plugin {order}, device {order}, job {order}, origin {order} LIMIT :limit"
@@ -235,7 +236,7 @@ fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl
     }
     let place = after.map_or(if filter.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
     let mut rows = statement.query(named_params! {
-        ":state": filter.state.map(RunState::as_str),
+        ":states": states(&filter.states),
         ":plugin": filter.plugin,
         ":device": filter.device,
         ":job": filter.job,
@@ -301,6 +302,12 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         run.reason = cancelled.or(failed);
     }
     Ok(run)
+}
+
+/// Returns the states as `,failed,missed,`; `None` for all.
+fn states(states: &[RunState]) -> Option<String> {
+    let words = states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(",");
+    (!words.is_empty()).then(|| format!(",{words},"))
 }
 
 fn parse_state(word: &str) -> Result<RunState, String> {

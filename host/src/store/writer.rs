@@ -31,6 +31,7 @@ impl Store {
         let (batches, inbox) = mpsc::channel();
         let path = self.path.clone();
         self.past.start_counting(&path);
+        self.last_outcomes.start_reading(&path);
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || self.write(&inbox, &committed))
@@ -42,7 +43,10 @@ impl Store {
         for (sequence, changes) in inbox {
             let begun = clock::monotonic();
             let done = match self.commit(&changes) {
-                Ok(()) => Committed::Done(sequence),
+                Ok(()) => {
+                    self.last_outcomes.record(&changes);
+                    Committed::Done(sequence)
+                }
                 Err(error) => Committed::Failed(error),
             };
             let failed = matches!(done, Committed::Failed(_));

@@ -169,6 +169,13 @@ impl Scheduler {
         (found, Some(until).filter(|until| *until < end))
     }
 
+    /// Checks whether a job exists.
+    #[must_use]
+    pub fn has_job(&self, (plugin, device, job): &JobName) -> bool {
+        let device = self.catalog.device_key(plugin, device);
+        device.is_some_and(|device| self.catalog.job_key(device, job.as_str()).is_some())
+    }
+
     /// Returns a job.
     #[must_use]
     pub fn job(&self, plugin: &PluginName, device: &DeviceName, job: &JobId) -> Option<JobStatus> {

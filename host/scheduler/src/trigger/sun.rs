@@ -1,10 +1,13 @@
 //! Sun events.
 
+mod light;
+
 use std::{collections::HashMap, fmt, mem};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use solar_positioning::{Horizon, SolarEvents, delta_t};
 
+pub use self::light::{Band, Light};
 use super::search::{Never, Search};
 use crate::{
     calendar::{next_midnight, to_instant, to_local},

@@ -435,6 +435,33 @@ fn owed_steps_are_sent_although_the_store_has_failed() {
 }
 
 #[test]
+fn steps_left_to_a_newer_run_are_sent_after_the_other_owed_ones_if_the_store_fails() {
+    let zones = |steps: &[(u32, &str)]| {
+        with(job("zones", "cron 1,2 6 * * *", steps), |job| job.policy.overlap = Overlap::Replace)
+    };
+    let mut world = world(&[zones(&[(0, "z1/on"), (600, "z1/off"), (600, "z2/off")])]);
+    world.run_until(at("2027-03-01T06:01:30Z"));
+    world.load("coop", 2, &[("north", vec![zones(&[(0, "z2/on"), (600, "z2/off")])])]);
+    world.run_until(at("2027-03-01T06:01:40Z"));
+    world.link_down();
+    world.now = at("2027-03-01T06:02:00Z");
+    world.step(Event::Woke);
+    while world.commit() {}
+    world.fail_store();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check_only(
+        &world,
+        "publish",
+        &expect![[r#"
+            06:01:00 publish z1/on #1
+            06:02:00 publish z1/off #1
+            06:02:00 publish z2/off #1
+        "#]],
+    );
+}
+
+#[test]
 fn only_abandoning_a_run_drops_its_owed_steps() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T06:11:00Z"));

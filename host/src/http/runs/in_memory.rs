@@ -17,7 +17,7 @@ use crate::store::{RunFilter, RunView};
 /// the loop.
 pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
-    let is_running = filter.state.is_none_or(|state| state == RunState::Running);
+    let is_running = filter.states.is_empty() || filter.states.contains(&RunState::Running);
     while let Some(first) = from.filter(|_| is_running) {
         let (limit, filter) = (filter.limit, filter.clone());
         let batch = state.inspect(move |scheduler| {

@@ -192,10 +192,13 @@ fn runs_under_way_are_listed_first_and_then_the_newest() {
     assert_eq!(some(RunFilter { limit: 1, ..RunFilter::default() }), beside[..1]);
     assert_eq!(some(RunFilter { limit, since: Some(at(25)), ..RunFilter::default() }), beside[..4]);
     assert_eq!(
-        some(RunFilter { limit, state: Some(RunState::Failed), ..RunFilter::default() }),
+        some(RunFilter { limit, states: vec![RunState::Failed], ..RunFilter::default() }),
         ["failed 25", "failed 5"]
     );
-    assert_eq!(some(RunFilter { limit, state: Some(RunState::Running), ..RunFilter::default() }), beside[..2]);
+    assert_eq!(some(RunFilter { limit, states: vec![RunState::Running], ..RunFilter::default() }), beside[..2]);
+    let states = vec![RunState::Running, RunState::Failed];
+    let several = ["running 40", "running 10", "failed 25", "failed 5"];
+    assert_eq!(some(RunFilter { limit, states, ..RunFilter::default() }), several);
     assert_eq!(some(RunFilter { limit, plugin: Some("other".into()), ..RunFilter::default() }), ["failed 25"]);
     assert_eq!(some(RunFilter { limit, device: Some("south".into()), ..RunFilter::default() }), [""; 0]);
     assert_eq!(some(RunFilter { limit, job: Some("open".into()), ..RunFilter::default() }).len(), 6);

@@ -198,3 +198,97 @@ fn a_denial_of_an_ad_hoc_job_names_the_grant_of_the_api() {
         explanation.notes[0]
     );
 }
+
+#[test]
+fn without_a_time_the_run_under_way_is_explained_or_the_last_one_known_or_the_next() {
+    let daily = || facts("cron 30 6 * * *");
+    let of_last_week = || RunView {
+        id: "coop-door/north/open/2027-02-22T06:30:00Z".parse().unwrap(),
+        ..run(&Outcome::Succeeded(Success::PLAIN))
+    };
+    let about = |facts: Facts, runs| {
+        let explanation = explain(facts, None, runs);
+        format!("{} {}", explanation.verdict, explanation.occurrence.unwrap_or_default())
+    };
+    // An earlier run is under way, and the newer one was skipped because of it.
+    let id = RunId { occurrence: at("2027-03-01T05:30:00Z"), ..of_last_week().id };
+    let under_way = vec![RunStatus { id, ..active(Phase::Sent(1)) }];
+    let skipped = run(&Outcome::Skipped(Skipped::EarlierRun(at("2027-03-01T05:30:00Z"))));
+    assert_eq!(about(Facts { under_way, ..daily() }, vec![skipped]), "running 2027-03-01T05:30:00Z");
+    // The newest occurrence has no record, because the trigger has changed since.
+    assert_eq!(about(daily(), vec![of_last_week()]), "succeeded 2027-02-22T06:30:00Z");
+    // It is being decided.
+    let mut undecided = daily();
+    undecided.planned.iter_mut().for_each(|planned| planned.watermark = Instant::MIN);
+    assert_eq!(about(undecided, vec![of_last_week()]), "undecided 2027-03-01T06:30:00Z");
+    assert_eq!(about(daily(), vec![]), "due 2027-03-02T06:30:00Z");
+}
+
+#[test]
+fn remedies_are_requests_of_the_api() {
+    let daily = || facts("cron 30 6 * * *");
+    let with = |change: fn(&mut JobStatus)| {
+        let mut facts = daily();
+        facts.planned.iter_mut().for_each(change);
+        facts
+    };
+    let hog = "greedy/greedy/hog/2027-03-01T11:00:00Z".parse().unwrap();
+    let pump = Cause::Taken(ResourceName::parse("pump").unwrap());
+    let held = RunStatus { held_by: Some(pump), holders: vec![hog], ..active(Phase::Held(None)) };
+    let pausing = RunStatus { attempts: 2, last: Some(Attempt::LinkLost), ..active(Phase::Pausing(at(NOON))) };
+    let denied = || run(&Outcome::Denied(Denied::Topic(Topic::parse("coop-door/north/door/set").unwrap())));
+    let forbidden = || run(&Outcome::Denied(Denied::Topic(Topic::parse("barn/door").unwrap())));
+    let tomorrow = Some("2027-03-02T06:30:00Z");
+    let explanations = [
+        explain(daily(), Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]),
+        explain(daily(), Some(DUE), vec![run(&failed(Attempt::LinkLost))]),
+        explain(Facts { is_stopping: true, ..daily() }, Some(DUE), vec![run(&failed(Attempt::LinkLost))]),
+        explain(daily(), Some(DUE), vec![run(&too_late(Cause::HostAway))]),
+        explain(daily(), Some(DUE), vec![denied()]),
+        explain(daily(), Some(DUE), vec![forbidden()]),
+        explain(
+            with(|job| job.paused = Some(Level::Device)),
+            Some(DUE),
+            vec![run(&Outcome::Skipped(Skipped::ByOperator))],
+        ),
+        explain(with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, vec![]),
+        explain(with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))), Some(DUE), vec![]),
+        explain(Facts { under_way: vec![held], ..daily() }, None, vec![]),
+        explain(Facts { under_way: vec![pausing], ..daily() }, None, vec![]),
+    ];
+    let mut shown = String::new();
+    for explanation in explanations {
+        shown += &format!("{}\n", explanation.verdict);
+        for Remedy { method, path, body, label, note } in explanation.remedies {
+            let body = body.map(|body| format!(" {body}")).unwrap_or_default();
+            shown += &format!("  {label}: {method} {path}{body}\n");
+            note.iter().for_each(|note| shown += &format!("    for: {}\n", explanation.notes[*note]));
+        }
+    }
+    expect![[r#"
+        succeeded
+        failed
+          Replay coop-door/north/open/2027-03-01T06:30:00Z: POST /api/v1/runs/replay {"run":"coop-door/north/open/2027-03-01T06:30:00Z"}
+        failed
+        missed
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+        denied
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+        denied
+        skipped
+          Resume coop-door/north: POST /api/v1/devices/coop-door/north/resume
+            for: its device is paused now; `roost resume coop-door/north` resumes it
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+        due
+          Do not skip coop-door/north/open: DELETE /api/v1/jobs/coop-door/north/open/skip
+        forgotten
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+          Do not skip coop-door/north/open: DELETE /api/v1/jobs/coop-door/north/open/skip
+            for: it is due next Tue 2027-03-02 06:30:00 GMT, and will be skipped then, because the operator requested it
+        running
+          Abandon greedy/greedy/hog/2027-03-01T11:00:00Z: POST /api/v1/runs/abandon {"run":"greedy/greedy/hog/2027-03-01T11:00:00Z"}
+            for: `roost abandon greedy/greedy/hog/2027-03-01T11:00:00Z` would free it; the owed messages of that run would never be sent
+        running
+          Abandon coop-door/north/open/2027-03-01T06:30:00Z: POST /api/v1/runs/abandon {"run":"coop-door/north/open/2027-03-01T06:30:00Z"}
+    "#]].assert_eq(&shown);
+}

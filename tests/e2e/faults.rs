@@ -1,0 +1,67 @@
+//! `/faults`, and devices by their faults.
+
+use std::fs;
+
+use roost_tests::{
+    Broker, Listener, Roost, Site, guest,
+    http::{get, post, text},
+};
+use serde_json::{Value, json};
+
+/// Waits until the first group of faults has that many, and returns it.
+fn group_of(host: &Roost, address: &str, count: usize) -> Value {
+    host.until(&format!("{count} faults"), || {
+        let faults = get(address, "/api/v1/faults");
+        (faults["complete"] == true && faults["groups"][0]["count"] == count).then(|| faults["groups"][0].clone())
+    })
+}
+
+fn count(address: &str, path: &str) -> usize {
+    get(address, path)["items"].as_array().unwrap().len()
+}
+
+#[test]
+fn doors_that_fail_for_one_reason_are_one_fault_until_they_work_again() {
+    let site = Site::new();
+    let rules = site.path().join("rules");
+    fs::write(&rules, "topic readwrite #\ntopic deny declared/+/door\n").unwrap();
+    let mut broker = Broker::start_with(&format!("acl_file {}", rules.display()));
+    let door = |number: usize| {
+        format!(
+            "[[device]]\nname = \"door-{number}\"\n[[device.config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\n\
+             policy = {{ attempts = 1 }}\nsteps = [{{ topic = \"declared/{number}/door\" }}]\n"
+        )
+    };
+    site.settings("declared", &(0..52).map(door).collect::<String>());
+    site.drop_in(&guest("declared"), "declared");
+    let host = site.start(&broker);
+    let address = host.address();
+    let group = group_of(&host, &address, 52);
+    assert_eq!((text(&group, "kind"), text(&group, "state")), ("run", "failed"));
+    assert!(text(&group, "reason").starts_with("step … was given up after … attempt: the broker refused"), "{group}");
+    assert_eq!((group["devices"].as_u64(), group["first"].as_array().unwrap().len()), (Some(52), 5));
+    let first = &group["first"][0];
+    assert_eq!(get(&address, text(first, "href"))["state"], "failed");
+    // The same reason is that of each device.
+    let devices = get(&address, "/api/v1/devices?fault=true&limit=30");
+    assert_eq!((devices["items"].as_array().unwrap().len(), devices["next"].is_string()), (30, true));
+    assert_eq!(devices["items"][0]["last"]["state"], "failed");
+    assert_eq!(count(&address, "/api/v1/devices?q=D%2FDOOR-5"), 3);
+    assert_eq!(count(&address, "/api/v1/devices?q=door-51&fault=false"), 0);
+    assert_eq!(count(&address, "/api/v1/runs?state=failed,missed,denied&limit=1000"), 52);
+    site.roost(&["pause", "declared/door-7"]);
+    assert_eq!(count(&address, "/api/v1/devices?paused=true"), 1);
+    // It works again, and the others are still known after a restart.
+    fs::write(&rules, "topic readwrite #\n").unwrap();
+    broker.stop();
+    broker.start();
+    let listener = Listener::new(broker.port);
+    let run = json!({"run": text(first, "run")});
+    host.until("the replay", || (post(&address, "/api/v1/runs/replay", &run).0 == 200).then_some(()));
+    listener.wait_for("declared/0/door");
+    group_of(&host, &address, 51);
+    assert!(host.stop().success());
+    let host = site.start(&broker);
+    group_of(&host, &host.address(), 51);
+    assert!(host.stop().success());
+}

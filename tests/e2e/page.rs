@@ -1,0 +1,67 @@
+//! The page, in a real browser.
+
+use roost_tests::{Broker, Chromium, Roost, Site, guest};
+
+use crate::job;
+
+/// Starts a host with a door that closes once a day, and a browser the size of a phone at its page.
+fn door() -> (Broker, Site, Roost, Chromium) {
+    let (broker, site) = (Broker::new(), Site::new());
+    site.settings("coop-door", &job("close", r#"cron = "30 22 * * *""#, "coop-door/set"));
+    site.drop_in(&guest("declared"), "coop-door");
+    let host = site.start(&broker);
+    let mut browser = Chromium::start(site.path());
+    browser.resize(360, 740);
+    browser.open(&format!("http://{}/", host.address()));
+    (broker, site, host, browser)
+}
+
+#[test]
+fn a_job_is_run_skipped_and_paused_where_it_is_shown() {
+    let (_broker, _site, host, mut browser) = door();
+    browser.wait_for("coop-door/set");
+    browser.click("button", "Run coop-door/coop-door/close now");
+    browser.wait_for("coop-door/coop-door/close runs now.");
+    browser.wait_for("● succeeded");
+    for (button, undo) in [
+        ("Skip the next run of coop-door/coop-door/close", "Do not skip the next run of coop-door/coop-door/close"),
+        ("Pause coop-door/coop-door/close", "Resume coop-door/coop-door/close"),
+    ] {
+        browser.click("button", button);
+        browser.click("button", undo);
+        browser.wait_for_role("button", button);
+    }
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+    assert_eq!(browser.eval("document.documentElement.scrollWidth"), 360, "nothing is wider than the screen");
+    assert!(host.stop().success());
+}
+
+#[test]
+fn what_another_client_does_is_shown_without_a_reload() {
+    let (_broker, site, host, mut browser) = door();
+    browser.wait_for("coop-door/set");
+    browser.eval("window.isTheSame = true");
+    site.roost(&["run-now", "coop-door/coop-door/close"]);
+    browser.wait_for("● succeeded");
+    assert_eq!(browser.eval("window.isTheSame"), true);
+    assert!(host.stop().success());
+    browser.wait_for("The host does not answer.");
+    let buttons = browser.eval("[...document.querySelectorAll('button[data-path]')].map((button) => button.disabled)");
+    let buttons = buttons.as_array().unwrap();
+    assert!(!buttons.is_empty() && buttons.iter().all(|disabled| disabled == true), "{buttons:?}");
+}
+
+#[test]
+fn why_is_answered_in_place_and_the_focus_returns() {
+    let (_broker, _site, host, mut browser) = door();
+    browser.click("link", "Why coop-door/coop-door/close");
+    browser.wait_for_role("dialog", "Why coop-door/coop-door/close?");
+    browser.wait_for("it has not run yet: it is due");
+    browser.escape();
+    browser.until("the focus to return", |browser| {
+        let focused = browser.eval("document.activeElement.getAttribute('aria-label')");
+        (focused == "Why coop-door/coop-door/close").then_some(())
+    });
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+    assert!(host.stop().success());
+}

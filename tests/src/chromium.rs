@@ -1,0 +1,174 @@
+//! A real browser, driven as a person would: by roles and names. It speaks the browser's own protocol over two pipes.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::PATIENCE;
+
+/// The browser's flags, apart from the profile.
+const FLAGS: &str = "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-extensions \
+                     --disable-dev-shm-usage --remote-debugging-pipe";
+
+/// A browser with one page. It ends when dropped.
+#[derive(Debug)]
+pub struct Chromium {
+    process: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    session: Option<String>,
+    calls: u64,
+    /// The errors and warnings of the page.
+    complaints: Vec<String>,
+}
+
+impl Chromium {
+    /// Starts a browser with a profile in a folder.
+    pub fn start(folder: &Path) -> Self {
+        let script = format!("exec chromium {FLAGS} --user-data-dir=\"$0\" 3<&0 4>&1 </dev/null >/dev/null");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(folder.join("browser"));
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut process = spawned.expect("`make setup` installs chromium");
+        let (to, from) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        let mut chromium = Self { process, to, from, session: None, calls: 0, complaints: Vec::new() };
+        let target = chromium.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let attached =
+            chromium.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        chromium.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Page", "Runtime", "DOM", "Log", "Accessibility"] {
+            chromium.call(&format!("{domain}.enable"), json!({}));
+        }
+        chromium
+    }
+
+    /// Makes a call, and returns its result.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.calls += 1;
+        let mut call = json!({ "id": self.calls, "method": method, "params": params });
+        if let Some(session) = &self.session {
+            call["sessionId"] = session.clone().into();
+        }
+        self.to.write_all(format!("{call}\0").as_bytes()).unwrap();
+        loop {
+            let mut message = Vec::new();
+            let length = self.from.read_until(0, &mut message).unwrap();
+            assert!(length > 0, "the browser has ended during {method}");
+            let message: Value = serde_json::from_slice(&message[..length - 1]).unwrap();
+            if message["id"] == self.calls {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
+            }
+            let is_complaint = matches!(message["method"].as_str(), Some("Log.entryAdded" | "Runtime.exceptionThrown"));
+            if is_complaint {
+                self.complaints.push(message["params"].to_string());
+            }
+        }
+    }
+
+    /// Makes the page as large as a device's screen.
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Opens an address, and waits until the page is there.
+    pub fn open(&mut self, address: &str) {
+        let opened = self.call("Page.navigate", json!({ "url": address }));
+        assert!(opened["errorText"].is_null(), "{address}: {opened}");
+        self.until("the page to be there", |browser| (browser.eval("document.readyState") == "complete").then_some(()));
+    }
+
+    /// Evaluates an expression in the page.
+    pub fn eval(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let result = self.call("Runtime.evaluate", asked);
+        assert!(result["exceptionDetails"].is_null(), "{expression}: {}", result["exceptionDetails"]);
+        result["result"]["value"].clone()
+    }
+
+    /// Waits for something that `found` returns.
+    pub fn until<T>(&mut self, what: &str, mut found: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let begun = now();
+        loop {
+            if let Some(found) = found(self) {
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "waited for {what}; the page shows:\n{}", self.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns the text of the page.
+    pub fn text(&mut self) -> String {
+        self.eval("document.body.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page shows a text.
+    pub fn wait_for(&mut self, text: &str) {
+        self.until(text, |browser| browser.text().contains(text).then_some(()));
+    }
+
+    /// Returns the elements with a role and a name that assistive technology sees.
+    fn find(&mut self, role: &str, name: &str) -> Vec<Value> {
+        let root = self.call("DOM.getDocument", json!({ "depth": 0 }))["root"]["nodeId"].clone();
+        let asked = json!({ "nodeId": root, "role": role, "accessibleName": name });
+        let nodes = self.call("Accessibility.queryAXTree", asked);
+        let seen = nodes["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] != true);
+        seen.map(|node| node["backendDOMNodeId"].clone()).collect()
+    }
+
+    /// Waits for the one element with a role and a name.
+    pub fn wait_for_role(&mut self, role: &str, name: &str) -> Value {
+        self.until(&format!("one {role} `{name}`"), |browser| match browser.find(role, name).as_slice() {
+            [one] => Some(one.clone()),
+            [] => None,
+            many => panic!("{} elements are a {role} `{name}`", many.len()),
+        })
+    }
+
+    /// Clicks the one element with a role and a name, with the mouse.
+    pub fn click(&mut self, role: &str, name: &str) {
+        let node = self.wait_for_role(role, name);
+        self.call("DOM.scrollIntoViewIfNeeded", json!({ "backendNodeId": node }));
+        let model = self.call("DOM.getBoxModel", json!({ "backendNodeId": node }));
+        let corners: Vec<f64> =
+            model["model"]["content"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+        let (x, y) = ((corners[0] + corners[4]) / 2.0, (corners[1] + corners[5]) / 2.0);
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event);
+        }
+    }
+
+    /// Presses the escape key.
+    pub fn escape(&mut self) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27 });
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Returns the errors and warnings of the page so far.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a wait has an end")]
+fn now() -> Instant {
+    Instant::now()
+}
