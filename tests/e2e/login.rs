@@ -161,6 +161,9 @@ fn roost_login_says_what_a_phone_needs() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     host.address();
-    expect![[""]].assert_eq(&Ran::of(&mut site.command(&["login"])).refused());
+    expect![[r#"
+        error: the host has no token, so that only this machine can reach it
+        hint: browsers on this machine need no login: open `http://127.0.0.1:34465/`. For a phone, make a token with `(umask 077; openssl rand -hex 32 > token)`, set `listen = "0.0.0.0:34465"` and `token_file = "token"` below `[http]` in `roost.toml`, and start Roost again
+    "#]].assert_eq(&Ran::of(&mut site.command(&["login"])).refused());
     assert!(host.stop().success());
 }
