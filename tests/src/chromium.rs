@@ -16,6 +16,9 @@ use crate::PATIENCE;
 const FLAGS: &str = "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-extensions \
                      --disable-dev-shm-usage --remote-debugging-pipe";
 
+/// The pause between two looks at the page.
+const POLL: Duration = Duration::from_millis(20);
+
 /// A browser with one page. It ends when dropped.
 #[derive(Debug)]
 pub struct Chromium {
@@ -49,6 +52,7 @@ impl Chromium {
     }
 
     /// Makes a call, and returns its result.
+    #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.calls += 1;
         let mut call = json!({ "id": self.calls, "method": method, "params": params });
@@ -101,7 +105,7 @@ impl Chromium {
                 return found;
             }
             assert!(begun.elapsed() < PATIENCE, "waited for {what}; the page shows:\n{}", self.text());
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(POLL);
         }
     }
 

@@ -299,3 +299,82 @@ fn past_list(Lists { runs, repeated, .. }: &Lists, now: &WallTime) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> WallTime {
+        WallTime::parse("2027-03-01T15:00:00+00:00", "Europe/London").unwrap()
+    }
+
+    /// Returns an expected message of `coop-door/north/close`.
+    fn entry(change: &serde_json::Value) -> TimelineRecord {
+        let mut entry = json!({
+            "time": "2027-03-01T16:44:00Z", "plugin": "coop-door", "device": "north", "job": "close",
+            "time_zone": "Europe/London", "occurrence": "2027-03-01T16:44:00Z", "state": "expected", "step": 1,
+            "message": { "topic": "coop-door/north/set", "payload": "CLOSE" },
+        });
+        entry.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        serde_json::from_value(entry).unwrap()
+    }
+
+    fn shown(entries: Vec<TimelineRecord>) -> String {
+        let mut lists = Lists::default();
+        entries.into_iter().for_each(|entry| lists.add(entry));
+        coming_list(&lists, &now()).into_string()
+    }
+
+    #[test]
+    fn texts_of_plugins_are_text() {
+        let page = shown(vec![entry(&json!({
+            "label": "<img src=x onerror=alert(1)>",
+            "message": { "topic": "a\"><script>", "payload": "</div>\u{202e}" },
+        }))]);
+        assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;"), "{page}");
+        assert!(!page.contains("<img") && !page.contains("<script") && !page.contains('\u{202e}'), "{page}");
+    }
+
+    #[test]
+    fn the_messages_of_a_run_are_one_entry() {
+        let later = json!({ "time": "2027-03-01T16:54:00Z", "step": 2,
+            "message": { "topic": "coop-door/north/set", "payload": "OFF" } });
+        let page = shown(vec![entry(&json!({})), entry(&later)]);
+        assert_eq!(page.matches("<li>").count(), 1, "{page}");
+        assert!(page.contains("then <time datetime=\"2027-03-01T16:54:00+00:00\""), "{page}");
+    }
+
+    #[test]
+    fn only_the_next_run_of_a_job_has_buttons_and_no_id_is_there_twice() {
+        let tomorrow = json!({ "time": "2027-03-02T16:45:00Z", "occurrence": "2027-03-02T16:45:00Z" });
+        let page = shown(vec![entry(&json!({})), entry(&tomorrow)]);
+        assert_eq!(page.matches("aria-label=\"Run coop-door/north/close now\"").count(), 1, "{page}");
+        let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn what_is_paused_can_be_resumed_and_what_is_skipped_can_be_undone() {
+        let paused = shown(vec![entry(&json!({ "paused": "job" }))]);
+        assert!(paused.contains("Resume coop-door/north/close") && !paused.contains("Skip the next run"), "{paused}");
+        let with_device = shown(vec![entry(&json!({ "paused": "device" }))]);
+        assert!(with_device.contains("its device is paused"), "{with_device}");
+        let skipped = shown(vec![entry(&json!({ "skipped": true }))]);
+        assert!(skipped.contains("Do not skip the next run of coop-door/north/close"), "{skipped}");
+    }
+
+    #[test]
+    fn nothing_runs_inline() {
+        let page = shown(vec![entry(&json!({ "skipped": true }))]);
+        let page =
+            frame("Tonight", Current::Tonight, &html! { h1 { "Tonight" } (maud::PreEscaped(page)) }).into_string();
+        assert!(!page.contains(" style=") && !page.contains(" on"), "{page}");
+        assert!(
+            page.matches("<script").count() == 1 && page.contains("<script type=\"module\" src=\"/assets/"),
+            "{page}"
+        );
+        assert_eq!(page.matches("<h1").count(), 1, "{page}");
+    }
+}
