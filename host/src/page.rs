@@ -33,12 +33,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Returns the routes of the page.
 pub(crate) fn routes() -> Router<ApiState> {
+    let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
+    let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
         .route("/", get(tonight::tonight))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
-        .merge(Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(from_fn(buffer_body)))
+        .route_layer(limit())
+        // A form that comes slowly takes no place meanwhile.
+        .merge(login.route_layer(from_fn(buffer_body)))
         .layer(map_response(headers))
-        .route_layer(GlobalConcurrencyLimitLayer::new(AT_A_TIME))
         .route("/assets/{digest}/{name}", get(assets::asset))
 }
 

@@ -114,9 +114,6 @@ fn an_invalid_request_gets_a_problem_document() {
     let (_broker, _site, host, address) = planned();
     let long = format!("{{\"run\":\"{}\"}}", "a".repeat(256 * 1024));
     expect![[r#"
-        GET /
-          404 Not Found: there is no `/`
-          hint: see `/api/v1/openapi.json` for the paths that exist
         GET /api/v1/nothing
           404 Not Found: there is no `/api/v1/nothing`
           hint: see `/api/v1/openapi.json` for the paths that exist
@@ -197,7 +194,6 @@ fn an_invalid_request_gets_a_problem_document() {
     "#]].assert_eq(&refusals(
         &address,
         [
-            ["GET", "/", "", ""],
             ["GET", "/api/v1/nothing", "", ""],
             ["POST", "/api/v1/status", "", ""],
             ["GET", "/api/v1/runs/replay", "", ""],

@@ -6,6 +6,7 @@ use expect_test::expect;
 use roost_tests::{
     Broker, Ran, Roost, Site,
     http::{ask, has_header, refusals, talk, text},
+    redact,
 };
 
 use crate::ticking_in;
@@ -163,7 +164,7 @@ fn roost_login_says_what_a_phone_needs() {
     host.address();
     expect![[r#"
         error: the host has no token, so that only this machine can reach it
-        hint: browsers on this machine need no login: open `http://127.0.0.1:34465/`. For a phone, make a token with `(umask 077; openssl rand -hex 32 > token)`, set `listen = "0.0.0.0:34465"` and `token_file = "token"` below `[http]` in `roost.toml`, and start Roost again
-    "#]].assert_eq(&Ran::of(&mut site.command(&["login"])).refused());
+        hint: browsers on this machine need no login: open `http://127.0.0.1:[PORT]/`. For a phone, make a token with `(umask 077; openssl rand -hex 32 > token)`, set `listen = "0.0.0.0:[PORT]"` and `token_file = "token"` below `[http]` in `roost.toml`, and start Roost again
+    "#]].assert_eq(&redact(&Ran::of(&mut site.command(&["login"])).refused()));
     assert!(host.stop().success());
 }
