@@ -1,6 +1,8 @@
 //! The simulation: the real scheduler and the real plugins in virtual time, without faults. Time jumps to the next
 //! event, changes are durable at once, and the broker acknowledges each message as it is sent.
 
+pub(crate) mod differences;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use roost_scheduler::{

@@ -114,6 +114,9 @@ fn an_invalid_request_gets_a_problem_document() {
     let (_broker, _site, host, address) = planned();
     let long = format!("{{\"run\":\"{}\"}}", "a".repeat(256 * 1024));
     expect![[r#"
+        GET /nothing
+          404 Not Found: there is no `/nothing`
+          hint: see `/api/v1/openapi.json` for the paths that exist
         GET /api/v1/nothing
           404 Not Found: there is no `/api/v1/nothing`
           hint: see `/api/v1/openapi.json` for the paths that exist
@@ -194,6 +197,7 @@ fn an_invalid_request_gets_a_problem_document() {
     "#]].assert_eq(&refusals(
         &address,
         [
+            ["GET", "/nothing", "", ""],
             ["GET", "/api/v1/nothing", "", ""],
             ["POST", "/api/v1/status", "", ""],
             ["GET", "/api/v1/runs/replay", "", ""],
@@ -262,7 +266,7 @@ fn plugins_are_paused_and_planned_again_and_invalid_uploads_get_a_problem() {
         POST /api/v1/check content-type: application/wasm x
           400 Bad Request: the query is not understood: missing field `plugin`
         POST /api/v1/check?plugin=other&colour=red content-type: application/wasm x
-          400 Bad Request: the query is not understood: colour: unknown field `colour`, expected `plugin`
+          400 Bad Request: the query is not understood: colour: unknown field `colour`, expected `plugin` or `days`
         POST /api/v1/check?plugin=Other content-type: application/wasm x
           400 Bad Request: `Other` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
           hint: name it `other`

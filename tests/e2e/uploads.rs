@@ -47,6 +47,10 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     let [new, changed, gone, unchanged] = counts(&tried["jobs"]);
     assert!(new > 0 && [changed, gone, unchanged] == [0; 3], "{tried}");
     assert_eq!((bytes(&site, "coop-door"), &tried["running"]), (None, &false.into()));
+    let messages = &tried["messages"];
+    let first = &messages["new"]["first"][0];
+    assert!(first["due"].is_string() && first["message"]["topic"].is_string(), "{messages}");
+    assert_eq!((messages["gone"]["count"].as_u64(), messages["complete"].as_bool()), (Some(0), Some(true)));
 
     let installed = upload(&site, &sample("coop-door"), &[]);
     assert_eq!((&installed["new"], counts(&installed["jobs"])), (&true.into(), [new, 0, 0, 0]), "{installed}");
@@ -67,6 +71,7 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
 
     let again = upload(&site, &sample("coop-door"), &["--check"]);
     assert_eq!((counts(&again["jobs"]), &again["running"]), ([0, 0, 0, new], &true.into()), "{again}");
+    assert_eq!(again["messages"]["new"]["count"], 0, "{again}");
     expect![[r#"
         $ roost replan coop-door
         new plans of coop-door are requested

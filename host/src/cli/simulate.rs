@@ -1,7 +1,6 @@
 //! `roost simulate`: the messages that plugins would publish.
 
 mod ahead;
-mod differences;
 mod json;
 mod text;
 
@@ -27,7 +26,6 @@ use roost_scheduler::{
 
 use self::{
     ahead::ahead,
-    differences::{Differences, Side},
     text::{Colours, Timeline},
 };
 use super::{
@@ -39,7 +37,10 @@ use crate::{
     config::{self, Config, SiteFlags},
     plugins::sandbox::{LoadedPlugin, Sandbox},
     report::{Report, counted},
-    simulation::{SimulatedEvent, SimulatedEventKind, Simulation},
+    simulation::{
+        SimulatedEvent, SimulatedEventKind, Simulation,
+        differences::{Differences, Side},
+    },
     when::When,
 };
 
@@ -262,49 +263,9 @@ fn zone_of(simulation: &Simulation<'_>, host: Zone) -> Zone {
 
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::{
-        body::Body,
-        model::{Message, Policy, Qos, Step},
-        names::{DeviceName, JobId, PluginName},
-        topic::Topic,
-    };
-
     use super::*;
-    use crate::{simulation::Sent, zones::zone};
-
-    /// Returns a message on the topic `coop/<job>`, of the device `coop/north` in London.
-    pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> SimulatedEvent {
-        message_with(at, job, |message| Message { payload: payload.into(), ..message })
-    }
-
-    /// Returns a message that `make` builds from an empty one.
-    pub(super) fn message_with(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> SimulatedEvent {
-        let topic = Topic::parse(&format!("coop/{job}")).unwrap();
-        let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
-        let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Zone::UTC), JobId::parse(job).unwrap());
-        let body = Body::new(
-            &job,
-            None,
-            &Policy::default(),
-            &[Step { after_ms: 0, message: make(empty), once: false, confirm: None }],
-        );
-        SimulatedEvent {
-            job: Some(job),
-            what: SimulatedEventKind::Message(Sent { occurrence, step: 0, body }),
-            ..note(at, "")
-        }
-    }
-
-    pub(super) fn note(at: &str, text: &str) -> SimulatedEvent {
-        SimulatedEvent {
-            at: at.parse::<When>().unwrap().in_zone(Zone::UTC),
-            zone: zone("Europe/London"),
-            plugin: PluginName::parse("coop").unwrap(),
-            device: DeviceName::parse("north").unwrap(),
-            job: None,
-            what: SimulatedEventKind::Note(text.into()),
-        }
-    }
+    pub(super) use crate::simulation::differences::tests::{message, message_with, note};
+    use crate::zones::zone;
 
     #[test]
     fn days_are_calendar_days() {

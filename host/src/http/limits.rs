@@ -110,6 +110,13 @@ pub(super) const FAULT_GROUPS: usize = 100;
 pub(super) const FIRST_FAULTS: usize = 5;
 /// For how long after its last run a job that has been removed counts as faulty: nothing can mend it any more.
 pub(super) const GONE_FAULT_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Days of which the check of an upload lists changed messages: the default and the maximum.
+pub(super) const CHECK_DAYS: u32 = 2;
+pub(super) const MOST_CHECK_DAYS: u32 = 7;
+/// Jobs whose messages a check compares, messages that it examines of each version, and changed messages that it lists.
+pub(super) const CHECK_JOBS: usize = 10_000;
+pub(super) const CHECK_MESSAGES: usize = 50_000;
+pub(super) const CHANGED_MESSAGES: usize = 48;
 /// Parts of a period in which runs are counted: the maximum, more than a screen has columns for, and the default.
 pub(super) const BUCKETS: u32 = 1_000;
 pub(super) const DEFAULT_BUCKETS: u32 = 240;

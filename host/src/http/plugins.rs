@@ -1,6 +1,7 @@
 //! Plugins.
 
 mod differences;
+mod messages;
 mod records;
 pub(super) mod steering;
 pub(super) mod uploads;

@@ -21,6 +21,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 pub(crate) use self::collapse::CollapsedRecord;
+pub(super) use self::forecast::next_before;
 use self::{
     ahead::{Expected, Planned, SortKey, ahead, copy_jobs},
     collapse::{Collapse, CollapsedKey, recurring},

@@ -10,10 +10,10 @@ use std::{
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use clap::builder::styling::{AnsiColor, Style};
 
-use super::{super::format::put_message, differences::Side};
+use super::super::format::put_message;
 use crate::{
     report::printable,
-    simulation::{SimulatedEvent, SimulatedEventKind},
+    simulation::{SimulatedEvent, SimulatedEventKind, differences::Side},
     terminal,
 };
 

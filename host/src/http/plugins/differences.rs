@@ -7,13 +7,14 @@ use roost_scheduler::{
     event::{JobKey, LoadedDevice},
     names::{DeviceName, PluginName},
     scheduler::JobStatus,
-    time::Site,
+    time::{Instant, Site},
     trigger::Trigger,
 };
 
 use super::{
     super::{limits, problem::Problem, state::ApiState},
-    records::{DeviceDifferencesRecord, DifferencesRecord, SomeJobsRecord},
+    messages::{Changes, Timed},
+    records::{DeviceDifferencesRecord, DifferencesRecord, MessageChangesRecord, SomeJobsRecord},
 };
 
 /// An existing job.
@@ -25,15 +26,22 @@ struct Existing {
 
 type Jobs = HashMap<String, Existing>;
 
-/// Compares the plans of an uploaded component with the existing jobs of each device.
+/// Compares the plans of an uploaded component with the existing jobs of each device, and the messages in a period.
 pub(super) async fn differences(
     state: &ApiState,
-    plugin: PluginName,
+    plugin: &PluginName,
     devices: Vec<LoadedDevice>,
-) -> Result<DifferencesRecord, Problem> {
-    let existing = existing(state, plugin).await?;
+    period: (Instant, Instant),
+) -> Result<(DifferencesRecord, MessageChangesRecord), Problem> {
+    let existing = existing(state, plugin.clone()).await?;
+    let (plugin, zone) = (plugin.clone(), state.zone());
     // On another thread, because there may be many jobs.
-    tokio::task::spawn_blocking(move || compare(existing, devices)).await.map_err(|error| Problem::bug(&error))
+    let compared = tokio::task::spawn_blocking(move || {
+        let mut changes = Changes::default();
+        let jobs = compare(existing, devices, &mut changes);
+        (jobs, changes.messages(&plugin, period, zone))
+    });
+    compared.await.map_err(|error| Problem::bug(&error))
 }
 
 /// Copies the jobs of a plugin, in batches: there may be many.
@@ -54,12 +62,16 @@ async fn existing(state: &ApiState, plugin: PluginName) -> Result<BTreeMap<Devic
     Ok(found)
 }
 
-fn compare(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>) -> DifferencesRecord {
+fn compare(
+    mut existing: BTreeMap<DeviceName, Jobs>,
+    devices: Vec<LoadedDevice>,
+    changes: &mut Changes,
+) -> DifferencesRecord {
     let mut found = BTreeMap::new();
     for LoadedDevice { name, site, plan } in devices {
         let jobs = existing.remove(&name).unwrap_or_default();
         let of_device = match plan {
-            Ok(plan) => compare_device(jobs, plan.jobs, site),
+            Ok(plan) => compare_device(&name, jobs, plan.jobs, site, changes),
             // The device keeps its current plan.
             Err(error) => DeviceDifferencesRecord { error: Some(error), ..unchanged(&jobs) },
         };
@@ -70,6 +82,7 @@ fn compare(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>)
         // The ad-hoc jobs of a device are removed with it.
         jobs.keys().for_each(|id| add(&mut gone.gone, id));
         gone.gone.ids.sort();
+        jobs.into_values().for_each(|Existing { job, site, .. }| changes.old.push(Timed::new(&name, site, job)));
         found.insert(name, gone);
     }
     let mut all = DifferencesRecord::default();
@@ -89,7 +102,13 @@ fn compare(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>)
 }
 
 /// Compares the jobs of a device by the same rules as the scheduler.
-fn compare_device(mut existing: Jobs, planned: Vec<PackedJob>, site: Site) -> DeviceDifferencesRecord {
+fn compare_device(
+    device: &DeviceName,
+    mut existing: Jobs,
+    planned: Vec<PackedJob>,
+    site: Site,
+    changes: &mut Changes,
+) -> DeviceDifferencesRecord {
     let mut found = DeviceDifferencesRecord::default();
     let conflict = |job: &&PackedJob| existing.get(job.body.id()).is_some_and(|existing| existing.is_ad_hoc);
     if let Some(job) = planned.iter().find(conflict) {
@@ -101,19 +120,24 @@ fn compare_device(mut existing: Jobs, planned: Vec<PackedJob>, site: Site) -> De
         let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
         let list = match existing.remove(id) {
             None => &mut found.new,
-            Some(existing) if existing.job == job && (existing.site == site || !by_site) => &mut found.unchanged,
-            Some(_) => &mut found.changed,
+            Some(existing) if existing.job == job && (existing.site == site || !by_site) => {
+                add(&mut found.unchanged, id);
+                continue;
+            }
+            Some(existing) => {
+                changes.old.push(Timed::new(device, existing.site, existing.job));
+                &mut found.changed
+            }
         };
         add(list, id);
+        changes.new.push(Timed::new(device, site, job));
     }
-    add_gone(&mut found, existing);
-    found
-}
-
-/// Adds the jobs that are not in the new plan, except ad-hoc jobs.
-fn add_gone(found: &mut DeviceDifferencesRecord, existing: Jobs) {
-    existing.into_iter().filter(|(_, existing)| !existing.is_ad_hoc).for_each(|(id, _)| add(&mut found.gone, &id));
+    for (id, Existing { job, site, .. }) in existing.into_iter().filter(|(_, existing)| !existing.is_ad_hoc) {
+        add(&mut found.gone, &id);
+        changes.old.push(Timed::new(device, site, job));
+    }
     found.gone.ids.sort();
+    found
 }
 
 /// Returns the record of a device that keeps its jobs.
@@ -139,12 +163,15 @@ mod tests {
         event::Plan,
         model::{Action, Job, Policy},
         names::JobId,
-        time::Instant,
         trigger::{CronCache, parse},
         zone::Zone,
     };
 
     use super::*;
+
+    fn compare(existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>) -> DifferencesRecord {
+        super::compare(existing, devices, &mut Changes::default())
+    }
 
     fn job(id: &str, trigger: &str) -> Job {
         let (id, trigger) =

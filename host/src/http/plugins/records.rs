@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::params::{Device, Plugin};
+use super::super::params::{Device, Job, Plugin};
 use crate::{
     config::call_limits::CallLimits,
+    job_json,
     plugins::{Fault, PluginStatus, State, TaskDescription, Usage},
 };
 
@@ -164,6 +165,53 @@ pub(crate) struct TrialRecord {
     pub(crate) notes: Vec<String>,
     /// The changes to the jobs.
     pub(crate) jobs: DifferencesRecord,
+    /// The messages of new, changed and gone jobs that would change, with their times.
+    pub(crate) messages: MessageChangesRecord,
+}
+
+/// The messages that would change in a period. Pauses, skips and jitter are not considered.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MessageChangesRecord {
+    #[schema(format = DateTime)]
+    pub(crate) from: String,
+    #[schema(format = DateTime)]
+    pub(crate) until: String,
+    /// The messages that would no longer be sent.
+    pub(crate) gone: SomeMessagesRecord,
+    /// The messages that would be sent instead, or in addition.
+    pub(crate) new: SomeMessagesRecord,
+    /// Whether all jobs and the whole period were compared. Otherwise there are more changes than these.
+    pub(crate) complete: bool,
+}
+
+/// Some messages.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SomeMessagesRecord {
+    pub(crate) count: usize,
+    /// The first of them.
+    pub(crate) first: Vec<ChangedMessageRecord>,
+}
+
+/// A message, or the call of a task, that would change.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ChangedMessageRecord {
+    /// When it is due, in the device's time zone.
+    #[schema(format = DateTime)]
+    pub(crate) due: String,
+    #[schema(inline, value_type = Device)]
+    pub(crate) device: String,
+    #[schema(inline, value_type = Job)]
+    pub(crate) job: String,
+    /// The label of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// The message. Omitted if the plugin is called for it when it is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<job_json::StepRecord<'static>>)]
+    pub(crate) message: Option<Value>,
+    /// The task that is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<String>,
 }
 
 /// The result of an upload.

@@ -10,7 +10,7 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use roost_scheduler::{event::Loaded, names::PluginName, suggest};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,6 +26,7 @@ use super::{
     records::{InstalledRecord, TrialRecord},
 };
 use crate::{
+    clock,
     config::grant::notes,
     plugins::{COMPONENT_BYTES, Installed, Refused},
 };
@@ -59,7 +60,7 @@ pub(in super::super) async fn upload(
     let plugin = parse_name(&name)?;
     let component = component(request).await?;
     let loaded = state.plugins().installer.try_out(&plugin, component.clone()).await?;
-    let trial = trial_record(&state, loaded).await?;
+    let trial = trial_record(&state, loaded, Days::default()).await?;
     let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(InstalledRecord { new: is_new, trial })))
@@ -72,11 +73,34 @@ pub(in super::super) struct CheckQuery {
     /// The name that the plugin would have
     #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     plugin: String,
+    /// The number of days of which changed messages are listed
+    #[param(value_type = u32, minimum = 1, maximum = 7, default = 2)]
+    #[serde(default)]
+    days: Days,
+}
+
+/// The number of days of which changed messages are listed.
+#[derive(Clone, Copy, Debug)]
+struct Days(u32);
+
+impl Default for Days {
+    fn default() -> Self {
+        Self(limits::CHECK_DAYS)
+    }
+}
+
+impl<'de> Deserialize<'de> for Days {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(from)?;
+        let invalid = || D::Error::custom(format!("it must be 1 to {}", limits::MOST_CHECK_DAYS));
+        (1..=limits::MOST_CHECK_DAYS).contains(&number).then_some(Self(number)).ok_or_else(invalid)
+    }
 }
 
 /// Check a plugin without installing it
 ///
-/// Performs the check of an upload, and returns the same result.
+/// Performs the check of an upload, and returns the same result: which jobs are new, changed or gone, and which messages
+/// change within the next days.
 #[utoipa::path(post, path = "/api/v1/check", tag = "plugins", params(CheckQuery),
     request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
@@ -85,27 +109,32 @@ pub(in super::super) struct CheckQuery {
     ))]
 pub(in super::super) async fn check(
     State(state): State<ApiState>,
-    Query(CheckQuery { plugin }): Query<CheckQuery>,
+    Query(CheckQuery { plugin, days }): Query<CheckQuery>,
     request: Request,
 ) -> Answered<TrialRecord> {
     let plugin = parse_name(&plugin)?;
     let component = component(request).await?;
     let loaded = state.plugins().installer.try_out(&plugin, component).await?;
-    Ok(Json(trial_record(&state, loaded).await?))
+    Ok(Json(trial_record(&state, loaded, days).await?))
 }
 
-async fn trial_record(state: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
+async fn trial_record(state: &ApiState, loaded: Loaded, Days(days): Days) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
     let name = plugin.clone();
+    let from = clock::now();
+    let period = (from, from.plus_ms(i64::from(days) * 86_400_000));
     let running = state.inspect(move |scheduler| scheduler.plugin(&name).map(|plugin| plugin.version)).await?;
+    let (notes, grant) = (notes(&loaded.grant), (&loaded.grant).into());
+    let (jobs, messages) = differences(state, &plugin, loaded.devices, period).await?;
     Ok(TrialRecord {
         plugin: plugin.to_string(),
         component: version.component.to_string(),
         settings: version.settings.to_string(),
         running: running == Some(version),
-        notes: notes(&loaded.grant),
-        grant: (&loaded.grant).into(),
-        jobs: differences(state, plugin, loaded.devices).await?,
+        notes,
+        grant,
+        jobs,
+        messages,
     })
 }
 

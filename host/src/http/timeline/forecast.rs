@@ -20,9 +20,19 @@ pub(super) fn first(job: &JobStatus, (from, to): (Instant, Instant), sun: &mut S
 }
 
 /// Returns the first occurrence of a job after an instant and before `to`.
-pub(super) fn following(job: &JobStatus, mut after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
+pub(super) fn following(job: &JobStatus, after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
+    next_before((&job.job.trigger, &job.site), after, to, sun)
+}
+
+/// Returns the first occurrence of a trigger after an instant and before `to`.
+pub(in super::super) fn next_before(
+    (trigger, site): (&Trigger, &Site),
+    mut after: Instant,
+    to: Instant,
+    sun: &mut SunCache,
+) -> Option<Instant> {
     loop {
-        match job.job.trigger.next(after, &job.site, sun) {
+        match trigger.next(after, site, sun) {
             Search::Found(at) => return Some(at).filter(|at| *at < to),
             Search::NotUntil(until) if until < to => after = until,
             Search::NotUntil(_) | Search::Never(_) => return None,

@@ -2,17 +2,17 @@
 
 use std::{cmp::Ordering, collections::VecDeque, iter::Peekable};
 
-use crate::simulation::SimulatedEvent;
+use super::SimulatedEvent;
 
 /// The simulation that an event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Old,
     New,
 }
 
 impl Side {
-    pub(super) const fn sign(self) -> &'static str {
+    pub(crate) const fn sign(self) -> &'static str {
         match self {
             Self::Old => "- ",
             Self::New => "+ ",
@@ -21,14 +21,14 @@ impl Side {
 }
 
 /// An iterator over the events that only one of two simulations has. The order within an instant is ignored.
-pub(super) struct Differences<I: Iterator<Item = SimulatedEvent>> {
+pub(crate) struct Differences<I: Iterator<Item = SimulatedEvent>> {
     old: Peekable<I>,
     new: Peekable<I>,
     found: VecDeque<(Side, SimulatedEvent)>,
 }
 
 impl<I: Iterator<Item = SimulatedEvent>> Differences<I> {
-    pub(super) fn new(old: I, new: I) -> Self {
+    pub(crate) fn new(old: I, new: I) -> Self {
         Self { old: old.peekable(), new: new.peekable(), found: VecDeque::new() }
     }
 
@@ -85,11 +85,57 @@ impl<I: Iterator<Item = SimulatedEvent>> Iterator for Differences<I> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::slice;
 
+    use roost_scheduler::{
+        body::Body,
+        model::{Message, Policy, Qos, Step},
+        names::{DeviceName, JobId, PluginName},
+        topic::Topic,
+        zone::Zone,
+    };
+
     use super::*;
-    use crate::cli::simulate::tests::{message, note};
+    use crate::{
+        simulation::{Sent, SimulatedEventKind},
+        when::When,
+        zones::zone,
+    };
+
+    /// Returns a message on the topic `coop/<job>`, of the device `coop/north` in London.
+    pub(crate) fn message(at: &str, job: &str, payload: &[u8]) -> SimulatedEvent {
+        message_with(at, job, |message| Message { payload: payload.into(), ..message })
+    }
+
+    /// Returns a message that `make` builds from an empty one.
+    pub(crate) fn message_with(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> SimulatedEvent {
+        let topic = Topic::parse(&format!("coop/{job}")).unwrap();
+        let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Zone::UTC), JobId::parse(job).unwrap());
+        let body = Body::new(
+            &job,
+            None,
+            &Policy::default(),
+            &[Step { after_ms: 0, message: make(empty), once: false, confirm: None }],
+        );
+        SimulatedEvent {
+            job: Some(job),
+            what: SimulatedEventKind::Message(Sent { occurrence, step: 0, body }),
+            ..note(at, "")
+        }
+    }
+
+    pub(crate) fn note(at: &str, text: &str) -> SimulatedEvent {
+        SimulatedEvent {
+            at: at.parse::<When>().unwrap().in_zone(Zone::UTC),
+            zone: zone("Europe/London"),
+            plugin: PluginName::parse("coop").unwrap(),
+            device: DeviceName::parse("north").unwrap(),
+            job: None,
+            what: SimulatedEventKind::Note(text.into()),
+        }
+    }
 
     const SIX: &str = "2027-03-01T06:00:00Z";
     const SEVEN: &str = "2027-03-01T07:00:00Z";
