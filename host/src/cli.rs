@@ -10,6 +10,7 @@ mod explain;
 mod format;
 mod jobs;
 mod limits;
+mod login;
 mod logs;
 mod manual;
 mod next;
@@ -65,6 +66,7 @@ enum Command {
     Runs(runs::Args),
     Timeline(timeline::Args),
     Logs(logs::Args),
+    Login(login::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
     Backup(backup::Backup),
@@ -102,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Runs(args) => runs::main(args),
         Command::Timeline(args) => timeline::main(args),
         Command::Logs(args) => logs::main(args),
+        Command::Login(args) => login::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),

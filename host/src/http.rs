@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod codes;
 mod connections;
 mod devices;
 mod events;
@@ -13,6 +14,7 @@ mod health;
 mod host_events;
 mod jobs;
 mod limits;
+mod login;
 mod logs;
 mod metrics;
 mod not_found;
@@ -23,6 +25,7 @@ mod plugins;
 mod problem;
 pub(crate) mod runs;
 mod schedule;
+mod session;
 mod socket;
 mod state;
 mod status;
@@ -45,17 +48,18 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{
-    auth::Guard,
-    connections::{Listener, serve},
-    socket::Socket,
-};
 pub(crate) use self::{
+    api::buffer_body,
+    auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
+    codes::CodeRecord,
     devices::DeviceRecord,
     explain::{Explanation, Remedy, explain_run},
+    extract::Query,
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
+    limits::NEXT_BYTES,
+    login::{Login, Refused},
     logs::Logs,
     page::Page,
     plugins::{
@@ -63,10 +67,15 @@ pub(crate) use self::{
     },
     problem::Problem,
     schedule::NewJobRecord,
+    session::{Found, Session, no_cookie},
     socket::path as socket_path,
     state::ApiState,
     status::{Status, host_status},
     timeline::{CollapsedRecord, TimelineEntry, TimelineRecord, collapsed},
+};
+use self::{
+    connections::{Listener, serve},
+    socket::Socket,
 };
 use crate::{
     config::{Http, Listen},
@@ -75,8 +84,9 @@ use crate::{
 
 /// The bound listeners of the API. Connections queue until [`Listening::serve`] is called.
 pub(crate) struct Listening {
-    tcp: Option<(TcpListener, Guard)>,
+    tcp: Option<TcpListener>,
     socket: Option<Socket>,
+    guard: Guard,
 }
 
 /// The running server of the API. Dropping it stops the server.
@@ -95,7 +105,7 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
         Listen::At(address) => match bind(address) {
             Ok((listener, address)) => {
                 tracing::info!("listening on http://{address}");
-                Some((listener, Guard::new(http.token.clone(), http.hosts.clone())))
+                Some((listener, address))
             }
             Err(error) => {
                 let report = Report::new(format!("the HTTP API cannot listen on `{address}`")).cause(&error);
@@ -110,7 +120,10 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
             }
         },
     };
-    Ok(Listening { tcp, socket: Socket::bind(data) })
+    let (tcp, address) = tcp.unzip();
+    let login = http.token.clone().map(|token| Login::new(token, data));
+    let guard = Guard::new(login, http.hosts.clone(), address);
+    Ok(Listening { tcp, socket: Socket::bind(data), guard })
 }
 
 fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -121,9 +134,14 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 impl Listening {
+    /// Returns the guard of requests over TCP.
+    pub(crate) fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
     /// Serves the API and other routes on a thread of its own, so that they do not delay the loop.
     pub(crate) fn serve(self, state: ApiState, others: Router<ApiState>) -> anyhow::Result<Serving> {
-        let Self { tcp, mut socket } = self;
+        let Self { tcp, mut socket, guard: _ } = self;
         let on_socket = socket.as_mut().and_then(Socket::listener);
         let (stop, stopped) = oneshot::channel();
         let (ended_in, ended) = mpsc::channel();
@@ -147,15 +165,15 @@ impl Listening {
 
 /// Runs the servers until `stopped` completes or the event log ends.
 async fn run_servers(
-    tcp: Option<(TcpListener, Guard)>,
+    tcp: Option<TcpListener>,
     socket: Option<UnixListener>,
     (state, others): (ApiState, Router<ApiState>),
     stopped: oneshot::Receiver<()>,
 ) {
     let (stop, on_stop) = watch::channel(());
     let mut servers = JoinSet::new();
-    if let Some((listener, guard)) = tcp {
-        let router = api::router(state.clone(), others.clone(), Some(guard));
+    if let Some(listener) = tcp {
+        let router = api::router(state.clone(), others.clone(), Some(state.guard().clone()));
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), router, on_stop.clone()))),
             Err(error) => tracing::error!("the HTTP API cannot listen\n  caused by: {error}"),

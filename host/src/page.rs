@@ -6,6 +6,7 @@
 mod actions;
 mod assets;
 mod frame;
+mod login;
 mod text;
 mod tonight;
 mod why;
@@ -13,7 +14,7 @@ mod why;
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::map_response,
+    middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -21,7 +22,7 @@ use maud::Markup;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use self::frame::{Current, frame};
-use crate::http::{ApiState, Problem};
+use crate::http::{ApiState, LOGIN, Problem, buffer_body};
 
 /// Pages that are made at a time: each reads the database.
 const AT_A_TIME: usize = 4;
@@ -32,11 +33,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Returns the routes of the page.
 pub(crate) fn routes() -> Router<ApiState> {
+    let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
+    let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
         .route("/", get(tonight::tonight))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
+        .route_layer(limit())
+        // A form that comes slowly takes no place meanwhile.
+        .merge(login.route_layer(from_fn(buffer_body)))
         .layer(map_response(headers))
-        .route_layer(GlobalConcurrencyLimitLayer::new(AT_A_TIME))
         .route("/assets/{digest}/{name}", get(assets::asset))
 }
 
@@ -44,7 +49,8 @@ async fn headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With `no-referrer`, browsers send `Origin: null` with forms, so that the host would refuse its own.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {

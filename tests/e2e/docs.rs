@@ -13,7 +13,7 @@ use roost_tests::{Broker, Roost, Site, binary, redact, root, sample};
 const PAGES: [(&str, &[&str]); 6] = [
     ("README.md", &[]),
     ("docs/commands.md", &["roost replay coop-door/north/open", "roost abandon sprinkler/garden/water"]),
-    ("docs/http.md", &[]),
+    ("docs/http.md", &["roost login"]),
     ("docs/operate.md", &[]),
     ("docs/plugins.md", &[]),
     ("docs/promises.md", &[]),
@@ -134,6 +134,10 @@ fn every_command_of_the_pages_works() {
         $ roost abandon sprinkler/garden/water/[TIME]
         error: there is no run sprinkler/garden/water/[TIME] that has not ended
         hint: `roost runs --state running` lists the runs that can be abandoned
+
+        $ roost login
+        error: the host has no token, so that only this machine can reach it
+        hint: browsers on this machine need no login: open `http://127.0.0.1:[PORT]/`. For a phone, make a token with `(umask 077; openssl rand -hex 32 > token)`, set `listen = "0.0.0.0:[PORT]"` and `token_file = "token"` below `[http]` in `roost.toml`, and start Roost again
 
     "#]]
     .assert_eq(&redact(&shown));

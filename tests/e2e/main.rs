@@ -19,6 +19,7 @@ mod files;
 mod grants;
 mod guests;
 mod hostile;
+mod login;
 mod operations;
 mod other_brokers;
 mod outages;
@@ -54,7 +55,12 @@ fn job(id: &str, trigger: &str, topic: &str) -> String {
 /// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first
 /// messages.
 fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
-    let (broker, site) = (Broker::new(), Site::new());
+    ticking_in(Site::new(), name)
+}
+
+/// As [`ticking`], in a site that has settings already.
+fn ticking_in(site: Site, name: &str) -> (Broker, Site, Listener, Roost) {
+    let broker = Broker::new();
     let listener = Listener::new(broker.port);
     site.settings(name, &job("tick", "every_ms = 1000", &format!("{name}/tick")));
     site.drop_in(&guest("declared"), name);

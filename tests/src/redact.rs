@@ -8,7 +8,7 @@ use regex_lite::Regex;
 const VARIABLE: [(&str, &str); 27] = [
     (r"/tmp/\.tmp[0-9A-Za-z]{6}", "[FOLDER]"),
     // Other than the usual ones, 1883 and 8080, which are in hints.
-    (r"(127\.0\.0\.1|localhost):\d{5}", "$1:[PORT]"),
+    (r"(127\.0\.0\.1|0\.0\.0\.0|localhost):\d{5}", "$1:[PORT]"),
     // The time that messages have as an example stays.
     (EXAMPLE, "[EXAMPLE]"),
     // `2026-11-30T06:30:00.5Z`, and as people read it: `Mon 2026-11-30 06:30:00 GMT`.

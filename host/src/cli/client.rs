@@ -68,10 +68,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 impl Client {
     /// Returns a client of the host at `ROOST_URL`, or else of the host of the data folder. Does not connect yet.
     pub(super) fn new(data: DataFlags) -> Result<Self, Report> {
-        let endpoint = match std::env::var(URL) {
-            Ok(url) if !url.is_empty() => Endpoint::parse(&url)?,
-            _ => Endpoint::Folder(config::load(&data.into())?.data),
-        };
+        match std::env::var(URL) {
+            Ok(url) if !url.is_empty() => Self::of(Endpoint::parse(&url)?),
+            _ => Self::local(data),
+        }
+    }
+
+    /// Returns a client of the host of the data folder, by its socket. Does not connect yet.
+    pub(super) fn local(data: DataFlags) -> Result<Self, Report> {
+        Self::of(Endpoint::Folder(config::load(&data.into())?.data))
+    }
+
+    fn of(endpoint: Endpoint) -> Result<Self, Report> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Report::new("the runtime cannot be started").cause(error))?;
         Ok(Self { endpoint, runtime })

@@ -97,7 +97,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let watched = (event_log.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
     let edges = (plugins.handle(), last_outcomes);
-    let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, &config);
+    let access = (&config, listening.guard());
+    let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
     let _serving = listening.serve(state, page::routes())?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };

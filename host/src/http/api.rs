@@ -19,19 +19,19 @@ use utoipa::{
     openapi::{
         ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
         path::PathItem,
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Guard, check, content_type, security_headers},
-    devices, events, explain, faults, health,
+    codes, devices, events, explain, faults, health,
     host_events::GapRecord,
     jobs, limits, logs, metrics, overrides, plugins,
     plugins::{steering, uploads},
     problem::Problem,
-    runs, schedule,
+    runs, schedule, session,
     state::ApiState,
     status, sun, timeline,
 };
@@ -85,6 +85,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(runs::run_of_origin))
         .routes(routes!(explain::explain));
     let writes = OpenApiRouter::new()
+        .routes(routes!(codes::make))
         .routes(routes!(runs::replay))
         .routes(routes!(runs::abandon))
         .routes(routes!(schedule::schedule))
@@ -122,7 +123,7 @@ where
 
 /// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
 /// others.
-async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let read = timeout(limits::BODY, to_bytes(body, limits::JSON_BYTES)).await.map_err(|_| {
         let detail = format!("the body was not received within {} s", limits::BODY.as_secs());
@@ -173,8 +174,14 @@ fn describe(api: &mut OpenApi) {
     components.schemas.insert("GapRecord".into(), GapRecord::schema());
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
-    // Both with and without a token: none is required if none is configured.
-    api.security = Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, [&str; 0], _>("token", [])]);
+    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+        session::COOKIE,
+        "The cookie of a session that was begun at `/login`. A write needs an `Origin` equal to the host",
+    )));
+    components.security_schemes.insert("session".into(), RefOr::T(cookie));
+    // Also without: none is required if no token is configured.
+    let required = |name: &str| SecurityRequirement::new::<_, [&str; 0], _>(name, []);
+    api.security = Some(vec![SecurityRequirement::default(), required("token"), required("session")]);
     for item in api.paths.paths.values_mut() {
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {

@@ -1,38 +1,82 @@
-//! Access control over TCP: tokens, and protection against requests that foreign web pages send through a browser.
+//! Access control over TCP: tokens, sessions, and protection against requests that foreign web pages send through a
+//! browser.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Redirect, Response},
 };
-use subtle::ConstantTimeEq as _;
+use url::form_urlencoded;
 
-use super::problem::Problem;
+use super::{codes::PATH as CODES, login::Login, problem::Problem, session::Found};
+use crate::clock;
 
-/// The token that clients must present, and the names by which they may address the host.
+/// How clients log in, and the names by which they may address the host.
 #[derive(Clone)]
-pub(super) struct Guard(Arc<Rules>);
+pub(crate) struct Guard(Arc<Rules>);
 
 struct Rules {
-    token: Option<String>,
+    /// `None`: no token is configured, and none is required.
+    login: Option<Login>,
     hosts: Vec<String>,
+    /// The address that the host listens on, if it does.
+    address: Option<SocketAddr>,
 }
 
-/// Paths that need no token: they reveal nothing about plugins, and load balancers and systemd have none.
-const PUBLIC_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+/// The page to log in at. It is the only path that takes a form.
+pub(crate) const LOGIN: &str = "/login";
+
+/// Checks whether a path needs neither token nor session. Such paths reveal nothing about plugins. Load balancers and
+/// systemd have no token, and a browser has none before the login.
+fn is_public(path: &str) -> bool {
+    ["/healthz", "/readyz", LOGIN].contains(&path) || path.starts_with("/assets/")
+}
 
 impl Guard {
-    pub(super) fn new(token: Option<String>, hosts: Vec<String>) -> Self {
-        Self(Arc::new(Rules { token, hosts }))
+    pub(super) fn new(login: Option<Login>, hosts: Vec<String>, address: Option<SocketAddr>) -> Self {
+        Self(Arc::new(Rules { login, hosts, address }))
     }
 
-    fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Returns how clients log in, if they have to.
+    pub(crate) fn login(&self) -> Option<&Login> {
+        self.0.login.as_ref()
+    }
+
+    /// Returns the names of the host that are configured.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.0.hosts
+    }
+
+    /// Returns the address that the host listens on, if it does.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.0.address
+    }
+
+    /// Returns the session of a request that is accepted, if it has one.
+    fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Found>, Problem> {
         let host = self.host(headers)?;
         check_origin(method, path, headers, host)?;
-        if PUBLIC_PATHS.contains(&path) { Ok(()) } else { self.check_token(headers) }
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        if path == CODES {
+            let problem = Problem::new(StatusCode::FORBIDDEN, "one-time codes are made only over the host's socket");
+            return Err(problem.hint("run `roost login` as the user that runs the host"));
+        }
+        let Some(login) = self.login() else { return Ok(None) };
+        let has_token = headers.contains_key(header::AUTHORIZATION);
+        let found = if has_token { None } else { login.sessions.find(headers, clock::now()) };
+        if !is_read && (found.is_some() || path == LOGIN) {
+            require_origin(headers, host)?;
+        }
+        if found.is_none() && !is_public(path) {
+            check_token(login, headers)?;
+        }
+        Ok(found)
     }
 
     /// Returns the `Host` of a request if it is a name of this host. A page of a domain that resolves to this machine
@@ -47,25 +91,50 @@ impl Guard {
         let name = without_port(host);
         let is_known = |known: &String| name.eq_ignore_ascii_case(known);
         let address = address(name);
-        let is_own = address.is_some_and(|address| self.0.token.is_some() || address.is_loopback());
+        let is_own = address.is_some_and(|address| self.0.login.is_some() || address.is_loopback());
         if is_own || name.eq_ignore_ascii_case("localhost") || self.0.hosts.iter().any(is_known) {
             return Ok(host);
         }
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{name}` is not a name of this host"));
         Err(problem.hint("use `localhost`, or add the name to `hosts` below `[http]` in `roost.toml`"))
     }
+}
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(token) = &self.0.token else { return Ok(()) };
-        let hint = "send `Authorization: Bearer TOKEN` with the content of the host's token file";
-        let problem = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail).hint(hint);
-        let value = headers.get(header::AUTHORIZATION).ok_or_else(|| problem("the request has no token"))?.as_bytes();
-        let presented = match value.split_at_checked(7) {
-            Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") => presented,
-            _ => return Err(problem("the request has no token")),
-        };
-        if bool::from(presented.ct_eq(token.as_bytes())) { Ok(()) } else { Err(problem("the token is wrong")) }
+fn check_token(login: &Login, headers: &HeaderMap) -> Result<(), Problem> {
+    let hint = "send `Authorization: Bearer TOKEN` with the content of the host's token file";
+    let problem = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail).hint(hint);
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| problem("the request has no token"))?.as_bytes();
+    let presented = match value.split_at_checked(7) {
+        Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") => presented,
+        _ => return Err(problem("the request has no token")),
+    };
+    if login.is_token(presented) { Ok(()) } else { Err(problem("the token is wrong")) }
+}
+
+/// Refuses a write without `Origin`. A browser sends a cookie by itself, and over plain HTTP no other header states
+/// which page the request comes from. [`check_origin`] has compared the origin with the host.
+fn require_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+    if headers.contains_key(header::ORIGIN) {
+        return Ok(());
     }
+    let problem = Problem::new(StatusCode::FORBIDDEN, "the request does not state which page it comes from");
+    Err(problem
+        .hint(format!("send `Origin: http://{host}`, or a token instead of a cookie: `Authorization: Bearer TOKEN`")))
+}
+
+/// Checks whether a request says that it comes from a page of another site, or from a link on one. Browsers leave out
+/// the session's cookie then.
+pub(crate) fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = text(headers, HeaderName::from_static("sec-fetch-site"));
+    let host = text(headers, header::HOST).unwrap_or_default();
+    let referrer = text(headers, header::REFERER).and_then(|referrer| url::Url::parse(referrer).ok());
+    matches!(site, Some("cross-site" | "same-site"))
+        || referrer.is_some_and(|referrer| !referrer.authority().eq_ignore_ascii_case(host))
+}
+
+/// Checks whether the browser that sends a form reaches the host by TLS, through a proxy.
+pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
+    text(headers, header::ORIGIN).is_some_and(|origin| origin.starts_with("https://"))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -88,7 +157,7 @@ fn address(name: &str) -> Option<IpAddr> {
 }
 
 /// Checks whether a path is that of a page rather than of the API. Pages only show: to open one changes nothing.
-fn is_page(path: &str) -> bool {
+pub(crate) fn is_page(path: &str) -> bool {
     let first = path.split('/').nth(1).unwrap_or_default();
     !["api", "assets", "healthz", "metrics", "readyz"].contains(&first)
 }
@@ -121,10 +190,33 @@ fn check_origin(method: &Method, path: &str, headers: &HeaderMap, host: &str) ->
     }
 }
 
-/// Checks a request over TCP.
-pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
-    guard.check(request.method(), request.uri().path(), request.headers())?;
-    Ok(next.run(request).await)
+/// Checks a request over TCP. A browser that opens a page without a session is led to the login.
+pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let (method, headers) = (request.method(), request.headers());
+    match guard.check(method, request.uri().path(), headers) {
+        Ok(None) => Ok(next.run(request).await),
+        Ok(Some(found)) => {
+            let renewed = found.renewed.clone();
+            request.extensions_mut().insert(found);
+            let mut response = next.run(request).await;
+            // The login sets another one, or none.
+            if let Some(cookie) = renewed.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
+                response.headers_mut().entry(header::SET_COOKIE).or_insert(cookie);
+            }
+            Ok(response)
+        }
+        Err(problem)
+            if problem.status == StatusCode::UNAUTHORIZED.as_u16()
+                && matches!(*method, Method::GET | Method::HEAD)
+                && is_page(request.uri().path())
+                && !headers.contains_key(header::AUTHORIZATION) =>
+        {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", path).finish();
+            Ok(Redirect::to(&format!("{LOGIN}?{query}")).into_response())
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Adds headers that forbid foreign pages to embed, run or probe a response.
@@ -141,7 +233,8 @@ pub(super) async fn security_headers(mut response: Response) -> Response {
     response
 }
 
-/// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send.
+/// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send. Only the login takes a
+/// form; its guard requires an `Origin`.
 pub(super) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
@@ -150,6 +243,8 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
     let is_known = kind.is_some_and(|kind| {
         ["application/json", "application/wasm"].iter().any(|known| kind.eq_ignore_ascii_case(known))
     });
+    let is_form = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    let is_known = is_known || (is_form && request.uri().path() == LOGIN);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_known && !is_read && (has_body || headers.contains_key(header::CONTENT_TYPE)) {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON");
@@ -160,7 +255,7 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use std::path::Path;
 
     use super::*;
 
@@ -168,10 +263,11 @@ mod tests {
 
     /// Returns the status of the refusal, or 200.
     fn checked(token: Option<&str>, path: &str, headers: &[(&'static str, &'static str)]) -> u16 {
-        let guard = Guard::new(token.map(str::to_owned), vec!["roost.lan".into()]);
+        let login = token.map(|token| Login::new(token.to_owned(), Path::new("/nonexistent")));
+        let guard = Guard::new(login, vec!["roost.lan".into()], None);
         let headers =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        guard.check(&Method::GET, path, &headers.collect()).map_or_else(|problem| problem.status, |()| 200)
+        guard.check(&Method::GET, path, &headers.collect()).map_or_else(|problem| problem.status, |_| 200)
     }
 
     #[test]
@@ -184,8 +280,8 @@ mod tests {
                 ("sec-fetch-dest", dest),
             ];
             let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            let guard = Guard::new(None, Vec::new());
-            guard.check(&method, path, &headers.into_iter().collect()).map_or_else(|problem| problem.status, |()| 200)
+            let guard = Guard::new(None, Vec::new(), None);
+            guard.check(&method, path, &headers.into_iter().collect()).map_or_else(|problem| problem.status, |_| 200)
         };
         for site in ["cross-site", "same-site"] {
             for path in ["/", "/login", "/devices/coop-door/north", "/apis"] {

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -30,6 +30,7 @@ use super::{
     limits,
     params::{Device, Plugin},
     problem::Problem,
+    session::Found,
     state::ApiState,
 };
 use crate::event_log::{EventLog, HostEvent, Kind};
@@ -103,6 +104,7 @@ impl Filter {
         description = "A stream of events, each with such a record as its `data`")))]
 pub(super) async fn events(
     State(state): State<ApiState>,
+    session: Option<Extension<Found>>,
     headers: HeaderMap,
     Query(query): Query<EventsQuery>,
 ) -> Result<Response, Problem> {
@@ -117,7 +119,13 @@ pub(super) async fn events(
         Filter { kinds, plugin: plugin.map(|Plugin(name)| name), device: device.map(|Device(name)| name), logged };
     // One chunk that is being sent, and one that waits.
     let (to, chunks) = mpsc::channel(1);
-    tokio::spawn(follow(state.event_log().clone(), state.zone(), filter, from, to, permit));
+    let follow = follow(state.event_log().clone(), state.zone(), filter, from, to, permit);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = follow => {}
+            () = session_end(&state, session.as_deref()) => {}
+        }
+    });
     let mut response = Response::new(Body::new(Chunks(chunks)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -125,6 +133,14 @@ pub(super) async fn events(
     // Turns off the buffering of nginx.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Waits for the end of the session of a request: for ever, if it has none.
+async fn session_end(state: &ApiState, session: Option<&Found>) {
+    match (state.guard().login(), session) {
+        (Some(login), Some(session)) => login.sessions.ended(&session.digest).await,
+        _ => std::future::pending().await,
+    }
 }
 
 /// The position from which a stream continues.

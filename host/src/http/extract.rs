@@ -12,7 +12,7 @@ use super::problem::Problem;
 pub(super) struct Path<T>(pub(super) T);
 
 /// The parameters in the query.
-pub(super) struct Query<T>(pub(super) T);
+pub(crate) struct Query<T>(pub(crate) T);
 
 /// The body, as JSON.
 pub(super) struct Json<T>(pub(super) T);

@@ -128,3 +128,23 @@ pub(super) const DENSITY_HELD_GROUPS: usize = 10_000;
 pub(super) const DENSITY_OCCURRENCES: usize = 200_000;
 /// The longest period for the bands of the sun: each day takes a millisecond to compute.
 pub(super) const SUN_MS: i64 = 31 * DAY_MS;
+/// Sessions of browsers. A further one ends the one that was not used for the longest time.
+pub(super) const SESSIONS: usize = 100;
+/// Bytes of the file with them: each has a digest and the beginning of a browser's description of itself.
+pub(super) const SESSIONS_BYTES: u64 = 1 << 20;
+/// How long a session lasts after it was used: a phone is put away for a season.
+pub(super) const SESSION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+/// How precisely the last use of a session is kept: each change of it is a write to the disk.
+pub(super) const SESSION_USED_MS: i64 = 60 * 60 * 1_000;
+/// Cookies of a request that are examined: a digest is computed for each.
+pub(super) const SESSION_COOKIES: usize = 4;
+/// One-time codes that are valid at a time.
+pub(super) const CODES: usize = 10;
+/// How long a one-time code is valid: time to find the phone.
+pub(super) const CODE_VALID: Duration = Duration::from_secs(600);
+/// Wrong tries to log in, of all clients together, after which none is examined until the oldest of them is as old as
+/// this: a code cannot be guessed.
+pub(super) const WRONG_TRIES: usize = 5;
+pub(super) const WRONG_TRIES_WITHIN: Duration = Duration::from_secs(60);
+/// Bytes of the path that a login leads back to.
+pub(crate) const NEXT_BYTES: usize = 2_048;

@@ -63,13 +63,13 @@ impl Problem {
     }
 
     #[must_use]
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(printable(&hint.into()));
         self
     }
 
     /// Converts the report of an edge.
-    pub(super) fn of(status: StatusCode, report: Report) -> Self {
+    pub(crate) fn of(status: StatusCode, report: Report) -> Self {
         let Report { what, causes, hint } = report;
         let problem = Self::new(status, [vec![what], causes].concat().join(": ").replace('\n', "; "));
         hint.into_iter().fold(problem, Self::hint)

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{limits, not_found::not_found, problem::Problem};
+use super::{auth::Guard, limits, not_found::not_found, problem::Problem};
 use crate::{
     app::{Inspector, PendingReplies},
     clock,
@@ -55,6 +55,7 @@ struct Parts {
     streams: Arc<Semaphore>,
     has_been_ready: AtomicBool,
     broker: Option<BuiltInHealth>,
+    guard: Guard,
 }
 
 impl ApiState {
@@ -65,7 +66,7 @@ impl ApiState {
         (plugins, last_outcomes): (PluginHandle, LastOutcomes),
         (event_log, metrics, link): (EventLog, Metrics, LinkInfo),
         broker: Option<BuiltInHealth>,
-        config: &Config,
+        (config, guard): (&Config, Guard),
     ) -> Self {
         let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
         let (data, zone, rules) = (config.data.clone(), config.site.zone, config.rules.clone());
@@ -88,6 +89,7 @@ impl ApiState {
             streams,
             has_been_ready: AtomicBool::new(false),
             broker,
+            guard,
         }))
     }
 
@@ -134,6 +136,11 @@ impl ApiState {
     /// Returns the health of the built-in broker, if it is used.
     pub(super) fn broker(&self) -> Option<&BuiltInHealth> {
         self.0.broker.as_ref()
+    }
+
+    /// Returns the guard of requests over TCP: how clients log in, and where the host listens.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0.guard
     }
 
     /// Returns the metrics.

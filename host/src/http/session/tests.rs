@@ -1,0 +1,102 @@
+use std::fs;
+
+use axum::http::HeaderValue;
+
+use super::*;
+
+const TOKEN: &str = "0123456789abcdef";
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+
+fn at(millis: i64) -> Instant {
+    Instant::from_millis_clamped(1_800_000_000_000 + millis)
+}
+
+/// Returns the headers with which a browser that has got a cookie sends it.
+fn sent(cookie: &str) -> HeaderMap {
+    let pair = cookie.split(';').next().unwrap();
+    let value = format!("theme=dark; {pair}; roost-session=other; roost-session-2=x");
+    HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(&value).unwrap())])
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_restart_and_its_file_lets_no_reader_in() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let cookie = sessions.begin("Firefox\u{202e}", true, at(0)).await.unwrap();
+    let id = &cookie[COOKIE.len() + 1..][..64];
+    assert_eq!(cookie, format!("roost-session={id}; Path=/; Max-Age=7776000; HttpOnly; SameSite=Strict; Secure"));
+    let kept = fs::read_to_string(data.path().join(FILE)).unwrap();
+    assert!(!kept.contains(id) && !kept.contains(TOKEN), "{kept}");
+
+    let again = Sessions::open(data.path(), TOKEN);
+    let found = again.find(&sent(&cookie), at(1)).unwrap();
+    assert_eq!((found.digest, found.renewed), (sha256(id.as_bytes()), None));
+    assert_eq!(again.list(at(1))[0].agent, "Firefox\\u{202e}");
+    // The digest, which the file and the page show, is no id.
+    assert!(again.find(&sent(&format!("{COOKIE}={}", sha256(id.as_bytes()))), at(1)).is_none());
+    assert!(again.find(&HeaderMap::new(), at(1)).is_none());
+
+    again.end(&sha256(id.as_bytes())).await.unwrap();
+    assert!(again.find(&sent(&cookie), at(1)).is_none());
+    assert!(Sessions::open(data.path(), TOKEN).find(&sent(&cookie), at(1)).is_none());
+}
+
+#[tokio::test]
+async fn another_token_ends_all_sessions() {
+    let data = tempfile::tempdir().unwrap();
+    let cookie = Sessions::open(data.path(), TOKEN).begin("a", false, at(0)).await.unwrap();
+    assert!(Sessions::open(data.path(), "another token ...").find(&sent(&cookie), at(0)).is_none());
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_was_not_used_for_ninety_days() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
+    assert_eq!(sessions.find(&sent(&cookie), at(HOUR_MS - 1)).unwrap().renewed, None);
+    // Each use in a new hour puts off its end, and that of the browser's cookie.
+    let later = limits::SESSION_MS;
+    assert_eq!(sessions.find(&sent(&cookie), at(later)).unwrap().renewed, Some(cookie.clone()));
+    assert_eq!(sessions.find(&sent(&cookie), at(later + 1)).unwrap().renewed, None);
+    assert!(sessions.find(&sent(&cookie), at(2 * later)).is_some());
+    assert!(sessions.find(&sent(&cookie), at(3 * later + 1)).is_none());
+    assert_eq!(sessions.list(at(3 * later + 1)), []);
+}
+
+#[tokio::test]
+async fn a_session_too_many_ends_the_one_that_was_not_used_for_the_longest_time() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let mut cookies = Vec::new();
+    for number in 0..limits::SESSIONS {
+        cookies.push(sessions.begin("a", false, at(number as i64)).await.unwrap());
+    }
+    assert!(sessions.find(&sent(&cookies[0]), at(2 * HOUR_MS)).is_some());
+    let last = sessions.begin("a", false, at(2 * HOUR_MS)).await.unwrap();
+    let is_there = |cookie: &String| sessions.find(&sent(cookie), at(2 * HOUR_MS)).is_some();
+    assert!(!is_there(&cookies[1]) && is_there(&cookies[0]) && is_there(&cookies[2]) && is_there(&last));
+    assert_eq!(sessions.list(at(2 * HOUR_MS)).len(), limits::SESSIONS);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_understood_is_replaced() {
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join(FILE), "{").unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
+    assert!(Sessions::open(data.path(), TOKEN).find(&sent(&cookie), at(0)).is_some());
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_announced() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
+    let found = sessions.find(&sent(&cookie), at(0)).unwrap();
+    let (watched, digest) = (sessions.clone(), found.digest.clone());
+    let waiting = tokio::spawn(async move { watched.ended(&digest).await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    sessions.end(&found.digest).await.unwrap();
+    waiting.await.unwrap();
+}
