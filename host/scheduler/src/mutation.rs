@@ -30,6 +30,8 @@ macro_rules! mutations {
 mutations! {
     /// Newer runs restart the time limit of an owed step again and again, and it is never sent (I5).
     OwedStepIsPutOffForEver,
+    /// A clock that lost the time leaves the time limit of an owed step where it was, in the future (I5).
+    LostClockPutsOffOwedSteps,
     /// An owed step is given up (I5).
     OwedStepIsGivenUp,
     /// A run that is cut short loses its owed steps (I5).

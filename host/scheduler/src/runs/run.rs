@@ -161,8 +161,12 @@ impl Run {
         let mut run =
             Self { key: Some(key), is_durable: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };
         run.progress = saved.progress;
-        // If the clock has lost the time, it is unknown how long the host was down.
-        run.progress.started = run.progress.started.map(|started| started.min(now));
+        if let Some(started) = run.progress.started.filter(|started| *started > now) {
+            // The clock has lost the time, so that it is unknown how long the host was down.
+            run.progress.started = Some(now);
+            let by_ms = if mutated(Mutation::LostClockPutsOffOwedSteps) { 0 } else { now.ms_since(started) };
+            run.progress.put_off_until = run.progress.put_off_until.map(|until| until.plus_ms(by_ms));
+        }
         run.on_the_wire = run.progress.started.is_some();
         run.tried_since = run.progress.started.filter(|_| run.step() == 0);
         let is_due = || run.step() == 0 || run.due_of(run.step()).is_some_and(|due| due <= now);

@@ -128,6 +128,24 @@ fn a_crash_does_not_restart_the_time_that_a_step_is_put_off() {
 }
 
 #[test]
+fn a_clock_that_lost_the_time_does_not_put_off_an_owed_step_for_longer() {
+    let water = job("water", "every 5m", &[(0, "valve/on"), (600, "valve/off")]);
+    let mut world = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
+    world.run_until(at("2027-03-01T06:52:00Z"));
+    // It is unknown how long ago the last run started: its time counts from now on, and the rest of the hour with it.
+    world.crash_and_shift(-1_800_000);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T08:00:00Z"));
+    check_only(
+        &world,
+        "valve/off",
+        &expect![[r#"
+            06:50:00 publish valve/off #1
+        "#]],
+    );
+}
+
+#[test]
 fn owed_steps_of_a_replaced_run_on_other_topics_are_sent_first() {
     let long = with(job("zones", "cron 1-59 6 * * *", &[(0, "z1/on"), (90, "z1/off")]), |job| {
         job.policy.overlap = Overlap::Replace;
