@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod extract;
 mod faults;
+mod faulty_jobs;
 mod health;
 mod host_events;
 mod jobs;

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     extract::Query,
-    faults::devices_of_faulty_jobs,
+    faulty_jobs::devices_of_faulty_jobs,
     limits,
     page::{Limit, Page, cut, resume},
     params::{Device, Plugin},

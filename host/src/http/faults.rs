@@ -2,24 +2,20 @@
 
 mod grouping;
 
-use std::collections::HashSet;
-
 use axum::{Json, extract::State};
-use roost_scheduler::{
-    names::{DeviceName, PluginName},
-    scheduler::Scheduler,
-};
+use roost_scheduler::scheduler::Scheduler;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::grouping::{Fault, Groups};
 use super::{
     devices::{self, After},
+    faulty_jobs::faulty_jobs,
     limits,
     problem::{Answered, Problem},
     state::ApiState,
 };
-use crate::{clock, plugins, report::Report, store::LastOutcome};
+use crate::{plugins, report::Report};
 
 /// The faults, grouped by their reason.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -98,7 +94,7 @@ pub(crate) async fn grouped(state: &ApiState) -> Result<Faults, Problem> {
     let complete = state.last_outcomes().is_complete();
     let mut faults = of_plugins(state);
     faults.extend(of_devices(state).await?);
-    let of_jobs = of_jobs(state).await?;
+    let of_jobs = faulty_jobs(state).await?;
     let zone = state.zone();
     // On another thread, because there may be thousands.
     let grouped = tokio::task::spawn_blocking(move || {
@@ -145,35 +141,4 @@ fn refused_plans(scheduler: &Scheduler, after: Option<After>) -> (Vec<Fault>, Op
         let error = device.error?;
         Some(Fault::of_device(device.plugin.clone(), device.name.clone(), error.to_owned()))
     })
-}
-
-/// Returns the last outcomes of the jobs whose last run failed, was missed or was denied.
-async fn of_jobs(state: &ApiState) -> Result<Vec<LastOutcome>, Problem> {
-    let outcomes = state.last_outcomes();
-    let recent = clock::now().plus_ms(-limits::GONE_FAULT_MS);
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let (mut faults, next) = outcomes.faults_after(after.as_ref());
-        after = next;
-        while !faults.is_empty() {
-            let batch = faults.split_off(faults.len().saturating_sub(limits::DEVICES_PER_QUERY));
-            let query = state.inspect(move |scheduler| {
-                batch.into_iter().partition(|fault| scheduler.has_job(&fault.run.clone().into_job_name()))
-            });
-            let (present, gone): (Vec<LastOutcome>, Vec<_>) = query.await?;
-            found.extend(present);
-            let (kept, old): (Vec<_>, Vec<_>) = gone.into_iter().partition(|fault| fault.ended > recent);
-            found.extend(kept);
-            outcomes.forget(&old);
-        }
-        if after.is_none() {
-            return Ok(found);
-        }
-    }
-}
-
-/// Returns the devices of which a job is at fault.
-pub(super) async fn devices_of_faulty_jobs(state: &ApiState) -> Result<HashSet<(PluginName, DeviceName)>, Problem> {
-    let faults = of_jobs(state).await?;
-    Ok(faults.into_iter().map(|fault| (fault.run.plugin, fault.run.device)).collect())
 }
