@@ -438,6 +438,9 @@ mod tests {
         assert!(error(vent).starts_with("job `vent-never`: "));
         let nowhere =
             TestHost::new("greenhouse", "tomatoes").config(lamps()).schedule_jobs::<Greenhouse>().unwrap_err();
-        assert!(nowhere.to_string().starts_with("job `lamps-on`: `trigger.sun`: the device has no location"), "{nowhere}");
+        assert!(
+            nowhere.to_string().starts_with("job `lamps-on`: `trigger.sun`: the device has no location"),
+            "{nowhere}"
+        );
     }
 }
