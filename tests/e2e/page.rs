@@ -54,13 +54,17 @@ fn what_another_client_does_is_shown_without_a_reload() {
 #[test]
 fn why_is_answered_in_place_and_the_focus_returns() {
     let (_broker, _site, host, mut browser) = door();
-    browser.click("link", "Why coop-door/coop-door/close");
+    browser.wait_for("coop-door/set");
+    let name = browser.eval("document.querySelector('a.why').getAttribute('aria-label')");
+    let name = name.as_str().unwrap();
+    assert!(name.starts_with("Why coop-door/coop-door/close at 22:30"), "{name}");
+    browser.click("link", name);
     browser.wait_for_role("dialog", "Why coop-door/coop-door/close?");
     browser.wait_for("it has not run yet: it is due");
     browser.escape();
     browser.until("the focus to return", |browser| {
         let focused = browser.eval("document.activeElement.getAttribute('aria-label')");
-        (focused == "Why coop-door/coop-door/close").then_some(())
+        (focused == name).then_some(())
     });
     assert_eq!(browser.complaints(), [] as [String; 0]);
     assert!(host.stop().success());

@@ -39,19 +39,26 @@ impl WallTime {
 
     /// Shows the time, with the day if it is not that of `now`.
     pub(super) fn show(&self, now: &Self) -> Markup {
-        let clock = self.clock();
+        html! {
+            time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (self.clock()) }
+            @if let Some(day) = self.day(now) { span.soft { (day) } }
+        }
+    }
+
+    /// Writes the time, with the day if it is not that of `now`: `06:51 tomorrow`.
+    pub(super) fn write(&self, now: &Self) -> String {
+        [Some(self.clock()), self.day(now)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    fn day(&self, now: &Self) -> Option<String> {
         let today = now.at.with_timezone(self.at.offset()).date_naive();
-        let day = match (self.date() - today).num_days() {
+        match (self.date() - today).num_days() {
             0 => None,
             1 => Some("tomorrow".to_owned()),
             -1 => Some("yesterday".to_owned()),
             -6..=6 => Some(self.at.format("%A").to_string()),
             _ if self.at.year() == now.at.year() => Some(self.at.format("%-d %B").to_string()),
             _ => Some(self.at.format("%-d %B %Y").to_string()),
-        };
-        html! {
-            time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (clock) }
-            @if let Some(day) = day { span.soft { (day) } }
         }
     }
 }

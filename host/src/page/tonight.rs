@@ -28,6 +28,8 @@ const BACK_MS: i64 = 12 * HOUR_MS;
 const COLLAPSE: u32 = 6;
 /// Entries that are read for each list: a run of several messages has one each.
 const ENTRIES: usize = 120;
+/// The status of a timeline with too many jobs.
+const TOO_MANY: u16 = 422;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
@@ -56,10 +58,16 @@ struct Lists {
     repeated: Vec<CollapsedRecord>,
     /// Whether there are more.
     is_cut: bool,
+    /// Whether there are too many jobs for a list.
+    is_too_long: bool,
 }
 
 async fn lists(state: &ApiState, window: (Instant, Instant)) -> Result<Lists, Failed> {
-    let page = collapsed(state, window, COLLAPSE, ENTRIES).await?;
+    let page = match collapsed(state, window, COLLAPSE, ENTRIES).await {
+        // The faults are what matters where there are so many jobs.
+        Err(problem) if problem.status == TOO_MANY => return Ok(Lists { is_too_long: true, ..Lists::default() }),
+        page => page?,
+    };
     let mut lists = Lists { is_cut: page.next.is_some(), ..Lists::default() };
     for entry in page.items {
         match entry {
@@ -153,7 +161,10 @@ fn faulty(Faulty { plugin, device, job, at, .. }: &Faulty) -> Markup {
     }
 }
 
-fn coming_list(Lists { runs, is_cut, .. }: &Lists, now: &WallTime) -> Markup {
+fn coming_list(Lists { runs, is_cut, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
+    if *is_too_long {
+        return html! { p.soft { "There are too many jobs to list what will be sent: `roost timeline` lists those of one plugin or device." } };
+    }
     // The buttons are at the next run of each job: skipping concerns that alone.
     let mut seen = HashSet::new();
     html! {
@@ -199,7 +210,7 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
                     }
                     @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
                 }
-                (why(&job, &first.occurrence))
+                (why(first, now))
             }
         }
     }
@@ -231,11 +242,12 @@ fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
     }
 }
 
-fn why(job: &JobRef<'_>, at: &str) -> Markup {
-    let name = job.name();
+fn why(record: &TimelineRecord, now: &WallTime) -> Markup {
+    let (name, at) = (JobRef::from(record).name(), &record.occurrence);
+    let when = WallTime::parse(&record.time, &record.time_zone).map_or_else(|| at.clone(), |time| time.write(now));
     html! {
         a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
-            aria-label={ "Why " (name) } { "Why?" }
+            aria-label={ "Why " (name) " at " (when) } { "Why?" }
     }
 }
 
@@ -266,11 +278,11 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
 }
 
 /// Shows what happened, the newest first.
-fn past_list(Lists { runs, repeated, .. }: &Lists, now: &WallTime) -> Markup {
+fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
     html! {
         h2 { "What happened" }
-        @if runs.is_empty() && repeated.is_empty() { p.soft { "Nothing in the last 12 hours." } }
+        @if runs.is_empty() && repeated.is_empty() && !is_too_long { p.soft { "Nothing in the last 12 hours." } }
         ul.rows {
             @for run in ended {
                 @let (first, job) = (&run[0], JobRef::from(&run[0]));
@@ -282,7 +294,7 @@ fn past_list(Lists { runs, repeated, .. }: &Lists, now: &WallTime) -> Markup {
                         span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
                     }
                     @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
-                    div.actions { (why(&job, &first.occurrence)) }
+                    div.actions { (why(first, now)) }
                 }
             }
             @for job in repeated {
@@ -363,6 +375,13 @@ mod tests {
         assert!(with_device.contains("its device is paused"), "{with_device}");
         let skipped = shown(vec![entry(&json!({ "skipped": true }))]);
         assert!(skipped.contains("Do not skip the next run of coop-door/north/close"), "{skipped}");
+    }
+
+    #[test]
+    fn a_list_that_would_be_too_long_says_so() {
+        let lists = Lists { is_too_long: true, ..Lists::default() };
+        let page = coming_list(&lists, &now()).into_string() + &past_list(&lists, &now()).into_string();
+        assert!(page.contains("too many jobs") && !page.contains("Nothing in the"), "{page}");
     }
 
     #[test]
