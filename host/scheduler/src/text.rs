@@ -37,6 +37,20 @@ pub fn in_one_line(text: &str) -> String {
     line
 }
 
+/// Writes a number with separators: `1,024`.
+#[must_use]
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Appends a character: unchanged if it is printable, otherwise escaped, such as `\n` and `\u{202e}`.
 pub(crate) fn put_escaped(text: &mut String, char: char) {
     match char {

@@ -19,14 +19,7 @@ pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " – Roost" }
-                link rel="icon" href="data:,";
-                link rel="stylesheet" href=(assets::address("page.css"));
-                script type="module" src=(assets::address("page.js")) {}
-            }
+            (head(title, &html! { script type="module" src=(assets::address("page.js")) {} }))
             body {
                 a.skip-link href="#main" { "Skip to the content" }
                 (menu(current))
@@ -41,6 +34,20 @@ pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
                     div.actions { button type="button" { "Close" } }
                 }
             }
+        }
+    }
+}
+
+/// Returns the head of a page, with its scripts.
+pub(super) fn head(title: &str, scripts: &Markup) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { (title) " – Roost" }
+            link rel="icon" href="data:,";
+            link rel="stylesheet" href=(assets::address("page.css"));
+            (scripts)
         }
     }
 }

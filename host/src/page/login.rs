@@ -13,7 +13,7 @@ use roost_scheduler::{time::Instant, zone::Zone};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::{Html, assets};
+use super::{Html, assets, frame::head as common_head};
 use crate::{
     clock,
     http::{
@@ -129,15 +129,7 @@ fn frame(title: &str, head: &Markup, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – Roost" }
-                link rel="icon" href="data:,";
-                link rel="stylesheet" href=(assets::address("page.css"));
-                (head)
-            }
+            (common_head(title, head))
             body { main { h1 { (title) } (content) } }
         }
     }

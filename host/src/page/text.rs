@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate};
 use maud::{Markup, html};
+pub(super) use roost_scheduler::text::grouped;
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
 
 /// A time on the wall clock of a device.
@@ -102,19 +103,6 @@ pub(super) fn every(ms: i64) -> String {
         Some((unit, name)) => format!("every {} {name}s", ms / unit),
         None => format!("every {ms} ms"),
     }
-}
-
-/// Writes a number with separators: `1,440`.
-pub(super) fn grouped(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                             span { (job.label.as_deref().unwrap_or(&job.job)) }
                             span.end {
                                 @if let Some(ms) = job.every_ms { (text::every(ms)) ", " }
-                                (text::grouped(job.count)) @if job.more { "+" } " times"
+                                (text::grouped(job.count as usize)) @if job.more { "+" } " times"
                             }
                         }
                         @if let Some(next) = &job.next {
@@ -303,7 +303,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                         span.name { (job.plugin) "/" (job.device) }
                         span { (job.label.as_deref().unwrap_or(&job.job)) }
                         @for (state, count) in job.states.iter().filter(|(state, _)| *state != "expected") {
-                            span.{ "state-" (state) } { (text::outcome(state)) " " (text::grouped(*count)) " times" }
+                            span.{ "state-" (state) } { (text::outcome(state)) " " (text::grouped(*count as usize)) " times" }
                         }
                     }
                 }

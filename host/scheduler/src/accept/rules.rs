@@ -4,7 +4,7 @@ use super::fault::Fault;
 use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
-    text::{excerpt, is_unprintable},
+    text::{excerpt, grouped, is_unprintable},
     time::{CLOCK_LOST_BEFORE, Site},
     topic::is_forbidden,
     trigger::{Duration, Every, OutOfOrder, Search, Sun, SunCache, Trigger},
@@ -38,19 +38,6 @@ fn printable(field: &'static str, text: &str) -> Checked {
             Err(Fault::new(field, format!("with the character U+{:04X}", u32::from(char)), rule))
         }
     }
-}
-
-/// Formats a number with separators: `1,024`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Checks a whole job, but not whether it is permitted.
