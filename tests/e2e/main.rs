@@ -66,6 +66,8 @@ fn ticking_in(site: Site, name: &str) -> (Broker, Site, Listener, Roost) {
     site.drop_in(&guest("declared"), name);
     let roost = site.start(&broker);
     listener.wait_for(&format!("{name}/tick"));
+    // The first message may come before the line about the jobs: what follows looks at the lines after it.
+    roost.wait_for_log(&format!("jobs of `{name}`: "));
     (broker, site, listener, roost)
 }
 

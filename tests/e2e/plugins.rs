@@ -94,9 +94,10 @@ fn a_deleted_plugin_is_removed_and_one_that_returns_at_once_loses_nothing() {
 #[test]
 fn invalid_settings_are_reported_and_change_nothing() {
     let (_broker, site, listener, roost) = ticking("declared");
-    for (text, error) in
-        [("[confg]\n", "declared.toml:1:2"), ("[grants]\npublish = [\"nowhere/#\"]\n[[config.jobs]]\n", "declared")]
-    {
+    for (text, error) in [
+        ("[confg]\n", "declared.toml:1:2"),
+        ("[grants]\npublish = [\"nowhere/#\"]\n[[config.jobs]]\n", "missing field `id`"),
+    ] {
         let from = roost.log.count();
         site.settings("declared", text);
         roost.log.wait_for(from, error);
