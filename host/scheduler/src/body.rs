@@ -62,7 +62,7 @@ impl From<&PackedJob> for Job {
 /// id · label · policy · 0              · name of the task · arguments
 /// ```
 ///
-/// Values are encoded by [`codec`](crate::codec); payloads, policies, properties and confirmations are preceded by their
+/// Values are encoded by `codec.rs`; payloads, policies, properties and confirmations are preceded by their
 /// length. The default policy has no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);
@@ -93,9 +93,9 @@ impl Body {
         to.bytes(id.as_str().as_bytes());
         to.optional(label);
         if *policy == Policy::default() {
-            to.bytes(&[])
+            to.bytes(&[]);
         } else {
-            to.block(policy)
+            to.block(policy);
         }
         to
     }
