@@ -85,6 +85,8 @@ mutations! {
     OnceIsRetried,
     /// An owed step marked `once` that was sent is sent again when its run is cut short (I4).
     CutShortRunRepeatsOnce,
+    /// An owed step in flight is sent again when its run is cut short.
+    CutShortRunSendsAgain,
     /// Each crash restarts the count of attempts.
     CrashRestartsAttempts,
 

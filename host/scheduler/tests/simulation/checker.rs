@@ -31,6 +31,8 @@ pub(crate) struct Checker {
     received: Vec<(PluginName, DeviceName, String, RunId, usize)>,
     /// Steps marked `once` that were sent.
     once: BTreeSet<(RunId, usize)>,
+    /// How often each step was sent, as far as the host can know: the run, the topic.
+    times_sent: BTreeMap<(RunId, String), u32>,
     /// Runs that have started and have not ended.
     active: BTreeMap<RunId, Publish>,
     /// The topics of reports that a run has to wait for, because it has sent a step that needs one.
@@ -146,6 +148,7 @@ impl Checker {
             let is_new = self.once.insert((run.clone(), publish.step));
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
+        self.check_repeat(publish);
         assert!(message.confirm().is_none() || listens, "{run} is sent before its subscription");
         if let Some(confirm) = message.confirm().filter(|confirm| listens && !confirm.already) {
             self.unreported.entry(run.clone()).or_default().insert(confirm.topic.to_string());
@@ -153,6 +156,17 @@ impl Checker {
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
             self.check_start(publish);
         }
+    }
+
+    /// Checks that a device can recognise a message that is repeated.
+    fn check_repeat(&mut self, publish: &Publish) {
+        let topic = publish.message().topic();
+        let is_of_topic = publish.body.steps().filter(|step| step.topic() == topic).count() == 1;
+        let times = self.times_sent.entry((publish.run.clone(), topic.to_owned())).or_default();
+        *times += 1;
+        let is_known = is_of_topic && !self.unsaved.contains(&publish.run);
+        let is_marked = *times == 1 || publish.number > 1 || !is_known;
+        assert!(is_marked, "{} repeats `{topic}` as its first attempt", publish.run);
     }
 
     /// Records a report that confirms the steps that were sent.
@@ -165,6 +179,9 @@ impl Checker {
     /// Records that a message was put off: a `once` step is still to be sent.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
         self.once.remove(&(publish.run.clone(), publish.step));
+        if let Some(times) = self.times_sent.get_mut(&(publish.run.clone(), publish.message().topic().to_owned())) {
+            *times -= 1;
+        }
     }
 
     /// Records that a run has not started, as far as the host knows.
@@ -380,9 +397,10 @@ impl Checker {
         self.active.remove(&ended.id);
     }
 
-    /// Forgets how long owed steps were put off, because the clock was set while the host was down.
+    /// Forgets how long owed steps were put off and which were due, because the clock was set while the host was down.
     pub(crate) fn forget_put_off(&mut self) {
         self.put_off_until.clear();
+        self.times_sent.clear();
     }
 
     /// Checks that newer runs do not put off owed steps without end (I5).
@@ -449,6 +467,7 @@ impl Checker {
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
         self.active.retain(|run, _| kept.get(run) == Some(&true));
+        self.times_sent.retain(|(run, _), _| kept.get(run) == Some(&true));
         self.unreported.retain(|run, _| kept.contains_key(run));
         for (run, sent) in &mut self.on_the_wire {
             sent.forgotten |= !kept.contains_key(run) && !self.ended.contains_key(run);
