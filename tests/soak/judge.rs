@@ -13,6 +13,7 @@ use crate::{
     history::{History, Received},
     load::{Job, Must},
     record::{Record, owed, words},
+    story::seconds,
 };
 
 /// The result of the comparison.
@@ -80,7 +81,14 @@ impl Verdict {
         }
         let is_unknown = |run: &&RunId| run.occurrence < history.until && !record.rows.contains_key(run);
         for run in record.messages.keys().filter(is_unknown) {
-            self.lose(Due::of(run), "it was received, and is not on disk");
+            // The kill lost it, and the next host found that several of its job had been missed meanwhile.
+            let is_lost = |received: &&Received| {
+                history.kills.get(received.host).is_some_and(|kill| !kill.disk.contains_key(run))
+            };
+            let is_missed = matches!(ends.end(&Due::of(run)), End::OneOfSeveral) && words(run).len() == 1;
+            if !is_missed || !record.messages(run).iter().all(is_lost) {
+                self.lose(Due::of(run), "it was received, and is not on disk");
+            }
         }
     }
 
@@ -178,7 +186,7 @@ impl Verdict {
         if is_first && kept.is_some_and(|kept| kept.is_known) {
             return Err("is marked as the first attempt".into());
         }
-        let killed_at = history.kills[first.host].within.1.millis() as f64 / 1_000.0;
+        let killed_at = seconds(history.kills[first.host].within.1);
         self.longest_s = self.longest_s.max(killed_at - first.message.at);
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use roost_scheduler::names::RunId;
+use roost_scheduler::{names::RunId, time::Instant};
 
-use crate::{disk::Row, ends::Due, history::History, record::Record};
+use crate::{ends::Due, history::History, record::Record};
 
 /// How long before an occurrence its story begins, and how long after the last event it ends.
 const AROUND_S: f64 = 0.5;
@@ -12,12 +12,11 @@ const AROUND_S: f64 = 0.5;
 /// Tells the story of an occurrence and of the others of its group at that time, in the order of events. Times of
 /// messages are those of the subscriber, which may be late.
 pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String {
-    let is_of = |run: &RunId| run.device.as_str() == due.device && run.job.as_str() == due.job;
-    let from = seconds(due.at.millis());
-    let last_of_row = |row: &Row| row.ended.map_or(from, |ended| seconds(ended.millis()));
-    let rows = || record.rows.values().filter(|row| is_of(&row.run) && row.run.occurrence == due.at);
-    let messages = rows().flat_map(|row| record.messages(&row.run)).map(|received| received.message.at);
-    let until = rows().map(|row| last_of_row(row)).chain(messages).fold(from, f64::max) + AROUND_S;
+    let is_it = |run: &RunId| Due::of(run) == *due;
+    let from = seconds(due.at);
+    let ended = record.rows.values().filter(|row| is_it(&row.run)).filter_map(|row| row.ended).map(seconds);
+    let messages = record.messages.iter().filter(|(run, _)| is_it(run)).flat_map(|(_, messages)| messages);
+    let until = ended.chain(messages.map(|received| received.message.at)).fold(from, f64::max) + AROUND_S;
     let from = from - AROUND_S;
     let is_near = |at: f64| from <= at && at <= until;
 
@@ -26,12 +25,12 @@ pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String
     let is_of_group = |run: &RunId| run.device.as_str() == due.device && group(run.job.as_str()) == group(&due.job);
     for row in record.rows.values().filter(|row| is_of_group(&row.run)) {
         let name = format!("{} {}", row.run.job, row.run.occurrence);
-        events.push((seconds(row.run.occurrence.millis()), format!("{name} is due")));
+        events.push((seconds(row.run.occurrence), format!("{name} is due")));
         if let Some(started) = row.started {
-            events.push((seconds(started.millis()), format!("{name} starts")));
+            events.push((seconds(started), format!("{name} starts")));
         }
         if let Some(ended) = row.ended {
-            events.push((seconds(ended.millis()), format!("{name} ends: {} {}", row.state, row.reason)));
+            events.push((seconds(ended), format!("{name} ends: {} {}", row.state, row.reason)));
         }
     }
     for (run, messages) in record.messages.iter().filter(|(run, _)| is_of_group(run)) {
@@ -47,13 +46,14 @@ pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String
             let started = if kept.is_known { "started" } else { "not started" };
             let _ = write!(text, " {} {} ({started}, {} steps done)", run.job, run.occurrence, kept.steps_done);
         }
-        events.push((seconds(kill.within.1.millis()), text));
+        events.push((seconds(kill.within.1), text));
     }
     events.retain(|(at, _)| is_near(*at));
     events.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     events.into_iter().map(|(at, what)| format!("    {:+8.3} s  {what}\n", at - from - AROUND_S)).collect()
 }
 
-fn seconds(millis: i64) -> f64 {
-    millis as f64 / 1_000.0
+/// Returns the time of a message at an instant.
+pub(crate) fn seconds(at: Instant) -> f64 {
+    at.millis() as f64 / 1_000.0
 }

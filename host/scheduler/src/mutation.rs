@@ -85,6 +85,8 @@ mutations! {
     OnceIsRetried,
     /// An owed step marked `once` that was sent is sent again when its run is cut short (I4).
     CutShortRunRepeatsOnce,
+    /// An owed step marked `once` that is not sent yet counts as sent when its run is cut short, and is lost (I5).
+    CutShortRunLosesUnsentOnce,
     /// An owed step in flight is sent again when its run is cut short.
     CutShortRunSendsAgain,
     /// Each crash restarts the count of attempts.

@@ -29,8 +29,10 @@ pub(crate) struct Checker {
     on_the_wire: BTreeMap<RunId, Sent>,
     /// The messages that the broker has, in order: the device, the topic, the run, the step.
     received: Vec<(PluginName, DeviceName, String, RunId, usize)>,
-    /// Steps marked `once` that were sent.
-    once: BTreeSet<(RunId, usize)>,
+    /// Steps marked `once` that were sent: the run, the topic.
+    once: BTreeSet<(RunId, String)>,
+    /// Runs that were armed on disk when the host crashed, so that a step marked `once` counts as possibly sent.
+    armed: BTreeSet<RunId>,
     /// How often each step was sent, as far as the host can know: the run, the topic.
     times_sent: BTreeMap<(RunId, String), u32>,
     /// Runs that have started and have not ended.
@@ -85,6 +87,8 @@ struct Sent {
     since: usize,
     /// Whether it has steps that are not repeated, or that any report completes.
     may_be_unsent: bool,
+    /// Whether it has steps that any report completes.
+    confirms: bool,
     /// Whether it was not on disk when the host crashed.
     forgotten: bool,
 }
@@ -145,7 +149,7 @@ impl Checker {
         if message.once {
             let is_armed = saved.is_some_and(|saved| saved.progress.armed && saved.progress.steps_done == publish.step);
             assert!(is_armed, "I3: {run} is to be sent once, and is not armed");
-            let is_new = self.once.insert((run.clone(), publish.step));
+            let is_new = self.once.insert((run.clone(), message.topic().to_owned()));
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
         self.check_repeat(publish);
@@ -178,8 +182,9 @@ impl Checker {
 
     /// Records that a message was put off: a `once` step is still to be sent.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
-        self.once.remove(&(publish.run.clone(), publish.step));
-        if let Some(times) = self.times_sent.get_mut(&(publish.run.clone(), publish.message().topic().to_owned())) {
+        let step = (publish.run.clone(), publish.message().topic().to_owned());
+        self.once.remove(&step);
+        if let Some(times) = self.times_sent.get_mut(&step) {
             *times -= 1;
         }
     }
@@ -329,6 +334,7 @@ impl Checker {
             topics: steps().map(|step| step.topic().to_owned()).collect(),
             since,
             may_be_unsent: steps().any(|step| step.once || step.confirm().is_some()),
+            confirms: steps().any(|step| step.confirm().is_some()),
             forgotten: false,
         });
     }
@@ -464,6 +470,8 @@ impl Checker {
         self.shifted.clear();
         self.buckets.clear();
         self.jumped = None;
+        let armed = disk.runs.values().filter(|saved| saved.progress.armed);
+        self.armed.extend(armed.map(|saved| saved.id.clone()));
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
         self.active.retain(|run, _| kept.get(run) == Some(&true));
@@ -501,7 +509,7 @@ impl Checker {
             .any(|ended| self.may_be_unsent.contains(&ended.id) || matches!(ended.outcome, Outcome::Failed(_)));
         let is_cut = matches!(outcome, Some(Outcome::Cancelled(_)));
         let is_left = is_cut && (is_abandoned || heir_failed);
-        if is_left || sent.may_be_unsent {
+        if is_left || sent.confirms || self.armed.contains(run) {
             return;
         }
         let of_device = |(plugin, device, ..): &&(PluginName, DeviceName, String, RunId, usize)| {
@@ -513,6 +521,7 @@ impl Checker {
             Some(Outcome::Cancelled(_)) => since.any(|(_, _, topic, ..)| topic == last),
             _ => since.any(|(_, _, topic, other, _)| topic == last && other == run),
         };
+        let is_sent = is_sent || self.once.contains(&(run.clone(), last.clone()));
         assert!(is_sent, "I5: {run} still owes `{last}`: {outcome:?}");
     }
 }

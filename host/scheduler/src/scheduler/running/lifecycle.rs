@@ -156,7 +156,8 @@ impl Scheduler {
 
     /// Cancels an attempt that waits for its commit, so that nothing of it was sent.
     fn cancel_arming(&mut self, slot: RunSlot) {
-        if self.runs.get(slot).is_some_and(|run| matches!(run.phase, Phase::Arming(_))) {
+        let is_arming = self.runs.get(slot).is_some_and(|run| matches!(run.phase, Phase::Arming(_)));
+        if is_arming && !mutated(Mutation::CutShortRunLosesUnsentOnce) {
             self.stop_waiting(slot);
             self.undo_attempt(slot);
         }
