@@ -32,6 +32,8 @@ mutations! {
     OwedStepIsPutOffForEver,
     /// A clock that lost the time leaves the time limit of an owed step where it was, in the future (I5).
     LostClockPutsOffOwedSteps,
+    /// After a clock that lost the time, each restart counts the time of an owed step anew (I5).
+    RestartPutsOffOwedSteps,
     /// An owed step is given up (I5).
     OwedStepIsGivenUp,
     /// A run that is cut short loses its owed steps (I5).
