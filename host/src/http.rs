@@ -31,6 +31,7 @@ mod socket;
 mod state;
 mod status;
 mod sun;
+mod template;
 mod timeline;
 
 use std::{
