@@ -109,9 +109,9 @@ impl Chromium {
         }
     }
 
-    /// Returns the text of the page.
+    /// Returns the text of the page; of one that is being opened, none.
     pub fn text(&mut self) -> String {
-        self.eval("document.body.innerText").as_str().unwrap_or_default().to_owned()
+        self.eval("document.body?.innerText").as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page shows a text.

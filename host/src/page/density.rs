@@ -12,8 +12,9 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 const WIDTH: u64 = 20;
 const HEIGHT: u64 = 120;
 const BELOW: u64 = 40;
-/// The height of the smallest bar: one run of thousands is seen.
+/// The height of the smallest bar, and of the smallest one of faults: one run of thousands is seen.
 const LEAST: u64 = 2;
+const LEAST_FAULTS: u64 = 6;
 /// Hours from one label to the next.
 const TICKS: usize = 6;
 /// The states of runs that need attention, as `/runs` is asked for them.
@@ -120,10 +121,10 @@ impl Hours {
 
     /// Shows an hour: what has ended upwards, what is to come as an outline above it, faults downwards.
     fn bar(&self, index: usize, Hour { done, faults, expected }: Hour, most: u64) -> Markup {
-        let height = |count: u64, of: u64| if count == 0 { 0 } else { (count * of / most).max(LEAST) };
+        let height = |count: u64| if count == 0 { 0 } else { (count * (HEIGHT - LEAST) / most).max(LEAST) };
         let (x, width) = (index as u64 * WIDTH + 2, WIDTH - 4);
-        let (done_height, below) = (height(done, HEIGHT - LEAST), height(faults, BELOW));
-        let expected_height = height(expected, HEIGHT - LEAST).min(HEIGHT - done_height);
+        let (done_height, below) = (height(done), (faults * BELOW / most).max(LEAST_FAULTS));
+        let expected_height = height(expected).min(HEIGHT - done_height);
         let bars = html! {
             title { (self.clock(index)) ": " (done) " ended, " (faults) " failed, missed or denied, " (expected) " to come" }
             @if done > 0 { rect.done x=(x) y=(HEIGHT - done_height) width=(width) height=(done_height) {} }
@@ -198,7 +199,7 @@ mod tests {
     fn few_faults_among_many_runs_are_seen() {
         let page = shown(&[(2, Hour { done: 10_000, faults: 1, expected: 0 })]);
         assert!(
-            page.contains("<rect class=\"faults\" x=\"42\" y=\"120\" width=\"16\" height=\"2\"></rect></a>"),
+            page.contains("<rect class=\"faults\" x=\"42\" y=\"120\" width=\"16\" height=\"6\"></rect></a>"),
             "{page}"
         );
         let address = "/runs?since=2027-03-01T02%3A00%3A00Z&amp;until=2027-03-01T03%3A00%3A00Z&amp;state=failed%2Cmissed%2Cdenied";

@@ -118,11 +118,11 @@ pub(super) async fn devices(
 /// Shows the form of the filter.
 fn form(query: &DevicesQuery, plugins: &[String]) -> Markup {
     html! {
-        form #search.filter role="search" action=(ADDRESS) data-keep {
+        form #search.find role="search" action=(ADDRESS) data-keep {
             (search_field(&query.q.0))
-            p {
-                label for="plugin" { "Plugin" }
-                select #plugin name="plugin" {
+            label {
+                "Plugin "
+                select name="plugin" {
                     option value="" { "all" }
                     @for plugin in plugins { option value=(plugin) selected[*plugin == query.plugin] { (plugin) } }
                     @if !query.plugin.is_empty() && !plugins.contains(&query.plugin) {
@@ -130,23 +130,21 @@ fn form(query: &DevicesQuery, plugins: &[String]) -> Markup {
                     }
                 }
             }
-            fieldset {
-                legend { "Only" }
-                label { input type="checkbox" name="fault" value="true" checked[query.is_of_faults()]; " at fault" }
-                label { input type="checkbox" name="paused" value="true" checked[!query.paused.is_empty()]; " paused" }
-            }
-            p { button.main { "Show" } @if query.is_limited() { " " a.button href=(ADDRESS) { "Show all devices" } } }
+            label { input type="checkbox" name="fault" value="true" checked[query.is_of_faults()]; " At fault" }
+            label { input type="checkbox" name="paused" value="true" checked[!query.paused.is_empty()]; " Paused" }
+            @if query.is_limited() { a href=(ADDRESS) { "All devices" } }
         }
     }
 }
 
-/// Shows the field for a part of a device's name.
+/// Shows the field for a part of a device's name, with its button.
 pub(super) fn search_field(text: &str) -> Markup {
     html! {
-        p {
-            label for="q" { "Part of the device's name" }
-            input #q type="search" name="q" value=(text) maxlength="130" autocapitalize="none" autocomplete="off" spellcheck="false";
+        label.main {
+            "Part of the device's name "
+            input type="search" name="q" value=(text) maxlength="130" autocapitalize="none" autocomplete="off" spellcheck="false";
         }
+        button.main { "Find" }
     }
 }
 
@@ -196,11 +194,14 @@ fn row(device: &DeviceRecord, now: &WallTime) -> Markup {
             @if let Some(last) = &device.last { span.end { (outcome(last, &device.time_zone, now)) } }
         }
         (faults(device, now))
-        div.row.soft {
-            @match &device.due {
-                Some(due) => { "next " (text::time(due, &device.time_zone, now)) }
-                None => "nothing is due",
+        div.row {
+            span.soft {
+                @match &device.due {
+                    Some(due) => { "next " (text::time(due, &device.time_zone, now)) }
+                    None => "nothing is due",
+                }
             }
+            @if let Some(fault) = &device.fault { span.end.actions { (why(&fault.run)) } }
         }
     }
 }
@@ -224,16 +225,13 @@ pub(super) fn faults(device: &DeviceRecord, now: &WallTime) -> Markup {
         @if let Some(fault) = &device.fault {
             @let is_last = device.last.as_ref().is_some_and(|last| last.run == fault.run);
             @if !is_last { p { (outcome(fault, &device.time_zone, now)) } }
-            div.row {
-                span { (text::line(fault.reason.as_deref().unwrap_or("The reason was not recorded."))) }
-                (why(&fault.run))
-            }
+            p { (text::line(fault.reason.as_deref().unwrap_or("The reason was not recorded."))) }
         }
     }
 }
 
 /// Leads to the explanation of a run.
-fn why(run: &str) -> Markup {
+pub(super) fn why(run: &str) -> Markup {
     let mut parts = run.split('/');
     let name = parts.by_ref().take(3).collect::<Vec<_>>().join("/");
     let at = parts.next().unwrap_or_default();
@@ -340,7 +338,7 @@ mod tests {
             "<option value=\"coop-door\">coop-door</option>",
             "<option value=\"gone\" selected>gone</option>",
             "name=\"fault\" value=\"true\" checked",
-            "Show all devices",
+            "<a href=\"/devices\">All devices</a>",
         ] {
             assert!(form.contains(part), "{part} is not in {form}");
         }

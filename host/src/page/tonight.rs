@@ -71,7 +71,7 @@ async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
     let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
     let hours = Hours::count(state, now, hours.into()).await?;
     Ok(html! {
-        form.filter role="search" action="/devices" { (search_field("")) p { button.main { "Find" } } }
+        form.find role="search" action="/devices" { (search_field("")) }
         (hours.show(&WallTime::of(now, state.zone())))
     })
 }
