@@ -53,7 +53,7 @@ pub(crate) use self::{
     api::buffer_body,
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
-    devices::DeviceRecord,
+    devices::{DeviceFilter, DeviceRecord, list as devices},
     explain::{Explanation, Remedy, explain_run},
     extract::Query,
     faults::{FaultGroup, Faults, Faulty, grouped},
@@ -72,7 +72,8 @@ pub(crate) use self::{
     socket::path as socket_path,
     state::ApiState,
     status::{Status, host_status},
-    timeline::{CollapsedRecord, TimelineEntry, TimelineRecord, collapsed},
+    sun::skies,
+    timeline::{CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed},
 };
 use self::{
     connections::{Listener, serve},

@@ -138,6 +138,8 @@ impl<'de> Deserialize<'de> for Part {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeviceFilter {
     pub(crate) plugin: Option<PluginName>,
+    /// The whole name of a device.
+    pub(crate) device: Option<DeviceName>,
     /// A part of `PLUGIN/DEVICE`, in lower case; empty for all.
     pub(crate) part: String,
     pub(crate) is_faulty: Option<bool>,
@@ -150,6 +152,7 @@ impl DeviceFilter {
         let DeviceView { plugin, name, error, is_paused, .. } = device;
         let is_faulty = || error.is_some() || faulty.contains(&((*plugin).clone(), (*name).clone()));
         self.is_paused.is_none_or(|expected| expected == *is_paused)
+            && self.device.as_ref().is_none_or(|expected| expected == *name)
             && (self.part.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part))
             && self.is_faulty.is_none_or(|expected| expected == is_faulty())
     }
@@ -167,7 +170,8 @@ pub(super) async fn devices(
 ) -> Answered<Page<DeviceRecord>> {
     let DevicesQuery { plugin, q: Part(part), fault: is_faulty, paused: is_paused, limit: Limit(limit), cursor } =
         query;
-    let filter = DeviceFilter { plugin: plugin.map(|Plugin(name)| name), part, is_faulty, is_paused };
+    let plugin = plugin.map(|Plugin(name)| name);
+    let filter = DeviceFilter { plugin, part, is_faulty, is_paused, ..DeviceFilter::default() };
     Ok(Json(list(&state, filter, limit, cursor.as_deref()).await?))
 }
 

@@ -190,11 +190,12 @@ pub(super) async fn timeline(
 /// Returns the entries of a period, with jobs that have more than `above` runs as one entry each.
 pub(crate) async fn collapsed(
     state: &ApiState,
+    owner: OwnerFilter,
     window: (Instant, Instant),
     above: u32,
     limit: usize,
 ) -> Result<Page<TimelineEntry>, Problem> {
-    entries(state, (None, None), Progress::new(window, Some(above)), limit).await
+    entries(state, owner, Progress::new(window, Some(above)), limit).await
 }
 
 /// Returns a page of the timeline.

@@ -24,6 +24,11 @@ impl WallTime {
         Self::parse(&at.in_zone(zone), zone.name()).unwrap_or(Self { at: DateTime::UNIX_EPOCH.into(), zone: zone_name })
     }
 
+    /// Returns the instant.
+    pub(super) fn instant(&self) -> Instant {
+        self.at.into()
+    }
+
     /// Returns the name of the zone.
     pub(super) fn zone(&self) -> &str {
         &self.zone
