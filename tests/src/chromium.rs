@@ -111,7 +111,7 @@ impl Chromium {
 
     /// Returns the text of the page.
     pub fn text(&mut self) -> String {
-        self.eval("document.body.innerText").as_str().unwrap_or_default().to_owned()
+        self.eval("document.body?.innerText").as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page shows a text.
@@ -153,8 +153,13 @@ impl Chromium {
 
     /// Presses the escape key.
     pub fn escape(&mut self) {
+        self.press("Escape", 27);
+    }
+
+    /// Presses a key, by its name and its number.
+    pub fn press(&mut self, key: &str, number: u32) {
         for kind in ["rawKeyDown", "keyUp"] {
-            let event = json!({ "type": kind, "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27 });
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number });
             self.call("Input.dispatchKeyEvent", event);
         }
     }

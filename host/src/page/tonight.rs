@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     clock,
-    http::{ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, Status, TimelineRecord, grouped, host_status},
+    http::{
+        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
+    },
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -47,6 +49,7 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
         (repeated(&coming.repeated, &now))
         (timeline(picture.as_ref(), &now))
         (past_list(&past, &now))
+        @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
     Ok(Html(frame("Tonight", Current::Tonight, &page)))
 }
