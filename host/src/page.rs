@@ -5,6 +5,8 @@
 
 mod actions;
 mod assets;
+mod density;
+mod devices;
 mod frame;
 mod login;
 mod text;
@@ -37,6 +39,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
         .route("/", get(tonight::tonight))
+        .route("/devices", get(devices::devices))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // A form that comes slowly takes no place meanwhile.
