@@ -10,13 +10,16 @@ mod devices;
 mod frame;
 mod lists;
 mod login;
+mod shared;
 mod text;
 mod timeline;
 mod tonight;
 mod why;
 
+use std::sync::Arc;
+
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
@@ -25,7 +28,10 @@ use axum::{
 use maud::Markup;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use self::frame::{Current, frame};
+use self::{
+    frame::{Current, frame},
+    shared::Shared,
+};
 use crate::http::{ApiState, LOGIN, Problem, buffer_body};
 
 /// Pages that are made at a time: each reads the database.
@@ -40,11 +46,12 @@ pub(crate) fn routes() -> Router<ApiState> {
     let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
-        .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
         .route("/timeline", get(timeline::timeline))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
+        // Made once for all readers, it needs no limit.
+        .route("/", get(tonight::tonight).layer(Extension(Arc::<Shared>::default())))
         // A form that comes slowly takes no place meanwhile.
         .merge(login.route_layer(from_fn(buffer_body)))
         .layer(map_response(headers))
