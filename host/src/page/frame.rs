@@ -8,11 +8,12 @@ use super::assets;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Current {
     Tonight,
+    History,
     None,
 }
 
 /// The menu: addresses and names.
-const MENU: [(Current, &str, &str); 1] = [(Current::Tonight, "/", "Tonight")];
+const MENU: &[(Current, &str, &str)] = &[(Current::Tonight, "/", "Tonight"), (Current::History, "/runs", "History")];
 
 /// Returns a whole page.
 pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
@@ -29,6 +30,12 @@ pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
                 p #report .banner role="status" {}
                 noscript { p.banner { "Buttons and live updates need JavaScript. Everything can be read without it." } }
                 main #main tabindex="-1" { (main) }
+                dialog #ask aria-labelledby="question" {
+                    form method="dialog" {
+                        p #question {}
+                        div.actions { button value="yes" {} button.main value="" autofocus { "Cancel" } }
+                    }
+                }
                 dialog #why aria-labelledby="why-title" {
                     div.content {}
                     div.actions { button type="button" { "Close" } }
@@ -55,7 +62,7 @@ pub(super) fn head(title: &str, scripts: &Markup) -> Markup {
 fn menu(current: Current) -> Markup {
     html! {
         nav.menu aria-label="Pages" {
-            @for (entry, address, name) in MENU {
+            @for &(entry, address, name) in MENU {
                 a href=(address) aria-current=[(entry == current).then_some("page")] { (name) }
             }
         }
