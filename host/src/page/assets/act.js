@@ -2,6 +2,8 @@
 import { report, swap } from "./swap.js";
 
 const UNDO_MS = 10_000;
+// What was asked may go on for a moment: a message is sent, and acknowledged.
+const SETTLED_AFTER_MS = 1500;
 
 /** Asks a question, and resolves to whether the answer is the verb of the button. */
 function ask(question, verb) {
@@ -41,6 +43,7 @@ async function send(button) {
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));
     }
     await swap();
+    setTimeout(() => swap().catch(() => {}), SETTLED_AFTER_MS);
   } catch {
     report("The host did not answer. Nothing was changed, or it is not known whether it was.");
   } finally {

@@ -27,6 +27,7 @@ export async function swap() {
   showLocal(main);
   now.replaceChildren(...main.childNodes);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("swapped"));
 }
 
 function later() {
