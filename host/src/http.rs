@@ -15,6 +15,7 @@ mod health;
 mod host_events;
 mod jobs;
 mod limits;
+mod links;
 mod login;
 mod logs;
 mod metrics;

@@ -18,7 +18,6 @@ use utoipa::{
     PartialSchema as _,
     openapi::{
         ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
-        path::PathItem,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -27,8 +26,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     auth::{Guard, check, content_type, security_headers},
     codes, devices, events, explain, faults, health,
-    host_events::GapRecord,
-    jobs, limits, logs, metrics, overrides, plugins,
+    host_events::{GapRecord, HostEventRecord},
+    jobs, limits, links, logs, metrics, overrides, plugins,
     plugins::{steering, uploads},
     problem::Problem,
     runs, schedule, session,
@@ -171,6 +170,8 @@ fn describe(api: &mut OpenApi) {
             .into(),
     );
     let components = api.components.get_or_insert_default();
+    // The text of an event is one of these.
+    components.schemas.insert("HostEventRecord".into(), HostEventRecord::schema());
     components.schemas.insert("GapRecord".into(), GapRecord::schema());
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
@@ -182,22 +183,21 @@ fn describe(api: &mut OpenApi) {
     // Also without: none is required if no token is configured.
     let required = |name: &str| SecurityRequirement::new::<_, [&str; 0], _>(name, []);
     api.security = Some(vec![SecurityRequirement::default(), required("token"), required("session")]);
-    for item in api.paths.paths.values_mut() {
-        let PathItem { get, put, post, delete, patch, .. } = item;
-        for operation in [get, put, post, delete, patch].into_iter().flatten() {
-            let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let other = ResponseBuilder::new()
-                .description("The request failed: the problem and, if known, how to solve it")
-                .content("application/problem+json", problem)
-                .build();
-            operation.responses.responses.insert("default".into(), RefOr::T(other));
-        }
+    links::add(api);
+    for operation in links::operations(api) {
+        let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let other = ResponseBuilder::new()
+            .description("The request failed: the problem and, if known, how to solve it")
+            .content("application/problem+json", problem)
+            .build();
+        operation.responses.responses.insert("default".into(), RefOr::T(other));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        collections::{BTreeSet, HashMap},
         future::{pending, poll_fn},
         sync::atomic::{AtomicUsize, Ordering},
         task::Poll,
@@ -207,6 +207,36 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+
+    #[test]
+    fn each_link_leads_to_an_operation_with_its_parameters() {
+        let mut api = routes().1;
+        describe(&mut api);
+        let parameters: HashMap<String, Vec<String>> = links::operations(&mut api)
+            .map(|operation| {
+                let names = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+                    RefOr::T(parameter) => Some(parameter.name.clone()),
+                    RefOr::Ref(_) => None,
+                });
+                (operation.operation_id.clone().unwrap(), names.collect())
+            })
+            .collect();
+        let mut from = BTreeSet::new();
+        for operation in links::operations(&mut api) {
+            for (_, response) in &operation.responses.responses {
+                let RefOr::T(response) = response else { continue };
+                for link in response.links.values() {
+                    let RefOr::T(link) = link else { panic!("a link by itself") };
+                    let known = &parameters[&link.operation_id];
+                    assert!(link.parameters.keys().all(|name| known.contains(name)), "{}", link.operation_id);
+                    assert!(link.request_body.is_some() || !link.parameters.is_empty(), "{}", link.operation_id);
+                    from.insert(operation.operation_id.clone().unwrap());
+                }
+            }
+        }
+        let from: Vec<_> = from.iter().map(String::as_str).collect();
+        assert_eq!(from, ["devices", "jobs", "plugins", "replace", "run_now", "runs", "schedule", "upload"]);
+    }
 
     #[tokio::test]
     async fn a_request_waits_for_its_turn_but_not_for_ever() {

@@ -26,7 +26,7 @@ use utoipa::IntoParams;
 
 use super::{
     extract::Query,
-    host_events::{GapRecord, HostEventRecord, event, frame, id, parse_id},
+    host_events::{GapRecord, Streamed, frame, id, parse_id},
     limits,
     params::{Device, Plugin},
     problem::Problem,
@@ -100,8 +100,8 @@ impl Filter {
         EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received; `after` takes precedence"),
     ),
-    responses((status = 200, body = HostEventRecord, content_type = "text/event-stream",
-        description = "A stream of events, each with such a record as its `data`")))]
+    responses((status = 200, body = inline(Streamed<'_>), content_type = "text/event-stream",
+        description = "A stream of such events, in the format of server-sent events")))]
 pub(super) async fn events(
     State(state): State<ApiState>,
     session: Option<Extension<Found>>,
@@ -221,7 +221,8 @@ async fn follow(
 }
 
 fn gap(id: &str, missed: Option<u64>) -> Bytes {
-    event(id, "gap", &serde_json::to_string(&GapRecord { missed }).unwrap_or_default())
+    let data = serde_json::to_string(&GapRecord { missed }).unwrap_or_default();
+    Streamed { id, event: "gap", data: &data }.encode()
 }
 
 /// A body of chunks.

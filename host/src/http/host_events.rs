@@ -1,7 +1,5 @@
 //! Host events as JSON, in streams and in logs.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use roost_scheduler::{
     event::{Announcement, RunEnded},
@@ -63,6 +61,20 @@ pub(crate) struct PlanRecord {
     pub(crate) unchanged: usize,
 }
 
+/// A server-sent event.
+#[derive(ToSchema)]
+#[schema(as = ServerSentEvent)]
+pub(super) struct Streamed<'e> {
+    /// The id of the event, to continue from as `Last-Event-ID` or `after`.
+    pub(super) id: &'e str,
+    /// The kind of the event, or `gap`.
+    #[schema(pattern = "^(run|plan|plugin|log|link|clock|gap)$")]
+    pub(super) event: &'e str,
+    /// A `HostEventRecord` as JSON; of a `gap`, a `GapRecord`.
+    #[schema(content_media_type = "application/json")]
+    pub(super) data: &'e str,
+}
+
 /// A gap in a stream.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GapRecord {
@@ -86,16 +98,18 @@ pub(super) fn parse_id(id: &str) -> Option<(Instant, u64)> {
 pub(super) fn frame(event_log: &EventLog, entry: &Entry, zone: Zone) -> Bytes {
     let frame = entry.frame.get_or_init(|| {
         let record = HostEventRecord::new(event_log, entry, zone);
-        event(&record.id, &record.kind, &serde_json::to_string(&record).unwrap_or_default())
+        let data = serde_json::to_string(&record).unwrap_or_default();
+        Streamed { id: &record.id, event: &record.kind, data: &data }.encode()
     });
     frame.clone()
 }
 
-/// Encodes a server-sent event. `data` must be a single line, as JSON is here.
-pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
-    let mut text = String::with_capacity(id.len() + kind.len() + data.len() + 24);
-    let _ = write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n");
-    text.into()
+impl Streamed<'_> {
+    /// Encodes it. `data` must be a single line, as JSON is here.
+    pub(super) fn encode(&self) -> Bytes {
+        let Self { id, event, data } = self;
+        format!("id: {id}\nevent: {event}\ndata: {data}\n\n").into()
+    }
 }
 
 impl HostEventRecord {

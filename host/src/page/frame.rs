@@ -12,8 +12,12 @@ pub(super) enum Current {
     None,
 }
 
-/// The menu: addresses and names.
-const MENU: &[(Current, &str, &str)] = &[(Current::Tonight, "/", "Tonight"), (Current::History, "/runs", "History")];
+/// The menu, at the bottom of a phone and at the top of a desktop: addresses and names. There is room for four.
+const MENU: &[(Current, &str, &str)] = &[
+    // An entry each.
+    (Current::Tonight, "/", "Tonight"),
+    (Current::History, "/runs", "History"),
+];
 
 /// Returns a whole page.
 pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
@@ -50,7 +54,7 @@ pub(super) fn head(title: &str, scripts: &Markup) -> Markup {
     html! {
         head {
             meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover";
             title { (title) " – Roost" }
             link rel="icon" href="data:,";
             link rel="stylesheet" href=(assets::address("page.css"));
@@ -62,9 +66,22 @@ pub(super) fn head(title: &str, scripts: &Markup) -> Markup {
 fn menu(current: Current) -> Markup {
     html! {
         nav.menu aria-label="Pages" {
-            @for &(entry, address, name) in MENU {
-                a href=(address) aria-current=[(entry == current).then_some("page")] { (name) }
+            @for (entry, address, name) in MENU {
+                a href=(address) aria-current=[(*entry == current).then_some("page")] { (name) }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_menu_marks_the_page_that_is_shown() {
+        let page = frame("Tonight", Current::Tonight, &html! {}).into_string();
+        assert_eq!(page.matches("aria-current").count(), 1, "{page}");
+        assert!(page.contains("<a href=\"/\" aria-current=\"page\">Tonight</a>"), "{page}");
+        assert!(!frame("Why?", Current::None, &html! {}).into_string().contains("aria-current"));
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock, describe,
     http::{
-        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, Status, TimelineEntry, TimelineRecord, collapsed,
+        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineEntry, TimelineRecord, collapsed,
         grouped, host_status,
     },
     job_json::MessageRecord,
@@ -49,6 +49,7 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
         (coming_list(&coming, &now))
         (repeated(&coming.repeated, &now))
         (past_list(&past, &now))
+        @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
     Ok(Html(frame("Tonight", Current::Tonight, &page)))
 }

@@ -70,8 +70,8 @@ pub(crate) struct Checker {
     may_be_freed: BTreeSet<RunId>,
     /// Since when runs that were cut short held a resource: newer ones may have taken it over.
     left: HashMap<(PluginName, DeviceName, ResourceName), Instant>,
-    /// By resource, the plugin that had it last, and the runs that were waiting for it then.
-    turns: HashMap<ResourceName, (PluginName, BTreeSet<RunId>)>,
+    /// By resource, the run that had it last, and the runs that were waiting for it then.
+    turns: HashMap<ResourceName, (RunId, BTreeSet<RunId>)>,
     /// The runs that wait for a resource now and start as soon as they have it.
     waiting: BTreeMap<RunId, ResourceName>,
 }
@@ -228,19 +228,20 @@ impl Checker {
             needs.as_str() != "well" || run.plugin.as_str() == "other",
             "{run} holds `{needs}`, which is not granted"
         );
-        let waits = |(_, what): &(&RunId, &ResourceName)| *what == needs;
-        let waiting: BTreeSet<RunId> = self.waiting.iter().filter(waits).map(|(run, _)| run.clone()).collect();
+        let waiting = self.waiting_for(needs);
         let took_over = self.left.contains_key(&(run.plugin.clone(), run.device.clone(), needs.clone()));
-        if let Some((last, before)) = self.turns.get(needs).filter(|(last, _)| *last == run.plugin && !took_over) {
-            let passed = waiting.intersection(before).find(|other| other.plugin != *last);
+        let is_next = |last: &RunId| last != run && last.plugin == run.plugin && !took_over;
+        if let Some((last, before)) = self.turns.get(needs).filter(|(last, _)| is_next(last)) {
+            let passed = waiting.intersection(before).find(|other| other.plugin != last.plugin);
             assert!(passed.is_none(), "I7: {run} has `{needs}` after another one of its plugin, and {passed:?} waits");
         }
-        self.turns.insert(needs.clone(), (run.plugin.clone(), waiting));
+        self.turns.insert(needs.clone(), (run.clone(), waiting));
     }
 
     /// After each step of the scheduler: which runs hold resources and wait for them.
     pub(crate) fn check_holders(&mut self, now: Instant, runs: &[RunStatus]) {
         self.waiting.clear();
+        let mut holders = BTreeSet::new();
         for run in runs {
             let Some(needs) = run.body.policy().needs else { continue };
             match run.started {
@@ -248,6 +249,9 @@ impl Checker {
                 None => {
                     let waits = matches!(run.phase, Phase::Held(_)) && run.held_by == Some(Cause::Taken(needs.clone()));
                     let is_plain = !run.body.asks_plugin() && run.body.steps().all(|step| step.confirm().is_none());
+                    if waits {
+                        holders.extend(run.holders.iter().map(|holder| (needs.clone(), holder.clone())));
+                    }
                     if waits && is_plain {
                         self.waiting.insert(run.id.clone(), needs);
                     }
@@ -261,6 +265,18 @@ impl Checker {
                 }
             }
         }
+        // A run that has the resource has its turn, also if its plugin's rate does not let it start before the hold expires.
+        for (needs, holder) in holders {
+            let is_other = self.turns.get(&needs).is_some_and(|(last, _)| last.plugin != holder.plugin);
+            if is_other && !self.active.contains_key(&holder) {
+                let waiting = self.waiting_for(&needs);
+                self.turns.insert(needs, (holder, waiting));
+            }
+        }
+    }
+
+    fn waiting_for(&self, needs: &ResourceName) -> BTreeSet<RunId> {
+        self.waiting.iter().filter(|(_, what)| *what == needs).map(|(run, _)| run.clone()).collect()
     }
 
     /// Checks that a run released its resource no earlier than allowed.
