@@ -99,6 +99,7 @@ fn a_job_is_shown_in_words_and_a_skip_is_undone() {
     browser.wait_for("did you mean `valve/valve/water`?");
     browser.click("link", "Its past runs");
     browser.wait_for("There are no such runs.");
-    assert_eq!(browser.complaints().len(), 1, "only the page that is not found: {:?}", browser.complaints());
+    let is_known = |complaint: &String| complaint.contains("404") && complaint.contains("/jobs/valve/valve/watr");
+    assert!(browser.complaints().iter().all(is_known), "{:?}", browser.complaints());
     assert!(host.stop().success());
 }
