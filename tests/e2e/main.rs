@@ -24,6 +24,7 @@ mod operations;
 mod other_brokers;
 mod outages;
 mod page;
+mod page_accessibility;
 mod page_runs;
 mod plugins;
 mod readiness;

@@ -43,8 +43,7 @@ pub(crate) struct RunRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// The IANA name of the time zone in which its times are; omitted in the timeline, which has it beside the run, and
-    /// in events.
+    /// The IANA name of the time zone in which its times are; omitted in events, and until the run is on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "Europe/London")]
     pub(crate) time_zone: Option<String>,

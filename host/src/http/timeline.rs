@@ -384,7 +384,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
         task: None,
         paused: None,
         skipped: false,
-        run: Some(RunRecord { time_zone: None, ..record }),
+        run: Some(record),
     }
 }
 

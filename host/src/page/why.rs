@@ -31,7 +31,8 @@ pub(super) async fn why(
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let explanation = explain_run(&state, &name, at.as_ref()).await?;
     let remedies = remedies(&state, &explanation).await;
-    Ok(Html(frame("Why?", Current::None, &content(&explanation, &remedies))))
+    let page = content(&explanation, &remedies);
+    Ok(Html(frame(&format!("Why {}?", JobRef::from(&explanation).name()), Current::None, &page)))
 }
 
 /// Parses the names of a job.
