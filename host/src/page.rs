@@ -5,6 +5,8 @@
 
 mod actions;
 mod assets;
+mod density;
+mod devices;
 mod frame;
 mod history;
 mod job;
@@ -40,6 +42,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
         .route("/", get(tonight::tonight))
+        .route("/devices", get(devices::devices))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))

@@ -159,6 +159,12 @@ impl Chromium {
         }
     }
 
+    /// Replaces the text of the control with a label, as typing does.
+    pub fn fill(&mut self, label: &str, text: &str) {
+        self.eval(&format!("{}.select()", control(label)));
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
     /// Presses the escape key.
     pub fn escape(&mut self) {
         for kind in ["rawKeyDown", "keyUp"] {
@@ -171,6 +177,12 @@ impl Chromium {
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
+}
+
+/// Returns the expression of the control with a label.
+fn control(label: &str) -> String {
+    let label = json!(label);
+    format!("[...document.querySelectorAll('label')].find((label) => label.textContent.trim() === {label}).control")
 }
 
 impl Drop for Chromium {

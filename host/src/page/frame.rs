@@ -9,6 +9,7 @@ use super::assets;
 pub(super) enum Current {
     Tonight,
     History,
+    Devices,
     None,
 }
 
@@ -17,6 +18,7 @@ const MENU: &[(Current, &str, &str)] = &[
     // An entry each.
     (Current::Tonight, "/", "Tonight"),
     (Current::History, "/runs", "History"),
+    (Current::Devices, "/devices", "Devices"),
 ];
 
 /// Returns a whole page.

@@ -10,6 +10,8 @@ use serde::Deserialize as _;
 use super::{
     Failed, Html,
     actions::{self, JobRef},
+    density::{HOUR_MS, Hours},
+    devices::{search_field, with_fault},
     frame::{Current, frame},
     text::{self, WallTime},
 };
@@ -22,7 +24,6 @@ use crate::{
     job_json::MessageRecord,
 };
 
-const HOUR_MS: i64 = 3_600_000;
 /// The period that is shown, from now on and back.
 const AHEAD_MS: i64 = 36 * HOUR_MS;
 const BACK_MS: i64 = 12 * HOUR_MS;
@@ -32,26 +33,49 @@ const COLLAPSE: u32 = 6;
 const ENTRIES: usize = 120;
 /// The status of a timeline with too many jobs.
 const TOO_MANY: u16 = 422;
+/// More jobs are counted by the hour instead of listed.
+const LISTED_JOBS: usize = 1_000;
+/// Reasons of faults that are shown.
+const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
 pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let coming = lists(&state, (now, now.plus_ms(AHEAD_MS))).await?;
-    let past = lists(&state, (now.plus_ms(-BACK_MS), now)).await?;
+    let runs = if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
         (host(&status, &now))
         (host_faults(&status))
         (fault_groups(&faults, &now))
-        (coming_list(&coming, &now))
-        (repeated(&coming.repeated, &now))
-        (past_list(&past, &now))
+        (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
     Ok(Html(frame("Tonight", Current::Tonight, &page)))
+}
+
+/// Shows what will be sent, and what happened.
+async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
+    let coming = lists(state, (now, now.plus_ms(AHEAD_MS))).await?;
+    let past = lists(state, (now.plus_ms(-BACK_MS), now)).await?;
+    let now = WallTime::of(now, state.zone());
+    Ok(html! {
+        (coming_list(&coming, &now))
+        (repeated(&coming.repeated, &now))
+        (past_list(&past, &now))
+    })
+}
+
+/// Shows how many runs there are in each hour, and the way to each device.
+async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
+    let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
+    let hours = Hours::count(state, now, hours.into()).await?;
+    Ok(html! {
+        form.find role="search" action="/devices" { (search_field("")) }
+        (hours.show(&WallTime::of(now, state.zone())))
+    })
 }
 
 /// The entries of a period: runs with their messages, and jobs that are due often.
@@ -66,7 +90,7 @@ struct Lists {
 }
 
 async fn lists(state: &ApiState, window: (Instant, Instant)) -> Result<Lists, Failed> {
-    let page = match collapsed(state, window, COLLAPSE, ENTRIES).await {
+    let page = match collapsed(state, (None, None), window, COLLAPSE, ENTRIES).await {
         // The faults are what matters where there are so many jobs.
         Err(problem) if problem.status == TOO_MANY => return Ok(Lists { is_too_long: true, ..Lists::default() }),
         page => page?,
@@ -129,8 +153,9 @@ fn fault_groups(faults: &Faults, now: &WallTime) -> Markup {
     html! {
         @if !faults.groups.is_empty() {
             h2 { "What is wrong" }
-            ul.rows { @for group in &faults.groups { li { (fault_group(group, now)) } } }
-            @if faults.more > 0 { p.soft { "There are " (faults.more) " more reasons." } }
+            ul.rows { @for group in faults.groups.iter().take(REASONS) { li { (fault_group(group, now)) } } }
+            @let more = faults.more + faults.groups.len().saturating_sub(REASONS);
+            @if more > 0 { p { a.button href="/devices?fault=true" { "All devices at fault" } " for " (text::grouped(more)) " more reasons" } }
         }
     }
 }
@@ -139,13 +164,16 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
     let state = group.state.as_deref().unwrap_or("failed");
     html! {
         div.row {
-            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (group.count) } }
+            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (text::grouped(group.count)) } }
             span { (group.example) }
         }
         div.row.soft {
             @if let Some(since) = &group.since { "since " (text::time(since, now.zone(), now)) }
             @for faulty in &group.first { (self::faulty(faulty)) }
-            @if group.count > group.first.len() { "and " (group.count - group.first.len()) " more" }
+            @if group.count > group.first.len() { "and " (text::grouped(group.count - group.first.len())) " more" }
+        }
+        @if group.devices > group.first.len() {
+            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } }
         }
     }
 }
