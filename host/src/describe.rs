@@ -2,7 +2,7 @@
 
 use chrono::{NaiveTime, Timelike as _};
 use roost_scheduler::{
-    model::{Misfire, Overlap, Policy},
+    model::Policy,
     time::Instant,
     trigger::{Cron, Duration, Sun, Trigger},
     zone::Zone,
@@ -151,7 +151,7 @@ pub(crate) fn policy(policy: &Policy) -> String {
 #[cfg(test)]
 mod tests {
     use roost_scheduler::{
-        model::Retry,
+        model::{Misfire, Overlap, Retry},
         names::{GroupName, ResourceName},
         trigger::{CronCache, parse},
     };
