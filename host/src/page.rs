@@ -10,9 +10,11 @@ mod devices;
 mod frame;
 mod history;
 mod job;
+mod lists;
 mod login;
 mod run;
 mod text;
+mod timeline;
 mod tonight;
 mod why;
 
@@ -43,6 +45,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
+        .route("/timeline", get(timeline::timeline))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::text;
+use super::text::{self, WallTime};
 use crate::{
     http::{Explanation, JobRecord, Remedy, TimelineRecord, runs::RunRecord},
     report::counted,
@@ -162,5 +162,15 @@ pub(super) fn skip_and_pause(job: &JobRef<'_>, paused: Option<&str>, is_skipped:
             Some(_) => {},
         }
         @if paused == Some("job") { (resume(job)) } @else { (pause(job)) }
+    }
+}
+
+/// Returns the link to the explanation of a run.
+pub(super) fn why(record: &TimelineRecord, now: &WallTime) -> Markup {
+    let (name, at) = (JobRef::from(record).name(), &record.occurrence);
+    let when = WallTime::parse(&record.time, &record.time_zone).map_or_else(|| at.clone(), |time| time.write(now));
+    html! {
+        a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
+            aria-label={ "Why " (name) " at " (when) } { "Why?" }
     }
 }

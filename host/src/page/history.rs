@@ -149,7 +149,7 @@ fn form(filter: &Filter, zone: Zone, is_open: bool) -> Markup {
     html! {
         details #filter data-keep open[is_open] {
             summary #filter-summary { "Filter" }
-            form.filter action=(ADDRESS) {
+            form.fields action=(ADDRESS) {
                 @for (name, label) in TEXTS {
                     p {
                         label for=(name) { (label) }
