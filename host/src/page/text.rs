@@ -66,7 +66,7 @@ impl WallTime {
     fn show_as(&self, clock: &str, now: &Self) -> Markup {
         html! {
             time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (clock) }
-            @if let Some(day) = self.day(now) { span.soft { (day) } }
+            @if let Some(day) = self.day(now) { " " span.soft { (day) } }
         }
     }
 
@@ -174,8 +174,8 @@ mod tests {
         let now = "2027-03-01T20:00:00+00:00";
         for (at, expected) in [
             ("2027-03-01T20:44:00+00:00", ">20:44</time>"),
-            ("2027-03-02T06:51:00+00:00", ">06:51</time><span class=\"soft\">tomorrow</span>"),
-            ("2027-02-28T06:51:00+00:00", ">06:51</time><span class=\"soft\">yesterday</span>"),
+            ("2027-03-02T06:51:00+00:00", ">06:51</time> <span class=\"soft\">tomorrow</span>"),
+            ("2027-02-28T06:51:00+00:00", ">06:51</time> <span class=\"soft\">yesterday</span>"),
             ("2027-03-04T06:51:00+00:00", "<span class=\"soft\">Thursday</span>"),
             ("2027-04-04T06:51:00+01:00", "<span class=\"soft\">4 April</span>"),
             ("2028-04-04T06:51:00+01:00", "<span class=\"soft\">4 April 2028</span>"),
