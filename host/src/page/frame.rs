@@ -9,11 +9,16 @@ use super::assets;
 pub(super) enum Current {
     Tonight,
     Devices,
+    Plugins,
     None,
 }
 
 /// The menu, at the bottom of a phone and at the top of a desktop: addresses and names. There is room for four.
-const MENU: &[(Current, &str, &str)] = &[(Current::Tonight, "/", "Tonight"), (Current::Devices, "/devices", "Devices")];
+const MENU: &[(Current, &str, &str)] = &[
+    (Current::Tonight, "/", "Tonight"),
+    (Current::Devices, "/devices", "Devices"),
+    (Current::Plugins, "/plugins", "Plugins"),
+];
 
 /// Returns a whole page.
 pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {

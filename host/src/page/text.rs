@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate};
 use maud::{Markup, html};
 pub(super) use roost_scheduler::text::grouped;
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
+use serde_json::Value;
 use url::form_urlencoded;
 
 pub(super) use crate::report::in_one_line as line;
@@ -51,7 +52,7 @@ impl WallTime {
     pub(super) fn show(&self, now: &Self) -> Markup {
         html! {
             time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (self.clock()) }
-            @if let Some(day) = self.day(now) { span.soft { (day) } }
+            @if let Some(day) = self.day(now) { " " span.soft { (day) } }
         }
     }
 
@@ -89,6 +90,20 @@ pub(super) fn time(text: &str, zone: &str, now: &WallTime) -> Markup {
     WallTime::parse(text, zone).map_or_else(|| html! { (text) }, |at| at.show(now))
 }
 
+/// Shows a time as the API writes it with its seconds, or its text if it is none.
+pub(super) fn seconds(text: &str, zone: &str, now: &WallTime) -> Markup {
+    let Some(time) = WallTime::parse(text, zone) else { return html! { (text) } };
+    html! {
+        time datetime=(time.at.to_rfc3339()) data-zone=(zone) { (time.at.format("%H:%M:%S")) }
+        @if let Some(day) = time.day(now) { " " span.soft { (day) } }
+    }
+}
+
+/// Writes a number of things: `1 job`, `2 jobs`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// Writes a state or a verdict with its sign, so that the colour is not all there is.
 pub(super) fn outcome(state: &str) -> String {
     let sign = match state {
@@ -107,6 +122,14 @@ pub(super) fn short(payload: &str) -> String {
     excerpt(payload)
 }
 
+/// Returns the topic of a message with its payload, or the task that is called for it, if there is either.
+pub(super) fn content(message: Option<&Value>, task: Option<&str>) -> Option<(String, String)> {
+    let Some(message) = message else { return task.map(|task| (format!("asks the plugin: {task}"), String::new())) };
+    let text = |key: &str| message.get(key).and_then(Value::as_str).unwrap_or_default();
+    let payload = message.get("payload_base64").map_or_else(|| text("payload").to_owned(), |_| "(binary)".into());
+    Some((text("topic").to_owned(), short(&payload)))
+}
+
 /// Returns an address with the parameters that are not empty.
 pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -117,7 +140,8 @@ pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
 
 /// Shows a text with its line breaks: the first line as a sentence, and settings to copy below it.
 pub(super) fn lines(text: &str) -> Markup {
-    match printable(text).split_once('\n') {
+    let text = printable(text);
+    match text.split_once('\n') {
         None => html! { (text) },
         Some((first, rest)) => html! { (first) pre { (rest) } },
     }
@@ -147,8 +171,8 @@ mod tests {
         let now = "2027-03-01T20:00:00+00:00";
         for (at, expected) in [
             ("2027-03-01T20:44:00+00:00", ">20:44</time>"),
-            ("2027-03-02T06:51:00+00:00", ">06:51</time><span class=\"soft\">tomorrow</span>"),
-            ("2027-02-28T06:51:00+00:00", ">06:51</time><span class=\"soft\">yesterday</span>"),
+            ("2027-03-02T06:51:00+00:00", ">06:51</time> <span class=\"soft\">tomorrow</span>"),
+            ("2027-02-28T06:51:00+00:00", ">06:51</time> <span class=\"soft\">yesterday</span>"),
             ("2027-03-04T06:51:00+00:00", "<span class=\"soft\">Thursday</span>"),
             ("2027-04-04T06:51:00+01:00", "<span class=\"soft\">4 April</span>"),
             ("2028-04-04T06:51:00+01:00", "<span class=\"soft\">4 April 2028</span>"),

@@ -251,16 +251,8 @@ fn label(record: &TimelineRecord) -> &str {
 
 /// Shows one message of a run; of later ones, when it is sent.
 fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
-    let content = match (&record.message, &record.task) {
-        (Some(message), _) => {
-            let text = |key: &str| message.get(key).and_then(|value| value.as_str()).unwrap_or_default();
-            let payload =
-                message.get("payload_base64").map_or_else(|| text("payload").to_owned(), |_| "(binary)".into());
-            Some((text("topic").to_owned(), text::short(&payload)))
-        }
-        (None, Some(task)) => Some((format!("asks the plugin: {}", task.task), String::new())),
-        (None, None) => None,
-    };
+    let task = record.task.as_ref().map(|task| task.task.as_str());
+    let content = text::content(record.message.as_ref(), task);
     html! {
         @if let Some((topic, payload)) = content {
             div.message {

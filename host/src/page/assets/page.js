@@ -1,10 +1,12 @@
 // Starts the parts of the page. Everything can be read without them.
 import { listen } from "./stream.js";
 import { act } from "./act.js";
+import { checks } from "./check.js";
 import { explain } from "./why.js";
 import { showLocal } from "./clock.js";
 
 act();
 explain();
+checks();
 showLocal(document);
 listen();

@@ -4,7 +4,7 @@ import { swap } from "./swap.js";
 // At most one new page in this time, and the first at once.
 const PAUSE_MS = 1000;
 const AWAY_AFTER_MS = 1500;
-const KINDS = ["run", "plan", "plugin", "link", "clock", "gap"];
+const KINDS = ["run", "plan", "plugin", "link", "clock"];
 
 let source = null;
 let last = 0;
@@ -31,16 +31,19 @@ function setAway(isAway) {
   document.body.classList.toggle("away", isAway);
   document.getElementById("as-of").textContent = isAway ? document.querySelector("main [data-now]")?.textContent ?? "" : "";
   for (const button of document.querySelectorAll("button[data-path]")) button.disabled = isAway;
-  if (!isAway) refresh();
 }
 
 function open() {
   if (source || document.hidden) return;
-  source = new EventSource("/api/v1/events?kind=run,plan,plugin,link,clock");
+  // A page with a list of log lines follows these as well.
+  const kinds = KINDS.concat(document.querySelector("[data-follows]")?.dataset.follows ?? []);
+  source = new EventSource(`/api/v1/events?kind=${kinds}`);
   source.onopen = () => {
     clearTimeout(away);
     away = null;
     setAway(false);
+    // What has happened since the page was made is not in the stream.
+    refresh();
   };
   source.onerror = () => {
     away ??= setTimeout(() => setAway(true), AWAY_AFTER_MS);
@@ -50,7 +53,7 @@ function open() {
       setTimeout(open, 3000);
     }
   };
-  for (const kind of KINDS) source.addEventListener(kind, refresh);
+  for (const kind of [...kinds, "gap"]) source.addEventListener(kind, refresh);
 }
 
 function close() {
@@ -63,7 +66,6 @@ export function listen() {
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return close();
     open();
-    refresh();
   });
   addEventListener("pagehide", close);
 }
