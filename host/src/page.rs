@@ -9,12 +9,14 @@ mod density;
 mod devices;
 mod frame;
 mod install;
+mod lists;
 mod login;
 mod logs;
 mod plugin;
 mod plugins;
 mod settings;
 mod text;
+mod timeline;
 mod tonight;
 mod trial;
 mod why;
@@ -55,6 +57,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/plugins/{plugin}", get(plugin::plugin))
         .route("/plugins/{plugin}/settings", get(settings::settings))
         .route("/logs", get(logs::logs))
+        .route("/timeline", get(timeline::timeline))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // A form that comes slowly takes no place meanwhile.

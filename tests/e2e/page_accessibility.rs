@@ -9,6 +9,7 @@ const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
 /// Each page, with its title.
 const PAGES: &[(&str, &str)] = &[
     ("/", "Tonight"),
+    ("/timeline", "Timeline"),
     ("/devices", "Devices"),
     ("/why/coop-door/north/close", "Why coop-door/north/close?"),
     ("/plugins", "Plugins"),

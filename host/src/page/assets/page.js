@@ -3,10 +3,12 @@ import { listen } from "./stream.js";
 import { act } from "./act.js";
 import { checks } from "./check.js";
 import { explain } from "./why.js";
+import { picture } from "./picture.js";
 import { showLocal } from "./clock.js";
 
 act();
 explain();
 checks();
+picture();
 showLocal(document);
 listen();
