@@ -10,6 +10,7 @@ pub(super) enum Current {
     Tonight,
     History,
     Devices,
+    Plugins,
     None,
 }
 
@@ -19,6 +20,7 @@ const MENU: &[(Current, &str, &str)] = &[
     (Current::Tonight, "/", "Tonight"),
     (Current::History, "/runs", "History"),
     (Current::Devices, "/devices", "Devices"),
+    (Current::Plugins, "/plugins", "Plugins"),
 ];
 
 /// Returns a whole page.
