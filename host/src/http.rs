@@ -74,8 +74,9 @@ pub(crate) use self::{
     socket::path as socket_path,
     state::ApiState,
     status::{Status, host_status},
+    sun::skies,
     timeline::{
-        CollapsedRecord, TimelineEntry, TimelineRecord, collapsed,
+        CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
         density::{By, DensityRecord, count as count_runs},
     },
 };

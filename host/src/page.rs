@@ -8,8 +8,10 @@ mod assets;
 mod density;
 mod devices;
 mod frame;
+mod lists;
 mod login;
 mod text;
+mod timeline;
 mod tonight;
 mod why;
 
@@ -40,6 +42,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
+        .route("/timeline", get(timeline::timeline))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // A form that comes slowly takes no place meanwhile.

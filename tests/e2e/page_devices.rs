@@ -56,7 +56,10 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
     let (broker, site) = (Broker::new(), Site::new());
     let tomorrow = NOON + 86_400_000;
     let mist = |number: i64| job(&format!("mist-{number}"), &format!("at_ms = {}", tomorrow + number), "house/mist");
-    site.settings("house", &(job("vents", r#"cron = "30 22 * * *""#, "house/vents") + &(0..7).map(mist).collect::<String>()));
+    site.settings(
+        "house",
+        &(job("vents", r#"cron = "30 22 * * *""#, "house/vents") + &(0..7).map(mist).collect::<String>()),
+    );
     site.drop_in(&guest("declared"), "house");
     let host = site.start_at(&broker, NOON);
     host.wait_for_log("jobs of `house`: 8 new");

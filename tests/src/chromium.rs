@@ -159,8 +159,13 @@ impl Chromium {
 
     /// Presses the escape key.
     pub fn escape(&mut self) {
+        self.press("Escape", 27);
+    }
+
+    /// Presses a key, by its name and its number.
+    pub fn press(&mut self, key: &str, number: u32) {
         for kind in ["rawKeyDown", "keyUp"] {
-            let event = json!({ "type": kind, "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27 });
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number });
             self.call("Input.dispatchKeyEvent", event);
         }
     }

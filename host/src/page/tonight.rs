@@ -12,25 +12,22 @@ use super::{
     density::{HOUR_MS, Hours},
     devices::{search_field, with_fault},
     frame::{Current, frame},
+    lists::{Lists, lists},
     text::{self, WallTime},
+    timeline::{self, LANES, Read, Whose},
 };
 use crate::{
     clock,
     http::{
-        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineEntry, TimelineRecord, collapsed,
-        grouped, host_status,
+        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
 };
 
 /// The period that is shown, from now on and back.
 const AHEAD_MS: i64 = 36 * HOUR_MS;
 const BACK_MS: i64 = 12 * HOUR_MS;
-/// A job with more runs in the period is one line.
-const COLLAPSE: u32 = 6;
 /// Entries that are read for each list: a run of several messages has one each.
 const ENTRIES: usize = 120;
-/// The status of a timeline with too many jobs.
-const TOO_MANY: u16 = 422;
 /// More jobs are counted by the hour instead of listed.
 const LISTED_JOBS: usize = 1_000;
 /// Reasons of faults that are shown.
@@ -41,7 +38,8 @@ const PAST_LINES: usize = 20;
 pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let runs = if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now).await? };
+    let runs =
+        if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, &status, now).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -55,13 +53,19 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
 }
 
 /// Shows what will be sent, and what happened.
-async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
-    let coming = lists(state, (now, now.plus_ms(AHEAD_MS))).await?;
-    let past = lists(state, (now.plus_ms(-BACK_MS), now)).await?;
+async fn few(state: &ApiState, status: &Status, now: Instant) -> Result<Markup, Failed> {
+    let coming = lists(state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
+    let past = lists(state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
+    let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
+    let picture = match status.counts.devices {
+        ..=LANES => Some(timeline::read(state, &Whose::default(), period).await?),
+        _ => None,
+    };
     let now = WallTime::of(now, state.zone());
     Ok(html! {
         (coming_list(&coming, &now))
         (repeated(&coming.repeated, &now))
+        (timeline(picture.as_ref(), &now))
         (past_list(&past, &now))
     })
 }
@@ -70,53 +74,12 @@ async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
 async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
     let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
     let hours = Hours::count(state, now, hours.into()).await?;
+    let now = WallTime::of(now, state.zone());
     Ok(html! {
         form.find role="search" action="/devices" { (search_field("")) }
-        (hours.show(&WallTime::of(now, state.zone())))
+        (hours.show(&now))
+        (timeline(None, &now))
     })
-}
-
-/// The entries of a period: runs with their messages, and jobs that are due often.
-#[derive(Default)]
-struct Lists {
-    runs: Vec<Vec<TimelineRecord>>,
-    repeated: Vec<CollapsedRecord>,
-    /// Whether there are more.
-    is_cut: bool,
-    /// Whether there are too many jobs for a list.
-    is_too_long: bool,
-}
-
-async fn lists(state: &ApiState, window: (Instant, Instant)) -> Result<Lists, Failed> {
-    let page = match collapsed(state, (None, None), window, COLLAPSE, ENTRIES).await {
-        // The faults are what matters where there are so many jobs.
-        Err(problem) if problem.status == TOO_MANY => return Ok(Lists { is_too_long: true, ..Lists::default() }),
-        page => page?,
-    };
-    let mut lists = Lists { is_cut: page.next.is_some(), ..Lists::default() };
-    for entry in page.items {
-        match entry {
-            TimelineEntry::Collapsed(repeated) => lists.repeated.push(*repeated),
-            TimelineEntry::One(record) => lists.add(*record),
-        }
-    }
-    Ok(lists)
-}
-
-impl Lists {
-    /// Adds a message to its run.
-    fn add(&mut self, record: TimelineRecord) {
-        let is_of = |run: &&mut Vec<TimelineRecord>| {
-            run.first().is_some_and(|first| {
-                (&first.plugin, &first.device, &first.job) == (&record.plugin, &record.device, &record.job)
-                    && first.occurrence == record.occurrence
-            })
-        };
-        match self.runs.iter_mut().rev().find(is_of) {
-            Some(run) => run.push(record),
-            None => self.runs.push(vec![record]),
-        }
-    }
 }
 
 /// Shows the broker and the clock.
@@ -239,7 +202,7 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
                     }
                     @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
                 }
-                (why(first, now))
+                (actions::why(first, now))
             }
         }
     }
@@ -271,15 +234,6 @@ fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
     }
 }
 
-fn why(record: &TimelineRecord, now: &WallTime) -> Markup {
-    let (name, at) = (JobRef::from(record).name(), &record.occurrence);
-    let when = WallTime::parse(&record.time, &record.time_zone).map_or_else(|| at.clone(), |time| time.write(now));
-    html! {
-        a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
-            aria-label={ "Why " (name) " at " (when) } { "Why?" }
-    }
-}
-
 /// Shows the jobs that are due often, one line each.
 fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     html! {
@@ -306,6 +260,19 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     }
 }
 
+/// Shows the picture, if there are not too many devices for one.
+fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
+    const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
+    html! {
+        h2 { a href="/timeline" { "Timeline" } }
+        @match picture {
+            Some(picture) if !picture.view.lanes.is_empty() => (timeline::picture(&picture.view, SAME, now)),
+            Some(_) => p.soft { "There is no device yet." },
+            None => p.soft { "It shows a page of the devices at a time, those at fault first." },
+        }
+    }
+}
+
 /// Shows what happened, the newest first.
 fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
@@ -323,7 +290,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                         span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
                     }
                     @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
-                    div.actions { (why(first, now)) }
+                    div.actions { (actions::why(first, now)) }
                 }
             }
             @for job in repeated {
