@@ -6,10 +6,14 @@
 mod actions;
 mod assets;
 mod density;
+mod device;
 mod devices;
 mod frame;
+mod history;
+mod job;
 mod lists;
 mod login;
+mod run;
 mod text;
 mod timeline;
 mod tonight;
@@ -42,7 +46,11 @@ pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
+        .route("/devices/{plugin}/{device}", get(device::device))
         .route("/timeline", get(timeline::timeline))
+        .route("/jobs/{plugin}/{device}/{job}", get(job::job))
+        .route("/runs", get(history::history))
+        .route("/runs/{*run}", get(run::run))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // A form that comes slowly takes no place meanwhile.
@@ -74,25 +82,27 @@ impl IntoResponse for Html {
     }
 }
 
-/// A problem of the API, as a page.
-struct Failed(Problem);
+/// A problem of the API, as a page, and what to show below it.
+struct Failed(Problem, Markup);
 
 impl From<Problem> for Failed {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self(problem, Markup::default())
     }
 }
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let Self(Problem { status, detail, hint, .. }) = self;
+        let Self(Problem { status, detail, hint, .. }, below) = self;
+        let title = if status == StatusCode::NOT_FOUND.as_u16() { "Not found" } else { "It did not work" };
         let page = frame(
-            "It did not work",
+            title,
             Current::None,
             &maud::html! {
-                h1 { "It did not work" }
+                h1 { (title) }
                 p { (detail) }
                 @if let Some(hint) = hint { p.soft { (text::lines(&hint)) } }
+                (below)
             },
         );
         (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Html(page)).into_response()

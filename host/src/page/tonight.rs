@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use axum::extract::State;
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
+use serde::Deserialize as _;
 
 use super::{
     Failed, Html,
@@ -17,10 +18,11 @@ use super::{
     timeline::{self, LANES, Read, Whose},
 };
 use crate::{
-    clock,
+    clock, describe,
     http::{
         ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
+    job_json::MessageRecord,
 };
 
 /// The period that is shown, from now on and back.
@@ -187,20 +189,15 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
         li {
             div.row {
                 (text::time(&first.time, &first.time_zone, now))
-                span.name { (job.device()) }
-                span { (label(first)) }
+                a.name href=(job.device_page()) { (job.device()) }
+                a href=(job.page()) { (label(first)) }
                 @if state != "expected" { span.end.{ "state-" (state) } { (word) } }
             }
             @for (index, message) in run.iter().enumerate() { (self::message(message, now, index > 0)) }
             div.actions {
                 @if is_next {
                     (actions::run_now(&job))
-                    @match first.paused.as_deref() {
-                        None if first.skipped => (actions::unskip(&job)),
-                        None => (actions::skip(&job)),
-                        Some(_) => {},
-                    }
-                    @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
+                    (actions::skip_and_pause(&job, first.paused.as_deref(), first.skipped))
                 }
                 (actions::why(first, now))
             }
@@ -215,20 +212,15 @@ fn label(record: &TimelineRecord) -> &str {
 /// Shows one message of a run; of later ones, when it is sent.
 fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
     let content = match (&record.message, &record.task) {
-        (Some(message), _) => {
-            let text = |key: &str| message.get(key).and_then(|value| value.as_str()).unwrap_or_default();
-            let payload =
-                message.get("payload_base64").map_or_else(|| text("payload").to_owned(), |_| "(binary)".into());
-            Some((text("topic").to_owned(), text::short(&payload)))
-        }
-        (None, Some(task)) => Some((format!("asks the plugin: {}", task.task), String::new())),
+        (Some(message), _) => MessageRecord::deserialize(message).ok().map(|message| text::message(&message)),
+        (None, Some(task)) => Some(format!("asks the plugin: {}", task.task)),
         (None, None) => None,
     };
     html! {
-        @if let Some((topic, payload)) = content {
+        @if let Some(content) = content {
             div.message {
                 @if is_later { "then " (text::time(&record.time, &record.time_zone, now)) " " }
-                (topic) @if !payload.is_empty() { " ← " (payload) }
+                (content)
             }
         }
     }
@@ -243,10 +235,9 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                 @for job in jobs.iter().filter(|job| job.next.is_some()) {
                     li {
                         div.row {
-                            span.name { (job.plugin) "/" (job.device) }
-                            span { (job.label.as_deref().unwrap_or(&job.job)) }
+                            (repeated_name(job))
                             span.end {
-                                @if let Some(ms) = job.every_ms { (text::every(ms)) ", " }
+                                @if let Some(ms) = job.every_ms { (describe::period(ms)) ", " }
                                 (text::grouped(job.count as usize)) @if job.more { "+" } " times"
                             }
                         }
@@ -273,6 +264,15 @@ fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
     }
 }
 
+/// Names a job that is due often, with links; an id with `*` stands for several jobs.
+fn repeated_name(CollapsedRecord { plugin, device, job, label, .. }: &CollapsedRecord) -> Markup {
+    let text = label.as_deref().unwrap_or(job);
+    html! {
+        a.name href={ "/devices/" (plugin) "/" (device) } { (plugin) "/" (device) }
+        @if job.contains('*') { span { (text) } } @else { a href={ "/jobs/" (plugin) "/" (device) "/" (job) } { (text) } }
+    }
+}
+
 /// Shows what happened, the newest first.
 fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
@@ -285,9 +285,14 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                 li {
                     div.row {
                         (text::time(&first.time, &first.time_zone, now))
-                        span.name { (job.device()) }
-                        span { (label(first)) }
-                        span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
+                        a.name href=(job.device_page()) { (job.device()) }
+                        a href=(job.page()) { (label(first)) }
+                        span.end.{ "state-" (first.state) } {
+                            @match &first.run {
+                                Some(run) => a href={ "/runs/" (run.run) } { (text::outcome(&first.state)) },
+                                None => (text::outcome(&first.state)),
+                            }
+                        }
                     }
                     @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
                     div.actions { (actions::why(first, now)) }
@@ -296,8 +301,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
             @for job in repeated {
                 li {
                     div.row {
-                        span.name { (job.plugin) "/" (job.device) }
-                        span { (job.label.as_deref().unwrap_or(&job.job)) }
+                        (repeated_name(job))
                         @for (state, count) in job.states.iter().filter(|(state, _)| *state != "expected") {
                             span.{ "state-" (state) } { (text::outcome(state)) " " (text::grouped(*count as usize)) " times" }
                         }
