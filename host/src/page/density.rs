@@ -111,7 +111,7 @@ impl Hours {
                     path.axis d={ "M0 " (HEIGHT) "H" (width) } {}
                     path.now d={ "M" (past) " 0V" (HEIGHT + BELOW) } {}
                 }
-                div.ticks { @for index in (0..self.hours.len()).step_by(TICKS) { span { (self.clock(index)) } } }
+                div.hours { @for index in (0..self.hours.len()).step_by(TICKS) { span { (self.clock(index)) } } }
                 p.soft {
                     span.done { "■" } " ended  " span.expected { "□" } " to come  " span.faults { "▼" } " failed, missed or denied"
                 }

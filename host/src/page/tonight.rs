@@ -40,8 +40,8 @@ const PAST_LINES: usize = 20;
 pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let runs =
-        if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, &status, now).await? };
+    let (jobs, devices) = (status.counts.jobs, status.counts.devices);
+    let runs = if jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now, devices).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -55,11 +55,11 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
 }
 
 /// Shows what will be sent, and what happened.
-async fn few(state: &ApiState, status: &Status, now: Instant) -> Result<Markup, Failed> {
+async fn few(state: &ApiState, now: Instant, devices: usize) -> Result<Markup, Failed> {
     let coming = lists(state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
     let past = lists(state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
     let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
-    let picture = match status.counts.devices {
+    let picture = match devices {
         ..=LANES => Some(timeline::read(state, &Whose::default(), period).await?),
         _ => None,
     };
