@@ -14,13 +14,16 @@ mod job;
 mod lists;
 mod login;
 mod run;
+mod shared;
 mod text;
 mod timeline;
 mod tonight;
 mod why;
 
+use std::sync::Arc;
+
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
@@ -29,7 +32,10 @@ use axum::{
 use maud::Markup;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use self::frame::{Current, frame};
+use self::{
+    frame::{Current, frame},
+    shared::Shared,
+};
 use crate::http::{ApiState, LOGIN, Problem, buffer_body};
 
 /// Pages that are made at a time: each reads the database.
@@ -44,7 +50,6 @@ pub(crate) fn routes() -> Router<ApiState> {
     let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
-        .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
         .route("/devices/{plugin}/{device}", get(device::device))
         .route("/timeline", get(timeline::timeline))
@@ -53,6 +58,8 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/runs/{*run}", get(run::run))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
+        // Made once for all readers, it needs no limit.
+        .route("/", get(tonight::tonight).layer(Extension(Arc::<Shared>::default())))
         // A form that comes slowly takes no place meanwhile.
         .merge(login.route_layer(from_fn(buffer_body)))
         .layer(map_response(headers))

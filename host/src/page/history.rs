@@ -35,19 +35,17 @@ const TIMES: [(&str, &str); 2] = [("since", "From"), ("until", "Before")];
 pub(super) async fn history(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Response {
     let filter = Filter::parse(query.as_deref().unwrap_or_default());
     let now = WallTime::of(clock::now(), state.zone());
-    let (status, found) = match runs(&state, &filter).await {
-        Ok(page) => (StatusCode::OK, list_of(&page, &filter, &now)),
-        // The form stays: what is wrong can be put right in it.
-        Err(problem) => {
-            (StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), wrong(&problem))
-        }
-    };
+    let found = runs(&state, &filter).await;
+    let status = found.as_ref().err().map_or(Ok(StatusCode::OK), |problem| StatusCode::from_u16(problem.status));
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let page = html! {
         h1 { "History" }
         p.soft { "As of " span data-now { (now.clock()) } " in " (now.zone()) " · times by each device's clock" }
         (chips(&filter))
-        (form(&filter, state.zone(), status != StatusCode::OK))
-        (found)
+        // The form stays, so that a mistake can be put right in it.
+        @if let Err(problem) = &found { (wrong(problem)) }
+        (form(&filter, state.zone(), found.is_err()))
+        @if let Ok(page) = &found { (list_of(page, &filter, &now)) }
     };
     (status, Html(frame("History", Current::History, &page))).into_response()
 }
@@ -149,7 +147,7 @@ fn form(filter: &Filter, zone: Zone, is_open: bool) -> Markup {
     html! {
         details #filter data-keep open[is_open] {
             summary #filter-summary { "Filter" }
-            form.filter action=(ADDRESS) {
+            form.fields action=(ADDRESS) {
                 @for (name, label) in TEXTS {
                     p {
                         label for=(name) { (label) }

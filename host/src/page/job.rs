@@ -136,7 +136,7 @@ fn occurrence(job: &JobRecord, due: &str, messages: &[MessageRecord], now: &Wall
         @for message in messages {
             div.message {
                 @if message.after_ms > 0 {
-                    "then " @if let Some(at) = &at { (at.later(message.after_ms.into()).show(now)) " " }
+                    "then " @if let Some(at) = &at { (at.later(message.after_ms.into()).show(at)) " " }
                 }
                 (text::message(message))
             }

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
 use serde::Deserialize as _;
@@ -14,6 +16,7 @@ use super::{
     devices::{search_field, with_fault},
     frame::{Current, frame},
     lists::{Lists, lists},
+    shared::Shared,
     text::{self, WallTime},
     timeline::{self, LANES, Read, Whose},
 };
@@ -37,11 +40,18 @@ const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
-pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
+pub(super) async fn tonight(
+    State(state): State<ApiState>,
+    Extension(shared): Extension<Arc<Shared>>,
+) -> Result<Html, Failed> {
+    shared.get(|| page(&state)).await.map(Html)
+}
+
+async fn page(state: &ApiState) -> Result<Markup, Failed> {
     let now = clock::now();
-    let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
+    let (status, faults) = (host_status(state).await?, grouped(state).await?);
     let (jobs, devices) = (status.counts.jobs, status.counts.devices);
-    let runs = if jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now, devices).await? };
+    let runs = if jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now, devices).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -51,7 +61,7 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
         (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
-    Ok(Html(frame("Tonight", Current::Tonight, &page)))
+    Ok(frame("Tonight", Current::Tonight, &page))
 }
 
 /// Shows what will be sent, and what happened.
@@ -251,6 +261,15 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     }
 }
 
+/// Names a job that is due often, with links; an id with `*` stands for several jobs.
+fn repeated_name(CollapsedRecord { plugin, device, job, label, .. }: &CollapsedRecord) -> Markup {
+    let text = label.as_deref().unwrap_or(job);
+    html! {
+        a.name href={ "/devices/" (plugin) "/" (device) } { (plugin) "/" (device) }
+        @if job.contains('*') { span { (text) } } @else { a href={ "/jobs/" (plugin) "/" (device) "/" (job) } { (text) } }
+    }
+}
+
 /// Shows the picture, if there are not too many devices for one.
 fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
     const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
@@ -261,15 +280,6 @@ fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
             Some(_) => p.soft { "There is no device yet." },
             None => p.soft { "It shows a page of the devices at a time, those at fault first." },
         }
-    }
-}
-
-/// Names a job that is due often, with links; an id with `*` stands for several jobs.
-fn repeated_name(CollapsedRecord { plugin, device, job, label, .. }: &CollapsedRecord) -> Markup {
-    let text = label.as_deref().unwrap_or(job);
-    html! {
-        a.name href={ "/devices/" (plugin) "/" (device) } { (plugin) "/" (device) }
-        @if job.contains('*') { span { (text) } } @else { a href={ "/jobs/" (plugin) "/" (device) "/" (job) } { (text) } }
     }
 }
 
