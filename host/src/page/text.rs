@@ -157,6 +157,11 @@ pub(super) fn content(sent: Option<&Value>, task: Option<&str>) -> Option<String
     sent.map(|sent| message(&sent)).or_else(|| task.map(|task| format!("asks the plugin: {task}")))
 }
 
+/// Writes a latitude or a longitude, with the letters for positive and negative ones.
+pub(super) fn degrees(angle: f64, [positive, negative]: [&str; 2]) -> String {
+    format!("{:.3}° {}", angle.abs(), if angle < 0.0 { negative } else { positive })
+}
+
 /// Returns an address with the parameters that are not empty.
 pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());

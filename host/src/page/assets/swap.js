@@ -1,4 +1,5 @@
-// Fetches this page again and puts its content into place. The focus stays, and forms with `data-keep` stay as they are.
+// Fetches this page again and puts its content into place. The focus stays, details stay open, and forms with `data-keep` as they
+// are.
 import { showLocal } from "./clock.js";
 
 /** Returns the `<main>` of a page of this host, or null if the browser was sent elsewhere. */
@@ -48,6 +49,7 @@ export async function swap() {
   }
   const focused = active?.id;
   for (const kept of now.querySelectorAll("[data-keep]")) main.querySelector(`#${kept.id}`)?.replaceWith(kept);
+  for (const open of now.querySelectorAll("details[id][open]")) main.querySelector(`#${open.id}`)?.setAttribute("open", "");
   showLocal(main);
   replace(now, main);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
