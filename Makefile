@@ -7,6 +7,7 @@ WASM := target/wasm32-wasip2/guest
 GUESTS := $(patsubst tests/guests/%.rs,%,$(filter-out tests/guests/lib.rs tests/guests/generate.rs,$(wildcard tests/guests/*.rs)))
 ORACLES := target/oracles
 PEERS := target/peers
+AXE := target/axe
 BROKERS := target/brokers
 # For installing packages: nothing when we are root.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -44,7 +45,7 @@ check: ## what must hold before anything is tested: format, lints, licences, wor
 	{ echo "plain words, please: see the glossary in host/ARCHITECTURE.md"; exit 1; }
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-plugin-sdk
 
-setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, Chromium
+setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, Chromium, axe-core
 
 wasm:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
@@ -53,8 +54,13 @@ brokers:
 	@[ -x /usr/sbin/mosquitto ] && for program in mosquitto_sub rsync curl openssl sqlite3; do command -v $$program > /dev/null || exit 1; done || \
 	{ $(INSTALL) mosquitto mosquitto-clients rsync curl openssl sqlite3; }
 
+# axe-core finds what shuts people out. Only the tests run it, and the tree has no copy of it.
 browser:
 	@command -v chromium > /dev/null || { $(INSTALL) --no-install-recommends chromium; }
+	@[ -f $(AXE)/axe.min.js ] || { $(VENV) && python3 -m venv $(AXE) && \
+	$(AXE)/bin/pip install --quiet --no-deps axe-playwright-python==0.1.8 && \
+	cp $(AXE)/lib/python3*/site-packages/axe_playwright_python/axe.min.js $(AXE); } || \
+	echo "axe-core was not fetched: the tests do not check accessibility"
 
 # Puts a file where a running host, or anybody else, sees the old one or the new one and nothing between; and leaves it
 # alone when it is the same.
@@ -130,7 +136,7 @@ cross: cross-tools ## build the program for another processor: TARGET=name, by d
 cross-test: cross-tools ## run the unit tests of the scheduler, the broker and the SDK in an emulator of that processor
 	cargo test --target $(CROSS) --lib -p roost-scheduler -p roost-broker -p roost-plugin-sdk
 
-soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
+soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments, KEEP=1 to keep what shows faults
 	cargo build --bins
 	cargo test --quiet --test soak
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const MORNING: i64 = 1_811_840_400_000;
 
 /// Starts a host with the sample plugins and their settings in the morning of a day in June.
-fn samples() -> (Broker, Site, Roost) {
+pub(super) fn samples() -> (Broker, Site, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     for name in ["coop-door", "greenhouse", "sprinkler"] {
         let settings = root().join("plugins").join(name).with_extension("toml");

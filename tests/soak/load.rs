@@ -13,7 +13,7 @@ const TICKS: u32 = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Must {
     /// It succeeds, unless the host was killed after its start and the reason is that: its second step's time had come,
-    /// or a step marked `once` may have been sent.
+    /// or a step marked `once` was armed on disk.
     Succeed,
     /// It has any recorded end, of its own or with others.
     End,
@@ -42,6 +42,8 @@ pub(crate) fn jobs() -> Vec<Job> {
         job("queue", 1_000, 0, &["on", "off"], Must::End),
         job("open", 2_000, 0, &["open", "stop"], Must::End),
         job("close", 2_000, 1_000, &["close"], Must::End),
+        job("raise", 2_000, 0, &["raise", "once"], Must::End),
+        job("lower", 2_000, 1_000, &["lower"], Must::End),
     ];
     ticks.chain(others).collect()
 }
@@ -54,8 +56,16 @@ pub(crate) fn settings() -> String {
     DEVICES.map(device).concat()
 }
 
-/// The contents of `roost.toml`.
-pub(crate) const HOST: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
+/// Returns the contents of `roost.toml` for one of the hosts, counted from 0. Each has its own status topic: the broker
+/// passes on the host's `online` before its messages, so that it is known of each message which host has sent it,
+/// however late it arrives.
+pub(crate) fn settings_of_host(host: usize) -> String {
+    let pump = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
+    format!("[mqtt]\nstatus_topic = \"{STATUS}{host}\"\n{pump}")
+}
+
+/// How the topic begins on which a host states that it is online; its number follows.
+pub(crate) const STATUS: &str = "host/";
 
 impl Job {
     /// Returns its occurrences for a device, from one instant on and before another.

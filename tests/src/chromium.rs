@@ -109,9 +109,9 @@ impl Chromium {
         }
     }
 
-    /// Returns the text of the page.
+    /// Returns the text of the page; of one that is being opened, none.
     pub fn text(&mut self) -> String {
-        self.eval("document.body.innerText").as_str().unwrap_or_default().to_owned()
+        self.eval("document.body?.innerText").as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page shows a text.
@@ -151,10 +151,21 @@ impl Chromium {
         }
     }
 
+    /// Replaces the text of the control with a label, as typing does.
+    pub fn fill(&mut self, label: &str, text: &str) {
+        self.eval(&format!("{}.select()", control(label)));
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
     /// Presses the escape key.
     pub fn escape(&mut self) {
+        self.press("Escape", 27);
+    }
+
+    /// Presses a key, by its name and its number.
+    pub fn press(&mut self, key: &str, number: u32) {
         for kind in ["rawKeyDown", "keyUp"] {
-            let event = json!({ "type": kind, "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27 });
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number });
             self.call("Input.dispatchKeyEvent", event);
         }
     }
@@ -163,6 +174,12 @@ impl Chromium {
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
+}
+
+/// Returns the expression of the control with a label.
+fn control(label: &str) -> String {
+    let label = json!(label);
+    format!("[...document.querySelectorAll('label')].find((label) => label.textContent.trim() === {label}).control")
 }
 
 impl Drop for Chromium {

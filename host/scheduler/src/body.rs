@@ -186,13 +186,13 @@ impl Body {
         self.steps().skip(1).any(|step| step.topic() == topic)
     }
 
-    /// Returns the body of a run that is cut short: the steps before `step` stay, and the later ones are due as soon as
+    /// Returns the body of a run that is cut short: the steps before `first` stay, and the later ones are due as soon as
     /// `after_ms` has passed; those that another run may take over come last.
-    pub(crate) fn cut(&self, step: usize, after_ms: u32, is_taken_over: impl Fn(&StepRef<'_>) -> bool) -> Self {
-        let at_once = |owed: StepRef<'_>| Step { after_ms, ..owed.to_step() };
-        let (last, first): (Vec<StepRef<'_>>, Vec<StepRef<'_>>) = self.steps().skip(step).partition(is_taken_over);
-        let done = self.steps().take(step).map(|done| done.to_step());
-        let steps: Vec<Step> = done.chain(first.into_iter().chain(last).map(at_once)).collect();
+    pub(crate) fn cut(&self, first: usize, after_ms: u32, is_taken_over: impl Fn(&usize) -> bool) -> Self {
+        let (last, at_once): (Vec<usize>, Vec<usize>) = (first..self.step_count()).partition(is_taken_over);
+        let owed = at_once.into_iter().chain(last).filter_map(|step| self.step(step));
+        let owed = owed.map(|step| Step { after_ms, ..step.to_step() });
+        let steps: Vec<Step> = self.steps().take(first).map(|done| done.to_step()).chain(owed).collect();
         self.with_steps(&steps)
     }
 

@@ -70,6 +70,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(logs::logs))
         .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
+        .routes(routes!(devices::device))
         .routes(routes!(faults::faults))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));
@@ -223,7 +224,7 @@ mod tests {
             .collect();
         let mut from = BTreeSet::new();
         for operation in links::operations(&mut api) {
-            for (_, response) in &operation.responses.responses {
+            for response in operation.responses.responses.values() {
                 let RefOr::T(response) = response else { continue };
                 for link in response.links.values() {
                     let RefOr::T(link) = link else { panic!("a link by itself") };

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::text::WallTime;
 use crate::http::{Remedy, TimelineRecord};
 
 /// The names of a job.
@@ -80,4 +81,14 @@ pub(super) fn pause(job: &JobRef<'_>) -> Markup {
 pub(super) fn resume(job: &JobRef<'_>) -> Markup {
     let name = job.name();
     button(job, ("POST", "resume"), ("Resume", format!("Resume {name}"), format!("{name} is resumed.")))
+}
+
+/// Returns the link to the explanation of a run.
+pub(super) fn why(record: &TimelineRecord, now: &WallTime) -> Markup {
+    let (name, at) = (JobRef::from(record).name(), &record.occurrence);
+    let when = WallTime::parse(&record.time, &record.time_zone).map_or_else(|| at.clone(), |time| time.write(now));
+    html! {
+        a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
+            aria-label={ "Why " (name) " at " (when) } { "Why?" }
+    }
 }

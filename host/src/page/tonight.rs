@@ -9,90 +9,75 @@ use roost_scheduler::time::Instant;
 use super::{
     Failed, Html,
     actions::{self, JobRef},
+    density::{HOUR_MS, Hours},
+    devices::{search_field, with_fault},
     frame::{Current, frame},
+    lists::{Lists, lists},
     text::{self, WallTime},
+    timeline::{self, LANES, Read, Whose},
 };
 use crate::{
     clock,
     http::{
-        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineEntry, TimelineRecord, collapsed,
-        grouped, host_status,
+        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
 };
 
-const HOUR_MS: i64 = 3_600_000;
 /// The period that is shown, from now on and back.
 const AHEAD_MS: i64 = 36 * HOUR_MS;
 const BACK_MS: i64 = 12 * HOUR_MS;
-/// A job with more runs in the period is one line.
-const COLLAPSE: u32 = 6;
 /// Entries that are read for each list: a run of several messages has one each.
 const ENTRIES: usize = 120;
-/// The status of a timeline with too many jobs.
-const TOO_MANY: u16 = 422;
+/// More jobs are counted by the hour instead of listed.
+const LISTED_JOBS: usize = 1_000;
+/// Reasons of faults that are shown.
+const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
 pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let coming = lists(&state, (now, now.plus_ms(AHEAD_MS))).await?;
-    let past = lists(&state, (now.plus_ms(-BACK_MS), now)).await?;
+    let (jobs, devices) = (status.counts.jobs, status.counts.devices);
+    let runs = if jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now, devices).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
         (host(&status, &now))
         (host_faults(&status))
         (fault_groups(&faults, &now))
-        (coming_list(&coming, &now))
-        (repeated(&coming.repeated, &now))
-        (past_list(&past, &now))
+        (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
     Ok(Html(frame("Tonight", Current::Tonight, &page)))
 }
 
-/// The entries of a period: runs with their messages, and jobs that are due often.
-#[derive(Default)]
-struct Lists {
-    runs: Vec<Vec<TimelineRecord>>,
-    repeated: Vec<CollapsedRecord>,
-    /// Whether there are more.
-    is_cut: bool,
-    /// Whether there are too many jobs for a list.
-    is_too_long: bool,
-}
-
-async fn lists(state: &ApiState, window: (Instant, Instant)) -> Result<Lists, Failed> {
-    let page = match collapsed(state, window, COLLAPSE, ENTRIES).await {
-        // The faults are what matters where there are so many jobs.
-        Err(problem) if problem.status == TOO_MANY => return Ok(Lists { is_too_long: true, ..Lists::default() }),
-        page => page?,
+/// Shows what will be sent, and what happened.
+async fn few(state: &ApiState, now: Instant, devices: usize) -> Result<Markup, Failed> {
+    let coming = lists(state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
+    let past = lists(state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
+    let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
+    let picture = match devices {
+        ..=LANES => Some(timeline::read(state, &Whose::default(), period).await?),
+        _ => None,
     };
-    let mut lists = Lists { is_cut: page.next.is_some(), ..Lists::default() };
-    for entry in page.items {
-        match entry {
-            TimelineEntry::Collapsed(repeated) => lists.repeated.push(*repeated),
-            TimelineEntry::One(record) => lists.add(*record),
-        }
-    }
-    Ok(lists)
+    let now = WallTime::of(now, state.zone());
+    Ok(html! {
+        (coming_list(&coming, &now))
+        (repeated(&coming.repeated, &now))
+        (timeline(picture.as_ref(), &now))
+        (past_list(&past, &now))
+    })
 }
 
-impl Lists {
-    /// Adds a message to its run.
-    fn add(&mut self, record: TimelineRecord) {
-        let is_of = |run: &&mut Vec<TimelineRecord>| {
-            run.first().is_some_and(|first| {
-                (&first.plugin, &first.device, &first.job) == (&record.plugin, &record.device, &record.job)
-                    && first.occurrence == record.occurrence
-            })
-        };
-        match self.runs.iter_mut().rev().find(is_of) {
-            Some(run) => run.push(record),
-            None => self.runs.push(vec![record]),
-        }
-    }
+/// Shows how many runs there are in each hour, and the way to each device.
+async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
+    let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
+    let hours = Hours::count(state, now, hours.into()).await?;
+    Ok(html! {
+        form.find role="search" action="/devices" { (search_field("")) }
+        (hours.show(&WallTime::of(now, state.zone())))
+    })
 }
 
 /// Shows the broker and the clock.
@@ -127,8 +112,9 @@ fn fault_groups(faults: &Faults, now: &WallTime) -> Markup {
     html! {
         @if !faults.groups.is_empty() {
             h2 { "What is wrong" }
-            ul.rows { @for group in &faults.groups { li { (fault_group(group, now)) } } }
-            @if faults.more > 0 { p.soft { "There are " (faults.more) " more reasons." } }
+            ul.rows { @for group in faults.groups.iter().take(REASONS) { li { (fault_group(group, now)) } } }
+            @let more = faults.more + faults.groups.len().saturating_sub(REASONS);
+            @if more > 0 { p { a.button href="/devices?fault=true" { "All devices at fault" } " for " (text::grouped(more)) " more reasons" } }
         }
     }
 }
@@ -137,13 +123,16 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
     let state = group.state.as_deref().unwrap_or("failed");
     html! {
         div.row {
-            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (group.count) } }
+            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (text::grouped(group.count)) } }
             span { (group.example) }
         }
         div.row.soft {
             @if let Some(since) = &group.since { "since " (text::time(since, now.zone(), now)) }
             @for faulty in &group.first { (self::faulty(faulty)) }
-            @if group.count > group.first.len() { "and " (group.count - group.first.len()) " more" }
+            @if group.count > group.first.len() { "and " (text::grouped(group.count - group.first.len())) " more" }
+        }
+        @if group.devices > group.first.len() {
+            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } }
         }
     }
 }
@@ -211,7 +200,7 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
                     }
                     @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
                 }
-                (why(first, now))
+                (actions::why(first, now))
             }
         }
     }
@@ -243,15 +232,6 @@ fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
     }
 }
 
-fn why(record: &TimelineRecord, now: &WallTime) -> Markup {
-    let (name, at) = (JobRef::from(record).name(), &record.occurrence);
-    let when = WallTime::parse(&record.time, &record.time_zone).map_or_else(|| at.clone(), |time| time.write(now));
-    html! {
-        a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
-            aria-label={ "Why " (name) " at " (when) } { "Why?" }
-    }
-}
-
 /// Shows the jobs that are due often, one line each.
 fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     html! {
@@ -278,6 +258,19 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     }
 }
 
+/// Shows the picture, if there are not too many devices for one.
+fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
+    const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
+    html! {
+        h2 { a href="/timeline" { "Timeline" } }
+        @match picture {
+            Some(picture) if !picture.view.lanes.is_empty() => (timeline::picture(&picture.view, SAME, now)),
+            Some(_) => p.soft { "There is no device yet." },
+            None => p.soft { "It shows a page of the devices at a time, those at fault first." },
+        }
+    }
+}
+
 /// Shows what happened, the newest first.
 fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
@@ -295,7 +288,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                         span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
                     }
                     @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
-                    div.actions { (why(first, now)) }
+                    div.actions { (actions::why(first, now)) }
                 }
             }
             @for job in repeated {

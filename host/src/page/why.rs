@@ -29,7 +29,7 @@ pub(super) async fn why(
     let name = parse(&names)?;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let explanation = explain_run(&state, &name, at.as_ref()).await?;
-    Ok(Html(frame("Why?", Current::None, &content(&explanation))))
+    Ok(Html(frame(&title(&explanation), Current::None, &content(&explanation))))
 }
 
 fn parse((plugin, device, job): &(String, String, String)) -> Result<JobName, Problem> {
@@ -41,10 +41,14 @@ fn parse((plugin, device, job): &(String, String, String)) -> Result<JobName, Pr
     ))
 }
 
+fn title(Explanation { plugin, device, job, .. }: &Explanation) -> String {
+    format!("Why {plugin}/{device}/{job}?")
+}
+
 fn content(explanation: &Explanation) -> Markup {
-    let Explanation { plugin, device, job, sentence, notes, remedies, verdict, .. } = explanation;
+    let Explanation { sentence, notes, remedies, verdict, .. } = explanation;
     html! {
-        h1 { "Why " (plugin) "/" (device) "/" (job) "?" }
+        h1 { (title(explanation)) }
         p.{ "state-" (verdict) } { (text::outcome(verdict)) }
         p { (sentence) }
         @if !notes.is_empty() {
