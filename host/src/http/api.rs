@@ -224,7 +224,7 @@ mod tests {
             .collect();
         let mut from = BTreeSet::new();
         for operation in links::operations(&mut api) {
-            for (_, response) in &operation.responses.responses {
+            for response in operation.responses.responses.values() {
                 let RefOr::T(response) = response else { continue };
                 for link in response.links.values() {
                     let RefOr::T(link) = link else { panic!("a link by itself") };

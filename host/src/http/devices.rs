@@ -152,6 +152,8 @@ impl<'de> Deserialize<'de> for NamePart {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeviceFilter {
     pub(crate) plugin: Option<PluginName>,
+    /// The whole name of a device.
+    pub(crate) device: Option<DeviceName>,
     /// A part of `PLUGIN/DEVICE`; empty for all.
     pub(crate) part: NamePart,
     pub(crate) is_faulty: Option<bool>,
@@ -170,6 +172,7 @@ impl DeviceFilter {
         };
         let is_faulty = || error.is_some_and(has_reason) || faulty.contains(&((*plugin).clone(), (*name).clone()));
         self.is_paused.is_none_or(|expected| expected == *is_paused)
+            && self.device.as_ref().is_none_or(|expected| expected == *name)
             && (self.part.0.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part.0))
             && self.is_faulty.or(self.reason.as_ref().map(|_| true)).is_none_or(|expected| expected == is_faulty())
     }
@@ -187,7 +190,7 @@ pub(super) async fn devices(
 ) -> Answered<Page<DeviceRecord>> {
     let DevicesQuery { plugin, q: part, fault, reason, paused, limit: Limit(limit), cursor } = query;
     let plugin = plugin.map(|Plugin(name)| name);
-    let filter = DeviceFilter { plugin, part, is_faulty: fault, reason, is_paused: paused };
+    let filter = DeviceFilter { plugin, part, is_faulty: fault, reason, is_paused: paused, ..DeviceFilter::default() };
     Ok(Json(list(&state, filter, limit, cursor.as_deref()).await?))
 }
 

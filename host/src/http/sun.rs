@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::Part,
     names::{DeviceName, PluginName},
-    time::{Instant, Site},
+    time::{Instant, Location, Site},
     trigger::{Band, SunCache},
 };
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,15 @@ pub(crate) async fn find(
     computed.await.map_err(|error| Problem::bug(&error))?
 }
 
+/// Computes the bands of several places. A place has none in the years that are not known.
+pub(crate) async fn skies(places: Vec<Location>, window: (Instant, Instant)) -> Result<Vec<Vec<Band>>, Problem> {
+    let computed = tokio::task::spawn_blocking(move || {
+        let mut cache = SunCache::default();
+        places.into_iter().map(|place| cache.bands(window, place).unwrap_or_default()).collect()
+    });
+    computed.await.map_err(|error| Problem::bug(&error))
+}
+
 fn record(
     (plugin, device): (&PluginName, &DeviceName),
     site: Site,
@@ -125,7 +134,7 @@ fn record(
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use roost_scheduler::{calendar::parse_zone, time::Location};
+    use roost_scheduler::calendar::parse_zone;
 
     use super::*;
 

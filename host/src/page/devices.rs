@@ -50,6 +50,7 @@ impl DevicesQuery {
             is_faulty,
             reason: Some(self.reason.clone()).filter(|reason| !reason.is_empty()),
             is_paused: Some(true).filter(|_| !self.paused.is_empty()),
+            ..DeviceFilter::default()
         })
     }
 

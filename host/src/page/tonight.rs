@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
+use serde::Deserialize as _;
 
 use super::{
     Failed, Html,
@@ -12,25 +15,24 @@ use super::{
     density::{HOUR_MS, Hours},
     devices::{search_field, with_fault},
     frame::{Current, frame},
+    lists::{Lists, lists},
+    shared::Shared,
     text::{self, WallTime},
+    timeline::{self, LANES, Read, Whose},
 };
 use crate::{
-    clock,
+    clock, describe,
     http::{
-        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineEntry, TimelineRecord, collapsed,
-        grouped, host_status,
+        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
+    job_json::MessageRecord,
 };
 
 /// The period that is shown, from now on and back.
 const AHEAD_MS: i64 = 36 * HOUR_MS;
 const BACK_MS: i64 = 12 * HOUR_MS;
-/// A job with more runs in the period is one line.
-const COLLAPSE: u32 = 6;
 /// Entries that are read for each list: a run of several messages has one each.
 const ENTRIES: usize = 120;
-/// The status of a timeline with too many jobs.
-const TOO_MANY: u16 = 422;
 /// More jobs are counted by the hour instead of listed.
 const LISTED_JOBS: usize = 1_000;
 /// Reasons of faults that are shown.
@@ -38,10 +40,18 @@ const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
-pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
+pub(super) async fn tonight(
+    State(state): State<ApiState>,
+    Extension(shared): Extension<Arc<Shared>>,
+) -> Result<Html, Failed> {
+    shared.get(|| page(&state)).await.map(Html)
+}
+
+async fn page(state: &ApiState) -> Result<Markup, Failed> {
     let now = clock::now();
-    let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let runs = if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now).await? };
+    let (status, faults) = (host_status(state).await?, grouped(state).await?);
+    let (jobs, devices) = (status.counts.jobs, status.counts.devices);
+    let runs = if jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now, devices).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -51,17 +61,23 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
         (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
-    Ok(Html(frame("Tonight", Current::Tonight, &page)))
+    Ok(frame("Tonight", Current::Tonight, &page))
 }
 
 /// Shows what will be sent, and what happened.
-async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
-    let coming = lists(state, (now, now.plus_ms(AHEAD_MS))).await?;
-    let past = lists(state, (now.plus_ms(-BACK_MS), now)).await?;
+async fn few(state: &ApiState, now: Instant, devices: usize) -> Result<Markup, Failed> {
+    let coming = lists(state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
+    let past = lists(state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
+    let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
+    let picture = match devices {
+        ..=LANES => Some(timeline::read(state, &Whose::default(), period).await?),
+        _ => None,
+    };
     let now = WallTime::of(now, state.zone());
     Ok(html! {
         (coming_list(&coming, &now))
         (repeated(&coming.repeated, &now))
+        (timeline(picture.as_ref(), &now))
         (past_list(&past, &now))
     })
 }
@@ -74,49 +90,6 @@ async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
         form.find role="search" action="/devices" { (search_field("")) }
         (hours.show(&WallTime::of(now, state.zone())))
     })
-}
-
-/// The entries of a period: runs with their messages, and jobs that are due often.
-#[derive(Default)]
-struct Lists {
-    runs: Vec<Vec<TimelineRecord>>,
-    repeated: Vec<CollapsedRecord>,
-    /// Whether there are more.
-    is_cut: bool,
-    /// Whether there are too many jobs for a list.
-    is_too_long: bool,
-}
-
-async fn lists(state: &ApiState, window: (Instant, Instant)) -> Result<Lists, Failed> {
-    let page = match collapsed(state, (None, None), window, COLLAPSE, ENTRIES).await {
-        // The faults are what matters where there are so many jobs.
-        Err(problem) if problem.status == TOO_MANY => return Ok(Lists { is_too_long: true, ..Lists::default() }),
-        page => page?,
-    };
-    let mut lists = Lists { is_cut: page.next.is_some(), ..Lists::default() };
-    for entry in page.items {
-        match entry {
-            TimelineEntry::Collapsed(repeated) => lists.repeated.push(*repeated),
-            TimelineEntry::One(record) => lists.add(*record),
-        }
-    }
-    Ok(lists)
-}
-
-impl Lists {
-    /// Adds a message to its run.
-    fn add(&mut self, record: TimelineRecord) {
-        let is_of = |run: &&mut Vec<TimelineRecord>| {
-            run.first().is_some_and(|first| {
-                (&first.plugin, &first.device, &first.job) == (&record.plugin, &record.device, &record.job)
-                    && first.occurrence == record.occurrence
-            })
-        };
-        match self.runs.iter_mut().rev().find(is_of) {
-            Some(run) => run.push(record),
-            None => self.runs.push(vec![record]),
-        }
-    }
 }
 
 /// Shows the broker and the clock.
@@ -224,22 +197,17 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
         li {
             div.row {
                 (text::time(&first.time, &first.time_zone, now))
-                span.name { (job.device()) }
-                span { (label(first)) }
+                a.name href=(job.device_page()) { (job.device()) }
+                a href=(job.page()) { (label(first)) }
                 @if state != "expected" { span.end.{ "state-" (state) } { (word) } }
             }
             @for (index, message) in run.iter().enumerate() { (self::message(message, now, index > 0)) }
             div.actions {
                 @if is_next {
                     (actions::run_now(&job))
-                    @match first.paused.as_deref() {
-                        None if first.skipped => (actions::unskip(&job)),
-                        None => (actions::skip(&job)),
-                        Some(_) => {},
-                    }
-                    @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
+                    (actions::skip_and_pause(&job, first.paused.as_deref(), first.skipped))
                 }
-                (why(first, now))
+                (actions::why(first, now))
             }
         }
     }
@@ -252,31 +220,17 @@ fn label(record: &TimelineRecord) -> &str {
 /// Shows one message of a run; of later ones, when it is sent.
 fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
     let content = match (&record.message, &record.task) {
-        (Some(message), _) => {
-            let text = |key: &str| message.get(key).and_then(|value| value.as_str()).unwrap_or_default();
-            let payload =
-                message.get("payload_base64").map_or_else(|| text("payload").to_owned(), |_| "(binary)".into());
-            Some((text("topic").to_owned(), text::short(&payload)))
-        }
-        (None, Some(task)) => Some((format!("asks the plugin: {}", task.task), String::new())),
+        (Some(message), _) => MessageRecord::deserialize(message).ok().map(|message| text::message(&message)),
+        (None, Some(task)) => Some(format!("asks the plugin: {}", task.task)),
         (None, None) => None,
     };
     html! {
-        @if let Some((topic, payload)) = content {
+        @if let Some(content) = content {
             div.message {
                 @if is_later { "then " (text::time(&record.time, &record.time_zone, now)) " " }
-                (topic) @if !payload.is_empty() { " ← " (payload) }
+                (content)
             }
         }
-    }
-}
-
-fn why(record: &TimelineRecord, now: &WallTime) -> Markup {
-    let (name, at) = (JobRef::from(record).name(), &record.occurrence);
-    let when = WallTime::parse(&record.time, &record.time_zone).map_or_else(|| at.clone(), |time| time.write(now));
-    html! {
-        a.why.button id={ "why-" (name) "-" (at) } href={ "/why/" (name) "?at=" (at.replace('+', "%2B")) }
-            aria-label={ "Why " (name) " at " (when) } { "Why?" }
     }
 }
 
@@ -289,10 +243,9 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                 @for job in jobs.iter().filter(|job| job.next.is_some()) {
                     li {
                         div.row {
-                            span.name { (job.plugin) "/" (job.device) }
-                            span { (job.label.as_deref().unwrap_or(&job.job)) }
+                            (repeated_name(job))
                             span.end {
-                                @if let Some(ms) = job.every_ms { (text::every(ms)) ", " }
+                                @if let Some(ms) = job.every_ms { (describe::period(ms)) ", " }
                                 (text::grouped(job.count as usize)) @if job.more { "+" } " times"
                             }
                         }
@@ -302,6 +255,28 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Names a job that is due often, with links; an id with `*` stands for several jobs.
+fn repeated_name(CollapsedRecord { plugin, device, job, label, .. }: &CollapsedRecord) -> Markup {
+    let text = label.as_deref().unwrap_or(job);
+    html! {
+        a.name href={ "/devices/" (plugin) "/" (device) } { (plugin) "/" (device) }
+        @if job.contains('*') { span { (text) } } @else { a href={ "/jobs/" (plugin) "/" (device) "/" (job) } { (text) } }
+    }
+}
+
+/// Shows the picture, if there are not too many devices for one.
+fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
+    const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
+    html! {
+        h2 { a href="/timeline" { "Timeline" } }
+        @match picture {
+            Some(picture) if !picture.view.lanes.is_empty() => (timeline::picture(&picture.view, SAME, now)),
+            Some(_) => p.soft { "There is no device yet." },
+            None => p.soft { "It shows a page of the devices at a time, those at fault first." },
         }
     }
 }
@@ -318,19 +293,23 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                 li {
                     div.row {
                         (text::time(&first.time, &first.time_zone, now))
-                        span.name { (job.device()) }
-                        span { (label(first)) }
-                        span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
+                        a.name href=(job.device_page()) { (job.device()) }
+                        a href=(job.page()) { (label(first)) }
+                        span.end.{ "state-" (first.state) } {
+                            @match &first.run {
+                                Some(run) => a href={ "/runs/" (run.run) } { (text::outcome(&first.state)) },
+                                None => (text::outcome(&first.state)),
+                            }
+                        }
                     }
                     @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
-                    div.actions { (why(first, now)) }
+                    div.actions { (actions::why(first, now)) }
                 }
             }
             @for job in repeated {
                 li {
                     div.row {
-                        span.name { (job.plugin) "/" (job.device) }
-                        span { (job.label.as_deref().unwrap_or(&job.job)) }
+                        (repeated_name(job))
                         @for (state, count) in job.states.iter().filter(|(state, _)| *state != "expected") {
                             span.{ "state-" (state) } { (text::outcome(state)) " " (text::grouped(*count as usize)) " times" }
                         }

@@ -2,9 +2,11 @@
 import { listen } from "./stream.js";
 import { act } from "./act.js";
 import { explain } from "./why.js";
+import { picture } from "./picture.js";
 import { showLocal } from "./clock.js";
 
 act();
 explain();
+picture();
 showLocal(document);
 listen();

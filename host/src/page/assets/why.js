@@ -9,8 +9,10 @@ export function explain() {
     const link = event.target.closest("a.why");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
-    const main = await fetchMain(link.href).catch(() => null);
-    if (!main) return location.assign(link.href);
+    // Not `href`, which is an object of a link in a picture.
+    const address = link.getAttribute("href");
+    const main = await fetchMain(address).catch(() => null);
+    if (!main) return location.assign(address);
     opener = link.id;
     showLocal(main);
     const heading = main.querySelector("h1");
