@@ -159,6 +159,21 @@ impl Chromium {
         }
     }
 
+    /// Chooses a file in the control with a label.
+    pub fn choose(&mut self, label: &str, file: &Path) {
+        let asked = json!({ "expression": control(label) });
+        let object = self.call("Runtime.evaluate", asked)["result"]["objectId"].clone();
+        self.call("DOM.setFileInputFiles", json!({ "objectId": object, "files": [file] }));
+    }
+
+    /// Drops a file in the middle of the page.
+    pub fn drop(&mut self, file: &Path) {
+        let data = json!({ "items": [], "files": [file], "dragOperationsMask": 1 });
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            self.call("Input.dispatchDragEvent", json!({ "type": kind, "x": 100, "y": 100, "data": data }));
+        }
+    }
+
     /// Replaces the text of the control with a label, as typing does.
     pub fn fill(&mut self, label: &str, text: &str) {
         self.eval(&format!("{}.select()", control(label)));

@@ -4,6 +4,8 @@ use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Timelike as _};
 use maud::{Markup, html};
 pub(super) use roost_scheduler::text::grouped;
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
+use serde::Deserialize as _;
+use serde_json::Value;
 use url::form_urlencoded;
 
 pub(super) use crate::report::in_one_line as line;
@@ -105,7 +107,7 @@ pub(super) fn time(text: &str, zone: &str, now: &WallTime) -> Markup {
 }
 
 /// Shows a time as the API writes it with its seconds, or its text if it is none.
-pub(super) fn second(text: &str, zone: &str, now: &WallTime) -> Markup {
+pub(super) fn seconds(text: &str, zone: &str, now: &WallTime) -> Markup {
     let shown = |at: WallTime| at.show_as(&at.at.format("%H:%M:%S").to_string(), now);
     WallTime::parse(text, zone).map_or_else(|| html! { (text) }, shown)
 }
@@ -113,6 +115,11 @@ pub(super) fn second(text: &str, zone: &str, now: &WallTime) -> Markup {
 /// Returns an instant on the wall clock of a zone with a name.
 pub(super) fn wall(at: Instant, zone: &str) -> WallTime {
     WallTime::of(at, zones::find(zone).unwrap_or(Zone::UTC))
+}
+
+/// Writes a number of things: `1 job`, `2 jobs`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Writes a state or a verdict with its sign, so that the colour is not all there is.
@@ -144,6 +151,12 @@ pub(super) fn message(MessageRecord { topic, payload, payload_base64, cut, .. }:
     }
 }
 
+/// Writes a message as the API has it, or the task that is called for it, if there is either.
+pub(super) fn content(message: Option<&Value>, task: Option<&str>) -> Option<String> {
+    let Some(message) = message else { return task.map(|task| format!("asks the plugin: {task}")) };
+    MessageRecord::deserialize(message).ok().map(|message| self::message(&message))
+}
+
 /// Returns an address with the parameters that are not empty.
 pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -154,7 +167,8 @@ pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
 
 /// Shows a text with its line breaks: the first line as a sentence, and settings to copy below it.
 pub(super) fn lines(text: &str) -> Markup {
-    match printable(text).split_once('\n') {
+    let text = printable(text);
+    match text.split_once('\n') {
         None => html! { (text) },
         Some((first, rest)) => html! { (first) pre { (rest) } },
     }

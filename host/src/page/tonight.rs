@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use axum::extract::State;
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
-use serde::Deserialize as _;
 
 use super::{
     Failed, Html,
@@ -22,7 +21,6 @@ use crate::{
     http::{
         ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
-    job_json::MessageRecord,
 };
 
 /// The period that is shown, from now on and back.
@@ -209,11 +207,8 @@ fn label(record: &TimelineRecord) -> &str {
 
 /// Shows one message of a run; of later ones, when it is sent.
 fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
-    let content = match (&record.message, &record.task) {
-        (Some(message), _) => MessageRecord::deserialize(message).ok().map(|message| text::message(&message)),
-        (None, Some(task)) => Some(format!("asks the plugin: {}", task.task)),
-        (None, None) => None,
-    };
+    let task = record.task.as_ref().map(|task| task.task.as_str());
+    let content = text::content(record.message.as_ref(), task);
     html! {
         @if let Some(content) = content {
             div.message {
