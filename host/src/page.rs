@@ -18,6 +18,7 @@ mod plugin;
 mod plugins;
 mod run;
 mod settings;
+mod tasks;
 mod text;
 mod timeline;
 mod tonight;
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/plugins/{plugin}/settings", get(settings::settings))
         .route("/logs", get(logs::logs))
         .route("/timeline", get(timeline::timeline))
+        .route("/devices/{plugin}/{device}/tasks", get(tasks::tasks))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))

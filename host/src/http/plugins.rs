@@ -21,8 +21,8 @@ use utoipa::IntoParams;
 use self::records::Core;
 pub(crate) use self::records::{
     ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
-    LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord, TrialRecord,
-    UsedRecord,
+    LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
+    TaskDescriptionRecord, TrialRecord, UsedRecord,
 };
 use super::{
     extract::{Path, Query},
