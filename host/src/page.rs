@@ -18,6 +18,7 @@ mod plugin;
 mod plugins;
 mod run;
 mod settings;
+mod shared;
 mod tasks;
 mod text;
 mod timeline;
@@ -25,8 +26,10 @@ mod tonight;
 mod trial;
 mod why;
 
+use std::sync::Arc;
+
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
@@ -55,7 +58,6 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/plugins/{plugin}/settings", post(settings::check))
         .route_layer(from_fn(limit_upload));
     Router::new()
-        .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
         .route("/plugins", get(plugins::plugins))
         .route("/plugins/{plugin}", get(plugin::plugin))
@@ -68,6 +70,8 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/runs/{*run}", get(run::run))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
+        // Made once for all readers, it needs no limit.
+        .route("/", get(tonight::tonight).layer(Extension(Arc::<Shared>::default())))
         // A form that comes slowly takes no place meanwhile.
         .merge(checks)
         .merge(login.route_layer(from_fn(buffer_body)))

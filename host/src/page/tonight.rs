@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
 
@@ -13,6 +15,7 @@ use super::{
     devices::{search_field, with_fault},
     frame::{Current, frame},
     lists::{Lists, lists},
+    shared::Shared,
     text::{self, WallTime},
     timeline::{self, LANES, Read, Whose},
 };
@@ -35,11 +38,18 @@ const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
-pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
+pub(super) async fn tonight(
+    State(state): State<ApiState>,
+    Extension(shared): Extension<Arc<Shared>>,
+) -> Result<Html, Failed> {
+    shared.get(|| page(&state)).await.map(Html)
+}
+
+async fn page(state: &ApiState) -> Result<Markup, Failed> {
     let now = clock::now();
-    let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
+    let (status, faults) = (host_status(state).await?, grouped(state).await?);
     let (jobs, devices) = (status.counts.jobs, status.counts.devices);
-    let runs = if jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now, devices).await? };
+    let runs = if jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now, devices).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -49,7 +59,7 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
         (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
-    Ok(Html(frame("Tonight", Current::Tonight, &page)))
+    Ok(frame("Tonight", Current::Tonight, &page))
 }
 
 /// Shows what will be sent, and what happened.
