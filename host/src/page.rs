@@ -38,7 +38,10 @@ use axum::{
 use maud::Markup;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use self::frame::{Current, frame};
+use self::{
+    frame::{Current, frame},
+    shared::Shared,
+};
 use crate::http::{ApiState, LOGIN, Problem, buffer_body, limit_upload};
 
 /// Pages that are made at a time: each reads the database.
