@@ -10,6 +10,7 @@ const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
 const PAGES: &[(&str, &str)] = &[
     ("/", "Tonight"),
     ("/timeline", "Timeline"),
+    ("/devices/coop-door/north", "coop-door/north"),
     ("/devices", "Devices"),
     ("/why/coop-door/north/close", "Why coop-door/north/close?"),
     ("/runs?plugin=coop-door&state=failed", "History"),

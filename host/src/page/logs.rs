@@ -65,7 +65,7 @@ fn line(
         _ => "soft",
     };
     html! {
-        (text::seconds(time, now.zone(), now)) " "
+        (text::second(time, now.zone(), now)) " "
         span.(class) { (level) } " "
         @if let Some(plugin) = plugin.as_ref().filter(|_| with_plugin) { a href={ "/plugins/" (plugin) } { (plugin) } " " }
         (text::lines(text))

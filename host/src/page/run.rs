@@ -67,9 +67,9 @@ fn facts(run: &RunRecord, id: &RunId, zone: &str, now: &WallTime) -> Markup {
             dt { "Device" } dd { a href=(job.device_page()) { (job.device()) } }
             dt { "Job" } dd { a href=(job.page()) { (run.label.as_ref().unwrap_or(&run.job)) } }
             dt { "Made by" } dd { (made_by(id, zone)) }
-            dt { "Due" } dd { (text::seconds(&run.occurrence, zone, now)) }
+            dt { "Due" } dd { (text::second(&run.occurrence, zone, now)) }
             @for (name, at) in times {
-                @if let Some(at) = at { dt { (name) } dd { (text::seconds(at, zone, now)) } }
+                @if let Some(at) = at { dt { (name) } dd { (text::second(at, zone, now)) } }
             }
             @if let Some(next) = &run.next { dt { "Next" } dd { (next_step(next, zone, now)) } }
             @if let Some(attempts) = run.attempts.filter(|attempts| *attempts > 0) { dt { "Attempts" } dd { (attempts) @if run.next.is_none() { " at its last message" } } }

@@ -107,7 +107,7 @@ pub(super) fn time(text: &str, zone: &str, now: &WallTime) -> Markup {
 }
 
 /// Shows a time as the API writes it with its seconds, or its text if it is none.
-pub(super) fn seconds(text: &str, zone: &str, now: &WallTime) -> Markup {
+pub(super) fn second(text: &str, zone: &str, now: &WallTime) -> Markup {
     let shown = |at: WallTime| at.show_as(&at.at.format("%H:%M:%S").to_string(), now);
     WallTime::parse(text, zone).map_or_else(|| html! { (text) }, shown)
 }
@@ -151,10 +151,15 @@ pub(super) fn message(MessageRecord { topic, payload, payload_base64, cut, .. }:
     }
 }
 
-/// Writes a message as the API has it, or the task that is called for it, if there is either.
-pub(super) fn content(message: Option<&Value>, task: Option<&str>) -> Option<String> {
-    let Some(message) = message else { return task.map(|task| format!("asks the plugin: {task}")) };
-    MessageRecord::deserialize(message).ok().map(|message| self::message(&message))
+/// Writes a message as it is sent, or the task that is called for it, if there is either.
+pub(super) fn content(sent: Option<&Value>, task: Option<&str>) -> Option<String> {
+    let sent = sent.and_then(|sent| MessageRecord::deserialize(sent).ok());
+    sent.map(|sent| message(&sent)).or_else(|| task.map(|task| format!("asks the plugin: {task}")))
+}
+
+/// Writes a latitude or a longitude, with the letters for positive and negative ones.
+pub(super) fn degrees(angle: f64, [positive, negative]: [&str; 2]) -> String {
+    format!("{:.3}° {}", angle.abs(), if angle < 0.0 { negative } else { positive })
 }
 
 /// Returns an address with the parameters that are not empty.

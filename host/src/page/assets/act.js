@@ -1,12 +1,12 @@
 // The buttons: each names the request of the API that it makes and, if it needs none to be asked before, how to undo it.
 import { report, swap } from "./swap.js";
 
+/** The bodies of requests that are not in the page, by button. */
+export const bodies = new WeakMap();
+
 const UNDO_MS = 10_000;
 // What was asked may go on for a moment: a message is sent, and acknowledged.
 const SETTLED_AFTER_MS = 1500;
-
-/** The bodies of requests that are not in the page, by button. */
-export const bodies = new WeakMap();
 
 /** Asks a question, and resolves to whether the answer is the verb of the button. */
 function ask(question, verb) {

@@ -54,7 +54,7 @@ function open() {
     clearTimeout(away);
     away = null;
     setAway(false);
-    // What has happened since the page was made is not in the stream.
+    // What happened between the page and the stream is no event of it.
     refresh();
   };
   source.onerror = () => {

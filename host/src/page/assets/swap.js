@@ -1,4 +1,4 @@
-// Fetches this page again and puts its content into place. The focus stays, and so does what has `data-keep`.
+// Fetches this page again and puts its content into place. The focus stays, details stay open, and what has `data-keep` as it is.
 import { showLocal } from "./clock.js";
 
 /** Returns the `<main>` of a page of this host, or null if the browser was sent elsewhere. */
@@ -47,6 +47,7 @@ export async function swap() {
     return;
   }
   const focused = active?.id;
+  for (const open of now.querySelectorAll("details[id][open]")) main.querySelector(`#${open.id}`)?.setAttribute("open", "");
   showLocal(main);
   replace(now, main);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
