@@ -74,6 +74,7 @@ pub(crate) use self::{
         LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
         TaskDescriptionRecord, TrialRecord, UsedRecord, list as list_plugins, record as plugin_record,
         settings::{check as check_settings, file as settings_file},
+        tasks as plugin_tasks,
         uploads::{Days, parse_name as plugin_name, try_upload},
     },
     preconditions::tag,

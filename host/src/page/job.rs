@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
-use roost_scheduler::{names::PluginName, trigger::parse_stored};
+use roost_scheduler::trigger::parse_stored;
 use serde::Deserialize as _;
 
 use super::{
@@ -69,9 +69,7 @@ fn content(job: &JobRecord, runs: &Page<RunRecord>, all_runs: &str, now: &WallTi
             (actions::skip_and_pause(&name, job.paused.as_deref(), job.skip.is_some()))
         }
         (facts(job, now))
-        @if job.plugin != PluginName::host().as_str() {
-            p { a href=(tasks::address(&job.plugin, &job.device)) { "Tasks of " (job.plugin) "/" (job.device) } }
-        }
+        (tasks::link(&job.plugin, &job.device))
         (coming(job, now))
         h2 { "Runs" }
         @if runs.items.is_empty() { p.soft { "It has not run yet." } }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use maud::{Markup, html};
-use roost_scheduler::names::DeviceName;
+use roost_scheduler::names::{DeviceName, PluginName};
 use serde_json::Value;
 
 use super::{
@@ -11,11 +11,15 @@ use super::{
     plugin::parse,
     text,
 };
-use crate::http::{ApiState, Problem, TaskDescriptionRecord, plugin_record};
+use crate::http::{ApiState, Problem, TaskDescriptionRecord, find_device, plugin_tasks};
 
-/// The address of the tasks of a device.
-pub(super) fn address(plugin: &str, device: &str) -> String {
-    format!("/devices/{plugin}/{device}/tasks")
+/// Returns the link to the tasks of a device. The host's own have none.
+pub(super) fn link(plugin: &str, device: &str) -> Markup {
+    html! {
+        @if plugin != PluginName::host().as_str() {
+            p { a href={ "/devices/" (plugin) "/" (device) "/tasks" } { "Tasks of " (plugin) "/" (device) } }
+        }
+    }
 }
 
 pub(super) async fn tasks(
@@ -23,8 +27,9 @@ pub(super) async fn tasks(
     Path((plugin, device)): Path<(String, String)>,
 ) -> Result<Html, Failed> {
     let name = parse(&plugin)?;
-    DeviceName::parse(&device).map_err(|error| Problem::not_found(error.to_string()))?;
-    let tasks = plugin_record(&state, &name).await?.tasks;
+    let of = DeviceName::parse(&device).map_err(|error| Problem::not_found(error.to_string()))?;
+    find_device(&state, (name.clone(), of)).await?;
+    let tasks = plugin_tasks(&state, name).await;
     let title = format!("Tasks of {plugin}/{device}");
     let page = html! {
         h1 { (title) }
