@@ -36,10 +36,14 @@ function replace(now, main) {
   kept.after(...nodes.slice(at + 1));
 }
 
+// The number of the newest swap: the answer to an earlier one is old, also if it comes later.
+let newest = 0;
+
 export async function swap() {
+  const own = ++newest;
   const main = await fetchMain(location.href);
   const now = document.querySelector("main");
-  if (!main || !now) return;
+  if (!main || !now || own !== newest) return;
   const active = document.activeElement;
   if (active?.matches("main :is(input, select, textarea)") && !active.closest("[data-keep]")) {
     // Nothing moves while a field is being filled in.

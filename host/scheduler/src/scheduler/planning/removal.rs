@@ -13,12 +13,12 @@ use crate::{
     budget::Budget,
     event::{Change, DeviceKey, JobKey, PluginKey, Tombstone, Version},
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::PluginName,
     outcome::{Cancelled, Outcome},
-    planner::Work,
     runs::Run,
     scheduler::state::Scheduler,
+    work_queue::Work,
 };
 
 impl Scheduler {
@@ -29,10 +29,7 @@ impl Scheduler {
         self.disarm_timer(key);
         self.catalog.remove_job(key, self.runs.count_of_job(key) > 0);
         self.catalog.tombstones.insert(name.clone(), watermark);
-        let (plugin, device, job) = name;
-        self.out
-            .changes
-            .push(Change::JobRemoved { key, tombstone: Some(Tombstone { plugin, device, job, watermark }) });
+        self.out.changes.push(Change::JobRemoved { key, tombstone: Some(Tombstone { name, watermark }) });
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
@@ -91,7 +88,7 @@ impl Scheduler {
             return;
         }
         let drop = |device| Work::DropDevice(device, Cancelled::PluginRemoved);
-        self.planner.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
+        self.work.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
     }
 
     /// Records the next occurrence of an ad-hoc job that is removed with its device: no plan brings it back (I13).
