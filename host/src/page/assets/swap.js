@@ -38,12 +38,18 @@ function replace(now, main) {
 
 // The number of the newest swap: the answer to an earlier one is old, also if it comes later.
 let newest = 0;
+let isPressed = false;
+for (const kind of ["pointerdown", "pointerup", "pointercancel"]) {
+  addEventListener(kind, () => { isPressed = kind === "pointerdown"; }, { capture: true });
+}
 
 export async function swap() {
   const own = ++newest;
   const main = await fetchMain(location.href);
   const now = document.querySelector("main");
   if (!main || !now || own !== newest) return;
+  // What is pressed would not be there to be clicked.
+  if (isPressed) return addEventListener("pointerup", later, { once: true });
   const active = document.activeElement;
   if (active?.matches("main :is(input, select, textarea)") && !active.closest("[data-keep]")) {
     // Nothing moves while a field is being filled in.
