@@ -71,9 +71,10 @@ pub(crate) use self::{
     page::Page,
     plugins::{
         ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
-        LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord, TrialRecord,
-        UsedRecord, list as list_plugins, record as plugin_record,
+        LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
+        TaskDescriptionRecord, TrialRecord, UsedRecord, list as list_plugins, record as plugin_record,
         settings::{check as check_settings, file as settings_file},
+        tasks as plugin_tasks,
         uploads::{Days, parse_name as plugin_name, try_upload},
     },
     preconditions::tag,

@@ -20,6 +20,7 @@ mod plugins;
 mod run;
 mod settings;
 mod shared;
+mod tasks;
 mod text;
 mod timeline;
 mod tonight;
@@ -66,6 +67,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/plugins/{plugin}/settings", get(settings::settings))
         .route("/logs", get(logs::logs))
         .route("/timeline", get(timeline::timeline))
+        .route("/devices/{plugin}/{device}/tasks", get(tasks::tasks))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))

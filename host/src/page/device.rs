@@ -18,7 +18,7 @@ use super::{
     actions::{self, JobRef},
     devices::{self, outcome},
     frame::{Current, frame},
-    history,
+    history, tasks,
     text::{self, WallTime},
 };
 use crate::{
@@ -83,6 +83,7 @@ fn content(
         }
         h2 { "Jobs" }
         (job_list(jobs, &now))
+        (tasks::link(&device.plugin, &device.device))
         (plan(device, &now))
         h2 { "What it sent lately" }
         @if runs.items.is_empty() { p.soft { "It has sent nothing yet." } }

@@ -13,7 +13,7 @@ use super::{
     Failed, Html,
     actions::{self, JobRef},
     frame::{Current, frame},
-    history,
+    history, tasks,
     text::{self, WallTime},
     why,
 };
@@ -69,6 +69,7 @@ fn content(job: &JobRecord, runs: &Page<RunRecord>, all_runs: &str, now: &WallTi
             (actions::skip_and_pause(&name, job.paused.as_deref(), job.skip.is_some()))
         }
         (facts(job, now))
+        (tasks::link(&job.plugin, &job.device))
         (coming(job, now))
         h2 { "Runs" }
         @if runs.items.is_empty() { p.soft { "It has not run yet." } }

@@ -1,5 +1,4 @@
-// Fetches this page again and puts its content into place. The focus stays, details stay open, and forms with `data-keep` as they
-// are.
+// Fetches this page again and puts its content into place. The focus stays, details stay open, and what has `data-keep` as it is.
 import { showLocal } from "./clock.js";
 
 const PATIENCE_MS = 30_000;
@@ -51,6 +50,10 @@ function replace(now, main) {
 
 // The number of the newest swap: the answer to an earlier one is old, also if it comes later.
 let newest = 0;
+let isPressed = false;
+for (const kind of ["pointerdown", "pointerup", "pointercancel"]) {
+  addEventListener(kind, () => { isPressed = kind === "pointerdown"; }, { capture: true });
+}
 
 export async function swap() {
   const own = ++newest;
@@ -58,8 +61,10 @@ export async function swap() {
   const now = document.querySelector("main");
   // What is known stays where the host has only an error for it.
   if (!main || !now || own !== newest || status >= 500) return;
+  // What is pressed would not be there to be clicked.
+  if (isPressed) return addEventListener("pointerup", later, { once: true });
   const active = document.activeElement;
-  if (active?.matches("main :is(input, select, textarea)")) {
+  if (active?.matches("main :is(input, select, textarea)") && !active.closest("[data-keep]")) {
     // Nothing moves while a field is being filled in.
     active.addEventListener("blur", later, { once: true });
     return;
