@@ -27,6 +27,7 @@ mod page;
 mod page_accessibility;
 mod page_devices;
 mod page_plugins;
+mod page_runs;
 mod page_timeline;
 mod plugins;
 mod readiness;

@@ -66,7 +66,7 @@ fn line(
         _ => "soft",
     };
     html! {
-        (text::seconds(time, now.zone(), now)) " "
+        (text::second(time, now.zone(), now)) " "
         span.(class) { (level) } " "
         @if let Some(plugin) = plugin.as_ref().filter(|_| with_plugin) { a href={ "/plugins/" (plugin) } { (plugin) } " " }
         span.lines { (printable(text)) }

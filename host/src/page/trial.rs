@@ -96,12 +96,12 @@ fn row((gone, new): Row<'_>, now: &WallTime) -> Markup {
     }
 }
 
-fn content(message: &ChangedMessageRecord) -> Option<(String, String)> {
+fn content(message: &ChangedMessageRecord) -> Option<String> {
     text::content(message.message.as_ref(), message.task.as_deref())
 }
 
 fn sent(message: &ChangedMessageRecord) -> Markup {
-    html! { @if let Some((topic, payload)) = content(message) { (topic) @if !payload.is_empty() { " ← " (payload) } } }
+    html! { (content(message).unwrap_or_default()) }
 }
 
 /// Pairs the messages that would no longer be sent with those that would be sent instead: those of the same job with

@@ -1,4 +1,4 @@
-// Fetches this page again and puts its content into place. The focus and open details stay.
+// Fetches this page again and puts its content into place. The focus stays.
 import { showLocal } from "./clock.js";
 
 /** Returns the `<main>` of a page of this host, or null if the browser was sent elsewhere. */
@@ -23,27 +23,39 @@ export function lowerHeading(main, id) {
   return title;
 }
 
-/** Replaces content, apart from the part that is in use: it stays as it is, and is not moved. */
+/** Replaces content. Parts with `data-keep` stay and are not moved, so that a text is still where it was scrolled to. */
 function replace(now, main) {
-  const kept = now.querySelector(":scope > [data-keep]");
-  const [nodes, place] = [[...main.childNodes], main.querySelector(":scope > [data-keep]")];
-  if (!kept) return now.replaceChildren(...nodes);
+  const isKept = (one) => one.dataset?.keep !== undefined;
+  const kept = [...now.children].filter((one) => isKept(one) && main.querySelector(`:scope > #${one.id}`));
   // An error of the host must not take away what was typed.
-  if (!place) return;
-  for (const node of [...now.childNodes]) if (node !== kept) node.remove();
-  const at = nodes.indexOf(place);
-  kept.before(...nodes.slice(0, at));
-  kept.after(...nodes.slice(at + 1));
+  if (!kept.length && [...now.children].some(isKept)) return;
+  for (const node of [...now.childNodes]) if (!kept.includes(node)) node.remove();
+  let next = now.firstChild;
+  for (const node of [...main.childNodes]) {
+    if (next && node.id === next.id) next = next.nextSibling;
+    else now.insertBefore(node, next);
+  }
 }
 
 export async function swap() {
   const main = await fetchMain(location.href);
   const now = document.querySelector("main");
   if (!main || !now) return;
-  const focused = document.activeElement?.id;
+  const active = document.activeElement;
+  if (active?.matches("main :is(input, select, textarea)")) {
+    // Nothing moves while a field is being filled in.
+    active.addEventListener("blur", later, { once: true });
+    return;
+  }
+  const focused = active?.id;
   showLocal(main);
   replace(now, main);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("swapped"));
+}
+
+function later() {
+  setTimeout(() => swap().catch(() => {}));
 }
 
 /** Reports something in one line, which screen readers read. */
