@@ -56,12 +56,15 @@ pub(crate) use self::{
     api::{buffer_body, limit_upload},
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
-    devices::{DeviceFilter, DeviceRecord, LastOutcomeRecord, NamePart, list as list_devices, plugin_names},
+    devices::{
+        DeviceFilter, DeviceRecord, LastOutcomeRecord, NamePart, find as find_device, list as list_devices,
+        plugin_names,
+    },
     explain::{Explanation, Remedy, explain_id, explain_run},
     extract::Query,
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
-    jobs::{JobRecord, record as job_record},
+    jobs::{JobRecord, list as list_jobs, record as job_record},
     limits::NEXT_BYTES,
     login::{Login, Refused},
     logs::{Logs, newest as newest_logs},
@@ -84,6 +87,7 @@ pub(crate) use self::{
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
         density::{By, DensityRecord, count as count_runs},
+        stem,
     },
 };
 use self::{

@@ -6,6 +6,7 @@
 mod actions;
 mod assets;
 mod density;
+mod device;
 mod devices;
 mod frame;
 mod history;
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route_layer(from_fn(limit_upload));
     Router::new()
         .route("/devices", get(devices::devices))
+        .route("/devices/{plugin}/{device}", get(device::device))
         .route("/plugins", get(plugins::plugins))
         .route("/plugins/{plugin}", get(plugin::plugin))
         .route("/plugins/{plugin}/settings", get(settings::settings))

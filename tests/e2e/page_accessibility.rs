@@ -10,6 +10,7 @@ const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
 const PAGES: &[(&str, &str)] = &[
     ("/", "Tonight"),
     ("/timeline", "Timeline"),
+    ("/devices/coop-door/north", "coop-door/north"),
     ("/devices", "Devices"),
     ("/why/coop-door/north/close", "Why coop-door/north/close?"),
     ("/runs?plugin=coop-door&state=failed", "History"),
@@ -36,7 +37,7 @@ fn samples() -> (Broker, Site, Roost, Chromium) {
 }
 
 /// Returns axe-core, which `make browser` fetches.
-#[allow(clippy::print_stderr, reason = "a test that does not check something says so")]
+#[allow(clippy::print_stderr, reason = "a test that checks less says so")]
 fn axe() -> Option<String> {
     let file = root().join("target/axe/axe.min.js");
     let axe = fs::read_to_string(&file).ok();

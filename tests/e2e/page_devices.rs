@@ -6,7 +6,7 @@ use roost_tests::{
 };
 use serde_json::Value;
 
-use crate::NOON;
+use crate::{NOON, job};
 
 /// Devices with two jobs each: too many jobs for lists.
 const MANY: usize = 6_000;
@@ -49,6 +49,42 @@ fn weight(browser: &mut Chromium) -> (u64, u64) {
     );
     let sizes: Vec<u64> = sizes.as_array().unwrap().iter().filter_map(Value::as_u64).collect();
     (sizes.iter().sum(), sizes.len() as u64)
+}
+
+#[test]
+fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let tomorrow = NOON + 86_400_000;
+    let mist = |number: i64| job(&format!("mist-{number}"), &format!("at_ms = {}", tomorrow + number), "house/mist");
+    site.settings(
+        "house",
+        &(job("vents", r#"cron = "30 22 * * *""#, "house/vents") + &(0..7).map(mist).collect::<String>()),
+    );
+    site.drop_in(&guest("declared"), "house");
+    let host = site.start_at(&broker, NOON);
+    host.wait_for_log("jobs of `house`: 8 new");
+    let mut browser = Chromium::start(site.path());
+    browser.resize(360, 740);
+    let address = host.address();
+    browser.open(&format!("http://{address}/devices"));
+    browser.click("link", "house/house");
+    browser.wait_for("mist-*");
+    browser.wait_for("7 jobs");
+    browser.click("button", "Pause house/house");
+    browser.wait_for("It is paused");
+    browser.click("button", "Resume house/house");
+    browser.wait_for_role("button", "Pause house/house");
+    browser.click("button", "Run house/house/vents now");
+    browser.wait_for("● succeeded");
+    browser.click("link", "All its runs");
+    browser.wait_for("house/house/vents");
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+
+    browser.open(&format!("http://{address}/devices/house/hous"));
+    browser.wait_for("did you mean `house/house`?");
+    browser.click("link", "Search for “hous”");
+    browser.wait_for_role("link", "house/house");
+    assert!(host.stop().success());
 }
 
 #[test]

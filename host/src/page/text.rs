@@ -140,14 +140,6 @@ pub(super) fn short(payload: &str) -> String {
     excerpt(payload)
 }
 
-/// Writes a message as the API returns it, or the task that is called for it, if there is either.
-pub(super) fn content(message: Option<&Value>, task: Option<&str>) -> Option<String> {
-    match message {
-        Some(message) => MessageRecord::deserialize(message).ok().map(|message| self::message(&message)),
-        None => task.map(|task| format!("asks the plugin: {task}")),
-    }
-}
-
 /// Writes a message: its topic, and the beginning of its payload.
 pub(super) fn message(MessageRecord { topic, payload, payload_base64, cut, .. }: &MessageRecord) -> String {
     let (topic, shown) = (line(topic), short(payload));
@@ -157,6 +149,17 @@ pub(super) fn message(MessageRecord { topic, payload, payload_base64, cut, .. }:
         None if payload.is_empty() => topic,
         None => format!("{topic} ← {shown}{rest}"),
     }
+}
+
+/// Writes a message as it is sent, or the task that is called for it, if there is either.
+pub(super) fn content(sent: Option<&Value>, task: Option<&str>) -> Option<String> {
+    let sent = sent.and_then(|sent| MessageRecord::deserialize(sent).ok());
+    sent.map(|sent| message(&sent)).or_else(|| task.map(|task| format!("asks the plugin: {task}")))
+}
+
+/// Writes a latitude or a longitude, with the letters for positive and negative ones.
+pub(super) fn degrees(angle: f64, [positive, negative]: [&str; 2]) -> String {
+    format!("{:.3}° {}", angle.abs(), if angle < 0.0 { negative } else { positive })
 }
 
 /// Returns an address with the parameters that are not empty.

@@ -84,9 +84,11 @@ async fn few(state: &ApiState, now: Instant, devices: usize) -> Result<Markup, F
 async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
     let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
     let hours = Hours::count(state, now, hours.into()).await?;
+    let now = WallTime::of(now, state.zone());
     Ok(html! {
         form.find role="search" action="/devices" { (search_field("")) }
-        (hours.show(&WallTime::of(now, state.zone())))
+        (hours.show(&now))
+        (timeline(None, &now))
     })
 }
 

@@ -101,7 +101,7 @@ fn content(message: &ChangedMessageRecord) -> Option<String> {
 }
 
 fn sent(message: &ChangedMessageRecord) -> Markup {
-    html! { (content(message).unwrap_or_default()) }
+    html! { @if let Some(content) = content(message) { (content) } }
 }
 
 /// Pairs the messages that would no longer be sent with those that would be sent instead: those of the same job with

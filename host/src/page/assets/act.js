@@ -3,6 +3,7 @@ import { report, swap } from "./swap.js";
 
 /** The bodies of requests that are not in the page, by button. */
 export const bodies = new WeakMap();
+
 const UNDO_MS = 10_000;
 // What was asked may go on for a moment: a message is sent, and acknowledged.
 const SETTLED_AFTER_MS = 1500;

@@ -1,4 +1,4 @@
-// Fetches this page again and puts its content into place. The focus stays.
+// Fetches this page again and puts its content into place. The focus stays, and details stay open.
 import { showLocal } from "./clock.js";
 
 /** Returns the `<main>` of a page of this host, or null if the browser was sent elsewhere. */
@@ -48,6 +48,7 @@ export async function swap() {
     return;
   }
   const focused = active?.id;
+  for (const open of now.querySelectorAll("details[id][open]")) main.querySelector(`#${open.id}`)?.setAttribute("open", "");
   showLocal(main);
   replace(now, main);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });

@@ -14,6 +14,7 @@ use super::{
     ticks::Axis,
 };
 use crate::{
+    describe,
     http::{CollapsedRecord, DeviceRecord, TimelineRecord},
     page::text::{self, WallTime},
     zones,
@@ -119,7 +120,7 @@ fn strip(job: &CollapsedRecord, scale: Scale, now: Instant) -> Markup {
 
 /// Says how often a job is due: `Mist: every minute, 1,440 times`.
 pub(super) fn often(job: &CollapsedRecord) -> String {
-    let every = job.every_ms.map(|ms| crate::describe::period(ms) + ", ").unwrap_or_default();
+    let every = job.every_ms.map(|ms| describe::period(ms) + ", ").unwrap_or_default();
     let more = if job.more { "+" } else { "" };
     let name = job.label.as_deref().unwrap_or(&job.job);
     let faults = job.states.iter().filter(|(state, _)| !matches!(state.as_str(), "expected" | "succeeded" | "running"));
