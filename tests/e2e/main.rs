@@ -26,6 +26,7 @@ mod outages;
 mod page;
 mod page_accessibility;
 mod page_devices;
+mod page_pictures;
 mod page_plugins;
 mod page_runs;
 mod page_timeline;

@@ -23,13 +23,18 @@ const PAGES: &[(&str, &str)] = &[
 const PHONE: (u32, u32) = (360, 740);
 const DESKTOP: (u32, u32) = (1280, 800);
 
-/// Starts a host with the samples, and a browser.
-fn samples() -> (Broker, Site, Roost, Chromium) {
-    let (broker, site) = (Broker::new(), Site::new());
+/// Installs the samples with their settings.
+pub(crate) fn install_samples(site: &Site) {
     for name in SAMPLES {
         site.settings(name, &fs::read_to_string(root().join(format!("plugins/{name}.toml"))).unwrap());
         site.drop_in(&sample(name), name);
     }
+}
+
+/// Starts a host with the samples, and a browser.
+fn samples() -> (Broker, Site, Roost, Chromium) {
+    let (broker, site) = (Broker::new(), Site::new());
+    install_samples(&site);
     let host = site.start(&broker);
     host.wait_for_log("sprinkler loaded");
     let browser = Chromium::start(site.path());

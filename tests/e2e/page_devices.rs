@@ -13,18 +13,18 @@ const MANY: usize = 6_000;
 const FAULTY: usize = 52;
 
 /// Installs devices that have two jobs each, which are due at noon and in the hours after it.
-fn many(site: &Site) {
-    let jobs = 2 * MANY;
+pub(crate) fn many(site: &Site, devices: usize) {
+    let jobs = 2 * devices;
     let shared = format!("[config]\ntotal = {jobs}\nt0_ms = {NOON}\nspread_ms = 36000000\ntopic = \"many\"\n");
     let device = |number: usize| {
         format!("[[device]]\nname = \"valve-{number}\"\nconfig = {{ first = {}, jobs = 2 }}\n", 2 * number)
     };
-    site.settings("many", &(shared + &(0..MANY).map(device).collect::<String>()));
+    site.settings("many", &(shared + &(0..devices).map(device).collect::<String>()));
     site.drop_in(&guest("burst"), "many");
 }
 
 /// Installs doors that do not confirm that they are closed.
-fn faulty(site: &Site) {
+pub(crate) fn faulty(site: &Site) {
     let door = |number: usize| {
         format!(
             "[[device]]\nname = \"door-{number}\"\n[[device.config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\n\
@@ -37,7 +37,7 @@ fn faulty(site: &Site) {
 }
 
 /// Waits until all doors have failed.
-fn wait_for_faults(host: &Roost, address: &str) {
+pub(crate) fn wait_for_faults(host: &Roost, address: &str) {
     host.until("52 faults", || (get(address, "/api/v1/faults")["groups"][0]["count"] == FAULTY).then_some(()));
 }
 
@@ -90,7 +90,7 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
 #[test]
 fn of_thousands_of_devices_the_faulty_ones_are_one_line_and_each_is_found_by_a_part_of_its_name() {
     let (broker, site) = (Broker::new(), Site::new());
-    many(&site);
+    many(&site, MANY);
     faulty(&site);
     let host = site.start_at(&broker, NOON - 3_600_000);
     host.wait_for_log(&format!("jobs of `many`: {} new", 2 * MANY));

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
@@ -191,6 +192,12 @@ impl Chromium {
             let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number });
             self.call("Input.dispatchKeyEvent", event);
         }
+    }
+
+    /// Returns what the window shows, as PNG.
+    pub fn picture(&mut self) -> Vec<u8> {
+        let shown = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        BASE64_STANDARD.decode(shown["data"].as_str().unwrap()).unwrap()
     }
 
     /// Returns the errors and warnings of the page so far.
