@@ -8,6 +8,8 @@ export async function fetchMain(address, { headers, ...request } = {}) {
     location.reload();
     return null;
   }
+  // A host that stops must not take away what is shown.
+  if (response.status >= 500) throw new Error(response.statusText);
   const text = await response.text();
   return new DOMParser().parseFromString(text, "text/html").querySelector("main");
 }
