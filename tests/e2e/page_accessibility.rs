@@ -31,12 +31,19 @@ pub(crate) fn install_samples(site: &Site) {
     }
 }
 
+/// Waits until the samples have planned.
+pub(crate) fn wait_for_samples(host: &Roost) {
+    for name in SAMPLES {
+        host.wait_for_log(&format!("jobs of `{name}`: "));
+    }
+}
+
 /// Starts a host with the samples, and a browser.
 fn samples() -> (Broker, Site, Roost, Chromium) {
     let (broker, site) = (Broker::new(), Site::new());
     install_samples(&site);
     let host = site.start(&broker);
-    host.wait_for_log("sprinkler loaded");
+    wait_for_samples(&host);
     let browser = Chromium::start(site.path());
     (broker, site, host, browser)
 }

@@ -6,7 +6,7 @@ use roost_tests::{Broker, Chromium, Site, root};
 
 use crate::{
     NOON,
-    page_accessibility::install_samples,
+    page_accessibility::{install_samples, wait_for_samples},
     page_devices::{faulty, many, wait_for_faults},
 };
 
@@ -35,8 +35,7 @@ fn the_first_page_on_a_phone_and_the_timeline_on_a_desktop() {
     let settings = "time_zone = \"Europe/London\"\nlatitude = 51.4779\nlongitude = -0.0015\n";
     fs::write(site.path().join("roost.toml"), settings).unwrap();
     let host = site.start_at(&broker, EVENING);
-    host.wait_for_log("next:");
-    host.wait_for_log("sprinkler loaded");
+    wait_for_samples(&host);
     let address = host.address();
     for job in ["coop-door/south/close", "greenhouse/tomatoes/lamps-on"] {
         site.roost(&["run-now", job]);

@@ -37,10 +37,14 @@ function replace(now, main) {
   kept.after(...nodes.slice(at + 1));
 }
 
+// The number of the newest swap: the answer to an earlier one is old, also if it comes later.
+let newest = 0;
+
 export async function swap() {
+  const own = ++newest;
   const main = await fetchMain(location.href);
   const now = document.querySelector("main");
-  if (!main || !now) return;
+  if (!main || !now || own !== newest) return;
   const active = document.activeElement;
   if (active?.matches("main :is(input, select, textarea)")) {
     // Nothing moves while a field is being filled in.
@@ -48,7 +52,6 @@ export async function swap() {
     return;
   }
   const focused = active?.id;
-  for (const kept of now.querySelectorAll("[data-keep]")) main.querySelector(`#${kept.id}`)?.replaceWith(kept);
   for (const open of now.querySelectorAll("details[id][open]")) main.querySelector(`#${open.id}`)?.setAttribute("open", "");
   showLocal(main);
   replace(now, main);
