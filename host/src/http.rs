@@ -32,6 +32,7 @@ mod socket;
 mod state;
 mod status;
 mod sun;
+mod template;
 mod timeline;
 
 use std::{
@@ -54,7 +55,7 @@ pub(crate) use self::{
     api::buffer_body,
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
-    devices::{DeviceFilter, DeviceRecord, list as devices},
+    devices::{DeviceFilter, DeviceRecord, LastOutcomeRecord, NamePart, list as list_devices, plugin_names},
     explain::{Explanation, Remedy, explain_run},
     extract::Query,
     faults::{FaultGroup, Faults, Faulty, grouped},
@@ -74,7 +75,10 @@ pub(crate) use self::{
     state::ApiState,
     status::{Status, host_status},
     sun::skies,
-    timeline::{CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed},
+    timeline::{
+        CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
+        density::{By, DensityRecord, count as count_runs},
+    },
 };
 use self::{
     connections::{Listener, serve},

@@ -9,7 +9,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use roost_scheduler::{
     accept::{
         self,
-        draft::{ConfirmDraft, MisfireDraft, PolicyDraft, PropertiesDraft, StepDraft},
+        draft::{ConfirmDraft, PolicyDraft, PropertiesDraft, StepDraft},
     },
     body::{Body, StepRef},
     model::{Action, Confirm, Matches, MessageProperties, Misfire, Overlap, Policy, Qos, Step, Task},
@@ -113,19 +113,25 @@ pub(crate) struct PolicyRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latest_of_group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    overlap: Option<OverlapRecord>,
+    #[schema(value_type = Option<OverlapRecord>)]
+    overlap: Option<NamedOverlap>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     needs: Option<String>,
 }
 
 /// The overlap policy: what happens if a job is due again before its run has ended.
 #[derive(Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Overlap", rename_all = "snake_case")]
 pub(crate) enum OverlapRecord {
+    #[serde(skip)]
+    Skip,
     Queue(u32),
     Allow(u32),
     Replace,
 }
+
+#[derive(Serialize, Deserialize)]
+struct NamedOverlap(#[serde(with = "OverlapRecord")] Overlap);
 
 /// Returns bytes as text, or in base64 if they are not UTF-8: the one form of binary payloads, for programs and for
 /// people.
@@ -278,12 +284,6 @@ pub(crate) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
 pub(crate) fn policy(policy: &Policy) -> impl Serialize {
     let default = Policy::default();
     let retry = policy.retry;
-    let overlap = match policy.overlap {
-        Overlap::Skip => None,
-        Overlap::Queue(most) => Some(OverlapRecord::Queue(most)),
-        Overlap::Allow(most) => Some(OverlapRecord::Allow(most)),
-        Overlap::Replace => Some(OverlapRecord::Replace),
-    };
     PolicyRecord {
         grace_ms: Some(policy.grace_ms).filter(|value| *value != default.grace_ms),
         jitter_ms: Some(policy.jitter_ms).filter(|value| *value != default.jitter_ms),
@@ -293,7 +293,7 @@ pub(crate) fn policy(policy: &Policy) -> impl Serialize {
         backoff_ms: Some(retry.backoff_ms).filter(|value| *value != default.retry.backoff_ms),
         run_all: policy.misfire == Misfire::RunAll,
         latest_of_group: policy.group().map(|group| group.as_str().to_owned()),
-        overlap,
+        overlap: Some(policy.overlap).filter(|value| *value != default.overlap).map(NamedOverlap),
         needs: policy.needs.as_ref().map(|name| name.as_str().to_owned()),
     }
 }
@@ -307,16 +307,11 @@ pub(crate) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
 impl From<PolicyRecord> for PolicyDraft {
     fn from(record: PolicyRecord) -> Self {
         let misfire = match record.latest_of_group {
-            Some(group) => MisfireDraft::LatestOfGroup(group),
-            None if record.run_all => MisfireDraft::RunAll,
-            None => MisfireDraft::RunOnce,
+            Some(group) => Misfire::LatestOfGroup(group),
+            None if record.run_all => Misfire::RunAll,
+            None => Misfire::RunOnce,
         };
-        let overlap = match record.overlap {
-            None => Overlap::Skip,
-            Some(OverlapRecord::Queue(most)) => Overlap::Queue(most),
-            Some(OverlapRecord::Allow(most)) => Overlap::Allow(most),
-            Some(OverlapRecord::Replace) => Overlap::Replace,
-        };
+        let overlap = record.overlap.map(|NamedOverlap(overlap)| overlap).unwrap_or_default();
         let PolicyRecord { grace_ms, jitter_ms, priority, attempts, give_up_after_ms, backoff_ms, needs, .. } = record;
         Self { misfire, grace_ms, overlap, jitter_ms, priority, attempts, give_up_after_ms, backoff_ms, needs }
     }

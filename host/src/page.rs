@@ -5,6 +5,8 @@
 
 mod actions;
 mod assets;
+mod density;
+mod devices;
 mod frame;
 mod lists;
 mod login;
@@ -40,6 +42,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/", get(tonight::tonight))
         .route("/timeline", get(timeline::timeline))
+        .route("/devices", get(devices::devices))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // A form that comes slowly takes no place meanwhile.

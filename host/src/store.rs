@@ -39,7 +39,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, functions::FunctionFlags
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
     backup::back_up,
-    counts::{CountBy, CountFilter, EndedRun, collect_ended, count_ended},
+    counts::{Count, CountBy, CountFilter, EndedRun, collect_ended, count_ended},
     error::StoreError,
     folder::{client_id, is_in_use},
     last_outcomes::{LastOutcome, LastOutcomes},

@@ -2,7 +2,7 @@
 
 use roost_tests::{
     Broker, Device, Listener, Roost, Site, guest,
-    http::{get, post, text},
+    http::{ask, get, post, text},
 };
 use serde_json::{Value, json};
 
@@ -46,6 +46,13 @@ fn doors_that_fail_for_one_reason_are_one_fault_until_they_work_again() {
     let devices = get(&address, "/api/v1/devices?fault=true&limit=30");
     assert_eq!((devices["items"].as_array().unwrap().len(), devices["next"].is_string()), (30, true));
     assert_eq!(devices["items"][0]["last"]["state"], "failed");
+    let reason = text(&group, "reason").replace(' ', "%20").replace('…', "%E2%80%A6");
+    assert_eq!(count(&address, &format!("/api/v1/devices?reason={reason}&limit=1000")), 52);
+    assert_eq!(count(&address, "/api/v1/devices?reason=another"), 0);
+    let door = get(&address, "/api/v1/devices/declared/door-7");
+    assert_eq!((text(&door["fault"], "state"), &door["fault"], door["due"].is_null()), ("failed", &door["last"], true));
+    let (status, missing) = ask(&address, "GET", "/api/v1/devices/declared/dor-7", "", "");
+    assert_eq!((status, text(&missing, "hint")), (404, "did you mean `declared/door-7`?"));
     assert_eq!(count(&address, "/api/v1/devices?q=D%2FDOOR-5"), 3);
     assert_eq!(count(&address, "/api/v1/devices?q=door-51&fault=false"), 0);
     assert_eq!(count(&address, "/api/v1/runs?state=failed,missed,denied&limit=1000"), 52);

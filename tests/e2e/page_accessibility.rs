@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 
 const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
 /// Each page, with its title.
-const PAGES: [(&str, &str); 3] =
-    [("/", "Tonight"), ("/timeline", "Timeline"), ("/why/coop-door/north/close", "Why coop-door/north/close?")];
+const PAGES: &[(&str, &str)] = &[
+    ("/", "Tonight"),
+    ("/timeline", "Timeline"),
+    ("/devices", "Devices"),
+    ("/why/coop-door/north/close", "Why coop-door/north/close?"),
+];
 const PHONE: (u32, u32) = (360, 740);
 const DESKTOP: (u32, u32) = (1280, 800);
 

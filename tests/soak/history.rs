@@ -14,7 +14,7 @@ use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 use crate::{
     disk::{Row, rows},
     ends::Ends,
-    load::{DEVICES, HOST, settings},
+    load::{DEVICES, STATUS, settings, settings_of_host},
     rng::Rng,
 };
 
@@ -35,19 +35,30 @@ pub(crate) struct History {
     pub(crate) since: Instant,
     /// Up to here, every occurrence has had time to end.
     pub(crate) until: Instant,
+    /// The kills, each of the host of that number; the last host was not killed.
     pub(crate) kills: Vec<Kill>,
     pub(crate) rows: Vec<Row>,
     /// The messages, in the broker's order.
-    pub(crate) messages: Vec<Message>,
+    pub(crate) messages: Vec<Received>,
     /// Faults of the host.
     pub(crate) faults: Vec<String>,
 }
 
+/// A received message.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// Its place in the order of all messages.
+    pub(crate) place: usize,
+    /// The number of the host that sent it.
+    pub(crate) host: usize,
+    pub(crate) message: Message,
+}
+
 /// A kill of a host.
 pub(crate) struct Kill {
-    /// When it happened, in seconds since the epoch, as for messages.
-    pub(crate) at: f64,
-    /// The runs on disk at that moment.
+    /// When the host still ran, and when it no longer did.
+    pub(crate) within: (Instant, Instant),
+    /// The runs on disk after it, with which the next host began.
     pub(crate) disk: HashMap<RunId, Kept>,
 }
 
@@ -60,12 +71,6 @@ pub(crate) struct Kept {
     pub(crate) steps_done: usize,
 }
 
-impl Kill {
-    pub(crate) fn at_instant(&self) -> Instant {
-        Instant::from_millis_clamped((self.at * 1_000.0) as i64)
-    }
-}
-
 impl Rng {
     /// Draws a duration between two numbers of milliseconds.
     fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
@@ -74,34 +79,33 @@ impl Rng {
 }
 
 /// Runs a host and kills it in each round.
-pub(crate) fn live(mut rng: Rng, rounds: u64) -> History {
-    let (broker, site) = (Broker::new(), Site::new());
+pub(crate) fn live(mut rng: Rng, rounds: u64, site: &Site) -> History {
+    let broker = Broker::new();
     let listener = Listener::persistent(broker.port, "soak");
-    fs::write(site.path().join("roost.toml"), HOST).expect("a file");
     site.settings("soak", &settings());
     site.drop_in(&guest("soak"), "soak");
     let mut faults = Vec::new();
     let mut kills = Vec::new();
-    let mut host = site.start(&broker);
+    let mut host = start(0, site, &broker);
     listener.wait("each device's first message", |messages| {
         DEVICES.iter().all(|(name, _)| messages.iter().any(|message| message.topic == format!("soak/{name}/feed")))
     });
     let since = now();
     for _ in 0..rounds {
         thread::sleep(rng.between(LIFE_MS.0, LIFE_MS.1));
-        kills.push(kill(host, &site, &mut faults));
+        kills.push(kill(host, kills.len(), site, &mut faults));
         if rng.one_in(4) {
             for _ in 0..2 {
-                host = site.start(&broker);
+                host = start(kills.len(), site, &broker);
                 thread::sleep(rng.between(SHORT_LIFE_MS.0, SHORT_LIFE_MS.1));
-                kills.push(kill(host, &site, &mut faults));
+                kills.push(kill(host, kills.len(), site, &mut faults));
             }
         }
-        host = site.start(&broker);
+        host = start(kills.len(), site, &broker);
     }
     let until = now().plus_ms(AFTERMATH_MS);
-    wait_for_ends(&site, since, until);
-    check_log(&host, &mut faults);
+    wait_for_ends(site, since, until);
+    check_log(&host, kills.len(), site, &mut faults);
     let status = host.stop();
     if !status.success() {
         faults.push(format!("the host was stopped with SIGTERM, and ended with {status}"));
@@ -110,22 +114,31 @@ pub(crate) fn live(mut rng: Rng, rounds: u64) -> History {
     History { since, until, kills, rows: rows(site.path()), messages, faults }
 }
 
-/// Kills the host, and records the state on disk.
-fn kill(mut host: Roost, site: &Site, faults: &mut Vec<String>) -> Kill {
-    if host.has_ended() {
-        faults.push("the host ended by itself".into());
-    }
-    check_log(&host, faults);
-    let at = now().millis() as f64 / 1_000.0;
-    host.kill();
-    let kept = |row: Row| (row.run, Kept { is_known: row.started.is_some(), steps_done: row.steps_done });
-    Kill { at, disk: rows(site.path()).into_iter().map(kept).collect() }
+/// Starts a host.
+fn start(number: usize, site: &Site, broker: &Broker) -> Roost {
+    fs::write(site.path().join("roost.toml"), settings_of_host(number)).expect("a file");
+    site.start(broker)
 }
 
-/// Adds errors in the log to the faults; warnings are allowed.
-fn check_log(host: &Roost, faults: &mut Vec<String>) {
+/// Kills the host, and records the state on disk.
+fn kill(mut host: Roost, number: usize, site: &Site, faults: &mut Vec<String>) -> Kill {
+    if host.has_ended() {
+        faults.push(format!("host {number} ended by itself"));
+    }
+    check_log(&host, number, site, faults);
+    let from = now();
+    host.kill();
+    let within = (from, now());
+    let kept = |row: Row| (row.run, Kept { is_known: row.started.is_some(), steps_done: row.steps_done });
+    Kill { within, disk: rows(site.path()).into_iter().map(kept).collect() }
+}
+
+/// Keeps a host's log, and adds the errors in it to the faults; warnings are allowed.
+fn check_log(host: &Roost, number: usize, site: &Site, faults: &mut Vec<String>) {
+    let lines = host.log.all();
+    fs::write(site.path().join(format!("host-{number}.log")), lines.join("\n")).expect("a file");
     let is_bad = |line: &String| line.contains("panicked") || line.contains("ERROR") || line.starts_with("error");
-    faults.extend(host.log.all().into_iter().filter(is_bad).map(|line| format!("the host logged: {line}")));
+    faults.extend(lines.into_iter().filter(is_bad).map(|line| format!("host {number} logged: {line}")));
 }
 
 /// Waits, within a limit, until every occurrence has ended; the others count as lost.
@@ -146,15 +159,22 @@ fn wait_for_ends(site: &Site, since: Instant, until: Instant) {
 }
 
 /// Returns the messages, after a last one has arrived, because the broker keeps their order.
-fn all_messages(listener: &Listener, port: u16) -> Vec<Message> {
+fn all_messages(listener: &Listener, port: u16) -> Vec<Received> {
     let status = Command::new("mosquitto_pub")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", LAST, "-m", LAST])
         .status()
         .expect("mosquitto_pub is not installed: run `make setup`");
     assert!(status.success(), "the broker does not accept the last message");
     listener.wait_for(LAST);
-    let messages = listener.messages();
-    messages.into_iter().filter(|message| message.topic.starts_with("soak/")).collect()
+    let (mut host, mut received) = (0, Vec::new());
+    for (place, message) in listener.messages().into_iter().enumerate() {
+        if let Some(number) = message.topic.strip_prefix(STATUS).filter(|_| message.payload == "online") {
+            host = number.parse().expect("the number of a host");
+        } else if message.topic.starts_with("soak/") {
+            received.push(Received { place, host, message });
+        }
+    }
+    received
 }
 
 fn now() -> Instant {

@@ -1,19 +1,20 @@
 //! Compares the received messages with the runs on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display, Formatter},
+};
 
 use roost_scheduler::names::RunId;
-use roost_tests::Message;
 
 use crate::{
     disk::Row,
     ends::{Due, End, Ends, due},
-    history::History,
-    load::{Job, Must, jobs},
+    history::{History, Received},
+    load::{Job, Must},
+    record::{Record, owed, words},
+    story::seconds,
 };
-
-/// How much later than its arrival the listener may have stamped a message, in seconds.
-const NOTED_S: f64 = 0.2;
 
 /// The result of the comparison.
 #[derive(Default)]
@@ -29,39 +30,39 @@ pub(crate) struct Verdict {
     pub(crate) backward: usize,
     /// The longest time from a message to the kill that explains its repetition.
     pub(crate) longest_s: f64,
-    /// The faults, in sentences.
-    pub(crate) faults: Vec<String>,
+    pub(crate) faults: Vec<Fault>,
 }
 
-/// The messages of each run, in the order of arrival.
-type MessagesByRun<'a> = BTreeMap<RunId, Vec<&'a Message>>;
+/// A fault, in a sentence.
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    /// The occurrence that it is a fault of, if it is of one.
+    pub(crate) due: Option<Due>,
+}
 
-pub(crate) fn judge(history: &History) -> Verdict {
+pub(crate) fn judge(history: &History, record: &Record<'_>) -> Verdict {
+    let of_host = history.faults.iter().map(|what| Fault { what: what.clone(), due: None });
     let mut verdict = Verdict {
         messages: history.messages.len(),
         runs: history.rows.len(),
-        faults: history.faults.clone(),
+        faults: of_host.collect(),
         ..Verdict::default()
     };
-    let mut by_run: MessagesByRun<'_> = BTreeMap::new();
-    for message in &history.messages {
-        match message.property("roost-run").map(str::parse) {
-            Some(Ok(run)) => by_run.entry(run).or_default().push(message),
-            _ => verdict.faults.push(format!("a message has no run: {message:?}")),
-        }
+    for message in &record.of_no_run {
+        verdict.faults.push(Fault { what: format!("a message has no run: {message:?}"), due: None });
     }
-    let ends = Ends::of(&history.rows);
-    verdict.find_lost(history, &ends, &by_run);
-    verdict.find_doubled(history, &by_run);
-    for (run, messages) in &by_run {
-        verdict.check_run(history, run, messages);
+    verdict.find_lost(history, record);
+    verdict.find_doubled(record);
+    for run in record.messages.keys() {
+        verdict.check_run(history, record, run);
     }
     verdict
 }
 
 impl Verdict {
     /// Checks that every occurrence has an end, and that the messages of successful runs were received.
-    fn find_lost(&mut self, history: &History, ends: &Ends<'_>, by_run: &MessagesByRun<'_>) {
+    fn find_lost(&mut self, history: &History, record: &Record<'_>) {
+        let ends = Ends::of(&history.rows);
         for (due, job) in due(history.since, history.until) {
             let fault = match ends.end(&due) {
                 End::Own(rows) => {
@@ -72,96 +73,131 @@ impl Verdict {
                 End::Unknown => Some("there is no row".to_owned()),
             };
             if let Some(fault) = fault {
-                self.lose(&format!("{due:?}: {fault}"));
+                self.lose(due, &fault);
             }
         }
-        let jobs: BTreeMap<String, Job> = jobs().into_iter().map(|job| (job.id.clone(), job)).collect();
         for row in &history.rows {
-            let words = jobs.get(row.run.job.as_str()).map_or(&[][..], |job| job.words);
-            let messages = by_run.get(&row.run).map_or(&[][..], Vec::as_slice);
-            let is_received = |word: &&str| messages.iter().any(|message| message.payload == *word);
-            let has_begun = words.first().is_some_and(is_received) && row.has_ended();
-            let is_all = |word: &&str| *word != "once" || row.state == "succeeded";
-            let is_due = row.state == "succeeded" || has_begun;
-            // A first step that was given up may be missing, but not the later ones.
-            let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
-            let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
-            for word in expected.filter(|word| !is_received(word)) {
-                self.lose(&format!("`{word}` was never received: {row:?}"));
-            }
+            self.find_lost_steps(record, row);
         }
-        let known: BTreeSet<&RunId> = history.rows.iter().map(|row| &row.run).collect();
-        let unknown = by_run.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
-        for run in unknown {
-            self.lose(&format!("{run} was received, and is not on disk"));
+        let is_unknown = |run: &&RunId| run.occurrence < history.until && !record.rows.contains_key(run);
+        for run in record.messages.keys().filter(is_unknown) {
+            // The kill lost it, and the next host found that several of its job had been missed meanwhile.
+            let is_lost = |received: &&Received| {
+                history.kills.get(received.host).is_some_and(|kill| !kill.disk.contains_key(run))
+            };
+            let is_missed = matches!(ends.end(&Due::of(run)), End::OneOfSeveral) && words(run).len() == 1;
+            if !is_missed || !record.messages(run).iter().all(is_lost) {
+                self.lose(Due::of(run), "it was received, and is not on disk");
+            }
         }
     }
 
-    fn lose(&mut self, what: &str) {
+    /// Checks that the steps of a run were received.
+    fn find_lost_steps(&mut self, record: &Record<'_>, row: &Row) {
+        let words = words(&row.run);
+        let is_received = |word: &&str| record.first(&row.run, word).is_some();
+        let has_begun = words.first().is_some_and(is_received) && row.has_ended();
+        let is_all = |word: &&str| *word != "once" || row.state == "succeeded";
+        let is_due = row.state == "succeeded" || has_begun;
+        // A first step that was given up may be missing, but not the later ones.
+        let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
+        let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
+        for word in expected.filter(|word| !is_received(word) && !record.is_kept(&row.run, word, 0)) {
+            self.lose(Due::of(&row.run), &format!("`{word}` was never received: {row:?}"));
+        }
+    }
+
+    fn lose(&mut self, due: Due, what: &str) {
         self.lost += 1;
-        self.faults.push(format!("lost: {what}"));
+        self.add(due, format!("lost: {what}"));
+    }
+
+    fn add(&mut self, due: Due, what: String) {
+        self.faults.push(Fault { what, due: Some(due) });
     }
 
     /// Checks that no occurrence has two runs, neither on disk nor on the wire.
-    fn find_doubled(&mut self, history: &History, by_run: &MessagesByRun<'_>) {
+    fn find_doubled(&mut self, record: &Record<'_>) {
         let mut runs: BTreeMap<Due, BTreeSet<&RunId>> = BTreeMap::new();
-        for run in by_run.keys().chain(history.rows.iter().map(|row| &row.run)) {
+        for run in record.messages.keys().chain(record.rows.keys().copied()) {
             runs.entry(Due::of(run)).or_default().insert(run);
         }
-        for runs in runs.values().filter(|runs| runs.len() > 1) {
+        for (due, runs) in runs.into_iter().filter(|(_, runs)| runs.len() > 1) {
             self.doubled += 1;
-            self.faults.push(format!("one occurrence, several runs: {runs:?}"));
+            self.add(due, format!("one occurrence, several runs: {runs:?}"));
         }
     }
 
     /// Checks that no step arrived after a later one, and that every repetition is explained.
-    fn check_run(&mut self, history: &History, run: &RunId, messages: &[&Message]) {
-        let words = jobs().into_iter().find(|job| job.id == run.job.as_str()).map_or(&[][..], |job| job.words);
-        let step_of = |message: &Message| words.iter().position(|word| *word == message.payload);
-        if !messages.iter().map(|message| step_of(message)).is_sorted() {
+    fn check_run(&mut self, history: &History, record: &Record<'_>, run: &RunId) {
+        let (words, messages) = (words(run), record.messages(run));
+        let step_of = |received: &&Received| words.iter().position(|word| *word == received.message.payload);
+        if !messages.iter().map(step_of).is_sorted() {
             self.backward += 1;
-            self.faults.push(format!("a step of {run} arrived after a later one: {messages:?}"));
+            self.add(Due::of(run), "a step arrived after a later one".into());
         }
+        self.check_order_in_group(record, run);
         for (step, word) in words.iter().enumerate() {
-            let of_step: Vec<&&Message> = messages.iter().filter(|message| message.payload == *word).collect();
+            let of_step: Vec<_> = messages.iter().filter(|received| received.message.payload == *word).collect();
             for pair in of_step.windows(2) {
                 self.repeated += 1;
                 if *word == "once" {
                     self.once_repeated += 1;
-                    self.faults.push(format!("a step of {run} is marked `once`, and was repeated: {pair:?}"));
+                    self.add(Due::of(run), "a step is marked `once`, and was repeated".into());
                 } else if let Err(why) = self.explain(history, run, step, pair[0], pair[1]) {
                     self.unexplained += 1;
-                    self.faults.push(format!("{run} was repeated, and {why}: {pair:?}"));
+                    self.add(Due::of(run), format!("`{word}` was repeated, and {why}"));
                 }
             }
         }
     }
 
-    /// Explains a repetition: the host was killed before the completed step was on disk.
+    /// Checks that a run's own owed steps arrived before the newer run of its group that does not owe them.
+    fn check_order_in_group(&mut self, record: &Record<'_>, run: &RunId) {
+        let Some(newer) = record.newer(run) else { return };
+        let Some(first) = record.messages(&newer).first() else { return };
+        for word in owed(run).iter().filter(|word| !owed(&newer).contains(word)) {
+            if record.first(run, word).is_some_and(|received| received.place > first.place) {
+                self.backward += 1;
+                self.add(Due::of(run), format!("`{word}` arrived after {newer}"));
+            }
+        }
+    }
+
+    /// Explains a repetition: the first host was killed before the completed step was on disk.
     fn explain(
         &mut self,
         history: &History,
         run: &RunId,
         step: usize,
-        first: &Message,
-        again: &Message,
+        first: &Received,
+        again: &Received,
     ) -> Result<(), String> {
-        let between: Vec<_> =
-            history.kills.iter().filter(|kill| first.at - NOTED_S <= kill.at && kill.at <= again.at).collect();
-        let Some(last) = between.last() else { return Err("no host was killed in between".into()) };
-        let kept = last.disk.get(run);
-        // A message that arrived during the kill was sent by the killed host, not by the next one.
-        let is_from_before = between.len() > 1 && again.at - last.at < NOTED_S;
-        if kept.is_some_and(|kept| kept.steps_done > step) && !is_from_before {
+        if first.host == again.host {
+            return Err(format!("host {} sent both", first.host));
+        }
+        // What the second host began with.
+        let kept = history.kills[again.host - 1].disk.get(run);
+        if kept.is_some_and(|kept| kept.steps_done > step) {
             return Err("the step was completed on disk".into());
         }
         // A run that is known to have started marks its message as a possible repetition.
-        let is_first = again.property("roost-attempt") == Some("1");
-        if is_first && kept.is_some_and(|kept| kept.is_known) && !is_from_before {
+        let is_first = again.message.property("roost-attempt") == Some("1");
+        if is_first && kept.is_some_and(|kept| kept.is_known) {
             return Err("is marked as the first attempt".into());
         }
-        self.longest_s = self.longest_s.max(between[0].at - first.at);
+        let killed_at = seconds(history.kills[first.host].within.1);
+        self.longest_s = self.longest_s.max(killed_at - first.message.at);
         Ok(())
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.due {
+            Some(Due { device, job, at }) => write!(f, "{device}/{job}/{at}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
     }
 }
 
@@ -176,7 +212,7 @@ fn is_good(history: &History, job: &Job, row: &Row) -> bool {
 /// Checks whether a run failed because the host was killed while it was under way.
 fn is_cut_off(history: &History, job: &Job, row: &Row) -> bool {
     let (Some(started), Some(ended)) = (row.started, row.ended) else { return false };
-    let was_killed = history.kills.iter().any(|kill| started <= kill.at_instant() && kill.at_instant() <= ended);
+    let was_killed = history.kills.iter().any(|kill| started <= kill.within.1 && kill.within.0 <= ended);
     let possibly = row.reason.ends_with("was possibly sent, and is not to be repeated");
     let overtaken = row.reason.starts_with("step 1 was given up after 1 attempt");
     was_killed && ((possibly && job.words.contains(&"once")) || (overtaken && job.words.len() > 1))

@@ -54,8 +54,16 @@ pub(crate) fn settings() -> String {
     DEVICES.map(device).concat()
 }
 
-/// The contents of `roost.toml`.
-pub(crate) const HOST: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
+/// Returns the contents of `roost.toml` for one of the hosts, counted from 0. Each has its own status topic: the broker
+/// passes on the host's `online` before its messages, so that it is known of each message which host has sent it,
+/// however late it arrives.
+pub(crate) fn settings_of_host(host: usize) -> String {
+    let pump = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
+    format!("[mqtt]\nstatus_topic = \"{STATUS}{host}\"\n{pump}")
+}
+
+/// How the topic begins on which a host states that it is online; its number follows.
+pub(crate) const STATUS: &str = "host/";
 
 impl Job {
     /// Returns its occurrences for a device, from one instant on and before another.

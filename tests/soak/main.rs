@@ -2,7 +2,8 @@
 //! records everything. Then the messages are compared with the database: nothing may be lost, and nothing may be
 //! repeated except steps that were not on disk when the host was killed.
 //!
-//! `ROUNDS=n` sets the number of kills, `SEED=n` repeats their moments. The host's timing depends on the machine.
+//! `ROUNDS=n` sets the number of kills, `SEED=n` repeats their moments. The host's timing depends on the machine. `KEEP=1`
+//! keeps the folder with the database, the hosts' logs and the messages if there are faults.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table and the faults are its output")]
 
 mod disk;
@@ -10,14 +11,19 @@ mod ends;
 mod history;
 mod judge;
 mod load;
+mod record;
 #[allow(dead_code, reason = "the simulation uses all of it")]
 #[path = "../../host/scheduler/tests/simulation/rng.rs"]
 mod rng;
+mod story;
 
-use std::{env, hash::BuildHasher, process::ExitCode};
+use std::{collections::BTreeSet, env, fs, hash::BuildHasher, process::ExitCode};
 
+use history::History;
 use judge::Verdict;
+use record::Record;
 use rng::Rng;
+use roost_tests::Site;
 
 /// How many faults are printed, because they may have one cause.
 const PRINTED: usize = 40;
@@ -26,19 +32,37 @@ fn main() -> ExitCode {
     let rounds = number("ROUNDS").unwrap_or(20);
     let seed = number("SEED").unwrap_or_else(|| std::hash::RandomState::new().hash_one("seed") >> 32);
     eprintln!("soak: {rounds} rounds, SEED={seed}");
-    let history = history::live(Rng::new(seed), rounds);
-    let verdict = judge::judge(&history);
+    let site = Site::new();
+    let history = history::live(Rng::new(seed), rounds, &site);
+    let record = Record::of(&history);
+    let verdict = judge::judge(&history, &record);
     print!("{}", table(rounds, history.kills.len(), &verdict));
     if verdict.faults.is_empty() {
         return ExitCode::SUCCESS;
     }
+    let mut printed = BTreeSet::new();
     for fault in verdict.faults.iter().take(PRINTED) {
         eprintln!("{fault}");
+        if let Some(due) = fault.due.as_ref().filter(|due| printed.insert((*due).clone())) {
+            eprint!("{}", story::story(&history, &record, due));
+        }
     }
-    let kills: Vec<String> = history.kills.iter().map(|kill| format!("{:.3}", kill.at)).collect();
-    eprintln!("{} faults; the host was killed at {}", verdict.faults.len(), kills.join(", "));
-    eprintln!("the same moments again: make soak ROUNDS={rounds} SEED={seed}");
+    eprintln!("{} faults; the same moments again: make soak ROUNDS={rounds} SEED={seed}", verdict.faults.len());
+    if env::var_os("KEEP").is_some() {
+        keep(site, &history);
+    }
     ExitCode::FAILURE
+}
+
+/// Keeps the folder, with the messages in it.
+fn keep(site: Site, history: &History) {
+    let line = |received: &history::Received| {
+        let history::Received { place, host, message } = received;
+        format!("{place}\t{host}\t{}\t{}\t{}\t{}\n", message.at, message.topic, message.payload, message.properties)
+    };
+    let lines: String = history.messages.iter().map(line).collect();
+    fs::write(site.path().join("messages.txt"), lines).expect("a file");
+    eprintln!("database, logs and messages are kept in {}", site.keep().display());
 }
 
 fn table(rounds: u64, kills: usize, verdict: &Verdict) -> String {
@@ -53,7 +77,7 @@ fn table(rounds: u64, kills: usize, verdict: &Verdict) -> String {
         ("  unexplained", verdict.unexplained.to_string()),
         ("  although marked `once`", verdict.once_repeated.to_string()),
         ("occurrences with two runs", verdict.doubled.to_string()),
-        ("steps after a later one", verdict.backward.to_string()),
+        ("steps after a later one, or a newer run", verdict.backward.to_string()),
         ("faults", verdict.faults.len().to_string()),
     ];
     rows.map(|(what, figure)| format!("{what:40}{figure:>10}\n")).concat()

@@ -109,7 +109,7 @@ impl Chromium {
         }
     }
 
-    /// Returns the text of the page.
+    /// Returns the text of the page; of one that is being opened, none.
     pub fn text(&mut self) -> String {
         self.eval("document.body?.innerText").as_str().unwrap_or_default().to_owned()
     }
@@ -151,6 +151,12 @@ impl Chromium {
         }
     }
 
+    /// Replaces the text of the control with a label, as typing does.
+    pub fn fill(&mut self, label: &str, text: &str) {
+        self.eval(&format!("{}.select()", control(label)));
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
     /// Presses the escape key.
     pub fn escape(&mut self) {
         self.press("Escape", 27);
@@ -168,6 +174,12 @@ impl Chromium {
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
+}
+
+/// Returns the expression of the control with a label.
+fn control(label: &str) -> String {
+    let label = json!(label);
+    format!("[...document.querySelectorAll('label')].find((label) => label.textContent.trim() === {label}).control")
 }
 
 impl Drop for Chromium {

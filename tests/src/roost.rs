@@ -36,6 +36,11 @@ impl Site {
         self.folder.path()
     }
 
+    /// Keeps the folder for good, and returns it.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
     /// Returns the path of a file in `plugins/`.
     pub fn plugin(&self, file: &str) -> PathBuf {
         self.folder.path().join("plugins").join(file)

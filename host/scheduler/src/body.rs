@@ -1,14 +1,15 @@
 //! Packed jobs: everything but the trigger as bytes, because a million jobs may wait at a time, and a waiting one is
 //! not read.
 
-mod code;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use self::code::{Reader, Writer, length};
 pub use self::step::StepRef;
 use crate::{
+    codec::{Reader, Writer, length, text},
     model::{Action, Job, Policy, Step, Task},
     names::{JobId, TaskName},
     trigger::Trigger,
@@ -61,8 +62,8 @@ impl From<&PackedJob> for Job {
 /// id · label · policy · 0              · name of the task · arguments
 /// ```
 ///
-/// Numbers take 7 bits a byte, the lowest first; texts, payloads, policies, properties and confirmations are preceded by
-/// their length. The default policy has no bytes.
+/// Values are encoded by `codec.rs`; payloads, policies, properties and confirmations are preceded by their
+/// length. The default policy has no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);
 
@@ -72,7 +73,7 @@ impl Body {
     pub fn new(id: &JobId, label: Option<&str>, policy: &Policy, steps: &[Step]) -> Self {
         let mut to = Self::begin(id, label, policy);
         to.number(length(steps.len()));
-        steps.iter().for_each(|step| to.step(step));
+        steps.iter().for_each(|step| step::write(step, &mut to));
         Self(to.0.into())
     }
 
@@ -91,7 +92,11 @@ impl Body {
         let mut to = Writer(Vec::with_capacity(256));
         to.bytes(id.as_str().as_bytes());
         to.optional(label);
-        to.policy(policy);
+        if *policy == Policy::default() {
+            to.bytes(&[]);
+        } else {
+            to.block(policy);
+        }
         to
     }
 
@@ -123,7 +128,7 @@ impl Body {
     pub fn label(&self) -> Option<&str> {
         let mut from = self.read();
         from.bytes();
-        from.optional()
+        from.optional().map(text)
     }
 
     /// Returns the policy.
@@ -131,8 +136,11 @@ impl Body {
     pub fn policy(&self) -> Policy {
         let mut from = self.read();
         from.bytes();
-        from.skip_optional();
-        from.policy()
+        from.optional();
+        match from.bytes() {
+            [] => Policy::default(),
+            block => Reader(block).value(),
+        }
     }
 
     /// Returns the steps, in their order; none for a task.
@@ -178,20 +186,20 @@ impl Body {
         self.steps().skip(1).any(|step| step.topic() == topic)
     }
 
-    /// Returns the body of a run that is cut short: the steps before `step` stay, and the later ones are due as soon as
+    /// Returns the body of a run that is cut short: the steps before `first` stay, and the later ones are due as soon as
     /// `after_ms` has passed; those that another run may take over come last.
-    pub(crate) fn cut(&self, step: usize, after_ms: u32, is_taken_over: impl Fn(&StepRef<'_>) -> bool) -> Self {
-        let at_once = |owed: StepRef<'_>| Step { after_ms, ..owed.to_step() };
-        let (last, first): (Vec<StepRef<'_>>, Vec<StepRef<'_>>) = self.steps().skip(step).partition(is_taken_over);
-        let done = self.steps().take(step).map(|done| done.to_step());
-        let steps: Vec<Step> = done.chain(first.into_iter().chain(last).map(at_once)).collect();
+    pub(crate) fn cut(&self, first: usize, after_ms: u32, is_taken_over: impl Fn(&usize) -> bool) -> Self {
+        let (last, at_once): (Vec<usize>, Vec<usize>) = (first..self.step_count()).partition(is_taken_over);
+        let owed = at_once.into_iter().chain(last).filter_map(|step| self.step(step));
+        let owed = owed.map(|step| Step { after_ms, ..step.to_step() });
+        let steps: Vec<Step> = self.steps().take(first).map(|done| done.to_step()).chain(owed).collect();
         self.with_steps(&steps)
     }
 
     fn after_policy(&self) -> Reader<'_> {
         let mut from = self.read();
         from.bytes();
-        from.skip_optional();
+        from.optional();
         from.bytes();
         from
     }

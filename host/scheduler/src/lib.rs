@@ -45,6 +45,7 @@ mod budget;
 pub mod calendar;
 mod catalog;
 mod change;
+mod codec;
 mod commits;
 mod delivery;
 pub mod event;

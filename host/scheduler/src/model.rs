@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
+    codec::{encoded_enum, encoded_structs},
     limits,
     names::{JobId, PluginName, TaskName},
     topic::Topic,
@@ -120,6 +121,15 @@ pub enum Matches {
     },
 }
 
+encoded_enum! {
+    Matches {
+        0 Any {},
+        1 Bytes { 0: bytes },
+        2 Json { pointer: pointer, value: value },
+        3 JsonRange { pointer: pointer, min: min, max: max }
+    }
+}
+
 /// One MQTT message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -146,6 +156,11 @@ pub struct MessageProperties {
     pub response_topic: Option<Topic>,
     /// User properties: at most 16; no name starts with `roost-`.
     pub user: Vec<(String, String)>,
+}
+
+encoded_structs! {
+    Confirm { topic, matches, within_ms, already }
+    MessageProperties { expiry_ms, content_type, response_topic, user }
 }
 
 /// A resource of which the operator has a limited number, such as a pump, and the rules for sharing it.

@@ -32,6 +32,8 @@ mutations! {
     OwedStepIsPutOffForEver,
     /// A clock that lost the time leaves the time limit of an owed step where it was, in the future (I5).
     LostClockPutsOffOwedSteps,
+    /// After a clock that lost the time, each restart counts the time of an owed step anew (I5).
+    RestartPutsOffOwedSteps,
     /// An owed step is given up (I5).
     OwedStepIsGivenUp,
     /// A run that is cut short loses its owed steps (I5).
@@ -85,6 +87,10 @@ mutations! {
     OnceIsRetried,
     /// An owed step marked `once` that was sent is sent again when its run is cut short (I4).
     CutShortRunRepeatsOnce,
+    /// An owed step marked `once` that is not sent yet counts as sent when its run is cut short, and is lost (I5).
+    CutShortRunLosesUnsentOnce,
+    /// An owed step in flight is sent again when its run is cut short.
+    CutShortRunSendsAgain,
     /// Each crash restarts the count of attempts.
     CrashRestartsAttempts,
 

@@ -1,14 +1,16 @@
-//! The policy of a job, with its defaults; and the decisions on an occurrence that is due: pure functions, each with a
-//! table of cases.
+//! The policy of a job, with its defaults. Each part has one home: its values, their encoding, words and rules, and its
+//! decisions on a due occurrence, which are pure functions with a table of cases.
 
 pub(crate) mod backoff;
 pub(crate) mod grace;
 pub(crate) mod misfire;
 pub(crate) mod overlap;
 
-use std::fmt;
-
-use crate::names::{GroupName, ResourceName};
+pub use self::{misfire::Misfire, overlap::Overlap};
+use crate::{
+    codec::encoded_structs,
+    names::{GroupName, ResourceName},
+};
 
 /// A policy: how the runs of a job are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +35,7 @@ impl Policy {
     /// Returns the group of the job, if it is in one.
     #[must_use]
     pub const fn group(&self) -> Option<&GroupName> {
-        match &self.misfire {
-            Misfire::LatestOfGroup(group) => Some(group),
-            Misfire::RunOnce | Misfire::RunAll => None,
-        }
+        self.misfire.group()
     }
 }
 
@@ -71,51 +70,7 @@ impl Default for Retry {
     }
 }
 
-/// Which runs are caught up, of those that could not start when they were due.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Misfire {
-    /// The newest, if it is within its grace.
-    #[default]
-    RunOnce,
-    /// All that are within their grace, one after the other.
-    RunAll,
-    /// Only the newest run of all jobs of the device in this group, however late.
-    LatestOfGroup(GroupName),
-}
-
-/// Writes `run-once`, `run-all` or `latest-of-group door`.
-impl fmt::Display for Misfire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RunOnce => f.write_str("run-once"),
-            Self::RunAll => f.write_str("run-all"),
-            Self::LatestOfGroup(group) => write!(f, "latest-of-group {group}"),
-        }
-    }
-}
-
-/// What happens to a run that is due while an earlier run of its job has started and not ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overlap {
-    /// It is skipped.
-    #[default]
-    Skip,
-    /// It waits, if fewer than this many runs are waiting.
-    Queue(u32),
-    /// It starts, if fewer than this many runs are active.
-    Allow(u32),
-    /// It replaces the earlier run, which is cut short.
-    Replace,
-}
-
-/// Writes `skip`, `queue 3`, `allow 2` or `replace`.
-impl fmt::Display for Overlap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Skip => f.write_str("skip"),
-            Self::Queue(most) => write!(f, "queue {most}"),
-            Self::Allow(most) => write!(f, "allow {most}"),
-            Self::Replace => f.write_str("replace"),
-        }
-    }
+encoded_structs! {
+    Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs }
+    Retry { attempts, give_up_after_ms, backoff_ms }
 }

@@ -18,7 +18,6 @@ pub(crate) use self::{
 use crate::{
     event::{JobKey, RunKey},
     keys::{GroupKey, RunSlot, Seq},
-    model::Overlap,
     mutation::{Mutation, mutated},
     outcome::Cause,
     slab::Slab,
@@ -118,10 +117,9 @@ impl Runs {
     /// Returns whether a run that has not started must wait for earlier ones of its job or its group.
     pub(crate) fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.get(slot) else { return false };
-        let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
         let yields = |other: &Run| other.is_yielding() && run.takes_over.contains(&other.seq);
         let blocks = |other: &RunSlot| self.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
-        let of_job = self.of_job(run.job).filter(blocks).count() >= at_once as usize;
+        let of_job = self.of_job(run.job).filter(blocks).count() >= run.policy.overlap.at_once() as usize;
         let of_group = group_of(run).is_some_and(|group| self.of_group(group).any(|other| blocks(&other)));
         (of_job && !mutated(Mutation::RunsOfJobOverlap)) || (of_group && !mutated(Mutation::RunsOfGroupOverlap))
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use roost_scheduler::{
     body::StepRef,
-    model::{Confirm, Matches, Misfire, Overlap, Policy, Qos},
+    model::{Confirm, Matches, Policy, Qos},
     trigger::Duration,
 };
 
@@ -98,21 +98,14 @@ pub(super) fn describe_policy(policy: &Policy) -> String {
     let Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs } = policy;
     let default = Policy::default();
     let mut words = Vec::new();
-    match misfire {
-        Misfire::RunOnce => {}
-        Misfire::RunAll => words.push("all missed runs are caught up".to_owned()),
-        Misfire::LatestOfGroup(group) => {
-            words.push(format!("only the latest missed run of group `{group}` is caught up"));
-        }
+    if *misfire != default.misfire {
+        words.push(misfire.to_string());
     }
-    if *grace_ms != default.grace_ms && !matches!(misfire, Misfire::LatestOfGroup(_)) {
+    if *grace_ms != default.grace_ms && policy.group().is_none() {
         words.push(format!("may start {} late", Duration((*grace_ms).into())));
     }
-    match overlap {
-        Overlap::Skip => {}
-        Overlap::Queue(most) => words.push(format!("up to {most} runs queue behind the current one")),
-        Overlap::Allow(most) => words.push(format!("up to {most} runs at the same time")),
-        Overlap::Replace => words.push("a new run replaces the current one".to_owned()),
+    if *overlap != default.overlap {
+        words.push(overlap.to_string());
     }
     words.extend(needs.as_ref().map(|resource| format!("needs `{resource}`")));
     if *jitter_ms > 0 {
@@ -135,7 +128,7 @@ pub(super) fn describe_policy(policy: &Policy) -> String {
 mod tests {
     use roost_scheduler::{
         body::Body,
-        model::{Message, Retry, Step},
+        model::{Message, Misfire, Overlap, Retry, Step},
         names::{GroupName, JobId, ResourceName},
         topic::Topic,
     };

@@ -70,6 +70,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(logs::logs))
         .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
+        .routes(routes!(devices::device))
         .routes(routes!(faults::faults))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));

@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
+    event::Part,
     names::{DeviceName, PluginName},
     scheduler::{DeviceView, Scheduler},
     time::Instant,
@@ -13,13 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    extract::Query,
+    extract::{Path, Query},
     faulty_jobs::devices_of_faulty_jobs,
     limits,
     page::{Limit, Page, cut, resume},
-    params::{Device, Plugin},
+    params::{Device, DevicePath, Plugin},
     problem::{Answered, Problem},
     state::ApiState,
+    template,
 };
 use crate::{store::LastOutcome, zones};
 
@@ -47,9 +49,16 @@ pub(crate) struct DeviceRecord {
     /// Whether the device itself is paused. A device is also held by the pause of its plugin.
     pub(crate) paused: bool,
     pub(crate) jobs: usize,
+    /// When the next run of its jobs is due, those that are paused left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) due: Option<String>,
     /// How the last run of its jobs ended, if one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<LastOutcomeRecord>,
+    /// Of the jobs whose last run failed, was missed or was denied, the outcome of the newest, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<LastOutcomeRecord>,
 }
 
 impl From<DeviceView<'_>> for DeviceRecord {
@@ -66,7 +75,9 @@ impl From<DeviceView<'_>> for DeviceRecord {
             planning: plan_requested,
             paused: is_paused,
             jobs,
+            due: None,
             last: None,
+            fault: None,
         }
     }
 }
@@ -85,14 +96,14 @@ pub(crate) struct LastOutcomeRecord {
 }
 
 impl DeviceRecord {
-    /// Adds the last outcome.
-    fn with_last(self, last: Option<LastOutcome>) -> Self {
+    /// Adds when its next run is due, its last outcome and its newest fault.
+    fn with(self, due: Option<Instant>, (last, fault): (Option<LastOutcome>, Option<LastOutcome>)) -> Self {
+        let zone = zones::find(&self.time_zone).unwrap_or(Zone::UTC);
         let record = |LastOutcome { run, state, ended, reason }: LastOutcome| {
-            let zone = zones::find(&self.time_zone).unwrap_or(Zone::UTC);
             let reason = reason.map(|reason| reason.to_string());
             LastOutcomeRecord { run: run.to_string(), state: state.to_string(), reason, ended: ended.in_zone(zone) }
         };
-        Self { last: last.map(record), ..self }
+        Self { due: due.map(|at| at.in_zone(zone)), last: last.map(record), fault: fault.map(record), ..self }
     }
 }
 
@@ -106,10 +117,13 @@ pub(super) struct DevicesQuery {
     /// Only devices with this text in `PLUGIN/DEVICE`, whether in capitals or not
     #[param(value_type = String, required = false, max_length = 130, example = "door/nor")]
     #[serde(default)]
-    q: Part,
+    q: NamePart,
     /// Only devices whose newest plan was refused, or of which the last run of a job failed, was missed or was denied;
     /// with `false`, only the others
     fault: Option<bool>,
+    /// Only devices with a fault of this reason, as `GET /api/v1/faults` returns it
+    #[param(example = "step … was given up after … attempts: the device did not confirm the step within …")]
+    reason: Option<String>,
     /// Only devices that are paused themselves; with `false`, only the others
     paused: Option<bool>,
     /// The maximum number of items
@@ -120,17 +134,17 @@ pub(super) struct DevicesQuery {
     cursor: Option<String>,
 }
 
-/// A part of a device's name, in lower case.
-#[derive(Debug, Default)]
-struct Part(String);
+/// A part of a device's name, in any case.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NamePart(pub(crate) String);
 
-impl<'de> Deserialize<'de> for Part {
+impl<'de> Deserialize<'de> for NamePart {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         if text.len() > limits::PART_BYTES {
             return Err(D::Error::custom(format!("it has more than {} bytes", limits::PART_BYTES)));
         }
-        Ok(Self(text.to_lowercase()))
+        Ok(Self(text))
     }
 }
 
@@ -140,21 +154,27 @@ pub(crate) struct DeviceFilter {
     pub(crate) plugin: Option<PluginName>,
     /// The whole name of a device.
     pub(crate) device: Option<DeviceName>,
-    /// A part of `PLUGIN/DEVICE`, in lower case; empty for all.
-    pub(crate) part: String,
+    /// A part of `PLUGIN/DEVICE`; empty for all.
+    pub(crate) part: NamePart,
     pub(crate) is_faulty: Option<bool>,
+    /// The reason of a fault, as [`super::faults`] groups them.
+    pub(crate) reason: Option<String>,
     pub(crate) is_paused: Option<bool>,
 }
 
 impl DeviceFilter {
-    /// Checks whether a device is listed. `faulty` has the devices of which a job is at fault.
-    fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<(PluginName, DeviceName)>) -> bool {
+    /// Checks whether a device is listed, where `part` is in lower case. `faulty` has the devices of which a job is at fault.
+    fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<Name>) -> bool {
         let DeviceView { plugin, name, error, is_paused, .. } = device;
-        let is_faulty = || error.is_some() || faulty.contains(&((*plugin).clone(), (*name).clone()));
+        let has_reason = |error: &str| {
+            let of_plan = || template::of_fault(error, [plugin.as_str(), name.as_str(), ""]);
+            self.reason.as_ref().is_none_or(|reason| *reason == of_plan())
+        };
+        let is_faulty = || error.is_some_and(has_reason) || faulty.contains(&((*plugin).clone(), (*name).clone()));
         self.is_paused.is_none_or(|expected| expected == *is_paused)
             && self.device.as_ref().is_none_or(|expected| expected == *name)
-            && (self.part.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part))
-            && self.is_faulty.is_none_or(|expected| expected == is_faulty())
+            && (self.part.0.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part.0))
+            && self.is_faulty.or(self.reason.as_ref().map(|_| true)).is_none_or(|expected| expected == is_faulty())
     }
 }
 
@@ -168,17 +188,16 @@ pub(super) async fn devices(
     State(state): State<ApiState>,
     Query(query): Query<DevicesQuery>,
 ) -> Answered<Page<DeviceRecord>> {
-    let DevicesQuery { plugin, q: Part(part), fault: is_faulty, paused: is_paused, limit: Limit(limit), cursor } =
-        query;
+    let DevicesQuery { plugin, q: part, fault, reason, paused, limit: Limit(limit), cursor } = query;
     let plugin = plugin.map(|Plugin(name)| name);
-    let filter = DeviceFilter { plugin, part, is_faulty, is_paused, ..DeviceFilter::default() };
+    let filter = DeviceFilter { plugin, device: None, part, is_faulty: fault, reason, is_paused: paused };
     Ok(Json(list(&state, filter, limit, cursor.as_deref()).await?))
 }
 
 /// Returns a page of devices, from a cursor on.
 pub(crate) async fn list(
     state: &ApiState,
-    filter: DeviceFilter,
+    mut filter: DeviceFilter,
     limit: usize,
     cursor: Option<&str>,
 ) -> Result<Page<DeviceRecord>, Problem> {
@@ -186,10 +205,11 @@ pub(crate) async fn list(
         let (plugin, device) = text.split_once('/')?;
         Some((PluginName::parse_owner(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
     })?;
-    let faulty = match filter.is_faulty {
-        Some(_) => devices_of_faulty_jobs(state).await?,
-        None => HashSet::new(),
+    let faulty = match (&filter.is_faulty, &filter.reason) {
+        (None, None) => HashSet::new(),
+        (_, reason) => devices_of_faulty_jobs(state, reason.as_deref()).await?,
     };
+    filter.part.0.make_ascii_lowercase();
     let shared = Arc::new((filter, faulty));
     let mut found = Vec::new();
     loop {
@@ -198,7 +218,7 @@ pub(crate) async fn list(
             let (filter, faulty) = &*shared;
             visit(scheduler, filter.plugin.as_ref(), after, most, |device| {
                 let is_listed = filter.matches(&device, faulty);
-                is_listed.then(|| (device.plugin.clone(), device.name.clone(), DeviceRecord::from(device)))
+                is_listed.then(|| ((device.plugin.clone(), device.name.clone()), DeviceRecord::from(device)))
             })
         });
         let (devices, next) = batch.await?;
@@ -208,11 +228,80 @@ pub(crate) async fn list(
             break;
         }
     }
-    let (found, next) = cut(found, limit, |(plugin, device, _)| format!("{plugin}/{device}"));
+    let (found, next) = cut(found, limit, |((plugin, device), _)| format!("{plugin}/{device}"));
+    Ok(Page { items: complete(state, found).await?, next })
+}
+
+/// The names of a plugin and a device.
+type Name = (PluginName, DeviceName);
+
+/// Adds to devices what their views do not have.
+async fn complete(state: &ApiState, devices: Vec<(Name, DeviceRecord)>) -> Result<Vec<DeviceRecord>, Problem> {
+    let (names, records): (Vec<_>, Vec<_>) = devices.into_iter().unzip();
+    let (names, mut due) = (Arc::new(names), vec![None; records.len()]);
+    let mut from = Some((0, 0));
+    while let Some(first) = from {
+        let names = names.clone();
+        let (found, next) = state.inspect(move |scheduler| due_times(scheduler, &names, first)).await?;
+        for (index, at) in found {
+            due[index] = due[index].into_iter().chain([at]).min();
+        }
+        from = next;
+    }
     let outcomes = state.last_outcomes();
-    let with_last =
-        |(plugin, device, record): (_, _, DeviceRecord)| record.with_last(outcomes.of_device(&plugin, &device));
-    Ok(Page { items: found.into_iter().map(with_last).collect(), next })
+    let all = records.into_iter().zip(due).zip(names.iter());
+    Ok(all.map(|((record, due), (plugin, device))| record.with(due, outcomes.of_device(plugin, device))).collect())
+}
+
+/// A place in the jobs of a list of devices: the index of a device, and the number of its jobs before it.
+type JobPlace = (usize, usize);
+
+/// Returns when jobs of devices are due, from a device and a job of it on, each with the index of its device; and where
+/// to continue, unless those were all. Bounded (I10).
+fn due_times(
+    scheduler: &Scheduler,
+    names: &[Name],
+    (first, mut seen): JobPlace,
+) -> (Vec<(usize, Instant)>, Option<JobPlace>) {
+    let (mut found, mut left) = (Vec::new(), limits::DUE_TIMES_PER_QUERY);
+    for (index, (plugin, device)) in names.iter().enumerate().skip(first) {
+        let from = seen;
+        let jobs = scheduler.due_times(plugin, device).skip(from).take(left).inspect(|_| seen += 1);
+        found.extend(jobs.flatten().min().map(|at| (index, at)));
+        left -= seen - from;
+        if left == 0 {
+            return (found, Some((index, seen)));
+        }
+        // A device without jobs counts as well.
+        (seen, left) = (0, left - 1);
+        if left == 0 {
+            return (found, Some((index + 1, 0)));
+        }
+    }
+    (found, None)
+}
+
+/// Get a device
+#[utoipa::path(get, path = "/api/v1/devices/{plugin}/{device}", tag = "devices", params(DevicePath),
+    responses((status = 200, body = DeviceRecord)))]
+pub(super) async fn device(State(state): State<ApiState>, Path(path): Path<DevicePath>) -> Answered<DeviceRecord> {
+    find(&state, path.name()).await.map(Json)
+}
+
+/// Returns a device.
+pub(crate) async fn find(state: &ApiState, name: Name) -> Result<DeviceRecord, Problem> {
+    let (plugin, device) = name.clone();
+    let query = state.inspect(move |scheduler| scheduler.device(&plugin, &device).map(DeviceRecord::from));
+    let Some(record) = query.await? else { return Err(state.not_found(Part::Device(name.0, name.1)).await) };
+    let mut records = complete(state, vec![(name, record)]).await?;
+    Ok(records.remove(0))
+}
+
+/// Returns the names of the first plugins.
+pub(crate) async fn plugin_names(state: &ApiState) -> Result<Vec<String>, Problem> {
+    let first =
+        |scheduler: &Scheduler| scheduler.plugin_names().take(limits::PLUGIN_NAMES).map(ToString::to_string).collect();
+    state.inspect(first).await
 }
 
 /// Visits devices after a position, all or those of one plugin, and takes at most `most` of them. Returns where to

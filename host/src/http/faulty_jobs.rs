@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use roost_scheduler::names::{DeviceName, PluginName};
 
-use super::{limits, problem::Problem, state::ApiState};
+use super::{limits, problem::Problem, state::ApiState, template};
 use crate::{clock, store::LastOutcome};
 
 /// Returns the last outcomes of the jobs whose last run failed, was missed or was denied.
@@ -32,8 +32,17 @@ pub(super) async fn faulty_jobs(state: &ApiState) -> Result<Vec<LastOutcome>, Pr
     }
 }
 
-/// Returns the devices of which a job is at fault.
-pub(super) async fn devices_of_faulty_jobs(state: &ApiState) -> Result<HashSet<(PluginName, DeviceName)>, Problem> {
-    let faults = faulty_jobs(state).await?;
+/// Returns the devices of which a job is at fault, for any reason or for a given one.
+pub(super) async fn devices_of_faulty_jobs(
+    state: &ApiState,
+    reason: Option<&str>,
+) -> Result<HashSet<(PluginName, DeviceName)>, Problem> {
+    let mut faults = faulty_jobs(state).await?;
+    if let Some(reason) = reason {
+        faults.retain(|LastOutcome { run, reason: text, .. }| {
+            let names = [run.plugin.as_str(), run.device.as_str(), run.job.as_str()];
+            template::of_fault(text.as_deref().unwrap_or_default(), names) == reason
+        });
+    }
     Ok(faults.into_iter().map(|fault| (fault.run.plugin, fault.run.device)).collect())
 }

@@ -17,10 +17,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     limits,
-    page::{Limit, Page, cursor, resume},
+    page::{Limit, Page, resume},
     params::{Device, Job, JobPath, Plugin},
     problem::{Answered, Problem},
     state::ApiState,
+    timeline::OwnerFilter,
 };
 use crate::job_json;
 
@@ -218,9 +219,20 @@ impl<'de> Deserialize<'de> for Following {
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobsQuery),
     responses((status = 200, body = Page<JobRecord>)))]
 pub(super) async fn jobs(State(state): State<ApiState>, Query(query): Query<JobsQuery>) -> Answered<Page<JobRecord>> {
-    let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = query;
+    let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor } = query;
     let of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
-    let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
+    list(&state, of, following, limit, cursor.as_deref()).await.map(Json)
+}
+
+/// Returns a page of jobs, each with as many occurrences after the next one, from a cursor on.
+pub(crate) async fn list(
+    state: &ApiState,
+    of: OwnerFilter,
+    following: u32,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Page<JobRecord>, Problem> {
+    let mut from = resume(cursor, |text| text.parse::<JobKey>().ok())?;
     let (mut found, mut size): (Vec<JobStatus>, usize) = (Vec::new(), 0);
     let mut next = loop {
         let (of, most) = (of.clone(), (limit - found.len()).min(limits::JOBS_PER_QUERY));
@@ -245,7 +257,7 @@ pub(super) async fn jobs(State(state): State<ApiState>, Query(query): Query<Jobs
         found.into_iter().map(|job| JobRecord::new(job, following, &mut sun)).collect()
     });
     let items = records.await.map_err(|error| Problem::bug(&error))?;
-    Ok(Json(Page { items, next: next.map(|key| cursor(&key.to_string())) }))
+    Ok(Page { items, next: next.map(|key| super::page::cursor(&key.to_string())) })
 }
 
 /// Returns the number of jobs after which a page has too many bytes. It has at least one job.

@@ -46,8 +46,12 @@ pub(super) const PAGE_BYTES: usize = 4 << 20;
 pub(super) const JOBS_PER_QUERY: usize = 500;
 /// Devices that one query of the scheduler visits.
 pub(super) const DEVICES_PER_QUERY: usize = 1_000;
+/// Jobs of which one query of the scheduler looks at when they are due, and devices.
+pub(super) const DUE_TIMES_PER_QUERY: usize = 2_000;
 /// Paused plugins, devices and jobs that the status lists by name; the rest is only counted.
 pub(super) const PAUSED_NAMES: usize = 10;
+/// Plugins that a filter offers by name.
+pub(super) const PLUGIN_NAMES: usize = 100;
 /// Known names that an unknown one is compared with: each comparison takes some microseconds of the loop.
 pub(super) const SUGGESTION_CANDIDATES: usize = 64;
 /// Occurrences of a job that may be requested in advance: those of the sun are expensive.

@@ -26,6 +26,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("plugin", PLUGIN),
     ("logs", PLUGIN),
     ("devices", PLUGIN),
+    ("device", DEVICE),
     ("jobs", DEVICE),
     ("sun", DEVICE),
     ("job", JOB),

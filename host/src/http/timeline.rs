@@ -4,16 +4,15 @@ mod ahead;
 mod collapse;
 pub(super) mod density;
 mod forecast;
+mod merge;
+mod progress;
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::{
-    body::Body,
     event::JobKey,
-    names::{DeviceName, JobId, PluginName, RunId},
-    outcome::RunState,
-    scheduler::JobStatus,
+    names::{DeviceName, PluginName},
     time::Instant,
 };
 use serde::{Deserialize, Serialize};
@@ -23,14 +22,16 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) use self::collapse::CollapsedRecord;
 pub(super) use self::forecast::next_before;
 use self::{
-    ahead::{Expected, Planned, SortKey, ahead, copy_jobs},
-    collapse::{Collapse, CollapsedKey, recurring},
+    ahead::{Planned, ahead, copy_jobs},
+    collapse::{Collapse, recurring},
+    merge::merge,
+    progress::Progress,
 };
 use super::{
     extract::Query,
-    jobs::{TaskRecord, level},
+    jobs::TaskRecord,
     limits,
-    page::{Limit, Page, cursor, resume},
+    page::{Limit, Page, resume},
     params::{Device, Job, Plugin, Time},
     problem::{Answered, Problem},
     runs::RunRecord,
@@ -138,27 +139,6 @@ pub(super) struct TimelineQuery {
     cursor: Option<String>,
 }
 
-/// The position of a page: the period, and the last run, expected message and collapsed entry so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
-    window: (Instant, Instant),
-    run: Option<RunId>,
-    expected: Option<SortKey>,
-    /// The number of runs above which a job is one entry, and the last of these entries.
-    collapse: Option<(u32, Option<CollapsedKey>)>,
-}
-
-impl Progress {
-    /// Returns the beginning of a period.
-    pub(super) const fn new(window: (Instant, Instant), collapse: Option<u32>) -> Self {
-        let collapse = match collapse {
-            Some(above) => Some((above, None)),
-            None => None,
-        };
-        Self { window, run: None, expected: None, collapse }
-    }
-}
-
 /// A filter by plugin and device name.
 pub(crate) type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
 
@@ -199,7 +179,7 @@ pub(crate) async fn collapsed(
 }
 
 /// Returns a page of the timeline.
-pub(super) async fn entries(
+async fn entries(
     state: &ApiState,
     owner: OwnerFilter,
     progress: Progress,
@@ -317,193 +297,4 @@ async fn jobs(state: &ApiState, owner: &OwnerFilter) -> Result<Vec<Planned>, Pro
     }
     jobs.sort_by_cached_key(|job| job.status.name());
     Ok(jobs)
-}
-
-/// Merges runs, collapsed entries and expected messages in the order of time, up to the end of the expected messages if
-/// these are not complete.
-fn merge(
-    state: &ApiState,
-    jobs: &[Planned],
-    (expected, is_all): (Vec<Expected>, bool),
-    runs: &[RunView],
-    collapsed: Vec<(CollapsedKey, CollapsedRecord)>,
-    mut progress: Progress,
-    limit: usize,
-) -> Page<TimelineEntry> {
-    let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.next.is_none())).collect();
-    let end = expected.last().filter(|_| !is_all).map(|last| last.key.at);
-    let mut expected = expected.into_iter().peekable();
-    let mut runs = runs.iter().peekable();
-    let mut collapsed = collapsed.into_iter().peekable();
-    let (mut items, mut bytes) = (Vec::new(), 0);
-    let is_more = loop {
-        let next_run = runs.peek().map(|run| run.id.occurrence);
-        let next_collapsed = collapsed.peek().map(|((at, _), _)| *at);
-        let next_expected = expected.peek().map(|one| one.key.at);
-        let Some(next) = [next_run, next_collapsed, next_expected].into_iter().flatten().min() else { break !is_all };
-        if next_expected.is_none() && end.is_some_and(|end| next > end) {
-            break true;
-        }
-        if items.len() == limit || bytes > limits::PAGE_BYTES {
-            break true;
-        }
-        if let Some(run) = runs.next_if(|run| run.id.occurrence == next) {
-            progress.run = Some(run.id.clone());
-            items.push(TimelineEntry::One(Box::new(run_record(state, run))));
-        } else if let Some((key, record)) = collapsed.next_if(|((at, _), _)| *at == next) {
-            progress.collapse = progress.collapse.map(|(above, _)| (above, Some(key)));
-            items.push(TimelineEntry::Collapsed(Box::new(record)));
-        } else if let Some(one) = expected.next() {
-            let job = &jobs[one.job];
-            // A run that was decided meanwhile, or is on disk, is among the runs.
-            let run = one.run.as_ref().map_or_else(|| job.status.run(one.key.occurrence), |run| run.id.clone());
-            let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.key.step == 0);
-            if !is_known {
-                let (record, length) = expected_record(&job.status, one.body(jobs), &one);
-                bytes += length;
-                items.push(TimelineEntry::One(Box::new(record)));
-            }
-            progress.expected = Some(one.key);
-        }
-    };
-    Page { items, next: is_more.then(|| cursor(&progress.to_string())) }
-}
-
-fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
-    let record = RunRecord::new(run, state.zone(), clock::now());
-    TimelineRecord {
-        time: record.occurrence.clone(),
-        plugin: record.plugin.clone(),
-        device: record.device.clone(),
-        job: record.job.clone(),
-        time_zone: run.zone.unwrap_or_else(|| state.zone()).name().to_owned(),
-        occurrence: record.occurrence.clone(),
-        state: record.state.clone(),
-        label: record.label.clone(),
-        step: None,
-        message: None,
-        task: None,
-        paused: None,
-        skipped: false,
-        run: Some(record),
-    }
-}
-
-/// Returns the record of an expected message, and the size of the message in bytes.
-fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
-    let SortKey { at, occurrence, step, .. } = one.key;
-    let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
-    let text = |at: Instant| at.in_zone(job.site.zone);
-    let number = step.checked_sub(1).map(|step| step as usize);
-    let step_ref = number.and_then(|number| body.step(number));
-    let length = step_ref.as_ref().map_or(0, |step| step.payload.len() + step.topic().len());
-    let record = TimelineRecord {
-        time: text(at),
-        plugin: job.plugin.to_string(),
-        device: job.device.to_string(),
-        job: job.job.body.id().to_owned(),
-        time_zone: job.site.zone.name().to_owned(),
-        occurrence: text(occurrence),
-        state: if step == 0 { RunState::Running.as_str() } else { EXPECTED }.into(),
-        label: job.job.body.label().map(str::to_owned),
-        step: number.and_then(|_| step_ref.map(|_| step)),
-        message: step_ref.map(|step| serde_json::to_value(job_json::step(&step)).unwrap_or_default()),
-        task: number.and_then(|_| body.task()).map(|task| TaskRecord {
-            task: task.name.to_string(),
-            args: serde_json::from_str(&task.args).unwrap_or_default(),
-        }),
-        paused: job.paused.filter(|_| step > 0 && !has_begun).map(|what| level(what).to_owned()),
-        skipped: one.run.is_none() && job.job_override.skip == Some(occurrence),
-        run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.body.label(), run.started, job.site.zone)),
-    };
-    (record, length)
-}
-
-/// Formats the position, such as `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z
-/// 1803861000000/coop/north/open/1803861000000/1`, with `-` for missing parts; and if jobs are collapsed, ` 6
-/// 1803859200000/coop/north/mist-*`.
-impl std::fmt::Display for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} ", self.window.0.millis(), self.window.1.millis())?;
-        match &self.run {
-            Some(run) => write!(f, "{run} ")?,
-            None => f.write_str("- ")?,
-        }
-        match &self.expected {
-            Some(SortKey { at, job: (plugin, device, job), occurrence, step }) => {
-                write!(f, "{}/{plugin}/{device}/{job}/{}/{step}", at.millis(), occurrence.millis())?;
-            }
-            None => f.write_str("-")?,
-        }
-        match &self.collapse {
-            Some((above, Some((at, name)))) => write!(f, " {above} {}/{name}", at.millis()),
-            Some((above, None)) => write!(f, " {above} -"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Progress {
-    fn parse(text: &str) -> Option<Self> {
-        let time = |text: &str| Instant::from_millis(text.parse().ok()?);
-        let parts: Vec<_> = text.split(' ').collect();
-        let ([from, to, run, expected], collapse) = parts.split_first_chunk()?;
-        let run = if *run == "-" { None } else { Some(run.parse().ok()?) };
-        let sort_key = |text: &str| {
-            let [at, plugin, device, job, occurrence, step] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
-            let plugin = PluginName::parse_owner(plugin).ok()?;
-            let job = (plugin, DeviceName::parse(device).ok()?, JobId::parse(job).ok()?);
-            Some(SortKey { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
-        };
-        let expected = if *expected == "-" { None } else { Some(sort_key(expected)?) };
-        let collapse = match collapse {
-            [] => None,
-            [above, last] => {
-                let key = |text: &str| {
-                    let (at, name) = text.split_once('/')?;
-                    Some((time(at)?, name.to_owned()))
-                };
-                let above = above.parse().ok().filter(|above| (1..=limits::PAGE).contains(above))?;
-                Some((above, if *last == "-" { None } else { Some(key(last)?) }))
-            }
-            _ => return None,
-        };
-        let window = (time(from)?, time(to)?);
-        // A forged cursor must not exceed the longest period.
-        let is_window = (1..=limits::TIMELINE_MS).contains(&window.1.ms_since(window.0));
-        Some(Self { window, run, expected, collapse }).filter(|_| is_window)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_are_parsed_as_they_are_formatted() {
-        for text in [
-            "1803859200000 1803945600000 - -",
-            "1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z/series-2 -",
-            "1803859200000 1803945600000 - 1803861000000/roost/api/siesta/1803861000000/1",
-            "1803859200000 1803945600000 - - 6 -",
-            "1803859200000 1803945600000 - - 6 1803861000000/coop/north/mist-*",
-        ] {
-            assert_eq!(Progress::parse(text).unwrap().to_string(), text);
-        }
-        for bad in [
-            "",
-            "1 2 -",
-            "1 2 x -",
-            "1 2 - 1/a/b",
-            "1 2 - - -",
-            "-1 2 - -",
-            "2 1 - -",
-            "1803859200000 1803945600000 - - 6",
-            "1803859200000 1803945600000 - - 0 -",
-            "1803859200000 1803945600000 - - 6 x/y",
-            "1803859200000 253402300799000 - -",
-        ] {
-            assert!(Progress::parse(bad).is_none(), "{bad}");
-        }
-    }
 }

@@ -8,14 +8,12 @@ use super::assets;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Current {
     Tonight,
+    Devices,
     None,
 }
 
 /// The menu, at the bottom of a phone and at the top of a desktop: addresses and names. There is room for four.
-const MENU: &[(Current, &str, &str)] = &[
-    // An entry each.
-    (Current::Tonight, "/", "Tonight"),
-];
+const MENU: &[(Current, &str, &str)] = &[(Current::Tonight, "/", "Tonight"), (Current::Devices, "/devices", "Devices")];
 
 /// Returns a whole page.
 pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {

@@ -51,10 +51,13 @@ impl From<Page<TimelineEntry>> for Lists {
 impl Lists {
     /// Adds a message to its run.
     pub(super) fn add(&mut self, record: TimelineRecord) {
+        // A replay has the occurrence of the run that it repeats.
+        let name = |one: &TimelineRecord| one.run.as_ref().map(|run| run.run.clone());
         let is_of = |run: &&mut Vec<TimelineRecord>| {
             run.first().is_some_and(|first| {
                 (&first.plugin, &first.device, &first.job) == (&record.plugin, &record.device, &record.job)
                     && first.occurrence == record.occurrence
+                    && name(first) == name(&record)
             })
         };
         match self.runs.iter_mut().rev().find(is_of) {

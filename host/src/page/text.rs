@@ -4,6 +4,10 @@ use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate};
 use maud::{Markup, html};
 pub(super) use roost_scheduler::text::grouped;
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
+use url::form_urlencoded;
+
+pub(super) use crate::report::in_one_line as line;
+use crate::report::printable;
 
 /// A time on the wall clock of a device.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ impl WallTime {
     }
 
     /// Returns the instant.
-    pub(super) fn instant(&self) -> Instant {
+    pub(super) fn at(&self) -> Instant {
         self.at.into()
     }
 
@@ -54,6 +58,17 @@ impl WallTime {
     /// Writes the time, with the day if it is not that of `now`: `06:51 tomorrow`.
     pub(super) fn write(&self, now: &Self) -> String {
         [Some(self.clock()), self.day(now)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Writes how long ago it was: `3 min ago`, `2 days ago`.
+    pub(super) fn ago(&self, now: &Self) -> String {
+        let seconds = (now.at - self.at).num_seconds();
+        match seconds {
+            ..60 => "just now".to_owned(),
+            60..3_600 => format!("{} min ago", seconds / 60),
+            3_600..172_800 => format!("{} h ago", seconds / 3_600),
+            _ => format!("{} days ago", seconds / 86_400),
+        }
     }
 
     fn day(&self, now: &Self) -> Option<String> {
@@ -92,9 +107,17 @@ pub(super) fn short(payload: &str) -> String {
     excerpt(payload)
 }
 
+/// Returns an address with the parameters that are not empty.
+pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters.iter().filter(|(_, value)| !value.is_empty()));
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
 /// Shows a text with its line breaks: the first line as a sentence, and settings to copy below it.
 pub(super) fn lines(text: &str) -> Markup {
-    match text.split_once('\n') {
+    match printable(text).split_once('\n') {
         None => html! { (text) },
         Some((first, rest)) => html! { (first) pre { (rest) } },
     }
@@ -132,6 +155,30 @@ mod tests {
         ] {
             assert!(shown(at, now).ends_with(expected), "{} does not end with {expected}", shown(at, now));
         }
+    }
+
+    #[test]
+    fn an_age_is_written_in_whole_units() {
+        let wall = |text| WallTime::parse(text, "Europe/London").unwrap();
+        let now = wall("2027-03-01T20:00:00+00:00");
+        for (at, expected) in [
+            ("2027-03-01T20:00:05+00:00", "just now"),
+            ("2027-03-01T19:59:01+00:00", "just now"),
+            ("2027-03-01T19:01:00+00:00", "59 min ago"),
+            ("2027-02-28T21:00:00+00:00", "23 h ago"),
+            ("2027-02-27T20:00:00+00:00", "2 days ago"),
+        ] {
+            assert_eq!(wall(at).ago(&now), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_the_parameters_that_are_not_empty() {
+        assert_eq!(address("/devices", &[("q", ""), ("cursor", "")]), "/devices");
+        assert_eq!(
+            address("/runs", &[("q", ""), ("since", "2027-03-01T00:00:00+01:00"), ("state", "a,b&c")]),
+            "/runs?since=2027-03-01T00%3A00%3A00%2B01%3A00&state=a%2Cb%26c"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use self::{
 };
 pub(super) use self::{
     picture::picture,
-    read::{LANES, Read, Whose, read},
+    read::{Read, Whose, read},
 };
 use super::{
     Failed, Html,

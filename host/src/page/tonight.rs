@@ -4,14 +4,17 @@ use std::collections::HashSet;
 
 use axum::extract::State;
 use maud::{Markup, html};
+use roost_scheduler::time::Instant;
 
 use super::{
     Failed, Html,
     actions::{self, JobRef},
+    density::{HOUR_MS, Hours},
+    devices::{search_field, with_fault},
     frame::{Current, frame},
     lists::{Lists, lists},
     text::{self, WallTime},
-    timeline::{self, LANES, Read, Whose},
+    timeline::{self, Read, Whose},
 };
 use crate::{
     clock,
@@ -20,38 +23,58 @@ use crate::{
     },
 };
 
-const HOUR_MS: i64 = 3_600_000;
 /// The period that is shown, from now on and back.
 const AHEAD_MS: i64 = 36 * HOUR_MS;
 const BACK_MS: i64 = 12 * HOUR_MS;
 /// Entries that are read for each list: a run of several messages has one each.
 const ENTRIES: usize = 120;
+/// More jobs are counted by the hour instead of listed.
+const LISTED_JOBS: usize = 1_000;
+/// Reasons of faults that are shown.
+const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
 pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let coming = lists(&state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
-    let past = lists(&state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
-    let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
-    let picture = match status.counts.devices {
-        ..=LANES => Some(timeline::read(&state, &Whose::default(), period).await?),
-        _ => None,
-    };
+    let runs = if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
         (host(&status, &now))
         (host_faults(&status))
         (fault_groups(&faults, &now))
-        (coming_list(&coming, &now))
-        (repeated(&coming.repeated, &now))
-        (timeline(picture.as_ref(), &now))
-        (past_list(&past, &now))
+        (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
     Ok(Html(frame("Tonight", Current::Tonight, &page)))
+}
+
+/// Shows what will be sent, and what happened.
+async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
+    let coming = lists(state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
+    let past = lists(state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
+    let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
+    let picture = timeline::read(state, &Whose::default(), period).await?;
+    let now = WallTime::of(now, state.zone());
+    Ok(html! {
+        (coming_list(&coming, &now))
+        (repeated(&coming.repeated, &now))
+        (timeline(&picture, &now))
+        (past_list(&past, &now))
+    })
+}
+
+/// Shows how many runs there are in each hour, and the way to each device.
+async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
+    let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
+    let hours = Hours::count(state, now, hours.into()).await?;
+    Ok(html! {
+        form.find role="search" action="/devices" { (search_field("")) }
+        (hours.show(&WallTime::of(now, state.zone())))
+        p { a href="/timeline" { "Timeline of each device" } }
+    })
 }
 
 /// Shows the broker and the clock.
@@ -86,8 +109,9 @@ fn fault_groups(faults: &Faults, now: &WallTime) -> Markup {
     html! {
         @if !faults.groups.is_empty() {
             h2 { "What is wrong" }
-            ul.rows { @for group in &faults.groups { li { (fault_group(group, now)) } } }
-            @if faults.more > 0 { p.soft { "There are " (faults.more) " more reasons." } }
+            ul.rows { @for group in faults.groups.iter().take(REASONS) { li { (fault_group(group, now)) } } }
+            @let more = faults.more + faults.groups.len().saturating_sub(REASONS);
+            @if more > 0 { p { a.button href="/devices?fault=true" { "All devices at fault" } " for " (text::grouped(more)) " more reasons" } }
         }
     }
 }
@@ -96,13 +120,16 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
     let state = group.state.as_deref().unwrap_or("failed");
     html! {
         div.row {
-            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (group.count) } }
+            span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (text::grouped(group.count)) } }
             span { (group.example) }
         }
         div.row.soft {
             @if let Some(since) = &group.since { "since " (text::time(since, now.zone(), now)) }
             @for faulty in &group.first { (self::faulty(faulty)) }
-            @if group.count > group.first.len() { "and " (group.count - group.first.len()) " more" }
+            @if group.count > group.first.len() { "and " (text::grouped(group.count - group.first.len())) " more" }
+        }
+        @if group.devices > group.first.len() {
+            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } }
         }
     }
 }
@@ -228,15 +255,14 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     }
 }
 
-/// Shows the picture, if there are not too many devices for one.
-fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
+/// Shows the picture: the first lanes, those at fault before others.
+fn timeline(picture: &Read, now: &WallTime) -> Markup {
     const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
     html! {
-        h2 { a href="/timeline" { "Timeline" } }
-        @match picture {
-            Some(picture) if !picture.view.lanes.is_empty() => (timeline::picture(&picture.view, SAME, now)),
-            Some(_) => p.soft { "There is no device yet." },
-            None => p.soft { "It shows a page of the devices at a time, those at fault first." },
+        @if !picture.view.lanes.is_empty() {
+            h2 { a href="/timeline" { "Timeline" } }
+            (timeline::picture(&picture.view, SAME, now))
+            @if picture.next.is_some() { p { a href="/timeline" { "Timeline of all devices" } } }
         }
     }
 }

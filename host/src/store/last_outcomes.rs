@@ -52,9 +52,16 @@ struct OfDevice {
 }
 
 impl LastOutcomes {
-    /// Returns the last outcome of a device, if one is known.
-    pub(crate) fn of_device(&self, plugin: &PluginName, device: &DeviceName) -> Option<LastOutcome> {
-        self.table().devices.get(&(plugin.clone(), device.clone())).map(|of| of.last.clone())
+    /// Returns the last outcome of a device, if one is known, and the newest fault of its jobs.
+    pub(crate) fn of_device(
+        &self,
+        plugin: &PluginName,
+        device: &DeviceName,
+    ) -> (Option<LastOutcome>, Option<LastOutcome>) {
+        let table = self.table();
+        let of = table.devices.get(&(plugin.clone(), device.clone()));
+        let newest = of.and_then(|of| of.faults.values().max_by_key(|fault| fault.ended));
+        (of.map(|of| of.last.clone()), newest.cloned())
     }
 
     /// Returns some of the jobs whose last run failed, was missed or was denied, by device: those of devices after one.
@@ -289,7 +296,8 @@ mod tests {
         put(last("open", RunState::Succeeded, 4));
         assert_eq!(faults(&outcomes), ["close 2"]);
         let (plugin, device) = (PluginName::parse("coop").unwrap(), DeviceName::parse("north").unwrap());
-        assert_eq!(outcomes.of_device(&plugin, &device), Some(last("open", RunState::Succeeded, 4)));
+        let expected = (Some(last("open", RunState::Succeeded, 4)), Some(last("close", RunState::Missed, 2)));
+        assert_eq!(outcomes.of_device(&plugin, &device), expected);
         outcomes.forget(&[last("close", RunState::Missed, 1)]);
         assert_eq!(faults(&outcomes), ["close 2"], "it has failed again since");
         outcomes.forget(&[last("close", RunState::Missed, 2)]);

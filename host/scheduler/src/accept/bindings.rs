@@ -8,7 +8,7 @@ macro_rules! drafts_from_bindings {
         const _: () = {
             use $crate::{
                 accept::draft,
-                model::{Matches, Overlap},
+                model::{Matches, Misfire, Overlap},
                 trigger::SunEvent,
             };
 
@@ -104,9 +104,9 @@ macro_rules! drafts_from_bindings {
                 fn from(policy: $wit::Policy) -> Self {
                     let $wit::Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs } = policy;
                     let misfire = match misfire {
-                        None | Some($wit::Misfire::RunOnce) => draft::MisfireDraft::RunOnce,
-                        Some($wit::Misfire::RunAll) => draft::MisfireDraft::RunAll,
-                        Some($wit::Misfire::LatestOfGroup(name)) => draft::MisfireDraft::LatestOfGroup(name),
+                        None | Some($wit::Misfire::RunOnce) => Misfire::RunOnce,
+                        Some($wit::Misfire::RunAll) => Misfire::RunAll,
+                        Some($wit::Misfire::LatestOfGroup(name)) => Misfire::LatestOfGroup(name),
                     };
                     let overlap = match overlap {
                         None | Some($wit::Overlap::Skip) => Overlap::Skip,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Matches, Overlap, Task},
+    model::{Matches, Misfire, Overlap, Task},
     trigger::{SunEvent, Trigger},
 };
 
@@ -126,7 +126,7 @@ pub struct ConfirmDraft {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyDraft {
     /// Which missed runs are caught up.
-    pub misfire: MisfireDraft,
+    pub misfire: Misfire<String>,
     /// How late a run may start, in milliseconds.
     pub grace_ms: Option<u32>,
     /// What happens to a run that is due before the previous one has ended.
@@ -143,18 +143,6 @@ pub struct PolicyDraft {
     pub backoff_ms: Option<u32>,
     /// The name of the resource that a run holds.
     pub needs: Option<String>,
-}
-
-/// The draft of a misfire policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum MisfireDraft {
-    /// The newest run is caught up.
-    #[default]
-    RunOnce,
-    /// All runs are caught up.
-    RunAll,
-    /// Only the newest run of all jobs of this group is caught up.
-    LatestOfGroup(String),
 }
 
 /// The draft of a call of a task.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use chrono::NaiveTime;
 
 use super::{
-    draft::{ConfirmDraft, MisfireDraft, PolicyDraft, PropertiesDraft, StepDraft, SunDraft, TimeDraft, TriggerDraft},
+    draft::{ConfirmDraft, PolicyDraft, PropertiesDraft, StepDraft, SunDraft, TimeDraft, TriggerDraft},
     fault::{Fault, Permission},
     terms::Terms,
 };
 use crate::{
-    model::{Confirm, Matches, Message, MessageProperties, Misfire, Policy, Qos, Retry, Step},
-    names::{GroupName, ResourceName, TaskName},
+    model::{Confirm, Matches, Message, MessageProperties, Policy, Qos, Retry, Step},
+    names::{ResourceName, TaskName},
     text::excerpt,
     time::Instant,
     topic::Topic,
@@ -93,17 +93,10 @@ pub fn step(draft: StepDraft) -> Result<Step, Fault> {
 /// Returns the first name that is not one.
 pub fn policy(draft: PolicyDraft) -> Result<Policy, Fault> {
     let default = Policy::default();
-    let misfire = match draft.misfire {
-        MisfireDraft::RunOnce => Misfire::RunOnce,
-        MisfireDraft::RunAll => Misfire::RunAll,
-        MisfireDraft::LatestOfGroup(name) => {
-            let group = GroupName::parse(&name);
-            Misfire::LatestOfGroup(group.map_err(|error| Fault::malformed("policy.misfire.latest-of-group", &error))?)
-        }
-    };
+    let misfire = draft.misfire.parse();
     let needs = draft.needs.as_deref().map(ResourceName::parse).transpose();
     Ok(Policy {
-        misfire,
+        misfire: misfire.map_err(|error| Fault::malformed("policy.misfire.latest-of-group", &error))?,
         grace_ms: draft.grace_ms.unwrap_or(default.grace_ms),
         overlap: draft.overlap,
         jitter_ms: draft.jitter_ms.unwrap_or(default.jitter_ms),

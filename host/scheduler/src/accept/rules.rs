@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use crate::{
     limits,
-    model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
+    model::{Action, Confirm, Job, Matches, Message, MessageProperties, Policy, Reply, Retry, Step},
     text::{excerpt, grouped, is_unprintable},
     time::{CLOCK_LOST_BEFORE, Site},
     topic::is_forbidden,
@@ -62,7 +62,7 @@ pub(super) fn job(job: &Job) -> Checked {
 /// I5: each run of a job that replaces earlier runs takes over their owed steps. If the next run always starts before
 /// they are due, they would be put off until the scheduler's bound is reached, again and again.
 fn owed_steps_are_sent(job: &Job) -> Checked {
-    let replaces = job.policy.overlap == Overlap::Replace || job.policy.group().is_some();
+    let replaces = job.policy.overlap.replaces() || job.policy.group().is_some();
     let Some(after_ms) = job.steps().last().map(|step| step.after_ms).filter(|after_ms| replaces && *after_ms > 0)
     else {
         return Ok(());
@@ -230,18 +230,12 @@ fn confirm(confirm: &Confirm) -> Checked {
 }
 
 fn policy(policy: &Policy) -> Checked {
-    let most = limits::RUNS_PER_JOB;
-    match policy.overlap {
-        Overlap::Queue(count) => {
-            must((1..=most).contains(&count), || Fault::new("policy.overlap.queue", count, "it must be 1 to 1,000"))?;
-        }
-        Overlap::Allow(count) => {
-            must((2..=most).contains(&count), || Fault::new("policy.overlap.allow", count, "it must be 2 to 1,000"))?;
-        }
-        Overlap::Skip | Overlap::Replace => {}
+    if let Some((field, runs, accepted)) = policy.overlap.number() {
+        let rule = || format!("it must be {} to {}", accepted.start(), grouped(*accepted.end() as usize));
+        must(accepted.contains(&runs), || Fault::new(field, runs, rule()))?;
     }
-    let waits = matches!(policy.overlap, Overlap::Queue(_) | Overlap::Allow(_));
-    must(!(waits && matches!(policy.misfire, Misfire::LatestOfGroup(_))), || {
+    let keeps_several = policy.overlap.queues() || policy.overlap.at_once() > 1;
+    must(!keeps_several || policy.group().is_none(), || {
         let rule = "a newer run of a group replaces older ones, so that no run waits or runs beside another: leave \
                     `overlap` out";
         Fault::new("policy.overlap", "with `latest-of-group`", rule)
@@ -258,7 +252,7 @@ fn policy(policy: &Policy) -> Checked {
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{Message, Qos, Step},
+        model::{Message, Misfire, Overlap, Qos, Step},
         names::{GroupName, JobId},
         time::Instant,
         topic::Topic,

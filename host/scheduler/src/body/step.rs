@@ -2,11 +2,33 @@
 
 use std::sync::Arc;
 
-use super::code::{Reader, how, text};
 use crate::{
+    codec::{Code as _, Reader, Writer, text},
     model::{Confirm, Message, MessageProperties, Qos, Step},
     topic::Topic,
 };
+
+/// Bits of the byte that describes a message; the lowest two are its QoS.
+mod how {
+    pub(super) const QOS: u8 = 3;
+    pub(super) const RETAIN: u8 = 4;
+    pub(super) const PROPERTIES: u8 = 8;
+    pub(super) const ONCE: u8 = 16;
+    pub(super) const CONFIRM: u8 = 32;
+}
+
+/// Writes a step, which [`StepRef::read`] reads.
+pub(super) fn write(step: &Step, to: &mut Writer) {
+    let Message { topic, payload, qos, retain, properties } = &step.message;
+    to.number(step.after_ms);
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    let with = bit(properties.is_some(), how::PROPERTIES) | bit(step.confirm.is_some(), how::CONFIRM);
+    to.0.push(*qos as u8 | bit(*retain, how::RETAIN) | bit(step.once, how::ONCE) | with);
+    topic.write(to);
+    payload.write(to);
+    properties.iter().for_each(|properties| to.block(&**properties));
+    step.confirm.iter().for_each(|confirm| to.block(&**confirm));
+}
 
 /// A step, borrowed from a [`Body`](super::Body).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

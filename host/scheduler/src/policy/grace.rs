@@ -14,6 +14,11 @@ pub(crate) fn is_over(policy: &Policy, start: Instant, now: Instant) -> bool {
     end(policy, start).is_some_and(|end| end <= now)
 }
 
+/// Returns an instant at which no run can have been due that may start now, with any jitter.
+pub(crate) fn too_late(policy: &Policy, now: Instant) -> Instant {
+    now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Misfire;
@@ -36,5 +41,7 @@ mod tests {
         ] {
             assert_eq!(is_over(policy, start, start.plus_ms(late_ms)), is_late, "{late_ms} ms after the start");
         }
+        let jittered = Policy { jitter_ms: 500, ..job };
+        assert_eq!(too_late(&jittered, start), start.plus_ms(-5_501), "it may have started 500 ms later");
     }
 }

@@ -1,7 +1,90 @@
 //! The overlap policy: what becomes of a run that is due before earlier runs of its job have ended.
 
-use super::{Misfire, Overlap, Policy};
-use crate::{limits, outcome::Skipped, time::Instant};
+use std::{fmt, ops::RangeInclusive};
+
+use super::misfire::Misfire;
+use crate::{codec::encoded_enum, limits, outcome::Skipped, time::Instant};
+
+/// What happens to a run that is due while an earlier run of its job has started and not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is skipped.
+    #[default]
+    Skip,
+    /// It waits, if fewer than this many runs are waiting.
+    Queue(u32),
+    /// It starts, if fewer than this many runs are active.
+    Allow(u32),
+    /// It replaces the earlier run, which is cut short.
+    Replace,
+}
+
+encoded_enum! { Overlap { 0 Skip {}, 1 Queue { 0: most }, 2 Allow { 0: most }, 3 Replace {} } }
+
+/// Writes it for users: `up to 3 runs queue behind the current one`.
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skip => f.write_str("a new run is skipped until the current one has ended"),
+            Self::Queue(most) => write!(f, "up to {most} runs queue behind the current one"),
+            Self::Allow(most) => write!(f, "up to {most} runs at the same time"),
+            Self::Replace => f.write_str("a new run replaces the current one"),
+        }
+    }
+}
+
+impl Overlap {
+    /// Returns its number of runs, if it has one, with its field in a draft and the numbers that are accepted.
+    pub(crate) const fn number(self) -> Option<(&'static str, u32, RangeInclusive<u32>)> {
+        match self {
+            Self::Queue(most) => Some(("policy.overlap.queue", most, 1..=limits::RUNS_PER_JOB)),
+            Self::Allow(most) => Some(("policy.overlap.allow", most, 2..=limits::RUNS_PER_JOB)),
+            Self::Skip | Self::Replace => None,
+        }
+    }
+
+    /// Returns how many runs of the job may be active at the same time.
+    pub(crate) const fn at_once(self) -> u32 {
+        if let Self::Allow(most) = self { most } else { 1 }
+    }
+
+    /// Returns whether runs wait for one another, each for its own turn.
+    pub(crate) const fn queues(self) -> bool {
+        matches!(self, Self::Queue(_))
+    }
+
+    /// Returns whether a new run cuts earlier ones short.
+    pub(crate) const fn replaces(self) -> bool {
+        matches!(self, Self::Replace)
+    }
+
+    /// Decides on a run that is due before the earlier ones have ended; runs that could not start are subject to the
+    /// misfire policy. `is_late` states whether the run itself is late.
+    pub(crate) fn decide(self, misfire: &Misfire, earlier: &Earlier, is_late: bool, has_link: bool) -> Decision {
+        if misfire.group().is_some() {
+            return Decision::Join;
+        }
+        let join_up_to = |most: u32| {
+            if earlier.waiting < most { Decision::Join } else { Decision::Skip(Skipped::TooManyWaiting(most)) }
+        };
+        if *misfire == Misfire::RunAll && (is_late || earlier.waiting > 0) {
+            // The earlier runs may belong to an earlier plan.
+            return join_up_to(limits::RUNS_PER_JOB);
+        }
+        let queues = self.queues() && has_link;
+        if earlier.waiting == earlier.all && !queues {
+            return Decision::TakePlace;
+        }
+        match self {
+            Self::Queue(most) => join_up_to(most),
+            Self::Allow(most) if earlier.all < most => Decision::Join,
+            Self::Allow(most) => Decision::Skip(Skipped::TooManyRunning(most)),
+            // I5: it would restart the time of the owed steps.
+            Self::Replace if !earlier.put_off_too_long => Decision::Replace,
+            Self::Replace | Self::Skip => Decision::Skip(Skipped::EarlierRun(earlier.first)),
+        }
+    }
+}
 
 /// The earlier runs of a job, of which there is at least one.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +95,7 @@ pub(crate) struct Earlier {
     pub(crate) waiting: u32,
     /// The occurrence of the first one.
     pub(crate) first: Instant,
-    /// Whether the new run would put off owed steps that have been put off as long as allowed (I5).
+    /// Whether a run that replaces them would put off owed steps that have been put off as long as allowed (I5).
     pub(crate) put_off_too_long: bool,
 }
 
@@ -21,39 +104,12 @@ pub(crate) struct Earlier {
 pub(crate) enum Decision {
     /// It waits or runs beside them.
     Join,
-    /// None of them has started, and it replaces them.
+    /// It takes the place of those that have not started, and waits for the others.
     TakePlace,
     /// It cuts them short.
     Replace,
     /// It is skipped.
     Skip(Skipped),
-}
-
-/// Applies the overlap policy to a run that is due before the earlier ones have ended, and the misfire policy to runs
-/// that could not start. `is_late` states whether the run itself is late.
-pub(crate) fn decide(policy: &Policy, earlier: &Earlier, is_late: bool, has_link: bool) -> Decision {
-    if policy.group().is_some() {
-        return Decision::Join;
-    }
-    let join_up_to = |most: u32| {
-        if earlier.waiting < most { Decision::Join } else { Decision::Skip(Skipped::TooManyWaiting(most)) }
-    };
-    if policy.misfire == Misfire::RunAll && (is_late || earlier.waiting > 0) {
-        // The earlier runs may belong to an earlier plan.
-        return join_up_to(limits::RUNS_PER_JOB);
-    }
-    let queues = matches!(policy.overlap, Overlap::Queue(_)) && has_link;
-    if earlier.waiting == earlier.all && !queues {
-        return Decision::TakePlace;
-    }
-    match policy.overlap {
-        Overlap::Queue(most) => join_up_to(most),
-        Overlap::Allow(most) if earlier.all < most => Decision::Join,
-        Overlap::Allow(most) => Decision::Skip(Skipped::TooManyRunning(most)),
-        // I5: it would restart the time of the owed steps.
-        Overlap::Replace if !earlier.put_off_too_long => Decision::Replace,
-        Overlap::Replace | Overlap::Skip => Decision::Skip(Skipped::EarlierRun(earlier.first)),
-    }
 }
 
 #[cfg(test)]
@@ -65,8 +121,7 @@ mod tests {
 
     /// Returns the decision beside some earlier runs, of which some have started.
     fn beside(overlap: Overlap, started: u32, waiting: u32) -> Decision {
-        let policy = Policy { overlap, ..Policy::default() };
-        decide(&policy, &earlier(started, waiting), false, true)
+        overlap.decide(&Misfire::RunOnce, &earlier(started, waiting), false, true)
     }
 
     fn earlier(started: u32, waiting: u32) -> Earlier {
@@ -96,21 +151,20 @@ mod tests {
 
     #[test]
     fn without_a_link_the_newest_run_takes_the_place_of_queued_ones() {
-        let queue = Policy { overlap: Overlap::Queue(2), ..Policy::default() };
-        assert_eq!(decide(&queue, &earlier(0, 1), false, false), TakePlace);
-        assert_eq!(decide(&queue, &earlier(1, 1), false, false), Join);
+        let without_link =
+            |started, waiting| Overlap::Queue(2).decide(&Misfire::RunOnce, &earlier(started, waiting), false, false);
+        assert_eq!((without_link(0, 1), without_link(1, 1)), (TakePlace, Join));
     }
 
     #[test]
     fn a_run_does_not_put_off_owed_steps_beyond_their_limit() {
-        let replace = Policy { overlap: Overlap::Replace, ..Policy::default() };
         let put_off = Earlier { put_off_too_long: true, ..earlier(1, 0) };
-        assert_eq!(decide(&replace, &put_off, false, true), Skip(Skipped::EarlierRun(FIRST)));
+        let decision = Overlap::Replace.decide(&Misfire::RunOnce, &put_off, false, true);
+        assert_eq!(decision, Skip(Skipped::EarlierRun(FIRST)));
     }
 
     #[test]
     fn missed_runs_that_are_all_caught_up_wait_for_one_another() {
-        let run_all = Policy { misfire: Misfire::RunAll, ..Policy::default() };
         let most = limits::RUNS_PER_JOB;
         for (started, waiting, is_late, decision) in [
             (1, 0, false, Skip(Skipped::EarlierRun(FIRST))),
@@ -118,14 +172,13 @@ mod tests {
             (0, 1, false, Join),
             (0, most, false, Skip(Skipped::TooManyWaiting(most))),
         ] {
-            assert_eq!(decide(&run_all, &earlier(started, waiting), is_late, true), decision);
+            assert_eq!(Overlap::Skip.decide(&Misfire::RunAll, &earlier(started, waiting), is_late, true), decision);
         }
     }
 
     #[test]
     fn a_run_of_a_group_joins_the_others() {
-        let group = GroupName::parse("valves").unwrap();
-        let grouped = Policy { misfire: Misfire::LatestOfGroup(group), ..Policy::default() };
-        assert_eq!(decide(&grouped, &earlier(1, 2), true, true), Join);
+        let group = Misfire::LatestOfGroup(GroupName::parse("valves").unwrap());
+        assert_eq!(Overlap::Skip.decide(&group, &earlier(1, 2), true, true), Join);
     }
 }

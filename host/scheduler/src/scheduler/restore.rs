@@ -67,7 +67,8 @@ impl Scheduler {
             scheduler.agenda.remember_unique(&run.id);
             let started = run.progress.started;
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
-            if scheduler.runs.get(slot).is_some_and(|run| run.progress.started != started) {
+            let is_moved = scheduler.runs.get(slot).is_some_and(|run| run.progress.started != started);
+            if is_moved && !mutated(Mutation::RestartPutsOffOwedSteps) {
                 // Another restart must not count its time anew (I5).
                 scheduler.save_progress_of(slot);
             }

@@ -7,7 +7,7 @@ use super::{
     status::{JobStatus, NextStep, RunStatus},
 };
 use crate::{
-    catalog::{JobState, Plugin},
+    catalog::{Device, JobState, Plugin},
     event::{DeviceKey, JobKey, PluginKey, Version},
     limits,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
@@ -96,6 +96,17 @@ impl Scheduler {
             jobs: device.job_count(),
             is_paused: device.paused,
         })
+    }
+
+    /// Returns when each job of a device is due next: none if it is paused, or not known to be due.
+    pub fn due_times<'a>(
+        &'a self,
+        plugin: &PluginName,
+        device: &DeviceName,
+    ) -> impl Iterator<Item = Option<Instant>> + 'a {
+        let device = self.catalog.device_key(plugin, device).and_then(|key| self.catalog.device(key));
+        let due = |key| self.catalog.job(key)?.next.due().filter(|_| self.catalog.is_paused(key).is_none());
+        device.into_iter().flat_map(Device::jobs).map(due)
     }
 
     /// Returns the jobs of a plugin.

@@ -29,8 +29,12 @@ pub(crate) struct Checker {
     on_the_wire: BTreeMap<RunId, Sent>,
     /// The messages that the broker has, in order: the device, the topic, the run, the step.
     received: Vec<(PluginName, DeviceName, String, RunId, usize)>,
-    /// Steps marked `once` that were sent.
-    once: BTreeSet<(RunId, usize)>,
+    /// Steps marked `once` that were sent: the run, the topic.
+    once: BTreeSet<(RunId, String)>,
+    /// Runs that were armed on disk when the host crashed, so that a step marked `once` counts as possibly sent.
+    armed: BTreeSet<RunId>,
+    /// How often each step was sent, as far as the host can know: the run, the topic.
+    times_sent: BTreeMap<(RunId, String), u32>,
     /// Runs that have started and have not ended.
     active: BTreeMap<RunId, Publish>,
     /// The topics of reports that a run has to wait for, because it has sent a step that needs one.
@@ -83,6 +87,8 @@ struct Sent {
     since: usize,
     /// Whether it has steps that are not repeated, or that any report completes.
     may_be_unsent: bool,
+    /// Whether it has steps that any report completes.
+    confirms: bool,
     /// Whether it was not on disk when the host crashed.
     forgotten: bool,
 }
@@ -143,9 +149,10 @@ impl Checker {
         if message.once {
             let is_armed = saved.is_some_and(|saved| saved.progress.armed && saved.progress.steps_done == publish.step);
             assert!(is_armed, "I3: {run} is to be sent once, and is not armed");
-            let is_new = self.once.insert((run.clone(), publish.step));
+            let is_new = self.once.insert((run.clone(), message.topic().to_owned()));
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
+        self.check_repeat(publish);
         assert!(message.confirm().is_none() || listens, "{run} is sent before its subscription");
         if let Some(confirm) = message.confirm().filter(|confirm| listens && !confirm.already) {
             self.unreported.entry(run.clone()).or_default().insert(confirm.topic.to_string());
@@ -153,6 +160,17 @@ impl Checker {
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
             self.check_start(publish);
         }
+    }
+
+    /// Checks that a device can recognise a message that is repeated.
+    fn check_repeat(&mut self, publish: &Publish) {
+        let topic = publish.message().topic();
+        let is_of_topic = publish.body.steps().filter(|step| step.topic() == topic).count() == 1;
+        let times = self.times_sent.entry((publish.run.clone(), topic.to_owned())).or_default();
+        *times += 1;
+        let is_known = is_of_topic && !self.unsaved.contains(&publish.run);
+        let is_marked = *times == 1 || publish.number > 1 || !is_known;
+        assert!(is_marked, "{} repeats `{topic}` as its first attempt", publish.run);
     }
 
     /// Records a report that confirms the steps that were sent.
@@ -164,7 +182,11 @@ impl Checker {
 
     /// Records that a message was put off: a `once` step is still to be sent.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
-        self.once.remove(&(publish.run.clone(), publish.step));
+        let step = (publish.run.clone(), publish.message().topic().to_owned());
+        self.once.remove(&step);
+        if let Some(times) = self.times_sent.get_mut(&step) {
+            *times -= 1;
+        }
     }
 
     /// Records that a run has not started, as far as the host knows.
@@ -328,6 +350,7 @@ impl Checker {
             topics: steps().map(|step| step.topic().to_owned()).collect(),
             since,
             may_be_unsent: steps().any(|step| step.once || step.confirm().is_some()),
+            confirms: steps().any(|step| step.confirm().is_some()),
             forgotten: false,
         });
     }
@@ -396,9 +419,10 @@ impl Checker {
         self.active.remove(&ended.id);
     }
 
-    /// Forgets how long owed steps were put off, because the clock was set while the host was down.
+    /// Forgets how long owed steps were put off and which were due, because the clock was set while the host was down.
     pub(crate) fn forget_put_off(&mut self) {
         self.put_off_until.clear();
+        self.times_sent.clear();
     }
 
     /// Checks that newer runs do not put off owed steps without end (I5).
@@ -462,9 +486,12 @@ impl Checker {
         self.shifted.clear();
         self.buckets.clear();
         self.jumped = None;
+        let armed = disk.runs.values().filter(|saved| saved.progress.armed);
+        self.armed.extend(armed.map(|saved| saved.id.clone()));
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
         self.active.retain(|run, _| kept.get(run) == Some(&true));
+        self.times_sent.retain(|(run, _), _| kept.get(run) == Some(&true));
         self.unreported.retain(|run, _| kept.contains_key(run));
         for (run, sent) in &mut self.on_the_wire {
             sent.forgotten |= !kept.contains_key(run) && !self.ended.contains_key(run);
@@ -498,7 +525,7 @@ impl Checker {
             .any(|ended| self.may_be_unsent.contains(&ended.id) || matches!(ended.outcome, Outcome::Failed(_)));
         let is_cut = matches!(outcome, Some(Outcome::Cancelled(_)));
         let is_left = is_cut && (is_abandoned || heir_failed);
-        if is_left || sent.may_be_unsent {
+        if is_left || sent.confirms || self.armed.contains(run) {
             return;
         }
         let of_device = |(plugin, device, ..): &&(PluginName, DeviceName, String, RunId, usize)| {
@@ -510,6 +537,7 @@ impl Checker {
             Some(Outcome::Cancelled(_)) => since.any(|(_, _, topic, ..)| topic == last),
             _ => since.any(|(_, _, topic, other, _)| topic == last && other == run),
         };
+        let is_sent = is_sent || self.once.contains(&(run.clone(), last.clone()));
         assert!(is_sent, "I5: {run} still owes `{last}`: {outcome:?}");
     }
 }

@@ -253,3 +253,29 @@ fn a_waiting_run_that_the_clock_was_set_past_is_missed() {
         "#]],
     );
 }
+
+#[test]
+fn restarts_after_the_clock_lost_the_time_do_not_put_off_an_owed_step() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    // It is unknown how long the host was down: the ten minutes count from here on, once.
+    world.crash_and_shift(-3_600_000);
+    world.link_up(100);
+    for minute in [15, 20] {
+        world.run_until(at(&format!("2027-03-01T05:{minute}:00Z")));
+        world.crash();
+        world.link_up(100);
+    }
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    check(
+        &world,
+        &expect![[r#"
+            06:10:00 publish valve/on #1
+            05:12:00 crash
+            05:15:00 crash
+            05:20:00 crash
+            05:22:00 publish valve/off #1
+            05:22:00 succeeded water 06:10:00
+        "#]],
+    );
+}

@@ -4,6 +4,7 @@ mod checker;
 mod clocks;
 mod confirmation;
 mod corners;
+mod cut_short;
 mod disk;
 mod dsl;
 mod histories;

@@ -288,6 +288,9 @@ impl World {
         let topic = publish.message().topic();
         let run_suffix = if self.is_verbose { format!(" by {}", publish.run) } else { String::new() };
         self.note(&format!("publish {topic} #{}{run_suffix}", publish.number));
+        let is_same =
+            |other: &Publish| (&other.run, other.message().topic()) == (&publish.run, publish.message().topic());
+        assert!(!self.in_flight.iter().any(is_same), "{} sends `{topic}` while it is in flight", publish.run);
         self.in_flight.push(publish);
         assert!(self.in_flight.len() <= self.credit as usize, "I7: more is sent than the link takes");
     }

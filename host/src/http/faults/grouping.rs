@@ -9,7 +9,10 @@ use roost_scheduler::{
     zone::Zone,
 };
 
-use super::{super::limits, FaultGroup, Faulty};
+use super::{
+    super::{limits, template},
+    FaultGroup, Faulty,
+};
 use crate::store::LastOutcome;
 
 /// A plugin, a device or a job at fault.
@@ -51,7 +54,7 @@ impl Fault {
             self.device.as_ref().map(DeviceName::as_str),
             self.job.as_ref().map(JobId::as_str),
         ];
-        template(self.reason.lines().next().unwrap_or_default(), &names.map(Option::unwrap_or_default))
+        template::of_fault(&self.reason, names.map(Option::unwrap_or_default))
     }
 
     fn record(&self, zone: Zone) -> Faulty {
@@ -70,32 +73,6 @@ impl Fault {
             href,
         }
     }
-}
-
-/// Replaces what is quoted, the given names, and each word with a digit by `…`.
-fn template(reason: &str, names: &[&str]) -> String {
-    let mut text = String::with_capacity(reason.len());
-    for (index, part) in reason.split('`').enumerate() {
-        if index % 2 == 1 {
-            text.push_str("`…`");
-            continue;
-        }
-        let is_of_word = |char: char| char.is_alphanumeric() || "_-+.:/".contains(char);
-        for piece in part.split_inclusive(|char| !is_of_word(char)) {
-            let word = piece.trim_end_matches(|char| !is_of_word(char));
-            // Punctuation that ends a word is not part of it.
-            let core = word.trim_end_matches(['.', ':']);
-            let is_variable =
-                core.contains(|char: char| char.is_numeric()) || !core.is_empty() && names.contains(&core);
-            if is_variable {
-                text.push('…');
-                text.push_str(&piece[core.len()..]);
-            } else {
-                text.push_str(piece);
-            }
-        }
-    }
-    text
 }
 
 /// Faults by kind, outcome and reason.
@@ -158,30 +135,6 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-
-    #[test]
-    fn names_and_numbers_are_taken_out_of_reasons() {
-        let names = ["coop-door", "door-17", "close"];
-        let reasons = [
-            "step 1 was given up after 3 attempts: the connection was lost before the broker answered",
-            "the host was not running, or the machine slept; it would have started 12m late, and its grace is 1m30s",
-            "publishing to `barn/door-17` is not granted",
-            "only the newest run, of 2027-03-01T06:45:00Z, is caught up",
-            "door-17 of coop-door does not answer at 10.0.0.17:1883: close it.",
-            "a text with an odd ` quote 7",
-            "",
-        ];
-        let templates = reasons.map(|reason| template(reason, &names)).join("\n");
-        expect![[r#"
-            step … was given up after … attempts: the connection was lost before the broker answered
-            the host was not running, or the machine slept; it would have started … late, and its grace is …
-            publishing to `…` is not granted
-            only the newest run, of …, is caught up
-            … of … does not answer at …: … it.
-            a text with an odd `…`
-        "#]]
-        .assert_eq(&templates);
-    }
 
     #[test]
     fn doors_that_fail_for_one_reason_are_one_group() {

@@ -196,7 +196,7 @@ fn name_of(recurring: &Recurring, plugin: &str, device: &str, job: &str) -> Stri
 }
 
 /// Replaces numbers, and what is between them: `mist-2027-03-01-48` becomes `mist-*`.
-fn stem(id: &str) -> String {
+pub(crate) fn stem(id: &str) -> String {
     let (mut stem, mut rest) = (String::new(), id);
     while let Some(start) = rest.find(|one: char| one.is_ascii_digit()) {
         let end = rest[start..].find(|one: char| !(one.is_ascii_digit() || "-._".contains(one)));

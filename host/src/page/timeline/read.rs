@@ -11,7 +11,7 @@ use roost_scheduler::{
 
 use super::{lane::Lane, mark::drawn, picture::View, scale::Scale};
 use crate::{
-    http::{ApiState, DeviceFilter, DeviceRecord, OwnerFilter, Problem, TimelineRecord, devices, skies},
+    http::{ApiState, DeviceFilter, DeviceRecord, OwnerFilter, Problem, TimelineRecord, list_devices, skies},
     page::{
         Failed,
         lists::{Lists, lists},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Lanes of a picture: as many as a person can tell apart.
-pub(in super::super) const LANES: usize = 20;
+const LANES: usize = 20;
 /// Entries that are read for a picture, and for each lane if there is more than one page of lanes.
 const ENTRIES: usize = 1_000;
 const ENTRIES_OF_LANE: usize = 60;
@@ -110,7 +110,7 @@ async fn page_of_devices(
         };
         let room = LANES - found.len();
         // If there is no room, only whether there are any.
-        let page = devices(state, filter, room.max(1), within.as_deref()).await?;
+        let page = list_devices(state, filter, room.max(1), within.as_deref()).await?;
         if room == 0 {
             return Ok((found, (!page.items.is_empty()).then(|| format!("{word}-"))));
         }

@@ -5,7 +5,7 @@ use crate::{
     event::JobKey,
     keys::RunSlot,
     limits,
-    model::{Overlap, Policy},
+    model::Policy,
     mutation::{Mutation, mutated},
     occurrence::Next,
     outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
@@ -41,7 +41,8 @@ impl Scheduler {
         }
         let earlier: Vec<RunSlot> = self.runs.of_job(key).collect();
         let decision = self.decide_overlap(&earlier, &body, &policy, start);
-        if !matches!(decision, overlap::Decision::TakePlace) {
+        let has_not_started = |slot: &RunSlot| self.runs.get(*slot).is_some_and(Run::has_not_started);
+        if decision != overlap::Decision::TakePlace || !earlier.iter().all(has_not_started) {
             // I2: the stored watermark does not pass an unsaved run, so only the last run may be unsaved.
             self.save_runs_of(key);
         }
@@ -82,9 +83,10 @@ impl Scheduler {
             all: count(earlier.len()),
             waiting: count(runs().filter(|run| run.has_not_started()).count()),
             first: first.id.occurrence,
-            put_off_too_long: policy.overlap == Overlap::Replace && runs().any(is_put_off_too_long),
+            put_off_too_long: policy.overlap.replaces() && runs().any(is_put_off_too_long),
         };
-        overlap::decide(policy, &earlier, self.now.ms_since(start) >= limits::LATE_MS, self.delivery.has_link())
+        let is_late = self.now.ms_since(start) >= limits::LATE_MS;
+        policy.overlap.decide(&policy.misfire, &earlier, is_late, self.delivery.has_link())
     }
 
     /// Applies the decision to the earlier runs of the job.
@@ -92,9 +94,9 @@ impl Scheduler {
         let Some(by) = self.runs.get(newer).map(|newer| newer.id.occurrence) else { return };
         for slot in earlier {
             // A replay or a manual run is not superseded by the newest run.
-            let is_by_hand = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
+            let gives_place = |run: &Run| run.has_not_started() && run.id.origin.is_trigger();
             match decision {
-                overlap::Decision::TakePlace if is_by_hand => {}
+                overlap::Decision::TakePlace if !self.runs.get(*slot).is_some_and(gives_place) => {}
                 overlap::Decision::TakePlace => {
                     let why = MissedReason::Superseded { job: None, by };
                     self.end(*slot, Outcome::Missed(Missed { why, several: None }));

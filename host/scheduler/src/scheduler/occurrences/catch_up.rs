@@ -5,7 +5,7 @@ use crate::{
     limits,
     occurrence::Next,
     outcome::MissedReason,
-    policy::misfire,
+    policy::{grace, misfire},
     runs::{Phase, Run},
     scheduler::occurrences::admission::Due,
     scheduler::state::Scheduler,
@@ -27,12 +27,14 @@ impl Scheduler {
         }
         let Some(state) = self.catalog.job(key).filter(|state| state.next.due().is_some()) else { return false };
         let runs = || self.runs.of_job(key).filter_map(|slot| self.runs.get(slot));
+        let policy = state.job.body.policy();
         let unended = misfire::Unended {
             any_waits: runs().any(Run::has_not_started),
             all_wait_for_rate: runs().all(|run| matches!(run.phase, Phase::Limited(_))),
+            queue: policy.overlap.queues(),
         };
         let is_late = state.next.timer().is_some_and(|start| self.now.ms_since(start) >= limits::LATE_MS);
-        misfire::waits(&state.job.body.policy(), unended, is_late)
+        policy.misfire.waits(unended, is_late)
     }
 
     /// Decides the passed occurrences of a job; beyond the limits, none later than `until`.
@@ -76,22 +78,24 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return };
         let (policy, planned_late) = (state.job.body.policy(), state.planned_late);
         let runs = self.runs.count_of_job(key);
-        let in_time = match misfire::decide(&policy, runs, oldest.following.due(), self.now) {
-            misfire::Decision::AdmitOldest => return self.admit(key, oldest),
+        let too_late = grace::too_late(&policy, self.now);
+        match policy.misfire.decide(runs, oldest.following.due(), too_late) {
+            misfire::Decision::AdmitOldest => self.admit(key, oldest),
             misfire::Decision::AdmitNewest => {
                 let Some(passed) = self.passed_occurrences(self.now, key) else { return };
-                return self.admit_newest(&passed);
+                self.admit_newest(&passed);
             }
             misfire::Decision::TooManyRuns => {
                 let Some(passed) = self.passed_occurrences(until, key) else { return };
-                return self.record_missed(&passed, MissedReason::TooMany(limits::RUNS_PER_JOB));
+                self.record_missed(&passed, MissedReason::TooMany(limits::RUNS_PER_JOB));
             }
-            misfire::Decision::TooLate(in_time) => in_time,
-        };
-        let Some(passed) = self.passed_occurrences(in_time, key) else { return };
-        let cause = self.cause_of(passed.newest, planned_late);
-        let why = MissedReason::TooLate { late_ms: self.now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
-        self.record_missed(&passed, why);
+            misfire::Decision::TooLate => {
+                let Some(passed) = self.passed_occurrences(too_late, key) else { return };
+                let (late_ms, cause) = (self.now.ms_since(passed.newest), self.cause_of(passed.newest, planned_late));
+                let why = MissedReason::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
+                self.record_missed(&passed, why);
+            }
+        }
     }
 
     /// Decides a job's occurrences from before a new plan by the old one: they may be waiting for their jitter, for

@@ -134,20 +134,6 @@ impl Scheduler {
         self.undo_attempt(slot);
     }
 
-    /// Restores the state before the last attempt.
-    fn undo_attempt(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.progress.attempts -= 1;
-        run.progress.armed = false;
-        if run.progress.attempts == 0 {
-            run.tried_since = None;
-            if run.step() == 0 && !run.on_the_wire {
-                run.progress.started = None;
-            }
-        }
-        self.save_progress_of(slot);
-    }
-
     /// Sends the message.
     fn publish(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };

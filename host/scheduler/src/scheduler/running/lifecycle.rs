@@ -15,7 +15,6 @@
 //! ```
 
 use crate::{
-    body::StepRef,
     event::{Change, Progress, RunEnded},
     keys::RunSlot,
     mutation::{Mutation, mutated},
@@ -105,15 +104,12 @@ impl Scheduler {
     /// sent at once, before the newer run starts. Steps that the newer run will owe as well wait until it has started
     /// (I5). Without a newer run, all of them are sent.
     pub(crate) fn cut_short(&mut self, slot: RunSlot, reason: Cancelled, newer: Option<RunSlot>) {
+        self.cancel_arming(slot);
         let body_of_newer = newer.and_then(|newer| self.runs.get(newer)).map(|newer| newer.body.clone());
         let Some(run) = self.runs.get_mut(slot) else { return };
-        if matches!(run.phase, Phase::Sent(_)) {
-            run.on_the_wire = true;
-        }
-        // A step that is marked `once` and may have been sent is not sent again.
-        let may_be_sent = run.progress.armed && !mutated(Mutation::CutShortRunRepeatsOnce);
-        let first_left = if run.is_owed() && may_be_sent { run.step() + 1 } else { run.step().max(1) };
-        if !run.on_the_wire || first_left >= run.steps || mutated(Mutation::CutShortRunLosesOwedSteps) {
+        run.on_the_wire |= matches!(run.phase, Phase::Sent(_));
+        let first = run.step().max(1);
+        if !run.on_the_wire || first >= run.steps || mutated(Mutation::CutShortRunLosesOwedSteps) {
             return self.end(slot, Outcome::Cancelled(reason));
         }
         // Only to a run that needs the same resource, which it takes over if this one still holds it; and only for a
@@ -121,25 +117,64 @@ impl Scheduler {
         let needs = run.policy.needs.clone();
         let holds_it = needs.is_none() || run.holds.is_some();
         let first_of_newer = body_of_newer.as_ref().and_then(|newer| run.first_step_left_to(newer));
-        let put_off_until = run.put_off_until(first_of_newer.unwrap_or(first_left));
+        let put_off_until = run.put_off_until(first_of_newer.unwrap_or(first));
         let may_be_put_off = holds_it && put_off_until.is_none_or(|until| self.now < until);
         let heir = body_of_newer.filter(|newer| newer.policy().needs == needs && may_be_put_off);
-        let will_be_owed = |owed: &StepRef<'_>| heir.as_ref().is_some_and(|newer| newer.owes(owed.topic()));
+        let will_be_owed = |step: &usize| {
+            let owed = run.body.step(*step);
+            owed.is_some_and(|owed| heir.as_ref().is_some_and(|newer| newer.owes(owed.topic())))
+        };
+        let leaves_all = (first..run.steps).all(|step| will_be_owed(&step));
+        // A step that may have been sent stays the next one, so that its attempts are counted on: its message is marked
+        // as a repeat, and is not repeated if it is marked `once` (I4). An attempt in flight goes on.
+        let is_tried = run.is_owed() && run.progress.attempts > 0;
+        let goes_on = is_tried && !leaves_all && matches!(run.phase, Phase::Sent(_) | Phase::Confirming(_));
+        let goes_on = goes_on && !mutated(Mutation::CutShortRunSendsAgain);
+        let is_left = |step: &usize| will_be_owed(step) && (leaves_all || !is_tried || *step > first);
+        let left = (first..run.steps).filter(is_left).count();
         let elapsed_ms = run.progress.started.map_or(0, |started| self.now.ms_since(started).max(0));
-        let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
-        self.stop_waiting(slot);
-        self.unwatch(slot);
+        let body = run.body.cut(first, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), is_left);
+        if !goes_on {
+            self.stop_waiting(slot);
+            self.unwatch(slot);
+        }
         let Some(run) = self.runs.get_mut(slot) else { return };
-        (run.progress.attempts, run.tried_since) = (0, None);
-        run.progress.steps_done = first_left;
-        run.progress.armed = false;
+        if !run.is_owed() || mutated(Mutation::CutShortRunRepeatsOnce) {
+            (run.progress.attempts, run.tried_since) = (0, None);
+            run.progress.armed = false;
+        }
+        run.progress.steps_done = first;
         run.progress.cancelled = Some(reason);
         run.progress.put_off_until = put_off_until;
-        let left = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;
         self.runs.leave_steps(slot, left, newer);
         self.save_run(slot);
-        self.await_step(slot);
+        if !goes_on {
+            self.await_step(slot);
+        }
+    }
+
+    /// Cancels an attempt that waits for its commit, so that nothing of it was sent.
+    fn cancel_arming(&mut self, slot: RunSlot) {
+        let is_arming = self.runs.get(slot).is_some_and(|run| matches!(run.phase, Phase::Arming(_)));
+        if is_arming && !mutated(Mutation::CutShortRunLosesUnsentOnce) {
+            self.stop_waiting(slot);
+            self.undo_attempt(slot);
+        }
+    }
+
+    /// Restores the state before the last attempt, which was not sent.
+    pub(crate) fn undo_attempt(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.progress.attempts -= 1;
+        run.progress.armed = false;
+        if run.progress.attempts == 0 {
+            run.tried_since = None;
+            if run.step() == 0 && !run.on_the_wire {
+                run.progress.started = None;
+            }
+        }
+        self.save_progress_of(slot);
     }
 
     /// Ends a run with a recorded outcome (I13).

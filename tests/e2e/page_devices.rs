@@ -1,0 +1,87 @@
+//! The pages of devices, and the first page where there are thousands of them.
+
+use roost_tests::{
+    Broker, Chromium, Roost, Site, guest,
+    http::{get, text},
+};
+use serde_json::Value;
+
+use crate::NOON;
+
+/// Devices with two jobs each: too many jobs for lists.
+const MANY: usize = 6_000;
+const FAULTY: usize = 52;
+
+/// Installs devices that have two jobs each, which are due at noon and in the hours after it.
+fn many(site: &Site) {
+    let jobs = 2 * MANY;
+    let shared = format!("[config]\ntotal = {jobs}\nt0_ms = {NOON}\nspread_ms = 36000000\ntopic = \"many\"\n");
+    let device = |number: usize| {
+        format!("[[device]]\nname = \"valve-{number}\"\nconfig = {{ first = {}, jobs = 2 }}\n", 2 * number)
+    };
+    site.settings("many", &(shared + &(0..MANY).map(device).collect::<String>()));
+    site.drop_in(&guest("burst"), "many");
+}
+
+/// Installs doors that do not confirm that they are closed.
+fn faulty(site: &Site) {
+    let door = |number: usize| {
+        format!(
+            "[[device]]\nname = \"door-{number}\"\n[[device.config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\n\
+             policy = {{ attempts = 1 }}\nsteps = [{{ topic = \"doors/{number}/set\", payload = \"close\", \
+             confirm = {{ topic = \"doors/{number}/state\", bytes = \"closed\", within_ms = 300 }} }}]\n"
+        )
+    };
+    site.settings("doors", &(0..FAULTY).map(door).collect::<String>());
+    site.drop_in(&guest("declared"), "doors");
+}
+
+/// Waits until all doors have failed.
+fn wait_for_faults(host: &Roost, address: &str) {
+    host.until("52 faults", || (get(address, "/api/v1/faults")["groups"][0]["count"] == FAULTY).then_some(()));
+}
+
+/// Returns the bytes of the page and all that it loads, before compression, and the number of requests.
+fn weight(browser: &mut Chromium) -> (u64, u64) {
+    let sizes = browser.eval(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+            .filter((entry) => entry.initiatorType !== 'other').map((entry) => entry.decodedBodySize)",
+    );
+    let sizes: Vec<u64> = sizes.as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    (sizes.iter().sum(), sizes.len() as u64)
+}
+
+#[test]
+fn of_thousands_of_devices_the_faulty_ones_are_one_line_and_each_is_found_by_a_part_of_its_name() {
+    let (broker, site) = (Broker::new(), Site::new());
+    many(&site);
+    faulty(&site);
+    let host = site.start_at(&broker, NOON - 3_600_000);
+    host.wait_for_log(&format!("jobs of `many`: {} new", 2 * MANY));
+    let address = host.address();
+    wait_for_faults(&host, &address);
+    let mut browser = Chromium::start(site.path());
+    browser.resize(360, 740);
+    browser.open(&format!("http://{address}/"));
+    browser.wait_for("✕ failed: 52");
+    let nodes = browser.eval("document.querySelectorAll('*').length").as_u64().unwrap();
+    let (bytes, requests) = weight(&mut browser);
+    assert!(
+        nodes <= 3_000 && bytes <= 250 << 10 && requests <= 15,
+        "{nodes} nodes, {bytes} bytes, {requests} requests"
+    );
+    assert_eq!(browser.eval("document.documentElement.scrollWidth"), 360, "nothing is wider than the screen");
+    // The hour after noon has a tenth of the runs.
+    browser.click("DisclosureTriangle", "The same as numbers");
+    browser.wait_for("1,200");
+
+    browser.fill("Part of the device's name", "VALVE-4242");
+    browser.click("button", "Find");
+    browser.wait_for("many/valve-4242");
+    assert_eq!(browser.eval("document.querySelectorAll('main ul.rows > li').length"), 1);
+    let found = get(&address, "/api/v1/devices/many/valve-4242");
+    assert_eq!(found["jobs"], 2);
+    assert!(text(&found, "due").starts_with("2027-07-01T"), "{found}");
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+    assert!(host.stop().success());
+}
