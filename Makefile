@@ -136,7 +136,7 @@ cross: cross-tools ## build the program for another processor: TARGET=name, by d
 cross-test: cross-tools ## run the unit tests of the scheduler, the broker and the SDK in an emulator of that processor
 	cargo test --target $(CROSS) --lib -p roost-scheduler -p roost-broker -p roost-plugin-sdk
 
-soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
+soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments, KEEP=1 to keep what shows faults
 	cargo build --bins
 	cargo test --quiet --test soak
 

@@ -41,8 +41,8 @@ pub(crate) fn routes() -> Router<ApiState> {
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
         .route("/", get(tonight::tonight))
-        .route("/timeline", get(timeline::timeline))
         .route("/devices", get(devices::devices))
+        .route("/timeline", get(timeline::timeline))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // A form that comes slowly takes no place meanwhile.

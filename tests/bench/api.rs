@@ -1,5 +1,5 @@
-//! Whether clients of the HTTP API delay messages: the same host alone, and with 200 open event streams and 500
-//! requests a second.
+//! Whether clients of the HTTP API delay messages: the same host alone, and with open event streams and requests. A page
+//! that is open in a browser is a stream and, while things happen, a request a second.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -24,31 +24,68 @@ use crate::{
 
 /// How long each half takes.
 const HALF_S: u32 = 10;
-/// Open event streams.
-const STREAMS: usize = 200;
-/// Connections with requests, and the interval of each.
-const REQUESTERS: usize = 10;
-const EVERY_MS: i64 = 20;
 /// The pause between the halves, in which all clients connect.
 const REST_MS: u32 = 2_000;
+const ROUNDS: usize = 3;
 
-/// The requested paths, in turns.
-const PATHS: [&str; 4] =
-    ["/api/v1/status", "/api/v1/jobs?plugin=burst&limit=100", "/api/v1/jobs/burst/at-0/job-7", "/api/v1/plugins"];
+/// A host's work, and its clients.
+struct Load {
+    runs_per_second: u32,
+    streams: usize,
+    /// The path of a stream.
+    events: &'static str,
+    /// Connections with requests, and the interval of each.
+    requesters: usize,
+    every_ms: i64,
+    /// The requested paths, in turns.
+    paths: &'static [&'static str],
+}
 
-pub(crate) fn under_load() -> Vec<Figure> {
+const PROGRAMS: Load = Load {
+    runs_per_second: 100,
+    streams: 200,
+    events: "/api/v1/events",
+    requesters: 10,
+    every_ms: 20,
+    paths: &[
+        "/api/v1/status",
+        "/api/v1/jobs?plugin=burst&limit=100",
+        "/api/v1/jobs/burst/at-0/job-7",
+        "/api/v1/plugins",
+    ],
+};
+
+const PAGES: Load = Load {
+    runs_per_second: 1_000,
+    streams: 20,
+    events: "/api/v1/events?kind=run,plan,plugin,link,clock",
+    requesters: 20,
+    every_ms: 1_000,
+    paths: &["/"],
+};
+
+pub(crate) fn programs() -> Vec<Figure> {
+    measure(&PROGRAMS)
+}
+
+pub(crate) fn pages() -> Vec<Figure> {
+    measure(&PAGES)
+}
+
+fn measure(load: &'static Load) -> Vec<Figure> {
     let broker = Broker::new();
     let spread_ms = 2 * HALF_S * 1_000 + REST_MS;
-    let work = Work { plugin: "burst", jobs: spread_ms / 10, spread_ms, per_device: 10_000, then_ms: None };
+    let jobs = spread_ms / 1_000 * load.runs_per_second;
+    let work = Work { plugin: "burst", jobs, spread_ms, per_device: 10_000, then_ms: None };
     let (mut alone, mut loaded, mut ratios, mut request_rates, mut event_rates, mut slowest) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         let (_site, host, t0_ns) = work.ready_with(&broker, &["--http", "127.0.0.1:0"]);
         let subscriber = Subscriber::new(broker.port, &work.filter());
         let half_ns = i64::from(HALF_S) * 1_000_000_000;
         let middle_ns = t0_ns + half_ns + i64::from(REST_MS) * 1_000_000;
         sleep_until(t0_ns + half_ns);
-        let clients = Clients::connect(&host.address(), middle_ns, middle_ns + half_ns);
+        let clients = Clients::connect(&host.address(), load, middle_ns, middle_ns + half_ns);
         let arrivals = subscriber.take(work.jobs as usize);
         assert_complete(&arrivals, work.jobs as usize);
         let Totals { responses, events, slowest_ms } = clients.disconnect();
@@ -61,11 +98,12 @@ pub(crate) fn under_load() -> Vec<Figure> {
         event_rates.push(events as f64 / f64::from(HALF_S));
         slowest.push(slowest_ms);
     }
-    let mut figures = late_figures("100 runs/s alone", &alone);
-    figures.extend(late_figures("100 runs/s, asked and followed", &loaded));
+    let Load { runs_per_second, streams, .. } = load;
+    let mut figures = late_figures(&format!("{runs_per_second} runs/s alone"), &alone);
+    figures.extend(late_figures(&format!("{runs_per_second} runs/s, asked and followed"), &loaded));
     figures.push(Figure::lower("p99, asked and followed to alone", "x", ratios));
     figures.push(Figure::higher("requests answered", "/s", request_rates));
-    figures.push(Figure::higher("events sent to 200 streams", "/s", event_rates));
+    figures.push(Figure::higher(format!("events sent to {streams} streams"), "/s", event_rates));
     figures.push(Figure::lower("slowest answer", "ms", slowest));
     figures
 }
@@ -87,9 +125,9 @@ struct Totals {
 }
 
 impl Clients {
-    fn connect(address: &str, from_ns: i64, to_ns: i64) -> Self {
+    fn connect(address: &str, load: &'static Load, from_ns: i64, to_ns: i64) -> Self {
         let (is_over, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let streams: Vec<TcpStream> = (0..STREAMS).map(|_| open(address, "/api/v1/events")).collect();
+        let streams: Vec<TcpStream> = (0..load.streams).map(|_| open(address, load.events)).collect();
         let follow = |stream: &TcpStream| {
             let (stream, events) = (stream.try_clone().expect("a socket"), events.clone());
             thread::Builder::new().stack_size(64 << 10).spawn(move || follow(stream, &events)).expect("a thread")
@@ -97,9 +135,9 @@ impl Clients {
         let subscribers = streams.iter().map(follow).collect();
         let requester = |number: usize| {
             let (address, is_over) = (address.to_owned(), is_over.clone());
-            thread::spawn(move || send_requests(&address, number, from_ns, to_ns, &is_over))
+            thread::spawn(move || send_requests(&address, load, number, from_ns, to_ns, &is_over))
         };
-        let requesters = (0..REQUESTERS).map(requester).collect();
+        let requesters = (0..load.requesters).map(requester).collect();
         Self { is_over, events, streams, subscribers, requesters }
     }
 
@@ -145,23 +183,31 @@ fn follow(mut stream: TcpStream, events: &AtomicU64) {
 }
 
 /// Sends requests at fixed times. Returns their number, and the time of the slowest response in milliseconds.
-fn send_requests(address: &str, number: usize, from_ns: i64, to_ns: i64, is_over: &AtomicBool) -> (u64, f64) {
+fn send_requests(
+    address: &str,
+    load: &Load,
+    number: usize,
+    from_ns: i64,
+    to_ns: i64,
+    is_over: &AtomicBool,
+) -> (u64, f64) {
     run_niced();
-    let mut stream = BufReader::new(open(address, PATHS[0]));
+    let Load { requesters, every_ms, paths, .. } = load;
+    let mut stream = BufReader::new(open(address, paths[0]));
     read(&mut stream);
     let (mut count, mut slowest_ms) = (0, 0.0);
-    let shift_ns = number as i64 * EVERY_MS * 1_000_000 / REQUESTERS as i64;
+    let shift_ns = number as i64 * every_ms * 1_000_000 / *requesters as i64;
     let mut at_ns = from_ns + shift_ns;
     while at_ns < to_ns && !is_over.load(Ordering::Relaxed) {
         let left_ns = at_ns - now_ns();
         thread::sleep(Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0)));
-        let path = PATHS[count as usize % PATHS.len()];
+        let path = paths[count as usize % paths.len()];
         let sent_ns = now_ns();
         stream.get_mut().write_all(request(address, path).as_bytes()).expect("the host reads");
         read(&mut stream);
         slowest_ms = f64::max(slowest_ms, ms_between(sent_ns, now_ns()));
         count += 1;
-        at_ns += EVERY_MS * 1_000_000;
+        at_ns += every_ms * 1_000_000;
     }
     (count, slowest_ms)
 }

@@ -36,11 +36,12 @@ struct Group {
 }
 
 /// All groups. The scheduler is first, because its memory is measured in this process, which is still small then.
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     Group { word: "scheduler", title: "The scheduler alone, 1,000,000 jobs", measure: scheduler::scheduler },
     Group { word: "burst", title: "Jobs due at one instant", measure: end_to_end::burst },
     Group { word: "lateness", title: "500 jobs a second", measure: end_to_end::lateness_at_500 },
-    Group { word: "api", title: "200 event streams and 500 requests a second", measure: api::under_load },
+    Group { word: "api", title: "200 event streams and 500 requests a second", measure: api::programs },
+    Group { word: "page", title: "20 open pages", measure: api::pages },
     Group { word: "disk", title: "100 runs a second: the disk", measure: disk::disk },
     Group { word: "million", title: "1,000,000 jobs that wait", measure: million::million },
     Group { word: "samples", title: "Loading the samples", measure: loading::samples },

@@ -38,15 +38,18 @@ impl Guest for Soak {
             (0..ticks).map(|number| job(&format!("tick-{number}"), 1_000, 0, all(), &[(0, "tick")])).collect();
         let pump = Policy { needs: Some("pump".into()), ..all() };
         let short_queue = Policy { overlap: Some(Overlap::Queue(2)), ..default() };
-        let door = || Policy { misfire: Some(Misfire::LatestOfGroup("door".into())), ..default() };
+        let group = |name: &str| Policy { misfire: Some(Misfire::LatestOfGroup(name.into())), ..default() };
         jobs.extend([
             job("valve", 2_000, 0, all(), &[(0, "on"), (400, "off")]),
             job("feed", 1_000, 0, all(), &[(0, "once")]),
             job("dose", 2_000, 0, all(), &[(0, "ready"), (300, "once")]),
             job("pump", 2_000, 0, pump, &[(0, "on"), (100, "off")]),
             job("queue", 1_000, 0, short_queue, &[(0, "on"), (700, "off")]),
-            job("open", 2_000, 0, door(), &[(0, "open"), (300, "stop")]),
-            job("close", 2_000, 1_000, door(), &[(0, "close")]),
+            job("open", 2_000, 0, group("door"), &[(0, "open"), (300, "stop")]),
+            job("close", 2_000, 1_000, group("door"), &[(0, "close")]),
+            // It is cut short at about the time at which its second step is armed.
+            job("raise", 2_000, 0, group("lid"), &[(0, "raise"), (985, "once")]),
+            job("lower", 2_000, 1_000, group("lid"), &[(0, "lower")]),
         ]);
         Ok(jobs)
     }

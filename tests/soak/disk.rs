@@ -18,13 +18,16 @@ pub(crate) struct Row {
     pub(crate) ended: Option<Instant>,
     /// The number of its completed steps; `usize::MAX` for a run that has ended.
     pub(crate) steps_done: usize,
+    /// Whether its next step is marked `once`, and may have been sent.
+    pub(crate) armed: bool,
 }
 
 /// Returns all runs.
 pub(crate) fn rows(site: &Path) -> Vec<Row> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = Connection::open_with_flags(site.join("data/roost.db"), flags).expect("a database");
-    let sql = "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, steps_done FROM runs";
+    let sql =
+        "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, steps_done, armed FROM runs";
     let mut statement = database.prepare(sql).expect(sql);
     let rows = statement.query_map([], |row| {
         let text = |column| row.get::<_, String>(column);
@@ -43,6 +46,7 @@ pub(crate) fn rows(site: &Path) -> Vec<Row> {
             started: instant(7)?,
             ended: instant(8)?,
             steps_done: steps_done.map_or(usize::MAX, |steps| steps as usize),
+            armed: row.get::<_, Option<bool>>(10)?.unwrap_or_default(),
         })
     });
     rows.expect(sql).collect::<Result<_, _>>().expect(sql)

@@ -69,6 +69,14 @@ pub(crate) struct Kept {
     pub(crate) is_known: bool,
     /// How many of its steps were done.
     pub(crate) steps_done: usize,
+    /// Whether its next step is marked `once`, and may have been sent.
+    pub(crate) armed: bool,
+}
+
+impl From<&Row> for Kept {
+    fn from(row: &Row) -> Self {
+        Self { is_known: row.started.is_some(), steps_done: row.steps_done, armed: row.armed }
+    }
 }
 
 impl Rng {
@@ -129,8 +137,7 @@ fn kill(mut host: Roost, number: usize, site: &Site, faults: &mut Vec<String>) -
     let from = now();
     host.kill();
     let within = (from, now());
-    let kept = |row: Row| (row.run, Kept { is_known: row.started.is_some(), steps_done: row.steps_done });
-    Kill { within, disk: rows(site.path()).into_iter().map(kept).collect() }
+    Kill { within, disk: rows(site.path()).into_iter().map(|row| (row.run.clone(), Kept::from(&row))).collect() }
 }
 
 /// Keeps a host's log, and adds the errors in it to the faults; warnings are allowed.

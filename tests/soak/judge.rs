@@ -66,7 +66,7 @@ impl Verdict {
         for (due, job) in due(history.since, history.until) {
             let fault = match ends.end(&due) {
                 End::Own(rows) => {
-                    let bad = rows.iter().find(|row| !is_good(history, &job, row));
+                    let bad = rows.iter().find(|row| !is_good(history, record, &job, row));
                     bad.map(|row| format!("{row:?}"))
                 }
                 End::OneOfSeveral => (job.must != Must::End).then(|| "missed with others".to_owned()),
@@ -97,12 +97,11 @@ impl Verdict {
         let words = words(&row.run);
         let is_received = |word: &&str| record.first(&row.run, word).is_some();
         let has_begun = words.first().is_some_and(is_received) && row.has_ended();
-        let is_all = |word: &&str| *word != "once" || row.state == "succeeded";
         let is_due = row.state == "succeeded" || has_begun;
         // A first step that was given up may be missing, but not the later ones.
         let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
-        let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
-        for word in expected.filter(|word| !is_received(word) && !record.is_kept(&row.run, word, 0)) {
+        let expected = words.iter().skip(given_up).filter(|_| is_due || given_up > 0);
+        for word in expected.filter(|word| !record.is_kept(&row.run, word, 0)) {
             self.lose(Due::of(&row.run), &format!("`{word}` was never received: {row:?}"));
         }
     }
@@ -202,18 +201,19 @@ impl Display for Fault {
 }
 
 /// Checks whether a row is an allowed end of an occurrence.
-fn is_good(history: &History, job: &Job, row: &Row) -> bool {
+fn is_good(history: &History, record: &Record<'_>, job: &Job, row: &Row) -> bool {
     if job.must == Must::End && ["missed", "skipped", "cancelled"].contains(&row.state.as_str()) {
         return true;
     }
-    row.state == "succeeded" || (row.state == "failed" && is_cut_off(history, job, row))
+    row.state == "succeeded" || (row.state == "failed" && is_cut_off(history, record, job, row))
 }
 
 /// Checks whether a run failed because the host was killed while it was under way.
-fn is_cut_off(history: &History, job: &Job, row: &Row) -> bool {
+fn is_cut_off(history: &History, record: &Record<'_>, job: &Job, row: &Row) -> bool {
+    if row.reason.ends_with("was possibly sent, and is not to be repeated") {
+        return record.was_armed(&row.run);
+    }
     let (Some(started), Some(ended)) = (row.started, row.ended) else { return false };
     let was_killed = history.kills.iter().any(|kill| started <= kill.within.1 && kill.within.0 <= ended);
-    let possibly = row.reason.ends_with("was possibly sent, and is not to be repeated");
-    let overtaken = row.reason.starts_with("step 1 was given up after 1 attempt");
-    was_killed && ((possibly && job.words.contains(&"once")) || (overtaken && job.words.len() > 1))
+    was_killed && job.words.len() > 1 && row.reason.starts_with("step 1 was given up after 1 attempt")
 }

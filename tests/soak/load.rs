@@ -13,7 +13,7 @@ const TICKS: u32 = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Must {
     /// It succeeds, unless the host was killed after its start and the reason is that: its second step's time had come,
-    /// or a step marked `once` may have been sent.
+    /// or a step marked `once` was armed on disk.
     Succeed,
     /// It has any recorded end, of its own or with others.
     End,
@@ -42,6 +42,8 @@ pub(crate) fn jobs() -> Vec<Job> {
         job("queue", 1_000, 0, &["on", "off"], Must::End),
         job("open", 2_000, 0, &["open", "stop"], Must::End),
         job("close", 2_000, 1_000, &["close"], Must::End),
+        job("raise", 2_000, 0, &["raise", "once"], Must::End),
+        job("lower", 2_000, 1_000, &["lower"], Must::End),
     ];
     ticks.chain(others).collect()
 }

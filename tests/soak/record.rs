@@ -12,6 +12,7 @@ use crate::{
 
 /// The rows and the messages by run.
 pub(crate) struct Record<'a> {
+    history: &'a History,
     pub(crate) rows: BTreeMap<&'a RunId, &'a Row>,
     /// In the order of arrival.
     pub(crate) messages: BTreeMap<RunId, Vec<&'a Received>>,
@@ -22,7 +23,7 @@ pub(crate) struct Record<'a> {
 impl<'a> Record<'a> {
     pub(crate) fn of(history: &'a History) -> Self {
         let rows = history.rows.iter().map(|row| (&row.run, row)).collect();
-        let mut record = Self { rows, messages: BTreeMap::new(), of_no_run: Vec::new() };
+        let mut record = Self { history, rows, messages: BTreeMap::new(), of_no_run: Vec::new() };
         for received in &history.messages {
             match received.message.property("roost-run").map(str::parse) {
                 Some(Ok(run)) => record.messages.entry(run).or_default().push(received),
@@ -50,16 +51,27 @@ impl<'a> Record<'a> {
         Some(format!("{}/{}/{job}/{at}", run.plugin, run.device).parse().expect("a run"))
     }
 
-    /// Checks whether an owed step of a run was received, after all messages of an earlier one. It may be left to a newer
-    /// run that owes the same (I5): then it must be a message of that run, after all messages of this one.
+    /// Checks whether a step of a run was received, after all messages of an earlier run. An owed one may be left to a
+    /// newer run that owes the same (I5): then it must be a message of that run, after all messages of this one. A step
+    /// marked `once` may be missing if the host was killed when it was armed (I4).
     pub(crate) fn is_kept(&self, run: &RunId, word: &str, after: usize) -> bool {
         let own = self.messages(run);
-        if own.iter().any(|received| received.place > after && received.message.payload == word) {
+        if own.iter().any(|received| received.place >= after && received.message.payload == word) {
             return true;
         }
-        let owes = |newer: &RunId| owed(newer).contains(&word);
+        if word == "once" && self.was_armed(run) {
+            return true;
+        }
+        let owes = |newer: &RunId| owed(run).contains(&word) && owed(newer).contains(&word);
         let after = own.last().map_or(after, |last| after.max(last.place));
         self.newer(run).filter(owes).is_some_and(|newer| self.is_kept(&newer, word, after))
+    }
+
+    /// Checks whether a run that did not succeed was armed on disk when a host was killed: its step marked `once` counts as
+    /// possibly sent.
+    pub(crate) fn was_armed(&self, run: &RunId) -> bool {
+        let has_succeeded = self.rows.get(run).is_some_and(|row| row.state == "succeeded");
+        !has_succeeded && self.history.kills.iter().any(|kill| kill.disk.get(run).is_some_and(|kept| kept.armed))
     }
 }
 

@@ -21,8 +21,12 @@ pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String
     let is_near = |at: f64| from <= at && at <= until;
 
     let mut events: Vec<(f64, String)> = Vec::new();
-    let group = |job: &str| if ["open", "close"].contains(&job) { "door".to_owned() } else { job.to_owned() };
-    let is_of_group = |run: &RunId| run.device.as_str() == due.device && group(run.job.as_str()) == group(&due.job);
+    let groups = [["open", "close"], ["raise", "lower"]];
+    let is_of_group = |run: &RunId| {
+        let jobs = [run.job.as_str(), due.job.as_str()];
+        let is_same = jobs[0] == jobs[1] || groups.iter().any(|group| jobs.iter().all(|job| group.contains(job)));
+        is_same && run.device.as_str() == due.device
+    };
     for row in record.rows.values().filter(|row| is_of_group(&row.run)) {
         let name = format!("{} {}", row.run.job, row.run.occurrence);
         events.push((seconds(row.run.occurrence), format!("{name} is due")));
@@ -44,7 +48,8 @@ pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String
         let mut text = format!("host {number} is killed; on disk:");
         for (run, kept) in kill.disk.iter().filter(|(run, kept)| is_of_group(run) && kept.steps_done != usize::MAX) {
             let started = if kept.is_known { "started" } else { "not started" };
-            let _ = write!(text, " {} {} ({started}, {} steps done)", run.job, run.occurrence, kept.steps_done);
+            let armed = if kept.armed { ", armed" } else { "" };
+            let _ = write!(text, " {} {} ({started}, {} steps done{armed})", run.job, run.occurrence, kept.steps_done);
         }
         events.push((seconds(kill.within.1), text));
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::{
     codec::{encoded_enum, encoded_structs},
     limits,
-    names::{JobId, PluginName, TaskName},
+    names::{JobId, PluginName, ResourceName, TaskName},
+    outcome::Denied,
     topic::Topic,
     trigger::Trigger,
 };
@@ -174,20 +175,6 @@ pub struct Resource {
     pub longest_hold_ms: u32,
 }
 
-/// Why a job may not need a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResourceRefusal {
-    /// Its plugin is not listed.
-    NotGranted,
-    /// Its steps would hold the resource for too long.
-    TooLong {
-        /// How long they would hold it, in milliseconds.
-        hold_ms: u32,
-        /// How long a run may hold it, in milliseconds.
-        longest_ms: u32,
-    },
-}
-
 impl Resource {
     /// Returns the defaults for a capacity: only ad-hoc jobs may use the resource (each plugin must be listed), for 4
     /// hours at a time.
@@ -196,14 +183,14 @@ impl Resource {
         Self { capacity, plugins: vec![PluginName::host()], longest_hold_ms: limits::LONGEST_HOLD_MS }
     }
 
-    /// Returns why a job of a plugin may not need it, if so; `hold_ms` is when the job's last step is due.
+    /// Returns why a job of a plugin may not need it, by its name, if so; `hold_ms` is when the job's last step is due.
     #[must_use]
-    pub fn refusal(&self, plugin: &PluginName, hold_ms: u32) -> Option<ResourceRefusal> {
+    pub fn denied(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> Option<Denied> {
         if !self.plugins.contains(plugin) {
-            return Some(ResourceRefusal::NotGranted);
+            return Some(Denied::NotGranted(name.clone()));
         }
-        let longest_ms = self.longest_hold_ms;
-        (hold_ms > longest_ms).then_some(ResourceRefusal::TooLong { hold_ms, longest_ms })
+        let (resource, longest_ms) = (name.clone(), self.longest_hold_ms);
+        (hold_ms > longest_ms).then_some(Denied::HoldTooLong { resource, hold_ms, longest_ms })
     }
 }
 

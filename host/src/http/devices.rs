@@ -190,7 +190,7 @@ pub(super) async fn devices(
 ) -> Answered<Page<DeviceRecord>> {
     let DevicesQuery { plugin, q: part, fault, reason, paused, limit: Limit(limit), cursor } = query;
     let plugin = plugin.map(|Plugin(name)| name);
-    let filter = DeviceFilter { plugin, device: None, part, is_faulty: fault, reason, is_paused: paused };
+    let filter = DeviceFilter { plugin, part, is_faulty: fault, reason, is_paused: paused, ..DeviceFilter::default() };
     Ok(Json(list(&state, filter, limit, cursor.as_deref()).await?))
 }
 

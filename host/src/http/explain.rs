@@ -397,7 +397,7 @@ impl Case {
     fn how_to_allow(&self, denied: &Denied) -> Option<String> {
         let (grant, rules, plugin) = (self.facts.grant.as_ref()?, &self.facts.rules, &self.name.0);
         let is_held_back = |name, hold_ms| {
-            rules.resources.get(name).is_none_or(|resource| resource.refusal(plugin, hold_ms).is_some())
+            rules.resources.get(name).is_none_or(|resource| resource.denied(name, plugin, hold_ms).is_some())
         };
         let (permission, is_lacking) = match denied {
             Denied::Topic(topic) => (Permission::Publish(topic.clone()), !grant.allows_publish(topic.as_str())),

@@ -103,7 +103,7 @@ impl Hours {
     fn picture(&self, now: &WallTime) -> Markup {
         let width = WIDTH * self.hours.len() as u64;
         let most = self.hours.iter().map(|hour| (hour.done + hour.expected).max(hour.faults)).max().unwrap_or(1).max(1);
-        let past = now.at().ms_since(self.from) * WIDTH.cast_signed() / HOUR_MS;
+        let past = now.instant().ms_since(self.from) * WIDTH.cast_signed() / HOUR_MS;
         html! {
             div.density aria-hidden="true" {
                 svg width="100%" height=(HEIGHT + BELOW) viewBox={ "0 0 " (width) " " (HEIGHT + BELOW) } preserveAspectRatio="none" {
@@ -111,7 +111,7 @@ impl Hours {
                     path.axis d={ "M0 " (HEIGHT) "H" (width) } {}
                     path.now d={ "M" (past) " 0V" (HEIGHT + BELOW) } {}
                 }
-                div.ticks { @for index in (0..self.hours.len()).step_by(TICKS) { span { (self.clock(index)) } } }
+                div.hours { @for index in (0..self.hours.len()).step_by(TICKS) { span { (self.clock(index)) } } }
                 p.soft {
                     span.done { "■" } " ended  " span.expected { "□" } " to come  " span.faults { "▼" } " failed, missed or denied"
                 }

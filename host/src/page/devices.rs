@@ -45,12 +45,12 @@ impl DevicesQuery {
         let wrong = |error| Problem::bad_request(format!("`plugin`: {error}"));
         let plugin = Some(&self.plugin).filter(|name| !name.is_empty());
         Ok(DeviceFilter {
-            device: None,
             plugin: plugin.map(|name| PluginName::parse_owner(name).map_err(wrong)).transpose()?,
             part: self.q.clone(),
             is_faulty,
             reason: Some(self.reason.clone()).filter(|reason| !reason.is_empty()),
             is_paused: Some(true).filter(|_| !self.paused.is_empty()),
+            ..DeviceFilter::default()
         })
     }
 

@@ -29,7 +29,7 @@ impl WallTime {
     }
 
     /// Returns the instant.
-    pub(super) fn at(&self) -> Instant {
+    pub(super) fn instant(&self) -> Instant {
         self.at.into()
     }
 

@@ -5,8 +5,9 @@ use super::{
     terms::{Owner, Terms},
 };
 use crate::{
-    model::{ResourceRefusal, Step, hold_ms},
+    model::{Step, hold_ms},
     names::{PluginName, ResourceName},
+    outcome::Denied,
     topic::Excess,
     trigger::Duration,
 };
@@ -61,16 +62,14 @@ impl Owner<'_> {
             _ if self.is_host() => ("a job made by hand".into(), "api"),
             plugin => (format!("a job of `{plugin}`"), plugin),
         };
-        let rule = match self.resources.get(name).map(|resource| resource.refusal(self.plugin, hold_ms)) {
+        let rule = match self.resources.get(name).map(|resource| resource.denied(name, self.plugin, hold_ms)) {
             Some(None) => return Ok(()),
             None => format!("there is no resource `{name}`"),
-            Some(Some(ResourceRefusal::NotGranted)) => {
-                format!("{jobs} may not hold `{name}`: its `plugins` do not name `{holder}`")
-            }
-            Some(Some(ResourceRefusal::TooLong { hold_ms, longest_ms })) => {
+            Some(Some(Denied::HoldTooLong { hold_ms, longest_ms, .. })) => {
                 let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
                 format!("its steps would hold `{name}` for {hold}, and a run may hold it for {longest}")
             }
+            Some(Some(_)) => format!("{jobs} may not hold `{name}`: its `plugins` do not name `{holder}`"),
         };
         Err(Fault::new("policy.needs", "", rule).lacks(Permission::Resource(name.clone(), hold_ms)))
     }

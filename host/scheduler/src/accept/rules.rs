@@ -234,8 +234,7 @@ fn policy(policy: &Policy) -> Checked {
         let rule = || format!("it must be {} to {}", accepted.start(), grouped(*accepted.end() as usize));
         must(accepted.contains(&runs), || Fault::new(field, runs, rule()))?;
     }
-    let keeps_several = policy.overlap.queues() || policy.overlap.at_once() > 1;
-    must(!keeps_several || policy.group().is_none(), || {
+    must(!policy.overlap.joins() || policy.group().is_none(), || {
         let rule = "a newer run of a group replaces older ones, so that no run waits or runs beside another: leave \
                     `overlap` out";
         Fault::new("policy.overlap", "with `latest-of-group`", rule)

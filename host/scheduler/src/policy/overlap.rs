@@ -53,6 +53,11 @@ impl Overlap {
         matches!(self, Self::Queue(_))
     }
 
+    /// Returns whether a new run may wait for earlier ones or run beside them. Runs of a group never do.
+    pub(crate) const fn joins(self) -> bool {
+        matches!(self, Self::Queue(_) | Self::Allow(_))
+    }
+
     /// Returns whether a new run cuts earlier ones short.
     pub(crate) const fn replaces(self) -> bool {
         matches!(self, Self::Replace)

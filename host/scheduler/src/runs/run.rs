@@ -115,14 +115,10 @@ impl Phase {
         }
     }
 
-    /// Returns the phase after the clock was set: measured times move with the clock, times that a clock shows do not.
-    pub(crate) fn shifted(self, by_ms: i64) -> Self {
-        match self {
-            Self::Listening(until) => Self::Listening(until.plus_ms(by_ms)),
-            Self::Confirming(until) => Self::Confirming(until.plus_ms(by_ms)),
-            Self::Pausing(until) => Self::Pausing(until.plus_ms(by_ms)),
-            Self::Resting(until) => Self::Resting(until.plus_ms(by_ms)),
-            same => same,
+    /// Moves a measured time after the clock was set; times that a clock shows stay as they are.
+    fn shift(&mut self, by_ms: i64) {
+        if let Self::Listening(until) | Self::Confirming(until) | Self::Pausing(until) | Self::Resting(until) = self {
+            *until = until.plus_ms(by_ms);
         }
     }
 }
@@ -404,7 +400,7 @@ impl Run {
         self.progress.put_off_until = self.progress.put_off_until.map(|until| until.plus_ms(by_ms));
         let waits_for_its_start = matches!(self.phase, Phase::Resting(_)) && self.step() == 0;
         if !waits_for_its_start || mutated(Mutation::ClockMovesStarts) {
-            self.phase = self.phase.shifted(by_ms);
+            self.phase.shift(by_ms);
         }
         if let Some(watch) = &mut self.watch {
             watch.shift(by_ms);

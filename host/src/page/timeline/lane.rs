@@ -89,7 +89,7 @@ pub(super) fn lane(lane: &Lane, own: Own, scale: Scale, now: &WallTime) -> Marku
                     @for run in runs { @if let Some(mark) = mark(run, scale, now) { (mark) } }
                 }
             }
-            @for job in repeated.iter().take(REPEATED_ROWS) { (strip(job, scale, now.at())) }
+            @for job in repeated.iter().take(REPEATED_ROWS) { (strip(job, scale, now.instant())) }
             @if repeated.len() > REPEATED_ROWS { p.often { "and " (repeated.len() - REPEATED_ROWS) " more jobs that are due often" } }
             @if let Some(axis) = &axis {
                 svg.axis width="100%" height="28" aria-hidden="true" { (axis.day_labels(11)) (axis.hour_labels(24)) }

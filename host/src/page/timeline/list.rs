@@ -17,7 +17,7 @@ use crate::{
 /// Shows the runs of all lanes in the order of time, and before them the jobs that are due often.
 pub(super) fn list(lanes: &[Lane], now: &WallTime) -> Markup {
     let mut runs: Vec<_> =
-        lanes.iter().flat_map(|lane| &lane.runs).filter_map(|run| Some((drawn(run, now.at())?, run))).collect();
+        lanes.iter().flat_map(|lane| &lane.runs).filter_map(|run| Some((drawn(run, now.instant())?, run))).collect();
     runs.sort_by_key(|(drawn, _)| drawn.at);
     let repeated = || lanes.iter().flat_map(|lane| &lane.repeated);
     html! {

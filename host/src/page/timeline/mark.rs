@@ -109,7 +109,7 @@ pub(super) fn drawn(run: &[TimelineRecord], now: Instant) -> Option<Drawn<'_>> {
 
 /// Draws a run, with a link to its explanation. The lists have the same links for the keyboard.
 pub(super) fn mark(run: &[TimelineRecord], scale: Scale, now: &WallTime) -> Option<Markup> {
-    let drawn = drawn(run, now.at())?;
+    let drawn = drawn(run, now.instant())?;
     let Drawn { state, at, wait, sent, owed, ahead } = &drawn;
     let first = &run[0];
     let bar = |class: &'static str, part: &Option<(Instant, Instant)>| {

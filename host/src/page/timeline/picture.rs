@@ -32,7 +32,7 @@ impl View {
 pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Markup {
     let View { scale, zone, lanes } = view;
     let (axis, is_one_place) = (Axis::new(*scale, *zone), view.is_one_place());
-    let is_now = scale.has(now.at());
+    let is_now = scale.has(now.instant());
     let [from, to] = [scale.from(), scale.to()].map(|at| WallTime::of(at, *zone).write(now));
     html! {
         figure.picture {
@@ -43,7 +43,7 @@ pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Mark
                     title #picture-title { "Picture of " (lanes.len()) @if lanes.len() == 1 { " device" } @else { " devices" } " from " (from) " to " (to) ". " (same) }
                     @if is_one_place { @if let Some(lane) = lanes.first() { (sky(&lane.bands, *scale)) } }
                     (axis.lines())
-                    @if is_now { line.now x1=(scale.x(now.at())) x2=(scale.x(now.at())) y2="100%" {} }
+                    @if is_now { line.now x1=(scale.x(now.instant())) x2=(scale.x(now.instant())) y2="100%" {} }
                 }
                 ul.lanes {
                     @for one in lanes {
@@ -53,7 +53,7 @@ pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Mark
             }
             @if is_now {
                 svg.axis width="100%" height="16" aria-hidden="true" {
-                    text.now x=(scale.x(now.at())) y="12" text-anchor="middle" { "now " (now.clock()) }
+                    text.now x=(scale.x(now.instant())) y="12" text-anchor="middle" { "now " (now.clock()) }
                 }
             }
             (legend())

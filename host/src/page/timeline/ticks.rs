@@ -78,7 +78,7 @@ impl Axis {
     pub(super) fn lines(&self) -> Markup {
         let [step, ..] = self.steps();
         html! {
-            g.hours shape-rendering="crispEdges" {
+            g.ticks shape-rendering="crispEdges" {
                 @for tick in self.hours.iter().filter(|tick| tick.is_day || tick.local.hour() % step == 0) {
                     line class=[tick.is_day.then_some("day")] x1=(self.scale.x(tick.at)) x2=(self.scale.x(tick.at)) y2="100%" {}
                 }

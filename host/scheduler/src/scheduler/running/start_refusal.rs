@@ -2,7 +2,6 @@
 
 use crate::{
     body::StepRef,
-    model::ResourceRefusal,
     mutation::{Mutation, mutated},
     outcome::{Cause, Denied, Missed, MissedReason, Outcome, Skipped},
     policy::grace,
@@ -46,13 +45,9 @@ impl Scheduler {
         let name = run.policy.needs.as_ref()?;
         let Some(rule) = self.resources.rule(name) else { return Some(Denied::Resource(name.clone())) };
         let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
-        Some(match rule.refusal(&run.id.plugin, hold_ms)? {
-            ResourceRefusal::NotGranted if mutated(Mutation::ResourceIsNotGranted) => return None,
-            ResourceRefusal::NotGranted => Denied::NotGranted(name.clone()),
-            ResourceRefusal::TooLong { hold_ms, longest_ms } => {
-                Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
-            }
-        })
+        let is_ignored =
+            |denied: &Denied| matches!(denied, Denied::NotGranted(_)) && mutated(Mutation::ResourceIsNotGranted);
+        rule.denied(name, &run.id.plugin, hold_ms).filter(|denied| !is_ignored(denied))
     }
 
     /// Checks a run against its plugin's grant again before it starts (I8). All its steps are checked then, because
