@@ -61,7 +61,7 @@ pub(crate) use self::{
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
-    limits::NEXT_BYTES,
+    limits::{COLLAPSED_BUCKETS, NEXT_BYTES},
     login::{Login, Refused},
     logs::Logs,
     page::Page,
@@ -77,7 +77,7 @@ pub(crate) use self::{
     sun::skies,
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
-        density::{By, DensityRecord, count as count_runs},
+        density::{By, DensityRecord, GroupRecord, Spread, count as count_runs},
     },
 };
 use self::{

@@ -66,3 +66,35 @@ impl Lists {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_messages_of_a_run_are_together_and_a_replay_is_a_run_of_its_own() {
+        let entry = |step: u32, run: Option<&str>| -> TimelineRecord {
+            let run = run.map(|run| {
+                json!({ "run": run, "plugin": "coop", "device": "north", "job": "close",
+                "occurrence": "2027-03-01T16:44:00Z", "state": "failed" })
+            });
+            serde_json::from_value(json!({
+                "time": "2027-03-01T16:44:00Z", "plugin": "coop", "device": "north", "job": "close", "step": step,
+                "time_zone": "Europe/London", "occurrence": "2027-03-01T16:44:00Z", "state": "expected", "run": run,
+            }))
+            .unwrap()
+        };
+        let mut lists = Lists::default();
+        for one in [
+            entry(1, None),
+            entry(2, None),
+            entry(1, Some("coop/north/close/2027-03-01T16:44:00Z")),
+            entry(1, Some("coop/north/close/2027-03-01T16:44:00Z/replay-2027-03-02T10:00:00Z")),
+        ] {
+            lists.add(one);
+        }
+        assert_eq!(lists.runs.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
+    }
+}
