@@ -139,15 +139,19 @@ pub(crate) fn text_or_base64(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| BASE64_STANDARD.encode(bytes))
 }
 
-/// Messages of an ended run that are kept for users: a run has 100 at most, and there may be a million runs.
+/// Messages of a run that are kept for users: it has 100 at most, and there may be a million runs.
 const KEPT_MESSAGES: usize = 10;
 /// Bytes of each payload that are kept.
 const KEPT_PAYLOAD_BYTES: usize = 256;
 
-/// A message of a run that has ended.
+/// A message of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RunMessage)]
 pub(crate) struct MessageRecord {
+    /// How long after the start of the run it is due.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub(crate) after_ms: u32,
     pub(crate) topic: String,
     /// The payload, or its first 256 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -172,7 +176,8 @@ impl From<StepRef<'_>> for MessageRecord {
             Ok(text) => (text.to_owned(), None),
             Err(base64) => (String::new(), Some(base64)),
         };
-        Self { topic: step.topic().to_owned(), payload, payload_base64, cut: kept.len() < step.payload.len() }
+        let (topic, cut) = (step.topic().to_owned(), kept.len() < step.payload.len());
+        Self { after_ms: step.after_ms, topic, payload, payload_base64, cut }
     }
 }
 

@@ -4,6 +4,7 @@ mod app;
 mod cli;
 mod clock;
 mod config;
+mod describe;
 mod event_log;
 mod files;
 mod http;

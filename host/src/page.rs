@@ -8,15 +8,21 @@ mod assets;
 mod density;
 mod devices;
 mod frame;
+mod history;
+mod job;
 mod lists;
 mod login;
+mod run;
+mod shared;
 mod text;
 mod timeline;
 mod tonight;
 mod why;
 
+use std::sync::Arc;
+
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
@@ -25,7 +31,10 @@ use axum::{
 use maud::Markup;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use self::frame::{Current, frame};
+use self::{
+    frame::{Current, frame},
+    shared::Shared,
+};
 use crate::http::{ApiState, LOGIN, Problem, buffer_body};
 
 /// Pages that are made at a time: each reads the database.
@@ -40,11 +49,15 @@ pub(crate) fn routes() -> Router<ApiState> {
     let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
     Router::new()
-        .route("/", get(tonight::tonight))
         .route("/devices", get(devices::devices))
         .route("/timeline", get(timeline::timeline))
+        .route("/jobs/{plugin}/{device}/{job}", get(job::job))
+        .route("/runs", get(history::history))
+        .route("/runs/{*run}", get(run::run))
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
+        // Made once for all readers, it needs no limit.
+        .route("/", get(tonight::tonight).layer(Extension(Arc::<Shared>::default())))
         // A form that comes slowly takes no place meanwhile.
         .merge(login.route_layer(from_fn(buffer_body)))
         .layer(map_response(headers))
@@ -74,25 +87,27 @@ impl IntoResponse for Html {
     }
 }
 
-/// A problem of the API, as a page.
-struct Failed(Problem);
+/// A problem of the API, as a page, and what to show below it.
+struct Failed(Problem, Markup);
 
 impl From<Problem> for Failed {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self(problem, Markup::default())
     }
 }
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let Self(Problem { status, detail, hint, .. }) = self;
+        let Self(Problem { status, detail, hint, .. }, below) = self;
+        let title = if status == StatusCode::NOT_FOUND.as_u16() { "Not found" } else { "It did not work" };
         let page = frame(
-            "It did not work",
+            title,
             Current::None,
             &maud::html! {
-                h1 { "It did not work" }
+                h1 { (title) }
                 p { (detail) }
                 @if let Some(hint) = hint { p.soft { (text::lines(&hint)) } }
+                (below)
             },
         );
         (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Html(page)).into_response()

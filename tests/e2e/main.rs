@@ -26,6 +26,7 @@ mod outages;
 mod page;
 mod page_accessibility;
 mod page_devices;
+mod page_runs;
 mod page_timeline;
 mod plugins;
 mod readiness;

@@ -12,6 +12,8 @@ const PAGES: &[(&str, &str)] = &[
     ("/timeline", "Timeline"),
     ("/devices", "Devices"),
     ("/why/coop-door/north/close", "Why coop-door/north/close?"),
+    ("/runs?plugin=coop-door&state=failed", "History"),
+    ("/jobs/coop-door/north/close", "coop-door/north/close"),
 ];
 const PHONE: (u32, u32) = (360, 740);
 const DESKTOP: (u32, u32) = (1280, 800);
@@ -30,6 +32,7 @@ fn samples() -> (Broker, Site, Roost, Chromium) {
 }
 
 /// Returns axe-core, which `make browser` fetches.
+#[allow(clippy::print_stderr, reason = "a test that does not check something says so")]
 fn axe() -> Option<String> {
     let file = root().join("target/axe/axe.min.js");
     let axe = fs::read_to_string(&file).ok();

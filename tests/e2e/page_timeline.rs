@@ -78,11 +78,15 @@ fn it_is_moved_and_zoomed_by_links_and_by_keys_without_a_reload() {
 fn a_mark_answers_why_and_tonight_has_the_picture_below_what_will_be_sent() {
     let (_broker, site, host) = samples();
     let mut browser = open(&site, &host, (360, 740), "/");
-    browser.wait_for_role("link", "coop-door/north");
+    let mark = "a.mark[href^=\"/why/coop-door/north/close\"]";
+    let has_mark = format!("document.querySelector('{mark}') !== null");
+    browser.until("the picture", |browser| (browser.eval(&has_mark) == true).then_some(()));
     let top = |part: &str| format!("document.querySelector('{part}').getBoundingClientRect().top");
     let below = format!("{} > {}", top(".picture"), top("ul.rows li:last-child"));
     assert_eq!(browser.eval(&below), true, "the next runs come first on a phone");
-    browser.eval("document.querySelector('a.mark[href^=\"/why/coop-door/north/close\"] use').dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))");
+    browser.eval(&format!(
+        "document.querySelector('{mark} use').dispatchEvent(new MouseEvent('click', {{ bubbles: true, cancelable: true }}))"
+    ));
     browser.wait_for_role("dialog", "Why coop-door/north/close?");
     browser.escape();
     browser.click("link", "Timeline");

@@ -202,15 +202,19 @@ fn past_runs_have_their_label_and_what_they_sent() {
     host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
     let under_way = &get(&address, "/api/v1/runs?state=running")["items"][0];
     assert_eq!(json!([under_way["label"], under_way["messages"]]), json!(["Light the porch", null]));
+    let sending = get(&address, &format!("/api/v1/runs/{}", text(under_way, "run")));
+    assert_eq!(
+        json!([sending["messages"], sending["next"]["step"], sending["time_zone"]]),
+        json!([steps, 2, "Europe/London"])
+    );
     // Also over a restart, and when the job is gone.
     assert!(host.stop().success());
     let host = site.start(&broker);
     let address = host.address();
     post(&address, "/api/v1/runs/abandon", &json!({"run": under_way["run"]}));
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'cancelled'", 1);
-    let sent = json!([{"topic": "porch/light", "payload": "ON"}, {"topic": "porch/light", "payload": "OFF"}]);
     let run = get(&address, &format!("/api/v1/runs/{}", text(under_way, "run")));
-    assert_eq!(json!([run["label"], run["messages"]]), json!(["Light the porch", sent]), "{run}");
+    assert_eq!(json!([run["label"], run["messages"]]), json!(["Light the porch", steps]), "{run}");
     assert_eq!(get(&address, "/api/v1/runs")["items"][0], run);
     let from = text(&run, "occurrence").replace('+', "%2B");
     let past = get(&address, &format!("/api/v1/timeline?from={from}&limit=1"));

@@ -52,8 +52,13 @@ impl Chromium {
     }
 
     /// Makes a call, and returns its result.
-    #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Makes a call, and returns its result or its error.
+    #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.calls += 1;
         let mut call = json!({ "id": self.calls, "method": method, "params": params });
         if let Some(session) = &self.session {
@@ -66,8 +71,8 @@ impl Chromium {
             assert!(length > 0, "the browser has ended during {method}");
             let message: Value = serde_json::from_slice(&message[..length - 1]).unwrap();
             if message["id"] == self.calls {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+                let error = &message["error"];
+                return if error.is_null() { Ok(message["result"].clone()) } else { Err(error.clone()) };
             }
             let is_complaint = matches!(message["method"].as_str(), Some("Log.entryAdded" | "Runtime.exceptionThrown"));
             if is_complaint {
@@ -119,11 +124,11 @@ impl Chromium {
         self.until(text, |browser| browser.text().contains(text).then_some(()));
     }
 
-    /// Returns the elements with a role and a name that assistive technology sees.
+    /// Returns the elements with a role and a name that assistive technology sees; none while a page is being opened.
     fn find(&mut self, role: &str, name: &str) -> Vec<Value> {
         let root = self.call("DOM.getDocument", json!({ "depth": 0 }))["root"]["nodeId"].clone();
         let asked = json!({ "nodeId": root, "role": role, "accessibleName": name });
-        let nodes = self.call("Accessibility.queryAXTree", asked);
+        let Ok(nodes) = self.try_call("Accessibility.queryAXTree", asked) else { return Vec::new() };
         let seen = nodes["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] != true);
         seen.map(|node| node["backendDOMNodeId"].clone()).collect()
     }
@@ -139,9 +144,12 @@ impl Chromium {
 
     /// Clicks the one element with a role and a name, with the mouse.
     pub fn click(&mut self, role: &str, name: &str) {
-        let node = self.wait_for_role(role, name);
-        self.call("DOM.scrollIntoViewIfNeeded", json!({ "backendNodeId": node }));
-        let model = self.call("DOM.getBoxModel", json!({ "backendNodeId": node }));
+        // A page that follows the host may replace the element meanwhile.
+        let model = self.until(&format!("the place of {role} `{name}`"), |browser| {
+            let node = json!({ "backendNodeId": browser.wait_for_role(role, name) });
+            browser.try_call("DOM.scrollIntoViewIfNeeded", node.clone()).ok()?;
+            browser.try_call("DOM.getBoxModel", node).ok()
+        });
         let corners: Vec<f64> =
             model["model"]["content"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
         let (x, y) = ((corners[0] + corners[4]) / 2.0, (corners[1] + corners[5]) / 2.0);

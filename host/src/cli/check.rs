@@ -14,14 +14,11 @@ use roost_scheduler::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    format::{describe_policy, put_message},
-    limits, output,
-    progress::show_while,
-};
+use super::{format::put_message, limits, output, progress::show_while};
 use crate::{
     clock,
     config::{self, Config, SiteFlags, grant::notes},
+    describe,
     http::GrantRecord,
     job_json,
     plugins::{
@@ -144,7 +141,7 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut SunCache, n
     if let Some(note) = job.trigger.note() {
         writeln!(out, "      note: {note}")?;
     }
-    let policy = describe_policy(&job.policy);
+    let policy = describe::policy(&job.policy);
     if !policy.is_empty() {
         writeln!(out, "      {policy}")?;
     }

@@ -1,10 +1,10 @@
-//! Messages and policies as text. Default values are omitted.
+//! Messages as text. Default values are omitted.
 
 use std::fmt::{self, Write as _};
 
 use roost_scheduler::{
     body::StepRef,
-    model::{Confirm, Matches, Policy, Qos},
+    model::{Confirm, Matches, Qos},
     trigger::Duration,
 };
 
@@ -93,43 +93,12 @@ fn put_confirm(line: &mut String, confirm: &Confirm) -> fmt::Result {
     write!(line, " {already}within {}", Duration((*within_ms).into()))
 }
 
-/// Returns the values of a policy that are not defaults, such as `may start 1h late, needs pump`.
-pub(super) fn describe_policy(policy: &Policy) -> String {
-    let Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs } = policy;
-    let default = Policy::default();
-    let mut words = Vec::new();
-    if *misfire != default.misfire {
-        words.push(misfire.to_string());
-    }
-    if *grace_ms != default.grace_ms && policy.group().is_none() {
-        words.push(format!("may start {} late", Duration((*grace_ms).into())));
-    }
-    if *overlap != default.overlap {
-        words.push(overlap.to_string());
-    }
-    words.extend(needs.as_ref().map(|resource| format!("needs `{resource}`")));
-    if *jitter_ms > 0 {
-        words.push(format!("starts up to {} later", Duration((*jitter_ms).into())));
-    }
-    if *priority != default.priority {
-        words.push(format!("priority {priority}"));
-    }
-    words.extend(retry.attempts.map(|attempts| format!("up to {attempts} attempts")));
-    if retry.give_up_after_ms != default.retry.give_up_after_ms {
-        words.push(format!("gives up after {}", Duration(retry.give_up_after_ms.into())));
-    }
-    if retry.backoff_ms != default.retry.backoff_ms {
-        words.push(format!("retried after {}", Duration(retry.backoff_ms.into())));
-    }
-    words.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use roost_scheduler::{
         body::Body,
-        model::{Message, Misfire, Overlap, Retry, Step},
-        names::{GroupName, JobId, ResourceName},
+        model::{Message, Policy, Step},
+        names::JobId,
         topic::Topic,
     };
 
@@ -177,33 +146,5 @@ mod tests {
         assert!(text.ends_with("\u{2026} (300 bytes)"), "{text}");
         let bytes = shown(&[0xff; 199], false, None);
         assert_eq!(bytes, format!("feeder/go  base64:{}\u{2026} (199 bytes)", "/".repeat(264)));
-    }
-
-    #[test]
-    fn only_values_that_are_not_defaults_are_shown_of_a_policy() {
-        assert_eq!(describe_policy(&Policy::default()), "");
-        let grouped = Policy {
-            misfire: Misfire::LatestOfGroup(GroupName::parse("door").unwrap()),
-            needs: Some(ResourceName::parse("pump").unwrap()),
-            retry: Retry { attempts: Some(3), ..Retry::default() },
-            ..Policy::default()
-        };
-        assert_eq!(
-            describe_policy(&grouped),
-            "only the latest missed run of group `door` is caught up, needs `pump`, up to 3 attempts"
-        );
-        let all = Policy {
-            misfire: Misfire::RunAll,
-            grace_ms: 3_600_000,
-            overlap: Overlap::Queue(2),
-            jitter_ms: 5_000,
-            priority: -1,
-            ..Policy::default()
-        };
-        assert_eq!(
-            describe_policy(&all),
-            "all missed runs are caught up, may start 1h late, up to 2 runs queue behind the current one, starts up to 5s \
-             later, priority -1"
-        );
     }
 }

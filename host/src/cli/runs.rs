@@ -244,7 +244,7 @@ TIME (+01:00)            STATE      ATTEMPTS  RUN                               
             lines[0],
             r#"{"run":"sprinkler/lawn/water/2027-07-01T04:00:00Z","plugin":"sprinkler","device":"lawn","job":"water","#
                 .to_owned()
-                + r#""occurrence":"2027-07-01T05:00:00+01:00","state":"running","started":"2027-07-01T05:00:00.250+01:00","#
+                + r#""time_zone":"Europe/London","occurrence":"2027-07-01T05:00:00+01:00","state":"running","started":"2027-07-01T05:00:00.250+01:00","#
                 + r#""next":{"step":2,"of":2,"due":"2027-07-01T05:10:00.250+01:00","owed":true,"overdue":true}}"#
         );
         assert!(lines[2].ends_with(r#""started":"2027-07-01T04:00:00.250Z","attempts":1}"#), "{}", lines[2]);

@@ -11,7 +11,7 @@ mod text;
 use axum::{Json, extract::State};
 use roost_scheduler::{
     accept::Permission,
-    names::{JobName, PluginName},
+    names::{JobName, PluginName, RunId},
     outcome::{Attempt, Cause, Denied, Level, Outcome, RunState, Skipped},
     scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
@@ -107,13 +107,28 @@ pub(super) async fn explain(State(state): State<ApiState>, Query(query): Query<E
 
 /// Explains the run of a job that is nearest to a time, or else its last one.
 pub(crate) async fn explain_run(state: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
-    let mut explanation = explain_once(state, name, at).await?;
+    explain_when_known(state, name, at, None).await
+}
+
+/// Explains one run, whichever others were due at its time.
+pub(crate) async fn explain_id(state: &ApiState, run: &RunId) -> Result<Explanation, Problem> {
+    let at = When::At(run.moment());
+    explain_when_known(state, &run.clone().into_job_name(), Some(&at), Some(run)).await
+}
+
+async fn explain_when_known(
+    state: &ApiState,
+    name: &JobName,
+    at: Option<&When>,
+    only: Option<&RunId>,
+) -> Result<Explanation, Problem> {
+    let mut explanation = explain_once(state, name, at, only).await?;
     for _ in 0..limits::EXPLAIN_RETRIES {
         if !explanation.may_be_premature(at.is_some()) {
             break;
         }
         tokio::time::sleep(limits::DURABLE).await;
-        explanation = explain_once(state, name, at).await?;
+        explanation = explain_once(state, name, at, only).await?;
     }
     Ok(explanation)
 }
@@ -131,7 +146,12 @@ impl Explanation {
     }
 }
 
-async fn explain_once(state: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
+async fn explain_once(
+    state: &ApiState,
+    name: &JobName,
+    at: Option<&When>,
+    only: Option<&RunId>,
+) -> Result<Explanation, Problem> {
     let of = name.clone();
     let facts = state.inspect(move |scheduler| Facts::of(scheduler, &of)).await?;
     let fault = state.plugins().statuses.plugin(&name.0).and_then(|status| status.fault);
@@ -145,9 +165,14 @@ async fn explain_once(state: &ApiState, name: &JobName, at: Option<&When>) -> Re
         let problem = Problem::bad_request("`at` is more than 400 days ahead");
         return Err(problem.hint("`roost jobs` shows when a job is due next"));
     }
+    let only = only.cloned();
     let explanation = state.read(move |data| {
         let mut case = Case::new(name, facts, at, now, (zone, kept_days));
         case.disk = store::around(data, &case.name, case.nominal.ok(), at.unwrap_or(now), case.window())?;
+        if let Some(id) = only {
+            let on_disk = store::run(data, &id)?;
+            case.only = Some((id, on_disk));
+        }
         Ok(case.explain())
     });
     explanation.await
@@ -170,6 +195,8 @@ struct Case {
     /// The next occurrence.
     next: Option<NextRun>,
     disk: Around,
+    /// The run to explain, if it is known, and its record on disk.
+    only: Option<(RunId, Option<RunView>)>,
 }
 
 /// A run that is explained.
@@ -195,7 +222,7 @@ impl Case {
         let planned = facts.planned.as_ref();
         let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
         let next = facts.next(now, &mut sun);
-        Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default() }
+        Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default(), only: None }
     }
 
     /// Returns the period in which other runs than that of the nearest occurrence are considered.
@@ -289,10 +316,14 @@ impl Case {
         format!("{due}; {}", writer.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
 
-    /// Finds the run to explain: one that is nearer to the requested time than the trigger's occurrence, or else the
+    /// Finds the run to explain, if that is not known: one that is nearer to the requested time than the trigger's occurrence, or else the
     /// run of that occurrence. If no time is requested, a run under way comes first.
     fn found(&self) -> Option<Found<'_>> {
         let under_way = &self.facts.under_way;
+        if let Some((id, on_disk)) = &self.only {
+            let active = under_way.iter().find(|run| run.id == *id);
+            return active.map(Found::UnderWay).or_else(|| on_disk.as_ref().map(Found::OnDisk));
+        }
         if self.at.is_none()
             && let Some(newest) = under_way.iter().max_by_key(|run| run.id.moment())
         {
@@ -340,7 +371,7 @@ impl Case {
 
     /// Returns the requested occurrence if it is an earlier one of several that a record covers.
     fn covered(&self, run: &RunView, outcome: Option<&Outcome>) -> Option<Instant> {
-        outcome?.several()?;
+        outcome?.several().filter(|_| self.only.is_none())?;
         self.nominal.ok().filter(|nominal| *nominal < run.id.occurrence)
     }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, Uri, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
@@ -36,11 +36,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(error) => Err(Problem::bad_request(format!("the query is not understood: {}", cause(&error)))),
-        }
+        Self::of(&parts.uri)
     }
+}
+
+impl<T: DeserializeOwned> Query<T> {
+    /// Parses a query, such as `plugin=coop-door&state=failed`.
+    pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
+        Self::of(&Uri::try_from(format!("/?{query}")).map_err(|error| not_understood(&error))?)
+    }
+
+    fn of(uri: &Uri) -> Result<Self, Problem> {
+        let axum::extract::Query(query) =
+            axum::extract::Query::try_from_uri(uri).map_err(|error| not_understood(&error))?;
+        Ok(Self(query))
+    }
+}
+
+fn not_understood(error: &dyn std::error::Error) -> Problem {
+    Problem::bad_request(format!("the query is not understood: {}", cause(error)))
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use roost_scheduler::{
     event::{JobKey, Part},
-    names::{DeviceName, JobId, PluginName},
+    names::JobName,
     outcome::Level,
     scheduler::{JobStatus, NextRun, NextStep, RunStatus},
     time::Instant,
@@ -34,6 +34,10 @@ pub(crate) struct JobRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
+    /// The IANA name of the device's time zone, in which its times are.
+    #[serde(default)]
+    #[schema(example = "Europe/London")]
+    pub(crate) time_zone: String,
     /// A description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
@@ -136,6 +140,7 @@ impl JobRecord {
             plugin: plugin.to_string(),
             device: device.to_string(),
             job: job.body.id().to_owned(),
+            time_zone: site.zone.name().to_owned(),
             label: job.body.label().map(str::to_owned),
             trigger: job.trigger.to_string(),
             note: job.trigger.note(),
@@ -279,18 +284,12 @@ pub(super) async fn job(
     Path(path): Path<JobPath>,
     Query(JobQuery { next: Following(following) }): Query<JobQuery>,
 ) -> Answered<JobRecord> {
-    let (plugin, device, job) = path.name();
-    record(&state, plugin, device, job, following).await.map(Json)
+    record(&state, path.name(), following).await.map(Json)
 }
 
-pub(super) async fn record(
-    state: &ApiState,
-    plugin: PluginName,
-    device: DeviceName,
-    job: JobId,
-    following: u32,
-) -> Result<JobRecord, Problem> {
-    let name = (plugin.clone(), device.clone(), job.clone());
+/// Returns a job with its runs that have not ended, and as many occurrences after the next one as requested.
+pub(crate) async fn record(state: &ApiState, name: JobName, following: u32) -> Result<JobRecord, Problem> {
+    let (plugin, device, job) = name.clone();
     let found = state.inspect(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
         let runs: Vec<_> = scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).collect();

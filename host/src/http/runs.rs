@@ -32,7 +32,7 @@ use crate::{
 /// Steps that are late by more than this are marked as overdue.
 const OVERDUE_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// A run. Times are RFC 3339 in the device's time zone.
+/// A run. Times are RFC 3339 in the device's time zone or, if that is unknown, in the host's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RunRecord {
     /// The name of the run: plugin, device, job, occurrence, and its origin unless that is the job's trigger.
@@ -43,6 +43,10 @@ pub(crate) struct RunRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
+    /// The IANA name of the time zone in which its times are; omitted in events, and until the run is on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/London")]
+    pub(crate) time_zone: Option<String>,
     /// The nominal time, without jitter.
     #[schema(format = DateTime)]
     pub(crate) occurrence: String,
@@ -68,7 +72,8 @@ pub(crate) struct RunRecord {
     #[schema(example = "Close the door")]
     pub(crate) label: Option<String>,
     /// The messages of a run that has started and ended, at most the first ten, as they were then. If it did not succeed,
-    /// not all of them may have been sent. Omitted of runs that ended before Roost kept them.
+    /// not all of them may have been sent. Omitted of runs that ended before Roost kept them and, in lists, of runs under
+    /// way; those have sent the messages before the `next` step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, max_items = 10)]
     pub(crate) messages: Vec<MessageRecord>,
@@ -95,7 +100,7 @@ pub(crate) struct NextStepRecord {
 }
 
 impl RunRecord {
-    /// Converts a run from the store. Times are in the device's time zone or, if that is unknown, in the host's.
+    /// Converts a run from the store.
     pub(crate) fn new(run: &RunView, host: Zone, now: Instant) -> Self {
         let zone = run.zone.unwrap_or(host);
         let text = |at: Instant| at.in_zone(zone);
@@ -104,6 +109,7 @@ impl RunRecord {
             plugin: run.id.plugin.to_string(),
             device: run.id.device.to_string(),
             job: run.id.job.to_string(),
+            time_zone: Some(zone.name().to_owned()),
             occurrence: text(run.id.occurrence),
             state: run.state.to_string(),
             reason: run.reason.clone(),
@@ -133,6 +139,7 @@ impl RunRecord {
             plugin: id.plugin.to_string(),
             device: id.device.to_string(),
             job: id.job.to_string(),
+            time_zone: None,
             occurrence: id.occurrence.in_zone(zone),
             state: RunState::Running.to_string(),
             reason: None,
@@ -151,7 +158,7 @@ impl RunRecord {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RunsQuery {
+pub(crate) struct RunsQuery {
     /// Only runs in these states, or with these outcomes, such as `failed,missed,denied`: one or more of `running`,
     /// `succeeded`, `failed`, `missed`, `skipped`, `cancelled` and `denied`
     #[param(value_type = String, required = false, pattern = "^(running|succeeded|failed|missed|skipped|cancelled|denied)(,(running|succeeded|failed|missed|skipped|cancelled|denied))*$")]
@@ -184,6 +191,11 @@ pub(super) struct RunsQuery {
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunsQuery),
     responses((status = 200, body = Page<RunRecord>)))]
 pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
+    list(&state, query).await.map(Json)
+}
+
+/// Returns a page of runs.
+pub(crate) async fn list(state: &ApiState, query: RunsQuery) -> Result<Page<RunRecord>, Problem> {
     let RunsQuery { state: States(states), plugin, device, job, since, until, limit: Limit(limit), cursor: at } = query;
     let after = resume(at.as_deref(), parse_cursor)?;
     let filter = store::RunFilter {
@@ -198,7 +210,7 @@ pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<Runs
         in_order: false,
     };
     // Before the database is read: a run that ends meanwhile is found there.
-    let in_memory = in_memory::in_memory(&state, &filter).await?;
+    let in_memory = in_memory::in_memory(state, &filter).await?;
     let saved = state.read(move |data| store::runs(data, &filter)).await?;
     let runs = in_memory::merge(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
@@ -206,7 +218,7 @@ pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<Runs
         format!("{due} {}", run.id)
     });
     let items = runs.iter().map(|run| RunRecord::new(run, state.zone(), clock::now())).collect();
-    Ok(Json(Page { items, next }))
+    Ok(Page { items, next })
 }
 
 /// Parses `2027-03-01T06:40:00Z coop/north/open/2027-03-01T06:30:00Z`; the time is empty if the run has ended.
@@ -227,7 +239,7 @@ fn parse_cursor(text: &str) -> Option<store::RunCursor> {
     ),
     responses((status = 200, body = RunRecord)))]
 pub(super) async fn run(State(state): State<ApiState>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
-    find(&state, &parts.join("/")).await
+    find(&state, &parse_name(&parts.join("/"))?).await.map(Json)
 }
 
 /// Get a run that was not started by its job's trigger, by its name
@@ -244,18 +256,22 @@ pub(super) async fn run_of_origin(
     State(state): State<ApiState>,
     Path(parts): Path<[String; 5]>,
 ) -> Answered<RunRecord> {
-    find(&state, &parts.join("/")).await
+    find(&state, &parse_name(&parts.join("/"))?).await.map(Json)
 }
 
-async fn find(state: &ApiState, text: &str) -> Answered<RunRecord> {
-    let id = parse_name(text)?;
+/// Finds a run.
+pub(crate) async fn find(state: &ApiState, id: &RunId) -> Result<RunRecord, Problem> {
     let read = || {
         let id = id.clone();
         state.read(move |data| store::run(data, &id))
     };
     let mut run = read().await?;
-    if run.is_none() {
-        run = in_memory::find(state, id.clone()).await?;
+    if run.as_ref().is_none_or(|run| run.next.is_some()) {
+        let in_memory = in_memory::find(state, id.clone()).await?;
+        run = match run {
+            Some(saved) => Some(RunView { messages: in_memory.and_then(|run| run.messages), ..saved }),
+            None => in_memory,
+        };
     }
     if run.is_none() {
         // The outcome is on disk shortly after the end of the run.
@@ -263,7 +279,7 @@ async fn find(state: &ApiState, text: &str) -> Answered<RunRecord> {
         run = read().await?;
     }
     let run = run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}`")))?;
-    Ok(Json(RunRecord::new(&run, state.zone(), clock::now())))
+    Ok(RunRecord::new(&run, state.zone(), clock::now()))
 }
 
 /// The name of a run.
@@ -276,7 +292,8 @@ pub(crate) struct RunName {
     pub(crate) run: String,
 }
 
-fn parse_name(text: &str) -> Result<RunId, Problem> {
+/// Parses the name of a run.
+pub(crate) fn parse_name(text: &str) -> Result<RunId, Problem> {
     text.parse::<RunId>().map_err(|error| Problem::not_found(error.to_string()))
 }
 

@@ -128,9 +128,7 @@ pub(super) async fn schedule(
     if let Some(idempotency) = idempotency {
         // Checked first, because a request that was accepted then might not be accepted now.
         match state.inspect(move |scheduler| scheduler.made_before(idempotency)).await? {
-            Some(Ok((plugin, device, job))) => {
-                return Ok(Json(jobs::record(&state, plugin, device, job, 0).await?).into_response());
-            }
+            Some(Ok(name)) => return Ok(Json(jobs::record(&state, name, 0).await?).into_response()),
             Some(Err(refusal)) => return Err(refusal.into()),
             None => {}
         }
@@ -218,11 +216,12 @@ async fn make(
     let job = accept(state, new, &target).await?;
     let (plugin, device) = (target.plugin, target.device);
     let new = NewJob { plugin, device, job: PackedJob::from(&job), idempotency, replaces };
-    let Done::Job { job: (plugin, device, job), is_new } = state.request(Request::Schedule(new.into())).await? else {
+    let Done::Job { job: name, is_new } = state.request(Request::Schedule(new.into())).await? else {
         return Err(Problem::bug(&"the scheduler did not return a job"));
     };
+    let (plugin, device, job) = &name;
     let location = format!("/api/v1/jobs/{plugin}/{device}/{job}");
-    let record = jobs::record(state, plugin, device, job, 0).await?;
+    let record = jobs::record(state, name, 0).await?;
     if !is_new {
         return Ok(Json(record).into_response());
     }

@@ -1,9 +1,13 @@
 //! The buttons. Each names the request of the API that it makes, and the whole name of what it acts on.
 
 use maud::{Markup, html};
+use serde_json::json;
 
-use super::text::WallTime;
-use crate::http::{Remedy, TimelineRecord};
+use super::text::{self, WallTime};
+use crate::{
+    http::{Explanation, JobRecord, Remedy, TimelineRecord, runs::RunRecord},
+    report::counted,
+};
 
 /// The names of a job.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +23,40 @@ impl<'a> From<&'a TimelineRecord> for JobRef<'a> {
     }
 }
 
+impl<'a> From<&'a RunRecord> for JobRef<'a> {
+    fn from(RunRecord { plugin, device, job, .. }: &'a RunRecord) -> Self {
+        Self { plugin, device, job }
+    }
+}
+
+impl<'a> From<&'a Explanation> for JobRef<'a> {
+    fn from(Explanation { plugin, device, job, .. }: &'a Explanation) -> Self {
+        Self { plugin, device, job }
+    }
+}
+
+impl<'a> From<&'a JobRecord> for JobRef<'a> {
+    fn from(JobRecord { plugin, device, job, .. }: &'a JobRecord) -> Self {
+        Self { plugin, device, job }
+    }
+}
+
 impl JobRef<'_> {
     /// Returns its whole name: `coop-door/north/close`.
     pub(super) fn name(&self) -> String {
         let Self { plugin, device, job } = self;
         format!("{plugin}/{device}/{job}")
+    }
+
+    /// Returns the address of its page.
+    pub(super) fn page(&self) -> String {
+        format!("/jobs/{}", self.name())
+    }
+
+    /// Returns the address of the page of its device.
+    pub(super) fn device_page(&self) -> String {
+        let Self { plugin, device, .. } = self;
+        format!("/devices/{plugin}/{device}")
     }
 
     /// Returns the name of its device, without the plugin's if that is the same.
@@ -32,12 +65,20 @@ impl JobRef<'_> {
     }
 }
 
-/// Returns a button that makes a request about a job.
-fn button(job: &JobRef<'_>, (method, verb): (&str, &str), (text, name, done): (&str, String, String)) -> Markup {
+/// Returns a button that makes a request about a job, and the request that undoes it. The two buttons of a pair have one
+/// id, so that the focus stays where one takes the place of the other.
+fn button(
+    job: &JobRef<'_>,
+    (id, method, verb): (&str, &str, &str),
+    (text, name, done): (&str, String, String),
+    undo: Option<(&str, &str)>,
+) -> Markup {
     let job = job.name();
+    let path = |verb: &str| format!("/api/v1/jobs/{job}/{verb}");
     html! {
-        button type="button" id={ (verb) "-" (method) "-" (job) } data-method=(method)
-            data-path={ "/api/v1/jobs/" (job) "/" (verb) } data-done=(done) aria-label=(name) { (text) }
+        button type="button" id={ (id) "-" (job) } data-method=(method) data-path=(path(verb)) data-done=(done)
+            data-undo-method=[undo.map(|(method, _)| method)] data-undo-path=[undo.map(|(_, verb)| path(verb))]
+            aria-label=(name) { (text) }
     }
 }
 
@@ -49,38 +90,79 @@ pub(super) fn remedy(Remedy { method, path, body, label, .. }: &Remedy) -> Marku
     }
 }
 
+/// Returns the button that abandons a run, after a question that names the messages that it would never send.
+pub(super) fn abandon(run: &RunRecord) -> Markup {
+    html! {
+        button type="button" id={ "abandon-" (run.run) } data-method="POST" data-path="/api/v1/runs/abandon"
+            data-body=(json!({ "run": run.run })) data-confirm=(unsent(run)) data-done={ (run.run) " is abandoned." }
+            aria-label={ "Abandon " (run.run) } { "Abandon" }
+    }
+}
+
+/// Asks whether a run is to be abandoned.
+fn unsent(run: &RunRecord) -> String {
+    let (sent, of) = run.next.as_ref().map_or((0, 0), |next| (next.step - 1, next.of));
+    let messages: Vec<String> = run.messages.iter().skip(sent).map(text::message).collect();
+    let more = of.saturating_sub(sent + messages.len());
+    let mut question = format!("Abandon {}? It would never send", run.run);
+    if run.messages.is_empty() {
+        return question + " its messages.";
+    }
+    question += ":";
+    for message in messages {
+        question += "\n";
+        question += &message;
+    }
+    if more > 0 {
+        question += &format!("\n{}", counted(more as u64, "more message"));
+    }
+    question
+}
+
 pub(super) fn run_now(job: &JobRef<'_>) -> Markup {
     let name = job.name();
-    button(job, ("POST", "run"), ("Run now", format!("Run {name} now"), format!("{name} runs now.")))
+    let text = ("Run now", format!("Run {name} now"), format!("{name} runs now."));
+    button(job, ("run", "POST", "run"), text, None)
 }
 
-pub(super) fn skip(job: &JobRef<'_>) -> Markup {
+fn skip(job: &JobRef<'_>) -> Markup {
     let name = job.name();
-    button(
-        job,
-        ("POST", "skip"),
-        ("Skip", format!("Skip the next run of {name}"), format!("The next run of {name} is skipped.")),
-    )
+    let text = ("Skip", format!("Skip the next run of {name}"), format!("The next run of {name} is skipped."));
+    button(job, ("skip", "POST", "skip"), text, Some(("DELETE", "skip")))
 }
 
-pub(super) fn unskip(job: &JobRef<'_>) -> Markup {
+fn unskip(job: &JobRef<'_>) -> Markup {
     let name = job.name();
     let text = (
         "Do not skip",
         format!("Do not skip the next run of {name}"),
         format!("The next run of {name} is not skipped."),
     );
-    button(job, ("DELETE", "skip"), text)
+    button(job, ("skip", "DELETE", "skip"), text, None)
 }
 
-pub(super) fn pause(job: &JobRef<'_>) -> Markup {
+fn pause(job: &JobRef<'_>) -> Markup {
     let name = job.name();
-    button(job, ("POST", "pause"), ("Pause", format!("Pause {name}"), format!("{name} is paused.")))
+    let text = ("Pause", format!("Pause {name}"), format!("{name} is paused."));
+    button(job, ("pause", "POST", "pause"), text, Some(("POST", "resume")))
 }
 
-pub(super) fn resume(job: &JobRef<'_>) -> Markup {
+fn resume(job: &JobRef<'_>) -> Markup {
     let name = job.name();
-    button(job, ("POST", "resume"), ("Resume", format!("Resume {name}"), format!("{name} is resumed.")))
+    let text = ("Resume", format!("Resume {name}"), format!("{name} is resumed."));
+    button(job, ("pause", "POST", "resume"), text, None)
+}
+
+/// Returns the buttons that skip the next run of a job and pause it, or undo that. `paused` is what is paused.
+pub(super) fn skip_and_pause(job: &JobRef<'_>, paused: Option<&str>, is_skipped: bool) -> Markup {
+    html! {
+        @match paused {
+            None if is_skipped => (unskip(job)),
+            None => (skip(job)),
+            Some(_) => {},
+        }
+        @if paused == Some("job") { (resume(job)) } @else { (pause(job)) }
+    }
 }
 
 /// Returns the link to the explanation of a run.

@@ -8,12 +8,18 @@ use super::assets;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Current {
     Tonight,
+    History,
     Devices,
     None,
 }
 
 /// The menu, at the bottom of a phone and at the top of a desktop: addresses and names. There is room for four.
-const MENU: &[(Current, &str, &str)] = &[(Current::Tonight, "/", "Tonight"), (Current::Devices, "/devices", "Devices")];
+const MENU: &[(Current, &str, &str)] = &[
+    // An entry each.
+    (Current::Tonight, "/", "Tonight"),
+    (Current::History, "/runs", "History"),
+    (Current::Devices, "/devices", "Devices"),
+];
 
 /// Returns a whole page.
 pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
@@ -30,6 +36,12 @@ pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
                 p #report .banner role="status" {}
                 noscript { p.banner { "Buttons and live updates need JavaScript. Everything can be read without it." } }
                 main #main tabindex="-1" { (main) }
+                dialog #ask aria-labelledby="question" {
+                    form method="dialog" {
+                        p #question {}
+                        div.actions { button value="yes" {} button.main value="" autofocus { "Cancel" } }
+                    }
+                }
                 dialog #why aria-labelledby="why-title" {
                     div.content {}
                     div.actions { button type="button" { "Close" } }

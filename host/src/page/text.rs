@@ -1,13 +1,13 @@
 //! Times and texts on the page.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Timelike as _};
 use maud::{Markup, html};
 pub(super) use roost_scheduler::text::grouped;
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
 use url::form_urlencoded;
 
 pub(super) use crate::report::in_one_line as line;
-use crate::report::printable;
+use crate::{job_json::MessageRecord, report::printable, zones};
 
 /// A time on the wall clock of a device.
 #[derive(Clone, Debug)]
@@ -43,15 +43,30 @@ impl WallTime {
         self.at.format("%H:%M").to_string()
     }
 
+    /// Returns a later time on the same clock.
+    pub(super) fn later(&self, ms: i64) -> Self {
+        wall(Instant::from(self.at).plus_ms(ms), &self.zone)
+    }
+
+    /// Returns date and time as a field of a form has them.
+    pub(super) fn local(&self) -> String {
+        let seconds = if self.at.second() == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" };
+        self.at.format(seconds).to_string()
+    }
+
     fn date(&self) -> NaiveDate {
         self.at.date_naive()
     }
 
     /// Shows the time, with the day if it is not that of `now`.
     pub(super) fn show(&self, now: &Self) -> Markup {
+        self.show_as(&self.clock(), now)
+    }
+
+    fn show_as(&self, clock: &str, now: &Self) -> Markup {
         html! {
-            time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (self.clock()) }
-            @if let Some(day) = self.day(now) { span.soft { (day) } }
+            time datetime=(self.at.to_rfc3339()) data-zone=(self.zone) { (clock) }
+            @if let Some(day) = self.day(now) { " " span.soft { (day) } }
         }
     }
 
@@ -89,6 +104,17 @@ pub(super) fn time(text: &str, zone: &str, now: &WallTime) -> Markup {
     WallTime::parse(text, zone).map_or_else(|| html! { (text) }, |at| at.show(now))
 }
 
+/// Shows a time as the API writes it with its seconds, or its text if it is none.
+pub(super) fn second(text: &str, zone: &str, now: &WallTime) -> Markup {
+    let shown = |at: WallTime| at.show_as(&at.at.format("%H:%M:%S").to_string(), now);
+    WallTime::parse(text, zone).map_or_else(|| html! { (text) }, shown)
+}
+
+/// Returns an instant on the wall clock of a zone with a name.
+pub(super) fn wall(at: Instant, zone: &str) -> WallTime {
+    WallTime::of(at, zones::find(zone).unwrap_or(Zone::UTC))
+}
+
 /// Writes a state or a verdict with its sign, so that the colour is not all there is.
 pub(super) fn outcome(state: &str) -> String {
     let sign = match state {
@@ -107,6 +133,17 @@ pub(super) fn short(payload: &str) -> String {
     excerpt(payload)
 }
 
+/// Writes a message: its topic, and the beginning of its payload.
+pub(super) fn message(MessageRecord { topic, payload, payload_base64, cut, .. }: &MessageRecord) -> String {
+    let (topic, shown) = (line(topic), short(payload));
+    let rest = if *cut && !shown.ends_with('…') { "…" } else { "" };
+    match payload_base64 {
+        Some(_) => format!("{topic} ← (binary)"),
+        None if payload.is_empty() => topic,
+        None => format!("{topic} ← {shown}{rest}"),
+    }
+}
+
 /// Returns an address with the parameters that are not empty.
 pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -120,16 +157,6 @@ pub(super) fn lines(text: &str) -> Markup {
     match printable(text).split_once('\n') {
         None => html! { (text) },
         Some((first, rest)) => html! { (first) pre { (rest) } },
-    }
-}
-
-/// Writes a period: `every minute`, `every 15 minutes`.
-pub(super) fn every(ms: i64) -> String {
-    let units = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")];
-    match units.into_iter().find(|(unit, _)| ms % unit == 0) {
-        Some((unit, name)) if ms == unit => format!("every {name}"),
-        Some((unit, name)) => format!("every {} {name}s", ms / unit),
-        None => format!("every {ms} ms"),
     }
 }
 
@@ -147,8 +174,8 @@ mod tests {
         let now = "2027-03-01T20:00:00+00:00";
         for (at, expected) in [
             ("2027-03-01T20:44:00+00:00", ">20:44</time>"),
-            ("2027-03-02T06:51:00+00:00", ">06:51</time><span class=\"soft\">tomorrow</span>"),
-            ("2027-02-28T06:51:00+00:00", ">06:51</time><span class=\"soft\">yesterday</span>"),
+            ("2027-03-02T06:51:00+00:00", ">06:51</time> <span class=\"soft\">tomorrow</span>"),
+            ("2027-02-28T06:51:00+00:00", ">06:51</time> <span class=\"soft\">yesterday</span>"),
             ("2027-03-04T06:51:00+00:00", "<span class=\"soft\">Thursday</span>"),
             ("2027-04-04T06:51:00+01:00", "<span class=\"soft\">4 April</span>"),
             ("2028-04-04T06:51:00+01:00", "<span class=\"soft\">4 April 2028</span>"),
@@ -179,12 +206,6 @@ mod tests {
             address("/runs", &[("q", ""), ("since", "2027-03-01T00:00:00+01:00"), ("state", "a,b&c")]),
             "/runs?since=2027-03-01T00%3A00%3A00%2B01%3A00&state=a%2Cb%26c"
         );
-    }
-
-    #[test]
-    fn a_period_is_written_in_its_largest_unit() {
-        let written = [1_000, 60_000, 900_000, 86_400_000, 1_500].map(every);
-        assert_eq!(written, ["every second", "every minute", "every 15 minutes", "every day", "every 1500 ms"]);
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
+use serde::Deserialize as _;
 
 use super::{
     Failed, Html,
@@ -13,14 +16,16 @@ use super::{
     devices::{search_field, with_fault},
     frame::{Current, frame},
     lists::{Lists, lists},
+    shared::Shared,
     text::{self, WallTime},
     timeline::{self, Read, Whose},
 };
 use crate::{
-    clock,
+    clock, describe,
     http::{
         ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
+    job_json::MessageRecord,
 };
 
 /// The period that is shown, from now on and back.
@@ -35,10 +40,17 @@ const REASONS: usize = 20;
 /// Lines of the list of what happened.
 const PAST_LINES: usize = 20;
 
-pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Failed> {
+pub(super) async fn tonight(
+    State(state): State<ApiState>,
+    Extension(shared): Extension<Arc<Shared>>,
+) -> Result<Html, Failed> {
+    shared.get(|| page(&state)).await.map(Html)
+}
+
+async fn page(state: &ApiState) -> Result<Markup, Failed> {
     let now = clock::now();
-    let (status, faults) = (host_status(&state).await?, grouped(&state).await?);
-    let runs = if status.counts.jobs > LISTED_JOBS { many(&state, now).await? } else { few(&state, now).await? };
+    let (status, faults) = (host_status(state).await?, grouped(state).await?);
+    let runs = if status.counts.jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -48,7 +60,7 @@ pub(super) async fn tonight(State(state): State<ApiState>) -> Result<Html, Faile
         (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
-    Ok(Html(frame("Tonight", Current::Tonight, &page)))
+    Ok(frame("Tonight", Current::Tonight, &page))
 }
 
 /// Shows what will be sent, and what happened.
@@ -182,20 +194,15 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
         li {
             div.row {
                 (text::time(&first.time, &first.time_zone, now))
-                span.name { (job.device()) }
-                span { (label(first)) }
+                a.name href=(job.device_page()) { (job.device()) }
+                a href=(job.page()) { (label(first)) }
                 @if state != "expected" { span.end.{ "state-" (state) } { (word) } }
             }
             @for (index, message) in run.iter().enumerate() { (self::message(message, now, index > 0)) }
             div.actions {
                 @if is_next {
                     (actions::run_now(&job))
-                    @match first.paused.as_deref() {
-                        None if first.skipped => (actions::unskip(&job)),
-                        None => (actions::skip(&job)),
-                        Some(_) => {},
-                    }
-                    @if first.paused.as_deref() == Some("job") { (actions::resume(&job)) } @else { (actions::pause(&job)) }
+                    (actions::skip_and_pause(&job, first.paused.as_deref(), first.skipped))
                 }
                 (actions::why(first, now))
             }
@@ -210,20 +217,15 @@ fn label(record: &TimelineRecord) -> &str {
 /// Shows one message of a run; of later ones, when it is sent.
 fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
     let content = match (&record.message, &record.task) {
-        (Some(message), _) => {
-            let text = |key: &str| message.get(key).and_then(|value| value.as_str()).unwrap_or_default();
-            let payload =
-                message.get("payload_base64").map_or_else(|| text("payload").to_owned(), |_| "(binary)".into());
-            Some((text("topic").to_owned(), text::short(&payload)))
-        }
-        (None, Some(task)) => Some((format!("asks the plugin: {}", task.task), String::new())),
+        (Some(message), _) => MessageRecord::deserialize(message).ok().map(|message| text::message(&message)),
+        (None, Some(task)) => Some(format!("asks the plugin: {}", task.task)),
         (None, None) => None,
     };
     html! {
-        @if let Some((topic, payload)) = content {
+        @if let Some(content) = content {
             div.message {
                 @if is_later { "then " (text::time(&record.time, &record.time_zone, now)) " " }
-                (topic) @if !payload.is_empty() { " ← " (payload) }
+                (content)
             }
         }
     }
@@ -238,10 +240,9 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                 @for job in jobs.iter().filter(|job| job.next.is_some()) {
                     li {
                         div.row {
-                            span.name { (job.plugin) "/" (job.device) }
-                            span { (job.label.as_deref().unwrap_or(&job.job)) }
+                            (repeated_name(job))
                             span.end {
-                                @if let Some(ms) = job.every_ms { (text::every(ms)) ", " }
+                                @if let Some(ms) = job.every_ms { (describe::period(ms)) ", " }
                                 (text::grouped(job.count as usize)) @if job.more { "+" } " times"
                             }
                         }
@@ -252,6 +253,15 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Names a job that is due often, with links; an id with `*` stands for several jobs.
+fn repeated_name(CollapsedRecord { plugin, device, job, label, .. }: &CollapsedRecord) -> Markup {
+    let text = label.as_deref().unwrap_or(job);
+    html! {
+        a.name href={ "/devices/" (plugin) "/" (device) } { (plugin) "/" (device) }
+        @if job.contains('*') { span { (text) } } @else { a href={ "/jobs/" (plugin) "/" (device) "/" (job) } { (text) } }
     }
 }
 
@@ -279,9 +289,14 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                 li {
                     div.row {
                         (text::time(&first.time, &first.time_zone, now))
-                        span.name { (job.device()) }
-                        span { (label(first)) }
-                        span.end.{ "state-" (first.state) } { (text::outcome(&first.state)) }
+                        a.name href=(job.device_page()) { (job.device()) }
+                        a href=(job.page()) { (label(first)) }
+                        span.end.{ "state-" (first.state) } {
+                            @match &first.run {
+                                Some(run) => a href={ "/runs/" (run.run) } { (text::outcome(&first.state)) },
+                                None => (text::outcome(&first.state)),
+                            }
+                        }
                     }
                     @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
                     div.actions { (actions::why(first, now)) }
@@ -290,8 +305,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
             @for job in repeated {
                 li {
                     div.row {
-                        span.name { (job.plugin) "/" (job.device) }
-                        span { (job.label.as_deref().unwrap_or(&job.job)) }
+                        (repeated_name(job))
                         @for (state, count) in job.states.iter().filter(|(state, _)| *state != "expected") {
                             span.{ "state-" (state) } { (text::outcome(state)) " " (text::grouped(*count as usize)) " times" }
                         }

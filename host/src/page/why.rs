@@ -6,12 +6,13 @@ use roost_scheduler::names::{DeviceName, JobId, JobName, PluginName};
 use serde::Deserialize;
 
 use super::{
-    Failed, Html, actions,
+    Failed, Html,
+    actions::{self, JobRef},
     frame::{Current, frame},
     text,
 };
 use crate::{
-    http::{ApiState, Explanation, Problem, explain_run},
+    http::{ApiState, Explanation, Problem, explain_run, runs::find},
     when::When,
 };
 
@@ -29,10 +30,13 @@ pub(super) async fn why(
     let name = parse(&names)?;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let explanation = explain_run(&state, &name, at.as_ref()).await?;
-    Ok(Html(frame(&title(&explanation), Current::None, &content(&explanation))))
+    let remedies = remedies(&state, &explanation).await;
+    let page = content(&explanation, &remedies);
+    Ok(Html(frame(&format!("Why {}?", JobRef::from(&explanation).name()), Current::None, &page)))
 }
 
-fn parse((plugin, device, job): &(String, String, String)) -> Result<JobName, Problem> {
+/// Parses the names of a job.
+pub(super) fn parse((plugin, device, job): &(String, String, String)) -> Result<JobName, Problem> {
     let wrong = |error: &dyn std::fmt::Display| Problem::not_found(error.to_string());
     Ok((
         PluginName::parse_owner(plugin).map_err(|error| wrong(&error))?,
@@ -41,21 +45,36 @@ fn parse((plugin, device, job): &(String, String, String)) -> Result<JobName, Pr
     ))
 }
 
-fn title(Explanation { plugin, device, job, .. }: &Explanation) -> String {
-    format!("Why {plugin}/{device}/{job}?")
+/// Returns the buttons for the remedies of an explanation.
+pub(super) async fn remedies(state: &ApiState, explanation: &Explanation) -> Vec<Markup> {
+    let mut buttons = Vec::new();
+    for remedy in &explanation.remedies {
+        match remedy.abandons() {
+            // It may have ended meanwhile.
+            Some(run) => buttons.extend(find(state, &run).await.ok().map(|run| actions::abandon(&run))),
+            None => buttons.push(actions::remedy(remedy)),
+        }
+    }
+    buttons
 }
 
-fn content(explanation: &Explanation) -> Markup {
-    let Explanation { sentence, notes, remedies, verdict, .. } = explanation;
+fn content(explanation: &Explanation, remedies: &[Markup]) -> Markup {
+    let job = JobRef::from(explanation);
     html! {
-        h1 { (title(explanation)) }
+        h1 { "Why " a href=(job.page()) { (job.name()) } "?" }
+        (answer(explanation))
+        @if let Some(run) = &explanation.run { p { a href={ "/runs/" (run.run) } { "All about this run" } } }
+        @if !remedies.is_empty() { div.actions { @for remedy in remedies { (remedy) } } }
+    }
+}
+
+/// Shows the verdict, the sentence and the notes of an explanation.
+pub(super) fn answer(Explanation { sentence, notes, verdict, .. }: &Explanation) -> Markup {
+    html! {
         p.{ "state-" (verdict) } { (text::outcome(verdict)) }
         p { (sentence) }
         @if !notes.is_empty() {
             ul.notes { @for note in notes { li { (text::lines(note)) } } }
-        }
-        @if !remedies.is_empty() {
-            div.actions { @for remedy in remedies { (actions::remedy(remedy)) } }
         }
     }
 }

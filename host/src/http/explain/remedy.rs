@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 use super::Case;
 use crate::store::RunView;
 
+const ABANDON: &str = "/api/v1/runs/abandon";
+
 /// A request that mends what the explanation describes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Remedy {
@@ -38,17 +40,23 @@ impl Remedy {
         Self { method: method.to_owned(), path, body: None, label, note: None }
     }
 
-    fn of_run(action: &str, run: &RunId, label: String) -> Self {
+    fn of_run(path: &str, run: &RunId, label: String) -> Self {
         let body = Some(json!({ "run": run.to_string() }));
-        Self { body, ..Self::new("POST", format!("/api/v1/runs/{action}"), label) }
+        Self { body, ..Self::new("POST", path.to_owned(), label) }
     }
 
     pub(super) fn replay(run: &RunId) -> Self {
-        Self::of_run("replay", run, format!("Replay {run}"))
+        Self::of_run("/api/v1/runs/replay", run, format!("Replay {run}"))
     }
 
     pub(super) fn abandon(run: &RunId) -> Self {
-        Self::of_run("abandon", run, format!("Abandon {run}"))
+        Self::of_run(ABANDON, run, format!("Abandon {run}"))
+    }
+
+    /// Returns the run that it abandons, if it abandons one.
+    pub(crate) fn abandons(&self) -> Option<RunId> {
+        let body = self.body.as_ref().filter(|_| self.path == ABANDON)?;
+        body["run"].as_str()?.parse().ok()
     }
 
     pub(super) fn resume((plugin, device, job): &JobName, what: Level) -> Self {

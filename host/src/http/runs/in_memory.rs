@@ -11,7 +11,10 @@ use roost_scheduler::{
 };
 
 use super::super::{problem::Problem, state::ApiState};
-use crate::store::{RunFilter, RunView};
+use crate::{
+    job_json::messages_to_json,
+    store::{RunFilter, RunView},
+};
 
 /// Returns the runs under way that match a filter, longest due first. Queries the scheduler in batches, to not hold up
 /// the loop.
@@ -34,14 +37,15 @@ pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Ve
     Ok(found)
 }
 
-/// Finds a run under way.
+/// Finds a run under way, with its messages.
 pub(super) async fn find(state: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
     let name = run.clone().into_job_name();
     let query = state.inspect(move |scheduler| {
         let mut runs = scheduler.runs_named(&name);
-        runs.find(|found| found.id == run).map(|found| view(scheduler, &found))
+        runs.find(|found| found.id == run).map(|found| (view(scheduler, &found), found.body))
     });
-    query.await
+    let found = query.await?;
+    Ok(found.map(|(view, body)| RunView { messages: messages_to_json(&body).ok(), ..view }))
 }
 
 /// Merges saved runs with those in memory: first those under way, longest due first. A saved run takes precedence,

@@ -1,21 +1,49 @@
-// The buttons: each names the request of the API that it makes.
+// The buttons: each names the request of the API that it makes and, if it needs none to be asked before, how to undo it.
 import { report, swap } from "./swap.js";
 
+const UNDO_MS = 10_000;
+// What was asked may go on for a moment: a message is sent, and acknowledged.
+const SETTLED_AFTER_MS = 1500;
+
+/** Asks a question, and resolves to whether the answer is the verb of the button. */
+function ask(question, verb) {
+  const dialog = document.getElementById("ask");
+  dialog.querySelector("p").textContent = question;
+  dialog.querySelector("button").textContent = verb;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** Offers for some seconds to undo what was done. */
+function offerUndo(done, method, path) {
+  const button = document.createElement("button");
+  Object.assign(button.dataset, { method, path, done: `Undone: ${done}` });
+  button.textContent = "Undo";
+  button.setAttribute("aria-label", `Undo: ${done}`);
+  document.getElementById("report").append(" ", button);
+  setTimeout(() => button.remove(), UNDO_MS);
+}
+
 async function send(button) {
-  const { method, path, body, done, confirm: question } = button.dataset;
-  if (question && !confirm(question)) return;
+  const { method, path, body, done = "Done.", confirm: question, undoMethod, undoPath } = button.dataset;
+  if (question && !(await ask(question, button.textContent))) return;
   button.disabled = true;
   try {
     const headers = body ? { "content-type": "application/json" } : {};
     const response = await fetch(path, { method, headers, body });
     if (response.ok) {
-      report(done ?? "Done.");
+      report(done);
       document.querySelector("dialog[open]")?.close();
+      if (undoPath) offerUndo(done, undoMethod, undoPath);
     } else {
       const problem = await response.json().catch(() => ({ detail: response.statusText }));
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));
     }
     await swap();
+    setTimeout(() => swap().catch(() => {}), SETTLED_AFTER_MS);
   } catch {
     report("The host did not answer. Nothing was changed, or it is not known whether it was.");
   } finally {

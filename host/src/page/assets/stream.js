@@ -4,12 +4,16 @@ import { swap } from "./swap.js";
 // At most one new page in this time, and the first at once.
 const PAUSE_MS = 1000;
 const AWAY_AFTER_MS = 1500;
+// A run begins, or sends its next message, at a time that the page shows: that is no event.
+const BEGUN_AFTER_MS = 1500;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const KINDS = ["run", "plan", "plugin", "link", "clock", "gap"];
 
 let source = null;
 let last = 0;
 let waiting = null;
 let away = null;
+let next = null;
 
 function refresh() {
   if (waiting) return;
@@ -22,6 +26,14 @@ function refresh() {
       // The stream's own error says that the host is away.
     }
   }, Math.max(0, last + PAUSE_MS - Date.now()));
+}
+
+/** Refreshes when the next of the times that are shown has come. */
+function awaitNext() {
+  clearTimeout(next);
+  const times = [...document.querySelectorAll("main time")].map((time) => Date.parse(time.dateTime) - Date.now());
+  const wait = Math.min(...times.filter((ms) => ms > 0)) + BEGUN_AFTER_MS;
+  if (wait < LONGEST_TIMER_MS) next = setTimeout(refresh, wait);
 }
 
 function setAway(isAway) {
@@ -41,6 +53,8 @@ function open() {
     clearTimeout(away);
     away = null;
     setAway(false);
+    // What happened between the page and the stream is no event of it.
+    refresh();
   };
   source.onerror = () => {
     away ??= setTimeout(() => setAway(true), AWAY_AFTER_MS);
@@ -60,6 +74,8 @@ function close() {
 
 export function listen() {
   open();
+  awaitNext();
+  document.addEventListener("swapped", awaitNext);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return close();
     open();

@@ -1,4 +1,4 @@
-// Fetches this page again and puts its content into place. The focus and open details stay.
+// Fetches this page again and puts its content into place. The focus stays, and forms with `data-keep` stay as they are.
 import { showLocal } from "./clock.js";
 
 /** Returns the `<main>` of a page of this host, or null if the browser was sent elsewhere. */
@@ -16,10 +16,22 @@ export async function swap() {
   const main = await fetchMain(location.href);
   const now = document.querySelector("main");
   if (!main || !now) return;
-  const focused = document.activeElement?.id;
+  const active = document.activeElement;
+  if (active?.matches("main :is(input, select, textarea)")) {
+    // Nothing moves while a field is being filled in.
+    active.addEventListener("blur", later, { once: true });
+    return;
+  }
+  const focused = active?.id;
+  for (const kept of now.querySelectorAll("[data-keep]")) main.querySelector(`#${kept.id}`)?.replaceWith(kept);
   showLocal(main);
   now.replaceChildren(...main.childNodes);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("swapped"));
+}
+
+function later() {
+  setTimeout(() => swap().catch(() => {}));
 }
 
 /** Reports something in one line, which screen readers read. */

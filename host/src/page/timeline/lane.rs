@@ -57,30 +57,42 @@ impl Lane {
     }
 }
 
-/// What a lane does not share with the others, and thus shows itself.
+/// What the lanes of a picture have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Own {
-    pub(super) sky: bool,
-    pub(super) axis: bool,
+pub(super) struct Common<'p> {
+    pub(super) scale: Scale,
+    pub(super) axis: &'p Axis,
+    pub(super) now: &'p WallTime,
+    /// Whether they are at one place, so that its light is drawn once.
+    pub(super) is_one_place: bool,
+}
+
+/// Draws what is behind a lane: the light at a place, the hours, and the present.
+pub(super) fn back(bands: &[Band], axis: &Axis, scale: Scale, now: &WallTime) -> Markup {
+    let at = now.instant();
+    html! {
+        (sky(bands, scale))
+        (axis.lines())
+        @if scale.has(at) { line.now x1=(scale.x(at)) x2=(scale.x(at)) y2="100%" {} }
+    }
 }
 
 /// Shows a lane: a link with its name, a row of marks, and a row for each job that is due often.
-pub(super) fn lane(lane: &Lane, own: Own, scale: Scale, now: &WallTime) -> Markup {
+pub(super) fn lane(lane: &Lane, Common { scale, axis, now, is_one_place }: Common<'_>) -> Markup {
     let Lane { plugin, device, zone, bands, is_faulty, runs, repeated, .. } = lane;
     let name = if plugin == device { device.clone() } else { format!("{plugin}/{device}") };
-    let axis = own.axis.then(|| Axis::new(scale, *zone));
+    let own_axis = (*zone != axis.zone).then(|| Axis::new(scale, *zone));
     html! {
         li {
-            @if own.sky || own.axis {
+            @if own_axis.is_some() || !is_one_place {
                 svg.back width="100%" height="100%" aria-hidden="true" {
-                    @if own.sky { (sky(bands, scale)) }
-                    @if let Some(axis) = &axis { (axis.lines()) }
+                    (back(if is_one_place { &[] } else { bands }, own_axis.as_ref().unwrap_or(axis), scale, now))
                 }
             }
             a.label href={ "/devices/" (plugin) "/" (device) } {
                 span { (name) }
                 @if *is_faulty { span.state-failed { "✕ at fault" } }
-                @if own.axis { span.soft { (zone.name()) } }
+                @if own_axis.is_some() { span.soft { (zone.name()) } }
             }
             @if !runs.is_empty() || repeated.is_empty() {
                 svg.row-of-marks width="100%" height=(ROW) aria-hidden="true" {
@@ -89,7 +101,7 @@ pub(super) fn lane(lane: &Lane, own: Own, scale: Scale, now: &WallTime) -> Marku
             }
             @for job in repeated.iter().take(REPEATED_ROWS) { (strip(job)) }
             @if repeated.len() > REPEATED_ROWS { p.often { "and " (repeated.len() - REPEATED_ROWS) " more jobs that are due often" } }
-            @if let Some(axis) = &axis {
+            @if let Some(axis) = &own_axis {
                 svg.axis width="100%" height="28" aria-hidden="true" { (axis.day_labels(11)) (axis.hour_labels(24)) }
             }
         }
@@ -135,7 +147,7 @@ fn cells(spreads: &[&Spread], least: usize) -> String {
 
 /// Says how often a job is due: `Mist: every minute, 1,440 times`.
 pub(super) fn often(job: &CollapsedRecord) -> String {
-    let every = job.every_ms.map(|ms| text::every(ms) + ", ").unwrap_or_default();
+    let every = job.every_ms.map(|ms| crate::describe::period(ms) + ", ").unwrap_or_default();
     let more = if job.more { "+" } else { "" };
     let name = text::line(job.label.as_deref().unwrap_or(&job.job));
     let faults = job.states.iter().filter(|(state, _)| !matches!(state.as_str(), "expected" | "succeeded" | "running"));

@@ -1,11 +1,10 @@
 //! The picture: past and future of devices on one axis, with the light at their place behind it.
 
 use maud::{Markup, html};
-use roost_scheduler::zone::Zone;
+use roost_scheduler::{trigger::Band, zone::Zone};
 
 use super::{
-    bands::sky,
-    lane::{Lane, Own, lane},
+    lane::{Common, Lane, back, lane},
     mark::{SHAPES, shapes},
     scale::Scale,
     ticks::Axis,
@@ -23,17 +22,19 @@ pub(in super::super) struct View {
 }
 
 impl View {
-    /// Checks whether all lanes are at one place.
-    fn is_one_place(&self) -> bool {
-        let site = |lane: &Lane| (lane.location, lane.zone);
-        self.lanes.windows(2).all(|pair| site(&pair[0]) == site(&pair[1]))
+    /// Returns how light it is where all lanes are, if that is one place.
+    fn one_sky(&self) -> Option<&[Band]> {
+        let mut known = self.lanes.iter().filter(|lane| lane.location.is_some());
+        let Some(first) = known.next() else { return Some(&[]) };
+        known.all(|lane| lane.location == first.location).then_some(&first.bands)
     }
 }
 
 /// Shows a picture. `same` names the lists that hold the same.
 pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Markup {
     let View { scale, zone, lanes, crowd } = view;
-    let (axis, is_one_place) = (Axis::new(*scale, *zone), view.is_one_place());
+    let (axis, one_sky) = (Axis::new(*scale, *zone), view.one_sky());
+    let common = Common { scale: *scale, axis: &axis, now, is_one_place: one_sky.is_some() };
     let is_now = scale.has(now.instant());
     let [from, to] = [scale.from(), scale.to()].map(|at| WallTime::of(at, *zone).write(now));
     html! {
@@ -43,14 +44,12 @@ pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Mark
             div.plot {
                 svg.back role="img" aria-labelledby="picture-title" width="100%" height="100%" {
                     title #picture-title { "Picture of " (lanes.len()) @if lanes.len() == 1 { " device" } @else { " devices" } " from " (from) " to " (to) ". " (same) }
-                    @if is_one_place { @if let Some(lane) = lanes.first() { (sky(&lane.bands, *scale)) } }
-                    (axis.lines())
-                    @if is_now { line.now x1=(scale.x(now.instant())) x2=(scale.x(now.instant())) y2="100%" {} }
+                    (back(one_sky.unwrap_or_default(), &axis, *scale, now))
                 }
                 ul.lanes {
                     @if let Some(crowd) = crowd { (crowd) }
                     @for one in lanes {
-                        (lane(one, Own { sky: !is_one_place, axis: one.zone != *zone }, *scale, now))
+                        (lane(one, common))
                     }
                 }
             }
