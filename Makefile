@@ -81,6 +81,10 @@ guests: wasm ## build the plugins that the tests use, ordinary and hostile ones
 	@$(foreach name,$(GUESTS),$(call put,$(WASM)/examples/$(subst -,_,$(name)).wasm,target/guests/$(name).wasm) && ):
 	cargo run --quiet -p roost-guests --bin generate-guests target/guests
 
+pictures: browser plugins guests ## draw the pictures of docs/page.md anew
+	cargo build --bins
+	UPDATE_PICTURES=1 cargo test --quiet -p roost-tests --test e2e page_pictures
+
 bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file compares with an earlier target/bench.json
 	cargo build --quiet --release -p roost
 	mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp cargo bench --quiet -p roost-tests --bench figures -- $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(abspath $(BASE)))
@@ -172,4 +176,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim fuzz soak mutants oracles

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use roost_scheduler::{
-    event::{Announcement, Change, RunEnded},
+    event::{Announcement, Change, RunEnded, SavedDevice},
     names::{DeviceName, PluginName, ResourceName, RunId},
     outcome::{Outcome, Success},
     scheduler::Scheduler,
@@ -172,7 +172,7 @@ pub(crate) fn decided(changes: &[Change], scheduler: &Scheduler) -> Vec<HostEven
         Change::ResourceFreed { run, resource, held_ms } => {
             Some(HostEvent::Freed { run: run.clone(), resource: resource.clone(), held_ms: *held_ms })
         }
-        Change::DeviceSaved { name, plugin, error: Some(error), .. } => Some(HostEvent::PlanRefused {
+        Change::DeviceSaved(SavedDevice { name, plugin, error: Some(error), .. }) => Some(HostEvent::PlanRefused {
             plugin: scheduler.plugin_name(*plugin)?.clone(),
             device: name.clone(),
             error: error.clone(),

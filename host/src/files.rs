@@ -17,7 +17,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags},
+    fs::{AtFlags, Gid, Mode, OFlags, Uid},
     io::Errno,
 };
 
@@ -71,7 +71,35 @@ impl Folder {
     /// Replaces a file's contents atomically, also in a crash. Until they are durable they are in the file `part`,
     /// which no other thread may use meanwhile.
     pub(crate) fn replace(&self, name: &str, part: &str, contents: &[u8], mode: Mode) -> io::Result<()> {
+        self.put(name, part, contents, (mode, |_| Ok(())))
+    }
+
+    /// As [`Self::replace`]. The file keeps its owner, its group and its mode; a new one has `mode`.
+    pub(crate) fn rewrite(&self, name: &str, part: &str, contents: &[u8], mode: Mode) -> io::Result<()> {
+        let found = match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return self.replace(name, part, contents, mode),
+            found => found?,
+        };
+        let keep = |file: &File| {
+            let made = rustix::fs::fstat(file)?;
+            if (made.st_uid, made.st_gid) != (found.st_uid, found.st_gid) {
+                let (owner, group) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
+                rustix::fs::fchown(file, Some(owner), Some(group))?;
+            }
+            Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(found.st_mode) & Mode::from_raw_mode(0o777))?)
+        };
+        self.put(name, part, contents, (PRIVATE, keep))
+    }
+
+    fn put(
+        &self,
+        name: &str,
+        part: &str,
+        contents: &[u8],
+        (mode, prepare): (Mode, impl FnOnce(&File) -> io::Result<()>),
+    ) -> io::Result<()> {
         let written = self.create(part, mode).and_then(|mut file| {
+            prepare(&file)?;
             file.write_all(contents)?;
             file.sync_all()?;
             self.rename(part, name)
@@ -209,6 +237,23 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
         fs::create_dir(folder.path().join("part")).unwrap();
         assert!(opened.replace("other", "part", b"", READABLE).is_err(), "an entry that cannot be removed is an error");
+    }
+
+    #[test]
+    fn a_rewritten_file_keeps_its_mode_and_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let (opened, path) = (Folder::open(folder.path()).unwrap(), folder.path().join("name"));
+        opened.rewrite("name", "part", b"one", READABLE).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        // Only root gives files away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(4_711), Some(4_711)).unwrap();
+        }
+        let before = fs::metadata(&path).unwrap();
+        opened.rewrite("name", "part", b"two", READABLE).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.mode() & 0o777, found.uid(), found.gid()), (0o660, before.uid(), before.gid()));
+        assert_eq!(fs::read(&path).unwrap(), b"two");
     }
 
     #[test]

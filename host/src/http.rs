@@ -24,6 +24,7 @@ mod overrides;
 mod page;
 mod params;
 mod plugins;
+mod preconditions;
 mod problem;
 pub(crate) mod runs;
 mod schedule;
@@ -52,22 +53,30 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    api::buffer_body,
+    api::{buffer_body, limit_upload},
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
-    devices::{DeviceFilter, DeviceRecord, LastOutcomeRecord, NamePart, list as list_devices, plugin_names},
+    devices::{
+        DeviceFilter, DeviceRecord, LastOutcomeRecord, NamePart, find as find_device, list as list_devices,
+        plugin_names,
+    },
     explain::{Explanation, Remedy, explain_id, explain_run},
     extract::Query,
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
-    jobs::{JobRecord, record as job_record},
+    jobs::{JobRecord, list as list_jobs, record as job_record},
     limits::{COLLAPSED_BUCKETS, NEXT_BYTES},
     login::{Login, Refused},
-    logs::Logs,
+    logs::{Logs, newest as newest_logs},
     page::Page,
     plugins::{
-        DifferencesRecord, GrantRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
+        ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
+        LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord, TrialRecord,
+        UsedRecord, list as list_plugins, record as plugin_record,
+        settings::{check as check_settings, file as settings_file},
+        uploads::{Days, parse_name as plugin_name, try_upload},
     },
+    preconditions::tag,
     problem::Problem,
     schedule::NewJobRecord,
     session::{Found, Session, no_cookie},
@@ -78,6 +87,7 @@ pub(crate) use self::{
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
         density::{By, DensityRecord, GroupRecord, Spread, count as count_runs},
+        stem,
     },
 };
 use self::{

@@ -6,17 +6,24 @@
 mod actions;
 mod assets;
 mod density;
+mod device;
 mod devices;
 mod frame;
 mod history;
+mod install;
 mod job;
 mod lists;
 mod login;
+mod logs;
+mod plugin;
+mod plugins;
 mod run;
+mod settings;
 mod shared;
 mod text;
 mod timeline;
 mod tonight;
+mod trial;
 mod why;
 
 use std::sync::Arc;
@@ -26,7 +33,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use maud::Markup;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -35,7 +42,7 @@ use self::{
     frame::{Current, frame},
     shared::Shared,
 };
-use crate::http::{ApiState, LOGIN, Problem, buffer_body};
+use crate::http::{ApiState, LOGIN, Problem, buffer_body, limit_upload};
 
 /// Pages that are made at a time: each reads the database.
 const AT_A_TIME: usize = 4;
@@ -48,8 +55,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(crate) fn routes() -> Router<ApiState> {
     let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
     let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
+    // Their number at a time is that of uploads to the API, because each is one.
+    let checks = Router::new()
+        .route("/plugins", post(install::check))
+        .route("/plugins/{plugin}/settings", post(settings::check))
+        .route_layer(from_fn(limit_upload));
     Router::new()
         .route("/devices", get(devices::devices))
+        .route("/devices/{plugin}/{device}", get(device::device))
+        .route("/plugins", get(plugins::plugins))
+        .route("/plugins/{plugin}", get(plugin::plugin))
+        .route("/plugins/{plugin}/settings", get(settings::settings))
+        .route("/logs", get(logs::logs))
         .route("/timeline", get(timeline::timeline))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
@@ -59,6 +76,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         // Made once for all readers, it needs no limit.
         .route("/", get(tonight::tonight).layer(Extension(Arc::<Shared>::default())))
         // A form that comes slowly takes no place meanwhile.
+        .merge(checks)
         .merge(login.route_layer(from_fn(buffer_body)))
         .layer(map_response(headers))
         .route("/assets/{digest}/{name}", get(assets::asset))

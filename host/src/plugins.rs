@@ -52,7 +52,7 @@ use tokio::{
 pub(crate) use roost_scheduler::accept::TaskDescription;
 
 pub(crate) use self::{
-    installer::{COMPONENT_BYTES, Installed, Installer, Refused},
+    installer::{COMPONENT_BYTES, Expected, Installed, Installer, Refused, SETTINGS_BYTES, SettingsFile},
     queries::PluginQueries,
     statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
     trigger_cache::TriggerCache,

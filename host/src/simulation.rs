@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use roost_scheduler::{
     body::{Body, StepRef},
     calendar,
-    event::{Change, DeviceKey, Effect, Event, Loaded, Plan, Publish, RunEnded, Saved, WatchId},
+    event::{Change, DeviceKey, Effect, Event, Loaded, Plan, Publish, RunEnded, Saved, SavedDevice, WatchId},
     names::{DeviceName, JobId, PluginName},
     outcome::Outcome,
     scheduler::Scheduler,
@@ -188,7 +188,7 @@ impl<'w> Simulation<'w> {
                 let text = format!("{} (due {}): {outcome}", outcome.state(), id.occurrence);
                 self.note(&id.plugin, &id.device, Some(id.job), text);
             }
-            Change::DeviceSaved { key, plugin, name, replan_at, error, .. } => {
+            Change::DeviceSaved(SavedDevice { key, plugin, name, replan_at, error, .. }) => {
                 let Some(plugin) = self.scheduler.plugin_name(plugin).cloned() else { return };
                 self.plan_ahead(&plugin, &name, replan_at);
                 match error {

@@ -181,10 +181,10 @@ fn an_invalid_request_gets_a_problem_document() {
           hint: `roost runs --failed` shows those that can be replayed
         POST /api/v1/runs/abandon {}
           415 Unsupported Media Type: the body must be JSON
-          hint: send `Content-Type: application/json`, or `application/wasm` with a component
+          hint: send `Content-Type: application/json`, `application/wasm` with a component, or `application/toml` with settings
         POST /api/v1/runs/abandon content-type: text/plain {}
           415 Unsupported Media Type: the body must be JSON
-          hint: send `Content-Type: application/json`, or `application/wasm` with a component
+          hint: send `Content-Type: application/json`, `application/wasm` with a component, or `application/toml` with settings
         POST /api/v1/runs/abandon content-type: application/wasm {}
           415 Unsupported Media Type: the body must be JSON
           hint: send `Content-Type: application/json`

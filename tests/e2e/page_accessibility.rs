@@ -10,29 +10,46 @@ const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
 const PAGES: &[(&str, &str)] = &[
     ("/", "Tonight"),
     ("/timeline", "Timeline"),
+    ("/devices/coop-door/north", "coop-door/north"),
     ("/devices", "Devices"),
     ("/why/coop-door/north/close", "Why coop-door/north/close?"),
     ("/runs?plugin=coop-door&state=failed", "History"),
     ("/jobs/coop-door/north/close", "coop-door/north/close"),
+    ("/plugins", "Plugins"),
+    ("/plugins/coop-door", "coop-door"),
+    ("/plugins/coop-door/settings", "Settings of coop-door"),
+    ("/logs", "Log of all plugins"),
 ];
 const PHONE: (u32, u32) = (360, 740);
 const DESKTOP: (u32, u32) = (1280, 800);
 
-/// Starts a host with the samples, and a browser.
-fn samples() -> (Broker, Site, Roost, Chromium) {
-    let (broker, site) = (Broker::new(), Site::new());
+/// Installs the samples with their settings.
+pub(crate) fn install_samples(site: &Site) {
     for name in SAMPLES {
         site.settings(name, &fs::read_to_string(root().join(format!("plugins/{name}.toml"))).unwrap());
         site.drop_in(&sample(name), name);
     }
+}
+
+/// Waits until the samples have planned.
+pub(crate) fn wait_for_samples(host: &Roost) {
+    for name in SAMPLES {
+        host.wait_for_log(&format!("jobs of `{name}`: "));
+    }
+}
+
+/// Starts a host with the samples, and a browser.
+fn samples() -> (Broker, Site, Roost, Chromium) {
+    let (broker, site) = (Broker::new(), Site::new());
+    install_samples(&site);
     let host = site.start(&broker);
-    host.wait_for_log("sprinkler loaded");
+    wait_for_samples(&host);
     let browser = Chromium::start(site.path());
     (broker, site, host, browser)
 }
 
 /// Returns axe-core, which `make browser` fetches.
-#[allow(clippy::print_stderr, reason = "a test that does not check something says so")]
+#[allow(clippy::print_stderr, reason = "a test that checks less says so")]
 fn axe() -> Option<String> {
     let file = root().join("target/axe/axe.min.js");
     let axe = fs::read_to_string(&file).ok();

@@ -6,25 +6,25 @@ use roost_tests::{
 };
 use serde_json::Value;
 
-use crate::NOON;
+use crate::{NOON, job};
 
 /// Devices with two jobs each: too many jobs for lists.
 const MANY: usize = 6_000;
 const FAULTY: usize = 52;
 
 /// Installs devices that have two jobs each, which are due at noon and in the hours after it.
-fn many(site: &Site) {
-    let jobs = 2 * MANY;
+pub(crate) fn many(site: &Site, devices: usize) {
+    let jobs = 2 * devices;
     let shared = format!("[config]\ntotal = {jobs}\nt0_ms = {NOON}\nspread_ms = 36000000\ntopic = \"many\"\n");
     let device = |number: usize| {
         format!("[[device]]\nname = \"valve-{number}\"\nconfig = {{ first = {}, jobs = 2 }}\n", 2 * number)
     };
-    site.settings("many", &(shared + &(0..MANY).map(device).collect::<String>()));
+    site.settings("many", &(shared + &(0..devices).map(device).collect::<String>()));
     site.drop_in(&guest("burst"), "many");
 }
 
 /// Installs doors that do not confirm that they are closed.
-fn faulty(site: &Site) {
+pub(crate) fn faulty(site: &Site) {
     let door = |number: usize| {
         format!(
             "[[device]]\nname = \"door-{number}\"\n[[device.config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\n\
@@ -37,7 +37,7 @@ fn faulty(site: &Site) {
 }
 
 /// Waits until all doors have failed.
-fn wait_for_faults(host: &Roost, address: &str) {
+pub(crate) fn wait_for_faults(host: &Roost, address: &str) {
     host.until("52 faults", || (get(address, "/api/v1/faults")["groups"][0]["count"] == FAULTY).then_some(()));
 }
 
@@ -52,9 +52,45 @@ fn weight(browser: &mut Chromium) -> (u64, u64) {
 }
 
 #[test]
+fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let tomorrow = NOON + 86_400_000;
+    let mist = |number: i64| job(&format!("mist-{number}"), &format!("at_ms = {}", tomorrow + number), "house/mist");
+    site.settings(
+        "house",
+        &(job("vents", r#"cron = "30 22 * * *""#, "house/vents") + &(0..7).map(mist).collect::<String>()),
+    );
+    site.drop_in(&guest("declared"), "house");
+    let host = site.start_at(&broker, NOON);
+    host.wait_for_log("jobs of `house`: 8 new");
+    let mut browser = Chromium::start(site.path());
+    browser.resize(360, 740);
+    let address = host.address();
+    browser.open(&format!("http://{address}/devices"));
+    browser.click("link", "house/house");
+    browser.wait_for("mist-*");
+    browser.wait_for("7 jobs");
+    browser.click("button", "Pause house/house");
+    browser.wait_for("It is paused");
+    browser.click("button", "Resume house/house");
+    browser.wait_for_role("button", "Pause house/house");
+    browser.click("button", "Run house/house/vents now");
+    browser.wait_for("● succeeded");
+    browser.click("link", "All its runs");
+    browser.wait_for("house/house/vents");
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+
+    browser.open(&format!("http://{address}/devices/house/hous"));
+    browser.wait_for("did you mean `house/house`?");
+    browser.click("link", "Search for “hous”");
+    browser.wait_for_role("link", "house/house");
+    assert!(host.stop().success());
+}
+
+#[test]
 fn of_thousands_of_devices_the_faulty_ones_are_one_line_and_each_is_found_by_a_part_of_its_name() {
     let (broker, site) = (Broker::new(), Site::new());
-    many(&site);
+    many(&site, MANY);
     faulty(&site);
     let host = site.start_at(&broker, NOON - 3_600_000);
     host.wait_for_log(&format!("jobs of `many`: {} new", 2 * MANY));

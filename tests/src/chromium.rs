@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
@@ -159,6 +160,21 @@ impl Chromium {
         }
     }
 
+    /// Chooses a file in the control with a label.
+    pub fn choose(&mut self, label: &str, file: &Path) {
+        let asked = json!({ "expression": control(label) });
+        let object = self.call("Runtime.evaluate", asked)["result"]["objectId"].clone();
+        self.call("DOM.setFileInputFiles", json!({ "objectId": object, "files": [file] }));
+    }
+
+    /// Drops a file in the middle of the page.
+    pub fn drop(&mut self, file: &Path) {
+        let data = json!({ "items": [], "files": [file], "dragOperationsMask": 1 });
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            self.call("Input.dispatchDragEvent", json!({ "type": kind, "x": 100, "y": 100, "data": data }));
+        }
+    }
+
     /// Replaces the text of the control with a label, as typing does.
     pub fn fill(&mut self, label: &str, text: &str) {
         self.eval(&format!("{}.select()", control(label)));
@@ -176,6 +192,12 @@ impl Chromium {
             let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number });
             self.call("Input.dispatchKeyEvent", event);
         }
+    }
+
+    /// Returns what the window shows, as PNG.
+    pub fn picture(&mut self) -> Vec<u8> {
+        let shown = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        BASE64_STANDARD.decode(shown["data"].as_str().unwrap()).unwrap()
     }
 
     /// Returns the errors and warnings of the page so far.

@@ -98,13 +98,13 @@ impl Device {
         }
     }
 
-    fn restored(plugin: PluginKey, saved: SavedDevice) -> Self {
+    fn restored(saved: SavedDevice) -> Self {
         Self {
             replan_at: saved.replan_at,
             failures: u32::from(saved.error.is_some()),
             error: saved.error,
             paused: saved.paused,
-            ..Self::new(plugin, saved.name, saved.site)
+            ..Self::new(saved.plugin, saved.name, saved.site)
         }
     }
 
@@ -190,7 +190,7 @@ impl Catalog {
     pub(crate) fn restore_plugin(&mut self, key: PluginKey, mut plugin: Plugin, devices: Vec<SavedDevice>) {
         plugin.devices = devices.iter().map(|device| (device.name.clone(), device.key)).collect();
         for device in devices {
-            self.devices.restore(device.key, Device::restored(key, device));
+            self.devices.restore(device.key, Device::restored(device));
         }
         self.by_name.insert(plugin.name.clone(), key);
         self.plugins.restore(key, plugin);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     body::{Body, PackedJob},
-    names::{DeviceName, JobId, PluginName, ResourceName, RunId},
+    names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     outcome::{Cancelled, Failed, Late, Outcome},
     time::{Instant, Site},
     topic::Grant,
@@ -40,22 +40,7 @@ pub enum Change {
         key: PluginKey,
     },
     /// A device is new or has changed.
-    DeviceSaved {
-        /// The device's key.
-        key: DeviceKey,
-        /// The plugin's key.
-        plugin: PluginKey,
-        /// Its name.
-        name: DeviceName,
-        /// The device's site.
-        site: Site,
-        /// When its next plan is requested.
-        replan_at: Instant,
-        /// Why the newest plan was refused, if it was.
-        error: Option<String>,
-        /// Whether it is paused.
-        paused: bool,
-    },
+    DeviceSaved(SavedDevice),
     /// A device was paused or resumed.
     DevicePaused {
         /// The device's key.
@@ -188,12 +173,8 @@ pub struct RunEnded {
 /// What remains of a job that was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The plugin's name.
-    pub plugin: PluginName,
-    /// The device's name.
-    pub device: DeviceName,
-    /// The job's id.
-    pub job: JobId,
+    /// The job's name.
+    pub name: JobName,
     /// Everything up to here was decided.
     pub watermark: Instant,
 }
@@ -238,6 +219,8 @@ pub struct SavedPlugin {
 pub struct SavedDevice {
     /// The device's key.
     pub key: DeviceKey,
+    /// The plugin's key.
+    pub plugin: PluginKey,
     /// Its name.
     pub name: DeviceName,
     /// The device's site.

@@ -28,7 +28,7 @@ use super::{
     codes, devices, events, explain, faults, health,
     host_events::{GapRecord, HostEventRecord},
     jobs, limits, links, logs, metrics, overrides, plugins,
-    plugins::{steering, uploads},
+    plugins::{settings, steering, uploads},
     problem::Problem,
     runs, schedule, session,
     state::ApiState,
@@ -67,6 +67,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(metrics::metrics))
         .routes(routes!(plugins::plugins))
         .routes(routes!(plugins::plugin))
+        .routes(routes!(settings::settings))
         .routes(routes!(logs::logs))
         .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
@@ -101,14 +102,18 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(steering::resume))
         .routes(routes!(steering::roll_back))
         .routes(routes!(steering::remove));
-    // Separate from the reads at the same path, which must not wait for compilations.
-    let uploads = OpenApiRouter::new().routes(routes!(uploads::upload)).routes(routes!(uploads::check));
+    // Separate from the reads at the same path, which must not wait for compilations. The number at a time is limited in
+    // the handlers, because a page checks components as well.
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(uploads::upload))
+        .routes(routes!(uploads::check))
+        .routes(routes!(settings::write_settings));
     health
         .merge(streams)
         .merge(limited(reads, limits::READS, limits::REQUEST))
         .merge(limited(histories, limits::HISTORIES, limits::REQUEST))
         .merge(limited(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(buffer_body)))
-        .merge(limited(uploads, limits::UPLOADS, limits::UPLOAD))
+        .merge(uploads.route_layer(from_fn_with_state(limits::UPLOAD, limit_time)))
         .split_for_parts()
 }
 
@@ -142,6 +147,11 @@ pub(crate) async fn buffer_body(request: Request, next: Next) -> Result<Response
 async fn count_request(State(state): State<ApiState>, response: Response) -> Response {
     state.metrics().count_request(response.status().as_u16());
     response
+}
+
+/// Limits the time of an upload to a route outside of the API.
+pub(crate) async fn limit_upload(request: Request, next: Next) -> Result<Response, Problem> {
+    limit_time(State(limits::UPLOAD), request, next).await
 }
 
 async fn limit_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {

@@ -233,7 +233,7 @@ pub(super) async fn security_headers(mut response: Response) -> Response {
     response
 }
 
-/// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send. Only the login takes a
+/// Requires that bodies are JSON, a component or settings, which the forms of a foreign page cannot send. Only the login takes a
 /// form; its guard requires an `Origin`.
 pub(super) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
@@ -241,14 +241,16 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
         || text(headers, header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     let kind = text(headers, header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or(kind).trim());
     let is_known = kind.is_some_and(|kind| {
-        ["application/json", "application/wasm"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+        ["application/json", "application/wasm", "application/toml"]
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known))
     });
     let is_form = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
     let is_known = is_known || (is_form && request.uri().path() == LOGIN);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_known && !is_read && (has_body || headers.contains_key(header::CONTENT_TYPE)) {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON");
-        return Err(problem.hint("send `Content-Type: application/json`, or `application/wasm` with a component"));
+        return Err(problem.hint("send `Content-Type: application/json`, `application/wasm` with a component, or `application/toml` with settings"));
     }
     Ok(next.run(request).await)
 }

@@ -25,6 +25,7 @@ const SOURCES: &[(&str, &str, &[&str])] = &[
 const TARGETS: &[(&str, &[&str])] = &[
     ("plugin", PLUGIN),
     ("logs", PLUGIN),
+    ("settings", PLUGIN),
     ("devices", PLUGIN),
     ("device", DEVICE),
     ("jobs", DEVICE),

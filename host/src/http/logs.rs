@@ -53,13 +53,26 @@ pub(super) async fn logs(
     Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
     let after = number(&state, after)?;
-    if !state.event_log().plugins().contains(&name) {
+    of_plugin(&state, name, after, limit).await.map(Json)
+}
+
+async fn of_plugin(state: &ApiState, name: PluginName, after: Option<u64>, limit: usize) -> Result<Logs, Problem> {
+    // One that is being loaded has logged nothing yet.
+    if !state.event_log().plugins().contains(&name) && state.plugins().statuses.plugin(&name).is_none() {
         let plugin = name.clone();
         if !state.inspect(move |scheduler| scheduler.plugin(&plugin).is_some()).await? {
             return Err(state.not_found(Part::Plugin(name)).await);
         }
     }
-    Ok(Json(entries(&state, &[name], after, limit)))
+    Ok(entries(state, &[name], after, limit))
+}
+
+/// Returns the newest entries of the log of a plugin, or of all plugins.
+pub(crate) async fn newest(state: &ApiState, plugin: Option<PluginName>, limit: usize) -> Result<Logs, Problem> {
+    match plugin {
+        Some(plugin) => of_plugin(state, plugin, None, limit).await,
+        None => Ok(entries(state, &state.event_log().plugins(), None, limit)),
+    }
 }
 
 /// Get the logs of all plugins

@@ -3,6 +3,7 @@
 mod differences;
 mod messages;
 mod records;
+pub(super) mod settings;
 pub(super) mod steering;
 pub(super) mod uploads;
 
@@ -19,7 +20,9 @@ use utoipa::IntoParams;
 
 use self::records::Core;
 pub(crate) use self::records::{
-    DifferencesRecord, GrantRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
+    ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
+    LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord, TrialRecord,
+    UsedRecord,
 };
 use super::{
     extract::{Path, Query},
@@ -50,7 +53,12 @@ pub(super) async fn plugins(
     State(state): State<ApiState>,
     Query(PluginsQuery { limit: Limit(limit), cursor: at }): Query<PluginsQuery>,
 ) -> Answered<Page<PluginRecord>> {
-    let after = resume(at.as_deref(), |text| PluginName::parse_owner(text).ok())?;
+    list(&state, at.as_deref(), limit).await.map(Json)
+}
+
+/// Returns a page of plugins. `cursor` is the `next` of the previous page.
+pub(crate) async fn list(state: &ApiState, cursor: Option<&str>, limit: usize) -> Result<Page<PluginRecord>, Problem> {
+    let after = resume(cursor, |text| PluginName::parse_owner(text).ok())?;
     let mut found: BTreeMap<PluginName, (Option<Core>, Option<PluginStatus>)> = BTreeMap::new();
     for (name, status) in state.plugins().statuses.plugins_after(after.as_ref(), limit + 1) {
         found.entry(name).or_default().1 = Some(status);
@@ -66,10 +74,10 @@ pub(super) async fn plugins(
     let mut items = Vec::with_capacity(found.len());
     for (name, (core, status)) in found {
         let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());
-        let (jobs, faults) = counts(&state, &name).await?;
+        let (jobs, faults) = counts(state, &name).await?;
         items.push(PluginRecord { jobs, faults, ..record });
     }
-    Ok(Json(Page { items, next }))
+    Ok(Page { items, next })
 }
 
 /// Get a plugin and its tasks
@@ -80,20 +88,26 @@ pub(super) async fn plugin(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
 ) -> Answered<PluginRecord> {
-    let status = state.plugins().statuses.plugin(&name);
+    let record = record(&state, &name).await?;
+    let tasks = match state.plugins().statuses.plugin(&name).and_then(|status| status.running) {
+        Some(_) => timeout(limits::TASKS, state.plugins().queries.tasks(name)).await.ok().and_then(Result::ok),
+        None => None,
+    };
+    let tasks = tasks.map(|tasks| tasks.into_iter().map(Into::into).collect());
+    Ok(Json(PluginRecord { tasks, ..record }))
+}
+
+/// Returns a plugin, without its tasks: the plugin is not asked for them.
+pub(crate) async fn record(state: &ApiState, name: &PluginName) -> Result<PluginRecord, Problem> {
+    let status = state.plugins().statuses.plugin(name);
     let plugin = name.clone();
     let core = state.inspect(move |scheduler| scheduler.plugin(&plugin).map(Core::from)).await?;
     if core.is_none() && status.is_none() {
-        return Err(state.not_found(Part::Plugin(name)).await);
+        return Err(state.not_found(Part::Plugin(name.clone())).await);
     }
-    let tasks = match status.as_ref().and_then(|status| status.running) {
-        Some(_) => timeout(limits::TASKS, state.plugins().queries.tasks(name.clone())).await.ok().and_then(Result::ok),
-        None => None,
-    };
     let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());
-    let tasks = tasks.map(|tasks| tasks.into_iter().map(Into::into).collect());
-    let (jobs, faults) = counts(&state, &name).await?;
-    Ok(Json(PluginRecord { jobs, faults, tasks, ..record }))
+    let (jobs, faults) = counts(state, name).await?;
+    Ok(PluginRecord { jobs, faults, ..record })
 }
 
 /// Counts the jobs of a plugin and its devices with refused plans, in batches: a plugin may have many devices.

@@ -16,7 +16,7 @@ use roost_scheduler::{
     zone::Zone,
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, SemaphorePermit, mpsc},
     time::timeout,
 };
 
@@ -53,6 +53,7 @@ struct Parts {
     metrics: Metrics,
     link: LinkInfo,
     streams: Arc<Semaphore>,
+    uploads: Semaphore,
     has_been_ready: AtomicBool,
     broker: Option<BuiltInHealth>,
     guard: Guard,
@@ -87,6 +88,7 @@ impl ApiState {
             metrics,
             link,
             streams,
+            uploads: Semaphore::new(limits::UPLOADS),
             has_been_ready: AtomicBool::new(false),
             broker,
             guard,
@@ -156,6 +158,12 @@ impl ApiState {
     /// Returns the semaphore that limits event streams.
     pub(super) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
+    }
+
+    /// Waits for the turn of an upload. The permit is held until the upload ends.
+    pub(super) async fn uploads(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.0.uploads.acquire().await.ok()
     }
 
     /// Checks whether the host has been ready since it started.

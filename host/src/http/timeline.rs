@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-pub(crate) use self::collapse::CollapsedRecord;
+pub(crate) use self::collapse::{CollapsedRecord, stem};
 pub(super) use self::forecast::next_before;
 use self::{
     ahead::{Planned, ahead, copy_jobs},

@@ -82,6 +82,26 @@ fn button(
     }
 }
 
+/// Returns the button that pauses a device, or resumes it.
+pub(super) fn pause_device(name: &str, is_paused: bool) -> Markup {
+    let (verb, text, done) =
+        if is_paused { ("resume", "Resume", "is resumed") } else { ("pause", "Pause", "is paused") };
+    let path = |verb: &str| format!("/api/v1/devices/{name}/{verb}");
+    let undo = Some(path("resume")).filter(|_| !is_paused);
+    html! {
+        button type="button" id={ "pause-" (name) } data-method="POST" data-path=(path(verb)) data-done={ (name) " " (done) "." }
+            data-undo-method=[undo.as_ref().map(|_| "POST")] data-undo-path=[undo] aria-label={ (text) " " (name) } { (text) }
+    }
+}
+
+/// Returns the button that resumes a plugin.
+pub(super) fn resume_plugin(name: &str) -> Markup {
+    html! {
+        button type="button" id={ "resume-" (name) } data-method="POST" data-path={ "/api/v1/plugins/" (name) "/resume" }
+            data-done={ (name) " is resumed." } { "Resume " (name) }
+    }
+}
+
 /// Returns the button for a remedy of the API.
 pub(super) fn remedy(Remedy { method, path, body, label, .. }: &Remedy) -> Markup {
     html! {

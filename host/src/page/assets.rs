@@ -13,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Each file by its name, with its type.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: &[(&str, &str, &str)] = &[
     ("page.css", "text/css; charset=utf-8", include_str!("assets/page.css")),
     ("page.js", JAVASCRIPT, include_str!("assets/page.js")),
     ("act.js", JAVASCRIPT, include_str!("assets/act.js")),
+    ("check.js", JAVASCRIPT, include_str!("assets/check.js")),
     ("login.js", JAVASCRIPT, include_str!("assets/login.js")),
     ("clock.js", JAVASCRIPT, include_str!("assets/clock.js")),
     ("picture.js", JAVASCRIPT, include_str!("assets/picture.js")),

@@ -10,15 +10,16 @@ pub(super) enum Current {
     Tonight,
     History,
     Devices,
+    Plugins,
     None,
 }
 
 /// The menu, at the bottom of a phone and at the top of a desktop: addresses and names. There is room for four.
 const MENU: &[(Current, &str, &str)] = &[
-    // An entry each.
     (Current::Tonight, "/", "Tonight"),
     (Current::History, "/runs", "History"),
     (Current::Devices, "/devices", "Devices"),
+    (Current::Plugins, "/plugins", "Plugins"),
 ];
 
 /// Returns a whole page.

@@ -4,6 +4,8 @@ use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Timelike as _};
 use maud::{Markup, html};
 pub(super) use roost_scheduler::text::grouped;
 use roost_scheduler::{text::excerpt, time::Instant, zone::Zone};
+use serde::Deserialize as _;
+use serde_json::Value;
 use url::form_urlencoded;
 
 pub(super) use crate::report::in_one_line as line;
@@ -115,6 +117,11 @@ pub(super) fn wall(at: Instant, zone: &str) -> WallTime {
     WallTime::of(at, zones::find(zone).unwrap_or(Zone::UTC))
 }
 
+/// Writes a number of things: `1 job`, `2 jobs`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// Writes a state or a verdict with its sign, so that the colour is not all there is.
 pub(super) fn outcome(state: &str) -> String {
     let sign = match state {
@@ -144,6 +151,17 @@ pub(super) fn message(MessageRecord { topic, payload, payload_base64, cut, .. }:
     }
 }
 
+/// Writes a message as it is sent, or the task that is called for it, if there is either.
+pub(super) fn content(sent: Option<&Value>, task: Option<&str>) -> Option<String> {
+    let sent = sent.and_then(|sent| MessageRecord::deserialize(sent).ok());
+    sent.map(|sent| message(&sent)).or_else(|| task.map(|task| format!("asks the plugin: {task}")))
+}
+
+/// Writes a latitude or a longitude, with the letters for positive and negative ones.
+pub(super) fn degrees(angle: f64, [positive, negative]: [&str; 2]) -> String {
+    format!("{:.3}° {}", angle.abs(), if angle < 0.0 { negative } else { positive })
+}
+
 /// Returns an address with the parameters that are not empty.
 pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -154,7 +172,8 @@ pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
 
 /// Shows a text with its line breaks: the first line as a sentence, and settings to copy below it.
 pub(super) fn lines(text: &str) -> Markup {
-    match printable(text).split_once('\n') {
+    let text = printable(text);
+    match text.split_once('\n') {
         None => html! { (text) },
         Some((first, rest)) => html! { (first) pre { (rest) } },
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
-use serde::Deserialize as _;
 
 use super::{
     Failed, Html,
@@ -25,7 +24,6 @@ use crate::{
     http::{
         ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
     },
-    job_json::MessageRecord,
 };
 
 /// The period that is shown, from now on and back.
@@ -82,10 +80,12 @@ async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
 async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
     let hours = [BACK_MS, AHEAD_MS].map(|ms| u32::try_from(ms / HOUR_MS).unwrap_or_default());
     let hours = Hours::count(state, now, hours.into()).await?;
+    let now = WallTime::of(now, state.zone());
     Ok(html! {
         form.find role="search" action="/devices" { (search_field("")) }
-        (hours.show(&WallTime::of(now, state.zone())))
-        p { a href="/timeline" { "Timeline of each device" } }
+        (hours.show(&now))
+        h2 { a href="/timeline" { "Timeline" } }
+        p.soft { "It shows a page of the devices at a time, those at fault first." }
     })
 }
 
@@ -216,11 +216,8 @@ fn label(record: &TimelineRecord) -> &str {
 
 /// Shows one message of a run; of later ones, when it is sent.
 fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
-    let content = match (&record.message, &record.task) {
-        (Some(message), _) => MessageRecord::deserialize(message).ok().map(|message| text::message(&message)),
-        (None, Some(task)) => Some(format!("asks the plugin: {}", task.task)),
-        (None, None) => None,
-    };
+    let task = record.task.as_ref().map(|task| task.task.as_str());
+    let content = text::content(record.message.as_ref(), task);
     html! {
         @if let Some(content) = content {
             div.message {

@@ -13,6 +13,9 @@ use roost_scheduler::{
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+mod settings;
+
+pub(crate) use self::settings::{SETTINGS_BYTES, SettingsFile};
 use super::{
     complete,
     folder::{Candidate, settings_at},
@@ -49,15 +52,42 @@ pub(crate) enum Refused {
     Unknown(Report),
     /// The current state does not allow it.
     Conflict(Report),
+    /// The file in the folder is not the one that the request expects there.
+    Changed(Report),
     /// The host is stopping.
     Stopping,
+}
+
+/// The file that a request expects in the folder, and would replace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Any, or none.
+    #[default]
+    Anything,
+    /// None.
+    Nothing,
+    /// Any.
+    Something,
+    /// One with one of these digests.
+    OneOf(Vec<Digest>),
+}
+
+impl Expected {
+    fn is(&self, found: Option<Digest>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Nothing => found.is_none(),
+            Self::Something => found.is_some(),
+            Self::OneOf(digests) => found.is_some_and(|found| digests.contains(&found)),
+        }
+    }
 }
 
 /// The result of an installation.
 #[derive(Debug)]
 pub(crate) struct Installed {
-    /// The component in the folder.
-    pub(crate) component: Digest,
+    /// The digest of the file in the folder.
+    pub(crate) digest: Digest,
     /// Whether the folder had no such file before.
     pub(crate) is_new: bool,
 }
@@ -84,19 +114,44 @@ impl Installer {
         }
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
         let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
-        let (sender, answer) = oneshot::channel();
         let candidate = Candidate { plugin: plugin.clone(), component: component.into(), settings };
+        self.ask(|answer| Question::Trial { candidate, answer }).await
+    }
+
+    /// Asks the registry for a trial.
+    async fn ask<A>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<A, Report>>) -> Question,
+    ) -> Result<A, Refused> {
+        let (sender, answer) = oneshot::channel();
         // The receiver is gone only while the host stops; then `answer` fails.
-        let _ = self.questions.send(Question::Trial { candidate, answer: sender });
+        let _ = self.questions.send(question(sender));
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)
+    }
+
+    /// Returns the digest of a plugin's component in the folder, if it has one that can be read.
+    pub(crate) async fn in_folder(&self, plugin: &PluginName) -> Result<Option<Digest>, Refused> {
+        let path = self.file(plugin, "wasm");
+        blocking(move || digest_at(&path)).await
     }
 
     /// Writes a component into the folder, atomically even if the host crashes.
     ///
     /// # Errors
-    /// Returns an error if the folder's disk seems to be missing, or the file cannot be written.
-    pub(crate) async fn install(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Installed, Refused> {
+    /// Returns an error if the file there is not the expected one, the folder's disk seems to be missing, or the file
+    /// cannot be written.
+    pub(crate) async fn install(
+        &self,
+        plugin: &PluginName,
+        component: Arc<[u8]>,
+        expected: Expected,
+    ) -> Result<Installed, Refused> {
         let guard = self.lock.clone().lock_owned().await;
+        if expected != Expected::Anything && !expected.is(self.in_folder(plugin).await?) {
+            let report = Report::new(format!("plugin `{plugin}` was not written into the folder"));
+            let report = report.cause(format!("`{}` was changed meanwhile", self.file(plugin, "wasm").display()));
+            return Err(Refused::Changed(report.hint("check the plugin again, and see what it would change now")));
+        }
         self.put(plugin, component, guard).await
     }
 
@@ -139,7 +194,7 @@ impl Installer {
         let (path, versions) = (self.file(plugin, "wasm"), self.versions.clone());
         let previous = status.previous;
         let found = blocking(move || {
-            let in_folder = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
+            let in_folder = digest_at(&path);
             let back_to = running.filter(|running| in_folder != Some(*running)).or(previous)?;
             Some(versions.component(back_to))
         });
@@ -167,7 +222,7 @@ impl Installer {
             let is_new = fs::symlink_metadata(&path).is_err();
             put(&folder, &name, &component)?;
             tracing::info!("plugin `{name}` was written into the folder by request");
-            Ok(Installed { component: digest_of(&component), is_new })
+            Ok(Installed { digest: digest_of(&component), is_new })
         });
         put.await?.map_err(|error: io::Error| {
             let report = Report::new(format!("plugin `{plugin}` was not written into the folder"));
@@ -202,6 +257,10 @@ fn put(folder: &Path, plugin: &PluginName, component: &[u8]) -> io::Result<()> {
     Folder::open(folder)?.replace(&name, &format!(".{name}.part"), component, files::READABLE)
 }
 
+fn digest_at(path: &Path) -> Option<Digest> {
+    files::read(path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes))
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
     // The work does not panic, so that an error means that the runtime is stopping.
     tokio::task::spawn_blocking(work).await.map_err(|_| Refused::Stopping)
@@ -212,6 +271,21 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_request_may_expect_a_file_or_none() {
+        let (one, two) = (Digest([1; 32]), Digest([2; 32]));
+        for (expected, of_none, of_one) in [
+            (Expected::Anything, true, true),
+            (Expected::Nothing, true, false),
+            (Expected::Something, false, true),
+            (Expected::OneOf(vec![two, one]), false, true),
+            (Expected::OneOf(vec![two]), false, false),
+            (Expected::OneOf(Vec::new()), false, false),
+        ] {
+            assert_eq!((expected.is(None), expected.is(Some(one))), (of_none, of_one), "{expected:?}");
+        }
+    }
 
     #[test]
     fn the_target_of_a_planted_link_is_not_written() {

@@ -42,6 +42,8 @@ pub(super) enum Question {
     },
     /// The operator loads a candidate on trial.
     Trial { candidate: Candidate, answer: oneshot::Sender<Result<Loaded, Report>> },
+    /// The operator checks settings without a component: nothing is compiled or called.
+    Settings { candidate: Candidate, answer: oneshot::Sender<Result<(), Report>> },
 }
 
 /// A load or a trial that has ended, so that the next one can begin.
@@ -365,6 +367,12 @@ impl Registry {
                 }));
             }
             Question::Trial { candidate, answer } => self.try_out(candidate, answer),
+            Question::Settings { candidate, answer } => {
+                tokio::spawn(while_awaited(answer, async move {
+                    let plugin = candidate.plugin.clone();
+                    loader.propose(candidate).map(drop).map_err(|error| error.report(&plugin, None))
+                }));
+            }
         }
     }
 

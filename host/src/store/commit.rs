@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     body::{Body, PackedJob},
-    event::{Change, JobKey, Override, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
+    event::{Change, JobKey, Override, Progress, RunEnded, RunKey, SavedDevice, SavedJob, SavedRun, Tombstone},
     outcome::Outcome,
     time::{Instant, Location},
 };
@@ -37,7 +37,7 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
             params![key, name.as_str(), version.component.to_string(), version.settings.to_string(), paused],
         ),
         Change::PluginRemoved { key } => run(to, "DELETE FROM plugins WHERE id = ?1", params![key]),
-        Change::DeviceSaved { key, plugin, name, site, replan_at, error, paused } => run(
+        Change::DeviceSaved(SavedDevice { key, plugin, name, site, replan_at, error, paused }) => run(
             to,
             "INSERT INTO devices (id, plugin, name, time_zone, latitude, longitude, replan_at, error, paused)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -167,16 +167,12 @@ fn save_override(to: &Transaction<'_>, key: JobKey, saved: &Override) -> rusqlit
 }
 
 fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Result<()> {
+    let (plugin, device, job) = &tombstone.name;
     run(
         to,
         "INSERT INTO tombstones (plugin, device, job, watermark) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (plugin, device, job) DO UPDATE SET watermark = max(watermark, ?4)",
-        params![
-            tombstone.plugin.as_str(),
-            tombstone.device.as_str(),
-            tombstone.job.as_str(),
-            tombstone.watermark.millis()
-        ],
+        params![plugin.as_str(), device.as_str(), job.as_str(), tombstone.watermark.millis()],
     )
 }
 

@@ -139,9 +139,11 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), D
     let sql =
         "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error, paused FROM devices ORDER BY id";
     each_row(connection, "devices", sql, [], |row| {
-        let plugin = *of_key.get(&row.get(1)?).ok_or_else(|| row.damage("its plugin is missing"))?;
+        let owner = row.get(1)?;
+        let plugin = *of_key.get(&owner).ok_or_else(|| row.damage("its plugin is missing"))?;
         let device = SavedDevice {
             key: row.get(0)?,
+            plugin: owner,
             name: row.parsed(2, DeviceName::parse)?,
             site: site(row, 3)?,
             replan_at: row.instant(6)?,
@@ -264,9 +266,11 @@ fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
     let sql = "SELECT row_number() OVER (), plugin, device, job, watermark FROM tombstones";
     each_row(connection, "tombstones", sql, [], |row| {
         tombstones.push(Tombstone {
-            plugin: row.parsed(1, PluginName::parse_owner)?,
-            device: row.parsed(2, DeviceName::parse)?,
-            job: row.parsed(3, JobId::parse)?,
+            name: (
+                row.parsed(1, PluginName::parse_owner)?,
+                row.parsed(2, DeviceName::parse)?,
+                row.parsed(3, JobId::parse)?,
+            ),
             watermark: row.instant(4)?,
         });
         Ok(())

@@ -10,7 +10,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 use expect_test::expect;
 use roost_scheduler::{
     body::{Body, PackedJob},
-    event::{Change, Digest, Progress, RunEnded, Saved, SavedJob, SavedRun, Version},
+    event::{Change, Digest, Progress, RunEnded, Saved, SavedDevice, SavedJob, SavedRun, Version},
     model::{Confirm, Matches, Message, Misfire, Overlap, Policy, Qos, Retry, Step},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, ResourceName, RunId},
     outcome::{Attempt, Cancelled, Failed, Late, Outcome},
@@ -104,7 +104,7 @@ fn plugin_saved(key: u32, name: &str) -> Change {
 
 fn device_saved(key: u32, plugin: u32, name: &str) -> Change {
     let name = DeviceName::parse(name).unwrap();
-    Change::DeviceSaved { key, plugin, name, site: site(0), replan_at: at(5), error: None, paused: false }
+    Change::DeviceSaved(SavedDevice { key, plugin, name, site: site(0), replan_at: at(5), error: None, paused: false })
 }
 
 fn job_saved(key: u32, device: u32, id: &str) -> Change {
@@ -211,7 +211,7 @@ fn text_of(saved: &Saved, jobs: &[SavedJob]) -> String {
         plugin.devices.sort_by_key(|device| device.key);
     }
     saved.runs.sort_by_key(|(key, _)| *key);
-    saved.tombstones.sort_by_key(|stone| (stone.plugin.clone(), stone.device.clone(), stone.job.clone()));
+    saved.tombstones.sort_by_key(|stone| stone.name.clone());
     format!("{saved:#?}\n{jobs:#?}")
 }
 

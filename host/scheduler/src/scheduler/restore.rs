@@ -55,8 +55,7 @@ impl Scheduler {
         scheduler.agenda.restore_timers(timers);
         scheduler.restore_groups();
         for tombstone in saved.tombstones {
-            let name = (tombstone.plugin, tombstone.device, tombstone.job);
-            scheduler.catalog.tombstones.insert(name, tombstone.watermark);
+            scheduler.catalog.tombstones.insert(tombstone.name, tombstone.watermark);
         }
         // Runs that have started were admitted before those that wait for them.
         let mut runs = saved.runs;

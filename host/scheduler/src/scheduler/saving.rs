@@ -3,7 +3,7 @@
 use super::state::Scheduler;
 use crate::{
     catalog::Plugin,
-    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, Version},
+    event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, SavedDevice, Version},
     keys::RunSlot,
     mutation::{Mutation, mutated},
     names::{PluginName, RunId},
@@ -29,7 +29,7 @@ impl Scheduler {
 
     pub(super) fn save_device(&mut self, key: DeviceKey) {
         let Some(device) = self.catalog.device(key) else { return };
-        self.out.changes.push(Change::DeviceSaved {
+        self.out.changes.push(Change::DeviceSaved(SavedDevice {
             key,
             plugin: device.plugin,
             name: device.name.clone(),
@@ -37,7 +37,7 @@ impl Scheduler {
             replan_at: device.replan_at,
             error: device.error.clone(),
             paused: device.paused,
-        });
+        }));
     }
 
     /// Returns the watermark and the next occurrence of a job, as they are to be stored.

@@ -49,6 +49,8 @@ pub(crate) struct Checker {
     pub(crate) just_ended: Vec<RunId>,
     /// Runs that are or were on disk.
     saved: BTreeSet<RunId>,
+    /// The newer runs by which runs were cut short; their origin is unknown.
+    newer: BTreeMap<RunId, RunId>,
     /// Saved runs with steps that are not repeated, or that a report may complete.
     may_be_unsent: BTreeSet<RunId>,
     /// Devices with an abandoned run, which may have taken over owed steps of others.
@@ -160,6 +162,11 @@ impl Checker {
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
             self.check_start(publish);
         }
+    }
+
+    /// Returns the newer run by which a run was cut short; its origin is unknown.
+    pub(crate) fn newer(&self, run: &RunId) -> Option<RunId> {
+        self.newer.get(run).cloned()
     }
 
     /// Checks that a device can recognise a message that is repeated.
@@ -387,6 +394,9 @@ impl Checker {
     /// Records a saved run.
     pub(crate) fn saved(&mut self, run: &SavedRun) {
         self.saved.insert(run.id.clone());
+        if let Some((job, by)) = run.progress.cancelled.as_ref().and_then(|why| newer(&run.id, why)) {
+            self.newer.insert(run.id.clone(), RunId { job: job.clone(), occurrence: by, ..run.id.clone() });
+        }
         if run.body.steps().any(|step| step.once || step.confirm().is_some()) {
             self.may_be_unsent.insert(run.id.clone());
         }
@@ -544,9 +554,14 @@ impl Checker {
 
 /// Returns the job and the occurrence of the run that replaced this one.
 fn heir(ended: &RunEnded) -> Option<(&JobId, Instant)> {
-    match &ended.outcome {
-        Outcome::Cancelled(Cancelled::Replaced { by }) => Some((&ended.id.job, *by)),
-        Outcome::Cancelled(Cancelled::NewerOfGroup { job, by }) => Some((job, *by)),
+    if let Outcome::Cancelled(why) = &ended.outcome { newer(&ended.id, why) } else { None }
+}
+
+/// Returns the job and the occurrence of the newer run by which a run was cut short.
+fn newer<'a>(run: &'a RunId, why: &'a Cancelled) -> Option<(&'a JobId, Instant)> {
+    match why {
+        Cancelled::Replaced { by } => Some((&run.job, *by)),
+        Cancelled::NewerOfGroup { job, by } => Some((job, *by)),
         _ => None,
     }
 }

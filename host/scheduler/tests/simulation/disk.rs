@@ -6,10 +6,10 @@ use roost_scheduler::{
     body::Body,
     event::{Change, Override, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
     model::Resource,
-    names::{DeviceName, JobId, PluginName, ResourceName, RunId},
+    names::{JobName, PluginName, ResourceName, RunId},
     rate::Rates,
     scheduler::{Operator, Scheduler},
-    time::{Instant, Site},
+    time::Instant,
     topic::{Grant, TopicFilter},
 };
 
@@ -18,11 +18,11 @@ use crate::dsl::site;
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) plugins: BTreeMap<u32, (PluginName, Version, bool)>,
-    pub(crate) devices: BTreeMap<u32, DeviceRow>,
+    pub(crate) devices: BTreeMap<u32, SavedDevice>,
     pub(crate) jobs: BTreeMap<u32, SavedJob>,
     pub(crate) runs: BTreeMap<u64, SavedRun>,
     pub(crate) history: HashMap<RunId, RunEnded>,
-    pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
+    pub(crate) tombstones: HashMap<JobName, Instant>,
     pub(crate) series: u32,
     pub(crate) overrides: BTreeMap<u32, Override>,
     /// The grants of plugins, which are settings and not stored: of each plugin the one in force or last in force, and
@@ -30,22 +30,6 @@ pub(crate) struct Disk {
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
     /// The rates, which are settings, too.
     pub(crate) rates: Rates,
-}
-
-#[derive(Clone)]
-pub(crate) struct DeviceRow {
-    plugin: u32,
-    name: DeviceName,
-    site: Site,
-    pub(crate) replan_at: Instant,
-    error: Option<String>,
-    paused: bool,
-}
-
-impl DeviceRow {
-    pub(crate) fn has_error(&self) -> bool {
-        self.error.is_some()
-    }
 }
 
 impl Disk {
@@ -79,11 +63,12 @@ impl Disk {
             Change::PluginRemoved { key } => {
                 self.plugins.remove(&key).expect("a plugin that is removed was there");
             }
-            Change::DeviceSaved { key, plugin, name, site, replan_at, error, paused } => {
-                let is_same =
-                    |(other, row): (&u32, &DeviceRow)| *other != key && row.plugin == plugin && row.name == name;
-                assert!(!self.devices.iter().any(is_same), "there are two devices `{name}`");
-                self.devices.insert(key, DeviceRow { plugin, name, site, replan_at, error, paused });
+            Change::DeviceSaved(device) => {
+                let is_same = |other: &SavedDevice| {
+                    other.key != device.key && (other.plugin, &other.name) == (device.plugin, &device.name)
+                };
+                assert!(!self.devices.values().any(is_same), "there are two devices `{}`", device.name);
+                self.devices.insert(device.key, device);
             }
             Change::DevicePaused { key, paused } => {
                 self.devices.get_mut(&key).expect("a device that is paused is there").paused = paused;
@@ -106,9 +91,7 @@ impl Disk {
             Change::JobRemoved { key, tombstone } => {
                 self.jobs.remove(&key).expect("a job that is removed was there");
                 self.overrides.remove(&key);
-                if let Some(Tombstone { plugin, device, job, watermark }) = tombstone {
-                    self.tombstones.insert((plugin, device, job), watermark);
-                }
+                self.tombstones.extend(tombstone.map(|stone| (stone.name, stone.watermark)));
             }
             Change::OverrideSaved { key, job_override } => {
                 assert!(self.jobs.contains_key(&key), "an override belongs to a job that exists");
@@ -149,17 +132,7 @@ impl Disk {
     }
 
     fn saved(&self) -> Saved {
-        let devices_of = |plugin: u32| {
-            let devices = self.devices.iter().filter(move |(_, row)| row.plugin == plugin);
-            devices.map(move |(key, row)| SavedDevice {
-                key: *key,
-                name: row.name.clone(),
-                site: row.site,
-                replan_at: row.replan_at,
-                error: row.error.clone(),
-                paused: row.paused,
-            })
-        };
+        let devices_of = |plugin: u32| self.devices.values().filter(move |device| device.plugin == plugin).cloned();
         let plugins = self.plugins.iter().map(|(key, (name, version, paused))| SavedPlugin {
             paused: *paused,
             key: *key,
@@ -168,17 +141,13 @@ impl Disk {
             grant: self.grants.get(name).and_then(|all| all.last()).cloned().unwrap_or_else(full_grant),
             devices: devices_of(*key).collect(),
         });
-        let tombstones = self.tombstones.iter().map(|((plugin, device, job), watermark)| Tombstone {
-            plugin: plugin.clone(),
-            device: device.clone(),
-            job: job.clone(),
-            watermark: *watermark,
-        });
+        let tombstone =
+            |(name, watermark): (&JobName, &Instant)| Tombstone { name: name.clone(), watermark: *watermark };
         Saved {
             zones: None,
             plugins: plugins.collect(),
             runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
-            tombstones: tombstones.collect(),
+            tombstones: self.tombstones.iter().map(tombstone).collect(),
             series: self.series,
             overrides: self.overrides.iter().map(|(key, job_override)| (*key, job_override.clone())).collect(),
         }

@@ -464,7 +464,7 @@ fn an_ad_hoc_job_can_be_replaced_and_replaces_no_planned_job() {
             06:15:00 succeeded extra 06:15:00
         "#]],
     );
-    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device shows why it keeps its plan");
+    assert!(world.disk.devices.values().any(|row| row.error.is_some()), "the device shows why it keeps its plan");
 }
 
 #[test]
@@ -517,7 +517,7 @@ fn a_finished_ad_hoc_job_makes_room_for_a_plan() {
             06:15:00 succeeded mist 06:15:00
         "#]],
     );
-    assert!(world.disk.overrides.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
+    assert!(world.disk.overrides.is_empty() && world.disk.devices.values().all(|row| row.error.is_none()));
 }
 
 #[test]

@@ -288,11 +288,24 @@ impl World {
         let topic = publish.message().topic();
         let run_suffix = if self.is_verbose { format!(" by {}", publish.run) } else { String::new() };
         self.note(&format!("publish {topic} #{}{run_suffix}", publish.number));
-        let is_same =
-            |other: &Publish| (&other.run, other.message().topic()) == (&publish.run, publish.message().topic());
-        assert!(!self.in_flight.iter().any(is_same), "{} sends `{topic}` while it is in flight", publish.run);
+        self.check_in_flight(&publish);
         self.in_flight.push(publish);
         assert!(self.in_flight.len() <= self.credit as usize, "I7: more is sent than the link takes");
+    }
+
+    /// Checks that no step is sent again while it is in flight, unless it was left to a newer run that will not start.
+    fn check_in_flight(&self, publish: &Publish) {
+        let (run, topic) = (&publish.run, publish.message().topic());
+        let is_same = |other: &Publish| other.run == *run && other.message().topic() == topic;
+        if !self.in_flight.iter().any(is_same) {
+            return;
+        }
+        let newer = self.checker.newer(run).filter(|_| publish.number > 1);
+        let will_start = |newer: RunId| {
+            let id = |run: &RunId| (run.device.clone(), run.job.clone(), run.occurrence);
+            !self.is_failing && self.scheduler.runs_from(0).0.iter().any(|run| id(&run.id) == id(&newer))
+        };
+        assert!(newer.is_some_and(|newer| !will_start(newer)), "{run} sends `{topic}` while it is in flight");
     }
 
     /// Makes the oldest batch durable.

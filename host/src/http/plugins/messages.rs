@@ -89,6 +89,7 @@ fn changed_message(event: &SimulatedEvent, jobs: &[Timed]) -> Option<ChangedMess
     };
     Some(ChangedMessageRecord {
         due: event.at.in_zone(event.zone),
+        time_zone: event.zone.name().to_owned(),
         device: event.device.to_string(),
         job: job.to_string(),
         label: body.label().map(str::to_owned),

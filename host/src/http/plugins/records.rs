@@ -2,6 +2,7 @@
 
 use roost_scheduler::{
     event::Version,
+    model::Qos,
     scheduler::PluginView,
     topic::{Grant, TopicFilter},
     zone::Zone,
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::super::params::{Device, Job, Plugin};
 use crate::{
-    config::call_limits::CallLimits,
+    config::{call_limits::CallLimits, grant::notes},
     job_json,
     plugins::{Fault, PluginStatus, State, TaskDescription, Usage},
 };
@@ -88,6 +89,16 @@ impl From<&Grant> for GrantRecord {
     }
 }
 
+impl GrantRecord {
+    /// Returns the grant in words, with a warning if it includes topics of other products.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let filters = |texts: &[String]| texts.iter().filter_map(|text| TopicFilter::parse(text).ok()).collect();
+        let (publish, subscribe) = (filters(&self.publish), filters(&self.subscribe));
+        let max_qos = Qos::from_number(self.max_qos).unwrap_or(Qos::ExactlyOnce);
+        notes(&Grant { publish, subscribe, max_qos, retain: self.retain })
+    }
+}
+
 /// Why files were refused.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FaultRecord {
@@ -159,6 +170,10 @@ pub(crate) struct TrialRecord {
     pub(crate) settings: String,
     /// Whether the component runs already with these settings.
     pub(crate) running: bool,
+    /// The SHA-256 of the component in the folder, which an upload would replace; omitted if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub(crate) replaces: Option<String>,
     /// The grant that it would have.
     pub(crate) grant: GrantRecord,
     /// The grant in words, and a warning if it includes topics of other products.
@@ -198,6 +213,9 @@ pub(crate) struct ChangedMessageRecord {
     /// When it is due, in the device's time zone.
     #[schema(format = DateTime)]
     pub(crate) due: String,
+    /// The device's time zone.
+    #[schema(example = "Europe/London")]
+    pub(crate) time_zone: String,
     #[schema(inline, value_type = Device)]
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
@@ -221,6 +239,21 @@ pub(crate) struct InstalledRecord {
     pub(crate) new: bool,
     #[serde(flatten)]
     pub(crate) trial: TrialRecord,
+}
+
+/// The result of checking settings, or of writing them.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SettingsRecord {
+    #[schema(inline, value_type = Plugin)]
+    pub(crate) plugin: String,
+    /// The SHA-256 of the text, which is its `ETag`.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub(crate) sha256: String,
+    /// Whether the text is in the folder now.
+    pub(crate) written: bool,
+    /// The check of the component in the folder with these settings; omitted if there is no component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trial: Option<TrialRecord>,
 }
 
 /// The result of a removal.

@@ -89,6 +89,6 @@ pub(in super::super) async fn roll_back(
     if state.plugins().statuses.plugin(&plugin).is_none() {
         return Err(state.not_found(Part::Plugin(plugin)).await);
     }
-    let Installed { component, .. } = state.plugins().installer.roll_back(&plugin).await?;
-    Ok(Json(RolledBackRecord { plugin: plugin.to_string(), component: component.to_string() }))
+    let Installed { digest, .. } = state.plugins().installer.roll_back(&plugin).await?;
+    Ok(Json(RolledBackRecord { plugin: plugin.to_string(), component: digest.to_string() }))
 }

@@ -19,6 +19,7 @@ use super::{
         extract::{Path, Query},
         limits,
         params::PluginPath,
+        preconditions::expected,
         problem::{Answered, Problem},
         state::ApiState,
     },
@@ -42,13 +43,20 @@ struct Component(Vec<u8>);
 /// The component is checked first: it is compiled and linked with the settings file in the folder, and a plan of each
 /// device is requested. If that fails, the folder is not changed. Otherwise the file is written to the folder and
 /// loaded like any other file there. The response does not wait for that: the new version runs when `GET
-/// /api/v1/plugins/{plugin}` has its `component`.
+/// /api/v1/plugins/{plugin}` has its `component`. A request may require that the file that it replaces is still the one
+/// of the check before, with `replaces` of that check as `If-Match`, or with `If-None-Match: *` if there was none.
 #[utoipa::path(put, path = "/api/v1/plugins/{plugin}", tag = "plugins",
-    params(PluginPath),
+    params(
+        PluginPath,
+        ("If-Match" = Option<String>, Header, description = "The SHA-256 of the component in the folder, in quotes", example = "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the folder has no such component", example = "*"),
+    ),
     request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
         (status = 200, body = InstalledRecord, description = "The plugin is replaced"),
         (status = 201, body = InstalledRecord, description = "The plugin is installed"),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "The file in the folder is not the one that the request requires; it is not changed"),
         (status = 422, body = Problem, content_type = "application/problem+json",
             description = "The component is refused; the folder is not changed"),
     ))]
@@ -58,10 +66,11 @@ pub(in super::super) async fn upload(
     request: Request,
 ) -> Result<(StatusCode, Json<InstalledRecord>), Problem> {
     let plugin = parse_name(&name)?;
+    let expected = expected(request.headers())?;
+    let _turn = state.uploads().await;
     let component = component(request).await?;
-    let loaded = state.plugins().installer.try_out(&plugin, component.clone()).await?;
-    let trial = trial_record(&state, loaded, Days::default()).await?;
-    let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component).await?;
+    let trial = trial(&state, &plugin, component.clone(), Days::default()).await?;
+    let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component, expected).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(InstalledRecord { new: is_new, trial })))
 }
@@ -81,7 +90,7 @@ pub(in super::super) struct CheckQuery {
 
 /// The number of days of which changed messages are listed.
 #[derive(Clone, Copy, Debug)]
-struct Days(u32);
+pub(crate) struct Days(u32);
 
 impl Default for Days {
     fn default() -> Self {
@@ -112,18 +121,40 @@ pub(in super::super) async fn check(
     Query(CheckQuery { plugin, days }): Query<CheckQuery>,
     request: Request,
 ) -> Answered<TrialRecord> {
-    let plugin = parse_name(&plugin)?;
-    let component = component(request).await?;
-    let loaded = state.plugins().installer.try_out(&plugin, component).await?;
-    Ok(Json(trial_record(&state, loaded, days).await?))
+    try_upload(&state, &plugin, days, request).await.map(Json)
 }
 
-async fn trial_record(state: &ApiState, loaded: Loaded, Days(days): Days) -> Result<TrialRecord, Problem> {
+/// Checks the component in the body of a request.
+pub(crate) async fn try_upload(
+    state: &ApiState,
+    plugin: &str,
+    days: Days,
+    request: Request,
+) -> Result<TrialRecord, Problem> {
+    let plugin = parse_name(plugin)?;
+    let _turn = state.uploads().await;
+    let component = component(request).await?;
+    trial(state, &plugin, component, days).await
+}
+
+async fn trial(
+    state: &ApiState,
+    plugin: &PluginName,
+    component: Arc<[u8]>,
+    days: Days,
+) -> Result<TrialRecord, Problem> {
+    let loaded = state.plugins().installer.try_out(plugin, component).await?;
+    trial_record(state, loaded, days).await
+}
+
+/// Compares a version that was loaded on trial with what is there.
+pub(super) async fn trial_record(state: &ApiState, loaded: Loaded, Days(days): Days) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
     let name = plugin.clone();
     let from = clock::now();
     let period = (from, from.plus_ms(i64::from(days) * 86_400_000));
     let running = state.inspect(move |scheduler| scheduler.plugin(&name).map(|plugin| plugin.version)).await?;
+    let replaces = state.plugins().installer.in_folder(&plugin).await?;
     let (notes, grant) = (notes(&loaded.grant), (&loaded.grant).into());
     let (jobs, messages) = differences(state, &plugin, loaded.devices, period).await?;
     Ok(TrialRecord {
@@ -131,6 +162,7 @@ async fn trial_record(state: &ApiState, loaded: Loaded, Days(days): Days) -> Res
         component: version.component.to_string(),
         settings: version.settings.to_string(),
         running: running == Some(version),
+        replaces: replaces.map(|digest| digest.to_string()),
         notes,
         grant,
         jobs,
@@ -138,7 +170,8 @@ async fn trial_record(state: &ApiState, loaded: Loaded, Days(days): Days) -> Res
     })
 }
 
-fn parse_name(name: &str) -> Result<PluginName, Problem> {
+/// Parses the name of a plugin that may be uploaded.
+pub(crate) fn parse_name(name: &str) -> Result<PluginName, Problem> {
     PluginName::parse(name).map_err(|error| {
         let problem = Problem::bad_request(error.to_string());
         match suggest::plugin_name(name) {
@@ -148,27 +181,38 @@ fn parse_name(name: &str) -> Result<PluginName, Problem> {
     })
 }
 
-/// Reads a component from the body of a request, within the bounds of its size and time.
+/// Reads a component from the body of a request.
 async fn component(request: Request) -> Result<Arc<[u8]>, Problem> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or(kind).trim());
-    if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/wasm")) {
-        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be a component");
-        return Err(problem.hint("send `Content-Type: application/wasm`"));
-    }
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > COMPONENT_BYTES) {
-        return Err(too_large());
-    }
-    let body = timeout(limits::UPLOAD_BODY, read_body(request.into_body(), length.unwrap_or_default())).await;
-    body.unwrap_or_else(|_| {
-        let detail = format!("the body was not received within {} s", limits::UPLOAD_BODY.as_secs());
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
-    })
+    Ok(body(request, (WASM, "a component"), COMPONENT_BYTES).await?.into())
 }
 
-async fn read_body(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
-    let mut bytes = Vec::with_capacity(usize::try_from(length.min(COMPONENT_BYTES)).unwrap_or_default());
+const WASM: &str = "application/wasm";
+
+/// Reads the body of a request, within the bounds of its size and time. `kind` is its content type, with its name.
+pub(super) async fn body(request: Request, (kind, name): (&str, &str), most: u64) -> Result<Vec<u8>, Problem> {
+    let found = request.headers().get(header::CONTENT_TYPE).and_then(|found| found.to_str().ok());
+    let found = found.map(|found| found.split(';').next().unwrap_or(found).trim());
+    if !found.is_some_and(|found| found.eq_ignore_ascii_case(kind)) {
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {name}"));
+        return Err(problem.hint(format!("send `Content-Type: {kind}`")));
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > most) {
+        return Err(too_large(name, most));
+    }
+    let read = read_body(request.into_body(), length.unwrap_or_default(), most);
+    match timeout(limits::UPLOAD_BODY, read).await {
+        Ok(read) => read?.ok_or_else(|| too_large(name, most)),
+        Err(_) => {
+            let detail = format!("the body was not received within {} s", limits::UPLOAD_BODY.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
+/// Returns the bytes of a body, unless there are more than `most`.
+async fn read_body(mut body: Body, length: u64, most: u64) -> Result<Option<Vec<u8>>, Problem> {
+    let mut bytes = Vec::with_capacity(usize::try_from(length.min(most)).unwrap_or_default());
     let slow = |_| {
         let detail = format!("no part of the body was received for {} s", limits::UPLOAD_STALL.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
@@ -176,16 +220,16 @@ async fn read_body(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
     while let Some(frame) = timeout(limits::UPLOAD_STALL, body.frame()).await.map_err(slow)? {
         let frame = frame.map_err(|error| Problem::bad_request(format!("the body is incomplete: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() as u64 + data.len() as u64 > COMPONENT_BYTES {
-            return Err(too_large());
+        if bytes.len() as u64 + data.len() as u64 > most {
+            return Ok(None);
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes.into())
+    Ok(Some(bytes))
 }
 
-fn too_large() -> Problem {
-    let detail = format!("a plugin may have at most {COMPONENT_BYTES} bytes ({} MiB)", COMPONENT_BYTES >> 20);
+fn too_large(name: &str, most: u64) -> Problem {
+    let detail = format!("{name} may have at most {most} bytes ({} MiB)", most >> 20);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
@@ -195,6 +239,7 @@ impl From<Refused> for Problem {
             Refused::Faulty(report) => Self::of(StatusCode::UNPROCESSABLE_ENTITY, report),
             Refused::Unknown(report) => Self::of(StatusCode::NOT_FOUND, report),
             Refused::Conflict(report) => Self::of(StatusCode::CONFLICT, report),
+            Refused::Changed(report) => Self::of(StatusCode::PRECONDITION_FAILED, report),
             Refused::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping"),
         }
     }

@@ -1,6 +1,9 @@
 // The buttons: each names the request of the API that it makes and, if it needs none to be asked before, how to undo it.
 import { report, swap } from "./swap.js";
 
+/** The bodies of requests that are not in the page, by button. */
+export const bodies = new WeakMap();
+
 const UNDO_MS = 10_000;
 // What was asked may go on for a moment: a message is sent, and acknowledged.
 const SETTLED_AFTER_MS = 1500;
@@ -28,12 +31,17 @@ function offerUndo(done, method, path) {
 }
 
 async function send(button) {
-  const { method, path, body, done = "Done.", confirm: question, undoMethod, undoPath } = button.dataset;
+  const { method, path, type = "application/json", ifMatch, ifNoneMatch } = button.dataset;
+  const { done = "Done.", confirm: question, undoMethod, undoPath } = button.dataset;
+  const body = bodies.get(button) ?? button.dataset.body;
   if (question && !(await ask(question, button.textContent))) return;
   button.disabled = true;
   try {
-    const headers = body ? { "content-type": "application/json" } : {};
+    const headers = body === undefined ? {} : { "content-type": type };
+    if (ifMatch) headers["if-match"] = ifMatch;
+    if (ifNoneMatch) headers["if-none-match"] = ifNoneMatch;
     const response = await fetch(path, { method, headers, body });
+    button.dispatchEvent(new CustomEvent("answer", { bubbles: true, detail: response }));
     if (response.ok) {
       report(done);
       document.querySelector("dialog[open]")?.close();

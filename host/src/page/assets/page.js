@@ -1,12 +1,14 @@
 // Starts the parts of the page. Everything can be read without them.
 import { listen } from "./stream.js";
 import { act } from "./act.js";
+import { checks } from "./check.js";
 import { explain } from "./why.js";
 import { picture } from "./picture.js";
 import { showLocal } from "./clock.js";
 
 act();
 explain();
+checks();
 picture();
 showLocal(document);
 listen();

@@ -7,7 +7,7 @@ const AWAY_AFTER_MS = 1500;
 // A run begins, or sends its next message, at a time that the page shows: that is no event.
 const BEGUN_AFTER_MS = 1500;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-const KINDS = ["run", "plan", "plugin", "link", "clock", "gap"];
+const KINDS = ["run", "plan", "plugin", "link", "clock"];
 
 let source = null;
 let last = 0;
@@ -43,12 +43,13 @@ function setAway(isAway) {
   document.body.classList.toggle("away", isAway);
   document.getElementById("as-of").textContent = isAway ? document.querySelector("main [data-now]")?.textContent ?? "" : "";
   for (const button of document.querySelectorAll("button[data-path]")) button.disabled = isAway;
-  if (!isAway) refresh();
 }
 
 function open() {
   if (source || document.hidden) return;
-  source = new EventSource("/api/v1/events?kind=run,plan,plugin,link,clock");
+  // A page with a list of log lines follows these as well.
+  const kinds = KINDS.concat(document.querySelector("[data-follows]")?.dataset.follows ?? []);
+  source = new EventSource(`/api/v1/events?kind=${kinds}`);
   source.onopen = () => {
     clearTimeout(away);
     away = null;
@@ -64,7 +65,7 @@ function open() {
       setTimeout(open, 3000);
     }
   };
-  for (const kind of KINDS) source.addEventListener(kind, refresh);
+  for (const kind of [...kinds, "gap"]) source.addEventListener(kind, refresh);
 }
 
 function close() {
@@ -79,7 +80,6 @@ export function listen() {
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return close();
     open();
-    refresh();
   });
   addEventListener("pagehide", close);
 }

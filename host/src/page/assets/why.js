@@ -1,5 +1,5 @@
 // Shows an explanation in a dialog. Without script, its link opens a page of its own.
-import { fetchMain } from "./swap.js";
+import { fetchMain, lowerHeading } from "./swap.js";
 import { showLocal } from "./clock.js";
 
 export function explain() {
@@ -15,13 +15,7 @@ export function explain() {
     if (!main) return location.assign(address);
     opener = link.id;
     showLocal(main);
-    const heading = main.querySelector("h1");
-    if (heading) {
-      const title = document.createElement("h2");
-      title.id = "why-title";
-      title.append(...heading.childNodes);
-      heading.replaceWith(title);
-    }
+    lowerHeading(main, "why-title");
     dialog.querySelector(".content").replaceChildren(...main.childNodes);
     dialog.showModal();
   });

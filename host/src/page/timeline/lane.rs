@@ -12,6 +12,7 @@ use super::{
     ticks::Axis,
 };
 use crate::{
+    describe,
     http::{COLLAPSED_BUCKETS as BUCKETS, CollapsedRecord, DeviceRecord, Spread, TimelineRecord},
     page::text::{self, WallTime},
     zones,
@@ -147,7 +148,7 @@ fn cells(spreads: &[&Spread], least: usize) -> String {
 
 /// Says how often a job is due: `Mist: every minute, 1,440 times`.
 pub(super) fn often(job: &CollapsedRecord) -> String {
-    let every = job.every_ms.map(|ms| crate::describe::period(ms) + ", ").unwrap_or_default();
+    let every = job.every_ms.map(|ms| describe::period(ms) + ", ").unwrap_or_default();
     let more = if job.more { "+" } else { "" };
     let name = text::line(job.label.as_deref().unwrap_or(&job.job));
     let faults = job.states.iter().filter(|(state, _)| !matches!(state.as_str(), "expected" | "succeeded" | "running"));

@@ -10,7 +10,7 @@ use super::{
     guests,
     test_folder::{TestFolder, name},
 };
-use crate::plugins::{PluginHandle, Refused, State, limits, stored_grant};
+use crate::plugins::{Expected, PluginHandle, Refused, State, limits, stored_grant};
 
 #[tokio::test]
 async fn a_dropped_file_is_loaded_and_a_broken_update_changes_nothing() {
@@ -136,15 +136,15 @@ async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() 
     let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
     let PluginHandle { statuses, installer, .. } = edge.plugins.handle();
-    installer.install(&name("porch"), guests::numbered(1).into()).await.unwrap();
+    installer.install(&name("porch"), guests::numbered(1).into(), Expected::Anything).await.unwrap();
     let first = edge.loaded().await.version;
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
     let traps = || statuses.plugin(&name("porch")).unwrap().used.traps;
     while traps() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert!(installer.roll_back(&name("porch")).await.unwrap().component == first.component, "the running version");
-    installer.install(&name("porch"), guests::numbered(2).into()).await.unwrap();
+    assert!(installer.roll_back(&name("porch")).await.unwrap().digest == first.component, "the running version");
+    installer.install(&name("porch"), guests::numbered(2).into(), Expected::Anything).await.unwrap();
     let second = edge.loaded().await.version;
     let status = statuses.plugin(&name("porch")).unwrap();
     assert_eq!((status.state, status.previous), (State::Running, Some(first.component)));
@@ -154,7 +154,7 @@ async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() 
 
     let mut edge = place.start(vec![(name("porch"), second)]);
     let PluginHandle { statuses, installer, .. } = edge.plugins.handle();
-    assert_eq!(installer.roll_back(&name("porch")).await.unwrap().component, first.component);
+    assert_eq!(installer.roll_back(&name("porch")).await.unwrap().digest, first.component);
     assert_eq!(edge.loaded().await.version, first);
     assert_eq!(statuses.plugin(&name("porch")).unwrap().previous, Some(second.component));
     installer.remove(&name("porch")).await.unwrap();

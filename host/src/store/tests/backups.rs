@@ -187,14 +187,14 @@ fn jobs_that_the_backup_lacks_count_as_decided() {
     let RunId { plugin, device, .. } = run_id(0);
     let stone = |job: &str, watermark| {
         let job = JobId::parse(job).unwrap();
-        Tombstone { plugin: plugin.clone(), device: device.clone(), job, watermark: at(watermark) }
+        Tombstone { name: (plugin.clone(), device.clone(), job), watermark: at(watermark) }
     };
     let gone = Change::JobRemoved { key: 2, tombstone: Some(stone("gone", NOW + 1)) };
     store.commit(&[job_saved(2, 1, "gone"), gone, job_saved(3, 1, "late")]).unwrap();
     drop(store);
     restored(data.path(), &copy);
     let (_, mut saved) = open(data.path()).unwrap();
-    saved.tombstones.sort_by_key(|stone| stone.job.clone());
+    saved.tombstones.sort_by_key(|stone| stone.name.clone());
     assert_eq!(saved.tombstones, [stone("gone", NOW + 1), stone("late", NOW)]);
     assert_eq!(jobs_in(data.path()).len(), 1);
 }

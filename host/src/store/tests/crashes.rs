@@ -216,16 +216,13 @@ impl Model {
                 let (key, name) = (slot as u32, DeviceName::parse(&format!("device-{slot}")).unwrap());
                 let (replan_at, error) = (at(variant.into()), variant.is_multiple_of(2).then(|| "why".to_owned()));
                 let (site, paused) = (site(variant), variant % 3 == 1);
+                let saved = SavedDevice { key, plugin: plugin as u32, name, site, replan_at, error, paused };
                 if let Some(device) = self.device(slot) {
-                    (device.site, device.replan_at, device.error) = (site, replan_at, error.clone());
-                    device.paused = paused;
-                    let plugin = self.0.plugins.iter().find(|owner| owner.devices.iter().any(|d| d.key == key))?.key;
-                    return Some(Change::DeviceSaved { key, plugin, name, site, replan_at, error, paused });
+                    *device = SavedDevice { plugin: device.plugin, ..saved };
+                    return Some(Change::DeviceSaved(device.clone()));
                 }
-                let owner = self.plugin(plugin)?;
-                let (known, why) = (name.clone(), error.clone());
-                owner.devices.push(SavedDevice { key, name: known, site, replan_at, error: why, paused });
-                Some(Change::DeviceSaved { key, plugin: plugin as u32, name, site, replan_at, error, paused })
+                self.plugin(plugin)?.devices.push(saved.clone());
+                Some(Change::DeviceSaved(saved))
             }
             Act::RemoveDevice { slot } => {
                 self.device(slot)?;
@@ -270,7 +267,7 @@ impl Model {
                     Some((plugin.name.clone(), device.name.clone()))
                 })?;
                 let job = saved.job.body.job_id();
-                let stone = Tombstone { plugin, device, job, watermark: saved.watermark };
+                let stone = Tombstone { name: (plugin, device, job), watermark: saved.watermark };
                 self.0.overrides.retain(|(known, _)| *known != key);
                 let tombstone = (slot != 3).then(|| stone.clone());
                 tombstone.clone().into_iter().for_each(|stone| self.add_tombstones(stone));
@@ -285,9 +282,7 @@ impl Model {
     }
 
     fn add_tombstones(&mut self, stone: Tombstone) {
-        let same =
-            |old: &&mut Tombstone| (&old.plugin, &old.device, &old.job) == (&stone.plugin, &stone.device, &stone.job);
-        match self.0.tombstones.iter_mut().find(same) {
+        match self.0.tombstones.iter_mut().find(|old| old.name == stone.name) {
             Some(old) => old.watermark = old.watermark.max(stone.watermark),
             None => self.0.tombstones.push(stone),
         }

@@ -56,7 +56,7 @@ fn a_database_of_the_first_format_is_migrated() {
     assert_eq!((saved.plugins[0].devices[0].key, saved.series), (2, 0));
     let job = JobId::parse("gone").unwrap();
     let RunId { plugin, device, .. } = run_id(0);
-    assert_eq!(saved.tombstones, [Tombstone { plugin, device, job, watermark: at(6) }]);
+    assert_eq!(saved.tombstones, [Tombstone { name: (plugin, device, job), watermark: at(6) }]);
     assert_eq!((jobs[0].watermark, jobs[0].due, jobs[0].job.body.policy().priority), (at(10), Some(at(20)), -1));
     let [(4, run)] = &saved.runs[..] else { panic!("{saved:?}") };
     assert_eq!((&run.id, run.start, run.body.step_count()), (&run_id(8), at(8), 2));

@@ -29,10 +29,7 @@ impl Scheduler {
         self.disarm_timer(key);
         self.catalog.remove_job(key, self.runs.count_of_job(key) > 0);
         self.catalog.tombstones.insert(name.clone(), watermark);
-        let (plugin, device, job) = name;
-        self.out
-            .changes
-            .push(Change::JobRemoved { key, tombstone: Some(Tombstone { plugin, device, job, watermark }) });
+        self.out.changes.push(Change::JobRemoved { key, tombstone: Some(Tombstone { name, watermark }) });
     }
 
     /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).

@@ -1,0 +1,142 @@
+//! The settings files of plugins. A body is the text of the file rather than JSON with the text in it: what a program
+//! reads, it can change and send back as it is, and comments stay.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderName, StatusCode, header},
+};
+use roost_scheduler::{event::Digest, names::PluginName};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    super::{
+        extract::{Path, Query},
+        params::{Plugin, PluginPath},
+        preconditions::{expected, tag},
+        problem::Problem,
+        state::ApiState,
+    },
+    records::SettingsRecord,
+    uploads::{Days, body, parse_name, trial_record},
+};
+use crate::{
+    plugins::{Expected, SETTINGS_BYTES, SettingsFile},
+    report::utf8,
+};
+
+const TOML: &str = "application/toml";
+
+/// The text of a settings file.
+#[derive(ToSchema)]
+#[schema(value_type = String, example = "[config]\nclose_offset = \"10m\"  # after dusk\n")]
+#[allow(dead_code, reason = "it only describes the body, which is read in chunks")]
+struct SettingsText(String);
+
+/// Get the text of a plugin's settings file
+///
+/// A plugin without such a file has the default settings.
+#[utoipa::path(get, path = "/api/v1/plugins/{plugin}/settings", tag = "plugins",
+    params(PluginPath),
+    responses(
+        (status = 200, body = SettingsText, content_type = "application/toml", description = "The text of the file",
+            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes, for `If-Match`"))),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no such file"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "The file cannot be read, or a link leads to a file outside of the plugin folder"),
+    ))]
+pub(in super::super) async fn settings(
+    State(state): State<ApiState>,
+    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
+) -> Result<([(HeaderName, String); 2], String), Problem> {
+    let SettingsFile { text, digest } = file(&state, &plugin).await?.ok_or_else(|| {
+        let problem = Problem::not_found(format!("plugin `{plugin}` has no settings file"));
+        problem.hint("it has the default settings; a file is made by `PUT` with `If-None-Match: *`")
+    })?;
+    Ok(([(header::CONTENT_TYPE, TOML.to_owned()), (header::ETAG, tag(digest))], text))
+}
+
+/// Returns the settings file of a plugin, if it has one.
+pub(crate) async fn file(state: &ApiState, plugin: &PluginName) -> Result<Option<SettingsFile>, Problem> {
+    Ok(state.plugins().installer.settings(plugin).await?)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct SettingsQuery {
+    /// Whether the settings are only checked, and not written
+    #[serde(default)]
+    #[param(default = false)]
+    dry_run: bool,
+}
+
+/// Write or check the settings file of a plugin
+///
+/// The settings are checked first: they are parsed, and the component in the folder is loaded on trial with them. If that
+/// fails, the file is not changed; the problem names the line and the key. Otherwise the text is written as it is, and
+/// loaded like any other file in the folder; the response does not wait for that. Settings may be written before the
+/// component is uploaded. To write, `If-Match` or `If-None-Match` is required, because a change that another program
+/// has made meanwhile would be lost for good: unlike a component, settings are not kept for a rollback.
+#[utoipa::path(put, path = "/api/v1/plugins/{plugin}/settings", tag = "plugins",
+    params(
+        PluginPath,
+        SettingsQuery,
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the text that is replaced, or `*` for any"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: there is no settings file yet", example = "*"),
+    ),
+    request_body(content_type = "application/toml", content = SettingsText, description = "A text of at most 8 MiB"),
+    responses(
+        (status = 200, body = SettingsRecord, description = "The file is replaced, or the settings are checked",
+            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes"))),
+        (status = 201, body = SettingsRecord, description = "The file is made",
+            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes"))),
+        (status = 412, body = Problem, content_type = "application/problem+json",
+            description = "The file is not the one that the request requires; it is not changed"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+            description = "The settings are refused; the file is not changed"),
+        (status = 428, body = Problem, content_type = "application/problem+json",
+            description = "The request does not say which file it replaces"),
+    ))]
+pub(in super::super) async fn write_settings(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    Query(SettingsQuery { dry_run }): Query<SettingsQuery>,
+    request: Request,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<SettingsRecord>), Problem> {
+    let plugin = parse_name(&name)?;
+    let expected = expected(request.headers())?;
+    if !dry_run && expected == Expected::Anything {
+        let detail = "the request does not say which settings it replaces";
+        let problem = Problem::new(StatusCode::PRECONDITION_REQUIRED, detail);
+        return Err(problem.hint(
+            "send `If-Match` with the `ETag` of the settings that were read, or `If-None-Match: *` if there are none",
+        ));
+    }
+    let (text, record) = check(&state, &plugin, request).await?;
+    let mut status = StatusCode::OK;
+    if !dry_run && state.plugins().installer.write_settings(&plugin, text, expected).await?.is_new {
+        status = StatusCode::CREATED;
+    }
+    Ok((status, [(header::ETAG, tag(&record.sha256))], Json(SettingsRecord { written: !dry_run, ..record })))
+}
+
+/// Checks the settings in the body of a request and what it requires, and returns their text.
+pub(crate) async fn check(
+    state: &ApiState,
+    plugin: &PluginName,
+    request: Request,
+) -> Result<(String, SettingsRecord), Problem> {
+    state.plugins().installer.expect_settings(plugin, expected(request.headers())?).await?;
+    let _turn = state.uploads().await;
+    let bytes = body(request, (TOML, "the text of a settings file"), SETTINGS_BYTES).await?;
+    let text = utf8(bytes).map_err(Problem::unprocessable)?;
+    let digest = Digest(Sha256::digest(&text).into());
+    let trial = match state.plugins().installer.try_settings(plugin, text.clone()).await? {
+        Some(loaded) => Some(trial_record(state, loaded, Days::default()).await?),
+        None => None,
+    };
+    Ok((text, SettingsRecord { plugin: plugin.to_string(), sha256: digest.to_string(), written: false, trial }))
+}

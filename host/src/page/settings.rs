@@ -1,0 +1,147 @@
+//! The settings of a plugin: the text of its file, what a change of it would do, and the button that writes it.
+
+use axum::{
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use maud::{Markup, html};
+
+use super::{
+    Failed, Html,
+    frame::{Current, frame},
+    text::{self, WallTime},
+    trial,
+};
+use crate::{
+    clock,
+    http::{ApiState, Problem, SettingsRecord, check_settings, plugin_name, settings_file, tag},
+    plugins::SettingsFile,
+};
+
+pub(super) async fn settings(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Html, Failed> {
+    let name = plugin_name(&name)?;
+    let file = settings_file(&state, &name).await?;
+    let title = format!("Settings of {name}");
+    Ok(Html(frame(&title, Current::Plugins, &content(name.as_str(), file.as_ref()))))
+}
+
+fn content(name: &str, file: Option<&SettingsFile>) -> Markup {
+    let text = file.map_or("", |file| file.text.as_str());
+    // A browser's text has line feeds alone.
+    let ends = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let tag = file.map(|file| tag(file.digest));
+    html! {
+        h1 { "Settings of " (name) }
+        @if file.is_none() { p { "There is no settings file: the plugin has the default settings." } }
+        p { a href={ "/plugins/" (name) } { (name) } }
+        section #settings data-keep {
+            form data-plugin=(name) data-tag=[tag] data-ends=(ends) {
+                label for="text" { code { "plugins/" (name) ".toml" } }
+                // The first line feed after the tag is not part of the text.
+                textarea #text name="text" rows="20" spellcheck="false" autocapitalize="off" autocomplete="off" { "\n" (text) }
+                div.actions.by-script { button { "Check" } }
+            }
+            div.result {}
+        }
+    }
+}
+
+/// Checks the settings in the body, and returns what they would change, with the button that writes them.
+pub(super) async fn check(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failed> {
+    let headers = request.headers().clone();
+    let plugin = plugin_name(&name)?;
+    let now = WallTime::of(clock::now(), state.zone());
+    let (status, page) = match check_settings(&state, &plugin, request).await {
+        Ok((_, record)) => (StatusCode::OK, result(&record, &headers, &now)),
+        Err(problem) => match StatusCode::from_u16(problem.status) {
+            Ok(status @ StatusCode::PRECONDITION_FAILED) => (status, conflict(&name, &problem)),
+            Ok(status @ StatusCode::UNPROCESSABLE_ENTITY) => (status, refused(&name, &problem)),
+            _ => return Err(problem.into()),
+        },
+    };
+    Ok((status, Html(frame("Check", Current::Plugins, &page))).into_response())
+}
+
+fn result(SettingsRecord { plugin, trial, .. }: &SettingsRecord, headers: &HeaderMap, now: &WallTime) -> Markup {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    html! {
+        h1 { "What the settings would change" }
+        @match trial {
+            Some(trial) => (trial::changes(trial, now)),
+            None => p { "They are valid. There is no component yet: what it would do with them is not known." },
+        }
+        div.actions {
+            button.main type="button" data-method="PUT" data-path={ "/api/v1/plugins/" (plugin) "/settings" }
+                data-type="application/toml" data-if-match=[header(header::IF_MATCH)]
+                data-if-none-match=[header(header::IF_NONE_MATCH)]
+                data-done={ "The settings of " (plugin) " are saved, and are being loaded." }
+                aria-label={ "Save the settings of " (plugin) } { "Save" }
+        }
+    }
+}
+
+fn conflict(name: &str, problem: &Problem) -> Markup {
+    html! {
+        h1 { "The file was changed on disk" }
+        p.banner.bad { (problem.detail) }
+        p { "Nothing was written. Load the file to see what it has now; copy your own text first, because it is replaced here." }
+        div.actions { a.button href={ "/plugins/" (name) "/settings" } { "Load the file" } }
+    }
+}
+
+fn refused(name: &str, problem: &Problem) -> Markup {
+    let place = place(name, &problem.detail);
+    html! {
+        h1 { "The settings are refused" }
+        p.banner.bad data-line=[place.map(|(line, _)| line)] data-column=[place.map(|(_, column)| column)] {
+            @if let Some((line, _)) = place { "Line " (line) ": " }
+            (problem.detail)
+        }
+        @if let Some(hint) = &problem.hint { p.soft { (text::lines(hint)) } }
+    }
+}
+
+/// Finds the line and the column in the text of an error: `porch.toml:3:1: unknown key`.
+fn place(name: &str, detail: &str) -> Option<(usize, usize)> {
+    let mut rest = detail.split_once(&format!("{name}.toml:"))?.1.split(':');
+    Some((rest.next()?.parse().ok()?, rest.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_text_and_keeps_its_first_line_and_its_line_ends() {
+        let text = "\n# </textarea><script>\r\n";
+        let file = SettingsFile { text: text.into(), digest: roost_scheduler::event::Digest([1; 32]) };
+        let page = content("porch", Some(&file)).into_string();
+        assert!(page.contains(">\n\n# &lt;/textarea&gt;&lt;script&gt;\r\n</textarea>"), "{page}");
+        assert!(page.contains("data-tag=\"&quot;0101") && page.contains("data-ends=\"\r\n\""), "{page}");
+        assert!(page.contains("<label for=\"text\"><code>plugins/porch.toml</code></label>"), "{page}");
+    }
+
+    #[test]
+    fn an_error_has_its_line() {
+        let detail = "the settings of plugin `porch` are refused: porch.toml:3:12: unknown key `<b>`";
+        assert_eq!(place("porch", detail), Some((3, 12)));
+        assert_eq!(place("porch", "device `porch` has no plan"), None);
+        let page = refused("porch", &Problem::bad_request(detail).hint("did you mean `a`?")).into_string();
+        assert!(page.contains("data-line=\"3\" data-column=\"12\"") && page.contains("Line 3: "), "{page}");
+        assert!(page.contains("`&lt;b&gt;`") && page.contains("did you mean") && !page.contains("<button"), "{page}");
+    }
+
+    #[test]
+    fn settings_without_a_component_are_valid_and_can_be_saved() {
+        let record = SettingsRecord { plugin: "porch".into(), sha256: String::new(), written: false, trial: None };
+        let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, "*".parse().unwrap())]);
+        let now = crate::page::plugins::tests::now();
+        let page = result(&record, &headers, &now).into_string();
+        assert!(page.contains("data-if-none-match=\"*\"") && page.contains("Save the settings of porch"), "{page}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Settings over HTTP: the text of the file, checked before it is written, and never over a change of another program.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    process::Command,
+};
+
+use expect_test::expect;
+use roost_tests::{
+    guest,
+    http::{ask, has_header, problem, talk},
+    redact_in,
+};
+use serde_json::Value;
+
+use crate::{job, ticking};
+
+const PATH: &str = "/api/v1/plugins/declared/settings";
+const TOML: &str = "content-type: application/toml\r\n";
+
+/// Returns the tag and the text of the settings.
+fn read(address: &str) -> (String, String) {
+    let (status, head, text) =
+        talk(address, &format!("GET {PATH} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
+    assert!(status == 200 && has_header(&head, "content-type", "application/toml"), "{head}");
+    (head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag").to_owned(), text)
+}
+
+#[test]
+fn settings_are_read_checked_and_written_with_their_comments() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let (address, file) = (host.address(), site.plugin("declared.toml"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let put = |query: &str, headers: &str, body: &str| {
+        ask(&address, "PUT", &format!("{PATH}{query}"), &format!("{TOML}{headers}"), body)
+    };
+    let (tag, before) = read(&address);
+    assert_eq!(before, fs::read_to_string(&file).unwrap());
+    let after = format!("# Half as often.\n{}", job("tick", "every_ms = 2000", "declared/tick"));
+
+    let (status, checked) = put("?dry_run=true", "", &after);
+    assert_eq!((status, &checked["written"], &checked["trial"]["jobs"]["changed"]), (200, &false.into(), &1.into()));
+    assert!(checked["trial"]["messages"]["gone"]["count"].as_u64() > Some(1_000), "{checked}");
+    let mut refusals = String::new();
+    for (what, headers, body) in [
+        ("no condition", String::new(), after.as_str()),
+        ("another file", format!("if-match: \"{}\"\r\n", "00".repeat(32)), &after),
+        ("no file", "if-none-match: *\r\n".into(), &after),
+        ("an unknown key", format!("if-match: {tag}\r\n"), "\n[confg]\n"),
+        ("not TOML", format!("if-match: {tag}\r\n"), "config = ["),
+        ("no grant", "if-match: *\r\n".into(), &job("tick", "every_ms = 2000", "elsewhere/tick")),
+    ] {
+        writeln!(refusals, "{what}: {}", problem(&put("", &headers, body))).unwrap();
+    }
+    expect![[r#"
+        no condition: 428 Precondition Required: the request does not say which settings it replaces
+          hint: send `If-Match` with the `ETag` of the settings that were read, or `If-None-Match: *` if there are none
+        another file: 412 Precondition Failed: the settings of plugin `declared` were not written: `plugins/declared.toml` is not the file that the request expects
+          hint: read the settings again, and repeat the change
+        no file: 412 Precondition Failed: the settings of plugin `declared` were not written: `plugins/declared.toml` is not the file that the request expects
+          hint: read the settings again, and repeat the change
+        an unknown key: 422 Unprocessable Entity: the settings of plugin `declared` are refused: declared.toml:2:2: unknown key `confg`
+          hint: did you mean `config`?
+        not TOML: 422 Unprocessable Entity: the settings of plugin `declared` are refused: declared.toml:1:11: unclosed array, expected `]`
+        no grant: 422 Unprocessable Entity: the settings of plugin `declared` are refused: device `declared` has no plan: job `tick`, step 1: `topic` `elsewhere/tick`: it is outside what `declared` may publish to
+          hint: to allow it, put this into `plugins/declared.toml`:
+          [grants]
+          publish = ["declared/#", "elsewhere/tick"]
+    "#]].assert_eq(&refusals);
+    let (status, _) = ask(&address, "PUT", PATH, "content-type: application/json\r\nif-match: *\r\n", "{}");
+    assert_eq!((status, read(&address)), (415, (tag.clone(), before)));
+
+    let (status, written) = put("", &format!("if-match: {tag}\r\n"), &after);
+    assert_eq!((status, &written["written"], &written["plugin"]), (200, &true.into(), &"declared".into()));
+    let (tag, text) = read(&address);
+    assert_eq!((text.as_str(), tag), (after.as_str(), format!("\"{}\"", written["sha256"].as_str().unwrap())));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    host.wait_for_log("jobs of `declared`: 0 new, 1 changed");
+    assert!(host.stop().success());
+}
+
+#[test]
+fn settings_may_come_first_and_a_link_is_left_alone() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let path = "/api/v1/plugins/porch/settings";
+    let put = |headers: &str, body: &str| ask(&address, "PUT", path, &format!("{TOML}{headers}"), body);
+    assert_eq!(ask(&address, "GET", path, "", "").0, 404);
+    assert_eq!(put("if-match: *\r\n", "").0, 412);
+    assert_eq!(put("if-none-match: *\r\n", "[limits]\ncpu_ms = 1\n").0, 422, "it is checked without a component");
+    let text = format!("# The porch.\n{}", job("tick", "every_ms = 1000", "porch/tick"));
+    let (status, made) = put("if-none-match: *\r\n", &text);
+    assert_eq!((status, &made["trial"]), (201, &Value::Null), "{made}");
+    assert_eq!(fs::read_to_string(site.plugin("porch.toml")).unwrap(), text);
+
+    let elsewhere = site.path().join("elsewhere.toml");
+    fs::rename(site.plugin("porch.toml"), &elsewhere).unwrap();
+    symlink(&elsewhere, site.plugin("porch.toml")).unwrap();
+    let refused = [ask(&address, "GET", path, "", ""), put("if-match: *\r\n", "")].map(|refused| problem(&refused));
+    expect![[r#"
+        409 Conflict: the settings of plugin `porch` are not shown: a link leads to a file outside of the plugin folder
+          hint: replace the link by the file, or open the file it leads to
+        409 Conflict: the settings of plugin `porch` were not written: `plugins/porch.toml` is a link
+          hint: change the file that it leads to, or replace the link by the file"#]]
+    .assert_eq(&redact_in(site.path(), &refused.join("\n")));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), text);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_component_replaces_the_one_that_was_there_at_its_check() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let wasm = guest("declared");
+    let file = wasm.to_str().unwrap();
+    let url = |path: &str| format!("http://{address}/api/v1/{path}");
+    let curl = |arguments: &[&str]| {
+        let mut curl = Command::new("curl");
+        let ran = curl.args(["-s", "-H", "content-type: application/wasm"]).args(arguments).output().unwrap();
+        serde_json::from_slice::<Value>(&ran.stdout).unwrap()
+    };
+    let data = format!("@{file}");
+    let checked = curl(&["--data-binary", &data, &url("check?plugin=declared")]);
+    let replaces = checked["replaces"].as_str().unwrap();
+    assert_eq!(checked["replaces"], checked["component"], "the same file");
+    let fresh = curl(&["--data-binary", &data, &url("check?plugin=porch")]);
+    assert_eq!(fresh["replaces"], Value::Null);
+    let put = |condition: &str| curl(&["-T", file, "-H", condition, &url("plugins/declared")]);
+    assert_eq!(put("if-none-match: *")["status"], 412);
+    expect!["plugin `declared` was not written into the folder: `plugins/declared.wasm` was changed meanwhile"]
+        .assert_eq(&redact_in(
+            site.path(),
+            put(&format!("if-match: \"{}\"", "00".repeat(32)))["detail"].as_str().unwrap(),
+        ));
+    assert_eq!(put(&format!("if-match: \"{replaces}\""))["new"], false);
+    assert!(host.stop().success());
+}
