@@ -3,9 +3,9 @@
 //! Plans of plugins, jobs of clients and the plugins' own tests pass it, so that a fault has one wording everywhere. Each
 //! fills in a [`draft`]; the bindings of the contract do it with [`drafts_from_bindings!`](crate::drafts_from_bindings).
 
-mod bindings;
 pub mod draft;
 mod fault;
+mod from_bindings;
 mod parse;
 mod permission;
 mod rules;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     event::{Change, DeviceKey, JobKey, Step},
     keys::{GroupKey, RunSlot},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{Origin, RunId},
     time::Instant,
     trigger::SunCache,

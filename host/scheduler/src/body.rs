@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 pub use self::step::StepRef;
 use crate::{
-    codec::{Reader, Writer, length, text},
     model::{Action, Job, Policy, Step, Task},
     names::{JobId, TaskName},
+    packing::{Reader, Writer, length, text},
     trigger::Trigger,
 };
 
@@ -62,7 +62,7 @@ impl From<&PackedJob> for Job {
 /// id · label · policy · 0              · name of the task · arguments
 /// ```
 ///
-/// Values are encoded by `codec.rs`; payloads, policies, properties and confirmations are preceded by their
+/// Values are encoded by `packing.rs`; payloads, policies, properties and confirmations are preceded by their
 /// length. The default policy has no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);

@@ -2,10 +2,10 @@
 
 use crate::{
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
 };
 
-/// How much work is left to one part of a step: its timers, its planner's work, and the runs it starts to send have
+/// How much work is left to one part of a step: its timers, its work on plans, and the runs it starts to send have
 /// one each, so that none of them waits for another.
 #[derive(Debug)]
 pub(crate) struct Budget(u32);

@@ -16,7 +16,7 @@ use crate::{
     body::{Body, PackedJob},
     event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PluginKey, SavedDevice, Version},
     keys::GroupKey,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::Next,
     outcome::Level,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     event::{CommitToken, Effect, JobKey, RunKey, Step},
     keys::RunSlot,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
 };
 
 /// What waits for a commit.

@@ -8,7 +8,7 @@ use self::fair_queue::FairQueue;
 use crate::{
     event::{AttemptId, CallId, LinkId, WatchId},
     keys::{Rank, RunSlot},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::PluginName,
     rate::{Rate, Rates},
     time::Instant,

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::{
-    codec::{encoded_enum, encoded_structs},
     limits,
     names::{JobId, PluginName, ResourceName, TaskName},
     outcome::Denied,
+    packing::{encoded_enum, encoded_structs},
     topic::Topic,
     trigger::Trigger,
 };

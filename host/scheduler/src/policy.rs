@@ -8,8 +8,8 @@ pub(crate) mod overlap;
 
 pub use self::{misfire::Misfire, overlap::Overlap};
 use crate::{
-    codec::encoded_structs,
     names::{GroupName, ResourceName},
+    packing::encoded_structs,
 };
 
 /// A policy: how the runs of a job are treated.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::PluginName,
     time::Instant,
 };

@@ -18,7 +18,7 @@ pub(crate) use self::{
 use crate::{
     event::{JobKey, RunKey},
     keys::{GroupKey, RunSlot, Seq},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::Cause,
     slab::Slab,
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The modules that own state, each its own.
-const MACHINES: [&str; 6] = ["agenda", "catalog", "commits", "delivery", "planner", "runs"];
+const MACHINES: [&str; 6] = ["agenda", "catalog", "commits", "delivery", "work_queue", "runs"];
 /// The fields of the scheduler: its machines, and what concerns all of them.
 const FIELDS: usize = 12;
 
@@ -168,7 +168,7 @@ fn circles_are_found() {
     assert_eq!(circle(graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
     assert_eq!(circle(graph(&[("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")])).unwrap().len(), 3);
     let modules = modules();
-    assert!(imports(&modules)["scheduler::step"].contains("planner"));
+    assert!(imports(&modules)["scheduler::step"].contains("work_queue"));
     assert!(calls(&modules)["scheduler::step"].contains("scheduler::running::attempts"));
 }
 

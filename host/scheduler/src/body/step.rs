@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    codec::{Code as _, Reader, Writer, text},
     model::{Confirm, Message, MessageProperties, Qos, Step},
+    packing::{Code as _, Reader, Writer, text},
     topic::Topic,
 };
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     keys::Rank,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::PluginName,
     rate::{Bucket, Rate, Rates},
     time::Instant,

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::{
-    codec::encoded_enum,
     limits,
     names::{GroupName, NameError},
+    packing::encoded_enum,
     time::Instant,
 };
 

@@ -3,7 +3,7 @@
 use std::{fmt, ops::RangeInclusive};
 
 use super::misfire::Misfire;
-use crate::{codec::encoded_enum, limits, outcome::Skipped, time::Instant};
+use crate::{limits, outcome::Skipped, packing::encoded_enum, time::Instant};
 
 /// What happens to a run that is due while an earlier run of its job has started and not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

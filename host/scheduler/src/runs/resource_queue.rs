@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     keys::{Rank, RunSlot},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::PluginName,
 };
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Turns {
+pub(crate) struct ResourceQueue {
     /// The waiting runs of each plugin.
     lanes: BTreeMap<PluginName, BTreeSet<Rank>>,
     /// Plugins with a lane, in the order they are served.
@@ -20,7 +20,7 @@ pub(crate) struct Turns {
     last: Option<PluginName>,
 }
 
-impl Turns {
+impl ResourceQueue {
     pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) {
         let lane = self.lanes.entry(plugin.clone()).or_insert_with(|| {
             self.ring.push_back(plugin.clone());
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn priority_counts_only_within_a_plugin() {
         let [greedy, modest] = ["greedy", "modest"].map(|name| PluginName::parse(name).expect("valid"));
-        let mut turns = Turns::default();
+        let mut turns = ResourceQueue::default();
         assert!(turns.is_empty() && turns.pop().is_none());
         for run in 0..3 {
             turns.push(&greedy, Rank::new(false, 127, Instant::MIN.plus_ms(i64::from(run)), run));
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn the_plugin_served_last_comes_after_one_that_was_added_later() {
         let [first, second] = ["first", "second"].map(|name| PluginName::parse(name).expect("valid"));
-        let mut turns = Turns::default();
+        let mut turns = ResourceQueue::default();
         turns.serve(&first);
         turns.push(&first, Rank::new(false, 0, Instant::MIN, 1));
         turns.push(&second, Rank::new(false, 0, Instant::MAX, 2));

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{resource_queue::Turns, run::Run};
+use super::{resource_queue::ResourceQueue, run::Run};
 use crate::{
     keys::RunSlot,
     limits,
     model::Resource,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::ResourceName,
     time::Instant,
 };
@@ -24,7 +24,7 @@ struct Pool {
     /// The runs that hold it: more than its capacity, if the operator has reduced that.
     holders: BTreeSet<RunSlot>,
     /// Served round robin over plugins; within a plugin by priority, then by due time (I7).
-    waiting: Turns,
+    waiting: ResourceQueue,
 }
 
 impl Pool {
@@ -45,7 +45,7 @@ pub(crate) enum Entry {
 
 impl Resources {
     pub(crate) fn new(rules: impl IntoIterator<Item = (ResourceName, Resource)>) -> Self {
-        let pool = |rule| Pool { rule, holders: BTreeSet::new(), waiting: Turns::default() };
+        let pool = |rule| Pool { rule, holders: BTreeSet::new(), waiting: ResourceQueue::default() };
         Self { pools: rules.into_iter().map(|(name, rule)| (name, pool(rule))).collect() }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     keys::{Rank, RunSlot, Seq},
     limits,
     model::{Confirm, Policy},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::RunId,
     outcome::{Attempt, Cause},
     policy::{backoff, grace},

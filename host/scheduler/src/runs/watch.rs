@@ -2,7 +2,7 @@
 
 use crate::{
     event::WatchId,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     time::Instant,
 };
 

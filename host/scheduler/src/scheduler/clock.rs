@@ -7,10 +7,10 @@ use crate::{
     budget::Budget,
     event::{DeviceKey, JobKey},
     limits,
-    mutation::{Mutation, mutated},
-    planner::Work,
+    mutants::{Mutation, mutated},
     time::{CLOCK_LOST_BEFORE, Instant},
     trigger::Trigger,
+    work_queue::Work,
 };
 
 impl Scheduler {
@@ -42,7 +42,7 @@ impl Scheduler {
             }
         }
         self.agenda.clock_set(self.now, by_ms, &mut self.out);
-        self.planner.push(Work::ClockSet { device: 0, job: 0 });
+        self.work.push(Work::ClockSet { device: 0, job: 0 });
     }
 
     /// Examines some devices and jobs after the clock was set: plans may depend on the date, and triggers that count
@@ -58,7 +58,7 @@ impl Scheduler {
         }
         if device < self.catalog.device_slots() || job < self.catalog.job_slots() {
             // Last in the queue: plans and requests do not wait for all jobs.
-            self.planner.push(Work::ClockSet { device, job });
+            self.work.push(Work::ClockSet { device, job });
         }
     }
 

@@ -10,12 +10,12 @@ use crate::{
     commits::Commits,
     delivery::Delivery,
     event::{JobKey, Saved, SavedJob, SavedPlugin, Step, Version},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     occurrence::Next,
-    planner::{Planner, Work},
     runs::{Resources, Run, Runs},
     time::Instant,
     trigger::Trigger,
+    work_queue::{Work, WorkQueue},
 };
 
 impl Scheduler {
@@ -30,7 +30,7 @@ impl Scheduler {
             agenda: Agenda::new(now, saved.series),
             delivery: Delivery::new(rates, now),
             commits: Commits::default(),
-            planner: Planner::default(),
+            work: WorkQueue::default(),
             host: HostScope { grant, site },
             now,
             out: Step::default(),
@@ -83,7 +83,7 @@ impl Scheduler {
         }
         if version == Version::NONE {
             // A crash interrupted its first load or its removal: none of its jobs is due until it is loaded anew.
-            self.planner.push(Work::Remove(name.clone()));
+            self.work.push(Work::Remove(name.clone()));
         }
         self.catalog.restore_plugin(key, Plugin { paused, ..Plugin::new(name, version, grant) }, devices);
     }

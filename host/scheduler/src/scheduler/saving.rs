@@ -5,7 +5,7 @@ use crate::{
     catalog::Plugin,
     event::{Change, DeviceKey, JobKey, Override, PluginKey, RunEnded, SavedDevice, Version},
     keys::RunSlot,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{PluginName, RunId},
     outcome::Outcome,
     time::Instant,

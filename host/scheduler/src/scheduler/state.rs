@@ -8,11 +8,11 @@ use crate::{
     event::Step,
     model::Resource,
     names::{DeviceName, PluginName, ResourceName},
-    planner::Planner,
     rate::Rates,
     runs::{Resources, Runs},
     time::{Instant, Site},
     topic::Grant,
+    work_queue::WorkQueue,
     zone::Zone,
 };
 
@@ -34,7 +34,7 @@ pub struct Scheduler {
     pub(super) agenda: Agenda,
     pub(super) delivery: Delivery,
     pub(super) commits: Commits,
-    pub(super) planner: Planner,
+    pub(super) work: WorkQueue,
     /// The site and the grant of the host's own jobs.
     pub(super) host: HostScope,
     /// The time of the current step.

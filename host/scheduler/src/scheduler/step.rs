@@ -9,9 +9,9 @@ use crate::{
     commits::Waiter,
     event::{Change, CommitToken, Event, Step},
     limits,
-    planner::{Work, ZonesChanged},
     runs::Report,
     time::Instant,
+    work_queue::{Work, ZonesChanged},
 };
 
 impl Scheduler {
@@ -28,17 +28,16 @@ impl Scheduler {
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
             Event::ZonesChanged { zones, rules } => {
-                self.planner
-                    .push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
+                self.work.push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
             }
             Event::StopRequested => self.stopping = true,
             Event::StoreFailed => self.store_failed(),
             Event::Durable(token) => self.durable(token),
             Event::Requested { request, what } => self.handle_request(request, what),
-            Event::Loaded(loaded) => self.planner.push(Work::Load(Box::new(loaded))),
-            Event::Removed(plugin) => self.planner.push(Work::Remove(plugin)),
+            Event::Loaded(loaded) => self.work.push(Work::Load(Box::new(loaded))),
+            Event::Removed(plugin) => self.work.push(Work::Remove(plugin)),
             Event::Planned { plugin, device, generation, plan } => {
-                self.planner.push(Work::Replan { plugin, device, generation, plan });
+                self.work.push(Work::Replan { plugin, device, generation, plan });
             }
             Event::Answered { call, reply } => self.task_answered(call, reply),
             Event::LinkUp { link, credit } => {
@@ -64,8 +63,8 @@ impl Scheduler {
         }
         let timers_left = self.run_timers();
         let runs_left = self.serve();
-        self.out.partial = self.planner.is_adopting() && !self.failing;
-        let work_left = !self.planner.is_empty() && !self.failing;
+        self.out.partial = self.work.is_adopting() && !self.failing;
+        let work_left = !self.work.is_empty() && !self.failing;
         self.out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
@@ -117,7 +116,7 @@ impl Scheduler {
                 }
             }
             // I3: its jobs may be due from now on.
-            Some(Waiter::Plan(jobs)) => self.planner.push_front(Work::Arm(token, jobs)),
+            Some(Waiter::Plan(jobs)) => self.work.push_front(Work::Arm(token, jobs)),
             None => {}
         }
     }

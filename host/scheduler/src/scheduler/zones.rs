@@ -9,9 +9,9 @@ use crate::{
     event::{Change, Effect, JobKey},
     limits,
     occurrence::Next,
-    planner::{Work, ZonesChanged},
     time::{Instant, Site},
     trigger::{Search, Trigger},
+    work_queue::{Work, ZonesChanged},
 };
 
 impl Scheduler {
@@ -29,7 +29,7 @@ impl Scheduler {
         }
         if changed.device < self.catalog.device_slots() || changed.job < self.catalog.job_slots() {
             // Last in the queue: plans and requests do not wait for all jobs.
-            self.planner.push(Work::ZonesChanged(changed));
+            self.work.push(Work::ZonesChanged(changed));
         } else {
             // Only now: after a crash the whole traversal is repeated.
             self.out.changes.push(Change::ZonesKnown(changed.rules.clone()));

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roost_scheduler::mutation::{Mutation, mutate};
+use roost_scheduler::mutants::{Mutation, mutate};
 
 /// The variable that names the mutation of a process.
 const MUTATION: &str = "MUTATION";

@@ -6,7 +6,7 @@ use crate::{
     keys::RunSlot,
     limits,
     model::Policy,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     occurrence::Next,
     outcome::{Cancelled, Cause, Missed, MissedReason, Outcome},
     policy::{grace, overlap},

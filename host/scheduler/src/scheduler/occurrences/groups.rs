@@ -3,7 +3,7 @@
 use crate::{
     body::PackedJob,
     event::JobKey,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{JobId, RunId},
     outcome::MissedReason,
     scheduler::occurrences::passed::PassedOccurrences,

@@ -5,7 +5,7 @@ use crate::{
     body::PackedJob,
     catalog::{Catalog, JobState},
     event::{DeviceKey, JobKey},
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::Origin,
     occurrence::{Next, jitter_of},
     scheduler::state::Scheduler,

@@ -4,12 +4,12 @@ use crate::{
     body::Body,
     event::{DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Version},
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
-    planner::Work,
     runs::Run,
     scheduler::state::Scheduler,
+    work_queue::Work,
 };
 
 impl Scheduler {
@@ -23,8 +23,8 @@ impl Scheduler {
             Request::Pause { what, paused } => self.set_paused(&what, paused),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
-            Request::Schedule(new) => return self.planner.push(Work::Schedule(request, new)),
-            Request::Cancel(job) => return self.planner.push(Work::Cancel(request, job)),
+            Request::Schedule(new) => return self.work.push(Work::Schedule(request, new)),
+            Request::Cancel(job) => return self.work.push(Work::Cancel(request, job)),
         };
         self.out.effects.push(Effect::Answer { request, answer });
     }
@@ -63,7 +63,7 @@ impl Scheduler {
             return Err(Refusal::Conflict(format!("the jobs of `{plugin}` are not planned by a plugin")));
         }
         let devices: Vec<DeviceKey> = found.devices.values().copied().collect();
-        self.planner.push(Work::RequestPlans(devices.into_iter()));
+        self.work.push(Work::RequestPlans(devices.into_iter()));
         Ok(Done::Nothing)
     }
 

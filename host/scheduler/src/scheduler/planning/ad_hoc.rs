@@ -4,12 +4,12 @@ use crate::{
     budget::Budget,
     event::{AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, Refusal, RequestId, Version},
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{JobName, PluginName},
     outcome::Cancelled,
-    planner::Basis,
     scheduler::state::Scheduler,
     scheduler::state::api_device,
+    work_queue::Basis,
 };
 
 impl Scheduler {

@@ -39,7 +39,7 @@ impl Scheduler {
     /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
     pub(crate) fn forget_finished(&mut self, budget: &mut Budget) -> bool {
         // Not while queued work may refer to one.
-        self.planner.is_empty() && self.drop_finished(self.now.plus_ms(-limits::FINISHED_MS), budget)
+        self.work.is_empty() && self.drop_finished(self.now.plus_ms(-limits::FINISHED_MS), budget)
     }
 
     /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.

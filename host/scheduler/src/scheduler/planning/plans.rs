@@ -7,11 +7,11 @@ use crate::{
     budget::Budget,
     event::{Announcement, Effect, Generation, Loaded, LoadedDevice, Plan, PluginKey, Version},
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::{DeviceName, PluginName},
     outcome::Cancelled,
-    planner::{Loading, Work},
     scheduler::state::Scheduler,
+    work_queue::{Loading, Work},
 };
 
 impl Scheduler {
@@ -19,13 +19,13 @@ impl Scheduler {
     pub(crate) fn work_on_plans(&mut self) {
         let mut budget = Budget::of_step();
         while budget.spend(limits::JOB_COST) {
-            let Some(work) = self.planner.pop() else { return };
-            let was_adopting = self.planner.is_adopting();
+            let Some(work) = self.work.pop() else { return };
+            let was_adopting = self.work.is_adopting();
             if let Some(rest) = self.work_on(work, &mut budget) {
-                self.planner.push_front(rest);
+                self.work.push_front(rest);
             }
             // What is committed with a plan of several pieces ends with its last one.
-            if was_adopting || self.planner.is_adopting() {
+            if was_adopting || self.work.is_adopting() {
                 return;
             }
         }
@@ -56,14 +56,14 @@ impl Scheduler {
 
     fn load(&mut self, loaded: Loaded) {
         let key = self.plugin_or_new(&loaded.plugin, Version::NONE, &loaded.grant);
-        let generation = self.planner.new_generation();
+        let generation = self.work.new_generation();
         let Some(plugin) = self.catalog.plugin_mut(key) else { return };
         plugin.generation = generation;
         plugin.grant = loaded.grant;
         plugin.announcement = Announcement { loaded: true, ..Announcement::new(loaded.plugin) };
         let gone = plugin.devices.clone();
         let Loaded { version, devices, .. } = loaded;
-        self.planner.push_front(Work::LoadDevices(Box::new(Loading {
+        self.work.push_front(Work::LoadDevices(Box::new(Loading {
             plugin: key,
             version,
             left: devices.into_iter(),
@@ -93,7 +93,7 @@ impl Scheduler {
             work.extend(loading.gone.into_values().map(|key| Work::DropDevice(key, Cancelled::DeviceRemoved)));
             work.push(Work::Finish(plugin, Some(loading.version)));
         }
-        self.planner.put_in_front(work);
+        self.work.put_in_front(work);
     }
 
     fn replan(&mut self, plugin: &PluginName, device: &DeviceName, generation: Generation, plan: Result<Plan, String>) {
@@ -107,7 +107,7 @@ impl Scheduler {
             Ok(plan) => {
                 let Some(site) = self.catalog.device(device).map(|device| device.next_site) else { return };
                 let comparison = Work::Compare(Box::new(self.comparison(device, plan, site)));
-                self.planner.put_in_front(vec![comparison, Work::Finish(key, None)]);
+                self.work.put_in_front(vec![comparison, Work::Finish(key, None)]);
             }
             Err(error) => self.plan_failed(device, error),
         }

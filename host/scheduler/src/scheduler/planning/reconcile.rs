@@ -12,13 +12,13 @@ use crate::{
     commits::Waiter,
     event::{Change, CommitToken, DeviceKey, JobKey, Plan, SavedJob},
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     occurrence::Next,
-    planner::{Adoption, Basis, Comparison, Staged, Work},
     scheduler::clock::is_ahead_of_clock,
     scheduler::state::Scheduler,
     time::{Instant, Site},
     trigger::Trigger,
+    work_queue::{Adoption, Basis, Comparison, Staged, Work},
 };
 
 impl Scheduler {
@@ -145,7 +145,7 @@ impl Scheduler {
                 self.adopted(*adoption);
                 return None;
             }
-            self.planner.set_adopting(true);
+            self.work.set_adopting(true);
         }
         Some(Work::Adopt(adoption))
     }
@@ -153,7 +153,7 @@ impl Scheduler {
     /// Completes the adoption of a plan.
     fn adopted(&mut self, adoption: Adoption) {
         let Adoption { basis: Basis { device: key, requested_at, site, .. }, token, unconfirmed, .. } = adoption;
-        self.planner.set_adopting(false);
+        self.work.set_adopting(false);
         let Some(device) = self.catalog.device_mut(key) else { return };
         device.site = site;
         device.failures = 0;

@@ -13,12 +13,12 @@ use crate::{
     budget::Budget,
     event::{Change, DeviceKey, JobKey, PluginKey, Tombstone, Version},
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::PluginName,
     outcome::{Cancelled, Outcome},
-    planner::Work,
     runs::Run,
     scheduler::state::Scheduler,
+    work_queue::Work,
 };
 
 impl Scheduler {
@@ -88,7 +88,7 @@ impl Scheduler {
             return;
         }
         let drop = |device| Work::DropDevice(device, Cancelled::PluginRemoved);
-        self.planner.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
+        self.work.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
     }
 
     /// Records the next occurrence of an ad-hoc job that is removed with its device: no plan brings it back (I13).

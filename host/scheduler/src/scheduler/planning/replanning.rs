@@ -7,9 +7,9 @@ use crate::{
     budget::Budget,
     event::{CommitToken, DeviceKey, Effect, JobKey, Version},
     limits,
-    planner::Work,
     scheduler::state::Scheduler,
     time::Instant,
+    work_queue::Work,
 };
 
 impl Scheduler {

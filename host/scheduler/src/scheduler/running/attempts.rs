@@ -7,13 +7,13 @@ use crate::{
     event::{AttemptId, Effect, LinkId, Publish, Refusal},
     keys::RunSlot,
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::{Attempt, Cause, Late, Outcome},
-    planner::Work,
     runs::{Phase, Run},
     scheduler::state::Scheduler,
     time::Instant,
     topic::Topic,
+    work_queue::Work,
 };
 
 impl Scheduler {
@@ -109,7 +109,7 @@ impl Scheduler {
     /// Handles a failure of the store: only owed steps are sent from here on.
     pub(crate) fn store_failed(&mut self) {
         self.failing = true;
-        for work in self.planner.take_all() {
+        for work in self.work.take_all() {
             // Queued requests are refused.
             if let Work::Schedule(request, _) | Work::Cancel(request, _) = work {
                 self.out.effects.push(Effect::Answer { request, answer: Err(Refusal::Stopping) });

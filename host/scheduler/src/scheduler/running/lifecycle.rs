@@ -17,7 +17,7 @@
 use crate::{
     event::{Change, Progress, RunEnded},
     keys::RunSlot,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::{Attempt, Cancelled, Failed, Outcome, Success},
     runs::Phase,
     scheduler::state::Scheduler,

@@ -4,7 +4,7 @@ use crate::{
     commits::Waiter,
     event::{LinkId, WatchId},
     keys::RunSlot,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::Attempt,
     runs::{Phase, Report},
     scheduler::state::Scheduler,

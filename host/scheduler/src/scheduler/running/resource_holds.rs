@@ -3,7 +3,7 @@
 use crate::{
     agenda::Timer,
     keys::RunSlot,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     names::ResourceName,
     outcome::Cause,
     runs::Entry,

@@ -2,7 +2,7 @@
 
 use crate::{
     body::StepRef,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::{Cause, Denied, Missed, MissedReason, Outcome, Skipped},
     policy::grace,
     runs::Run,

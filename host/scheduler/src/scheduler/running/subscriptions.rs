@@ -4,7 +4,7 @@ use crate::{
     event::{Effect, LinkId, WatchId},
     keys::RunSlot,
     limits,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::{Attempt, Cause, Failed},
     runs::{Phase, Watch},
     scheduler::state::Scheduler,

@@ -3,7 +3,7 @@
 use crate::{
     event::CallId,
     model::Reply,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::{Attempt, Cause, Outcome, Success},
     scheduler::state::Scheduler,
 };

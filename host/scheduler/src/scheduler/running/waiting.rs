@@ -4,7 +4,7 @@ use crate::{
     agenda::Timer,
     event::Effect,
     keys::RunSlot,
-    mutation::{Mutation, mutated},
+    mutants::{Mutation, mutated},
     outcome::Cause,
     runs::Phase,
     scheduler::state::Scheduler,

@@ -17,13 +17,13 @@ pub(crate) trait Code {
 /// Encodes structs field by field.
 macro_rules! encoded_structs {
     ($($name:ident { $($field:ident),+ })+) => {$(
-        impl $crate::codec::Code for $name {
-            fn write(&self, to: &mut $crate::codec::Writer) {
-                $($crate::codec::Code::write(&self.$field, to);)+
+        impl $crate::packing::Code for $name {
+            fn write(&self, to: &mut $crate::packing::Writer) {
+                $($crate::packing::Code::write(&self.$field, to);)+
             }
 
-            fn read(from: &mut $crate::codec::Reader<'_>) -> Self {
-                Self { $($field: $crate::codec::Code::read(from)),+ }
+            fn read(from: &mut $crate::packing::Reader<'_>) -> Self {
+                Self { $($field: $crate::packing::Code::read(from)),+ }
             }
         }
     )+};
@@ -33,19 +33,19 @@ pub(crate) use encoded_structs;
 /// Encodes an enum: the number of the variant, then its fields.
 macro_rules! encoded_enum {
     ($name:ident { $($number:literal $variant:ident { $($field:tt: $value:ident),* }),+ }) => {
-        impl $crate::codec::Code for $name {
-            fn write(&self, to: &mut $crate::codec::Writer) {
+        impl $crate::packing::Code for $name {
+            fn write(&self, to: &mut $crate::packing::Writer) {
                 match self {
                     $(Self::$variant { $($field: $value),* } => {
                         to.0.push($number);
-                        $($crate::codec::Code::write($value, to);)*
+                        $($crate::packing::Code::write($value, to);)*
                     })+
                 }
             }
 
-            fn read(from: &mut $crate::codec::Reader<'_>) -> Self {
+            fn read(from: &mut $crate::packing::Reader<'_>) -> Self {
                 match from.byte() {
-                    $($number => Self::$variant { $($field: $crate::codec::Code::read(from)),* },)+
+                    $($number => Self::$variant { $($field: $crate::packing::Code::read(from)),* },)+
                     other => unreachable!("a body holds variants that there are, not {other}"),
                 }
             }

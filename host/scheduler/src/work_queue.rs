@@ -1,4 +1,4 @@
-//! The queue of planner work: plugin versions, removals and plans, which are processed in order and in bounded pieces
+//! The queue of work on plans: plugin versions, removals and plans, which are processed in order and in bounded pieces
 //! (I10).
 
 use std::{
@@ -57,7 +57,7 @@ pub(crate) enum Work {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Planner {
+pub(crate) struct WorkQueue {
     work: VecDeque<Work>,
     /// Whether a plan is partly adopted: its changes must be committed together.
     adopting: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Planner {
     generation: Generation,
 }
 
-impl Planner {
+impl WorkQueue {
     pub(crate) fn push(&mut self, work: Work) {
         self.work.push_back(work);
     }
