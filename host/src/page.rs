@@ -27,8 +27,6 @@ mod tonight;
 mod trial;
 mod why;
 
-use std::sync::Arc;
-
 use axum::{
     Extension, Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -76,7 +74,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/why/{plugin}/{device}/{job}", get(why::why))
         .route_layer(limit())
         // Made once for all readers, it needs no limit.
-        .route("/", get(tonight::tonight).layer(Extension(Arc::<Shared>::default())))
+        .route("/", get(tonight::tonight).layer(Extension(Shared::default())))
         // A form that comes slowly takes no place meanwhile.
         .merge(checks)
         .merge(login.route_layer(from_fn(buffer_body)))

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use std::sync::Arc;
-
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
@@ -40,9 +38,9 @@ const PAST_LINES: usize = 20;
 
 pub(super) async fn tonight(
     State(state): State<ApiState>,
-    Extension(shared): Extension<Arc<Shared>>,
+    Extension(shared): Extension<Shared>,
 ) -> Result<Html, Failed> {
-    shared.get(|| page(&state)).await.map(Html)
+    shared.get(async move { page(&state).await }).await.map(Html)
 }
 
 async fn page(state: &ApiState) -> Result<Markup, Failed> {
