@@ -65,7 +65,7 @@ pub(crate) use self::{
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
-    limits::NEXT_BYTES,
+    limits::{COLLAPSED_BUCKETS, NEXT_BYTES},
     login::{Login, Refused},
     logs::{Logs, newest as newest_logs},
     page::Page,
@@ -87,7 +87,7 @@ pub(crate) use self::{
     sun::skies,
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
-        density::{By, DensityRecord, count as count_runs},
+        density::{By, DensityRecord, GroupRecord, Spread, count as count_runs},
         stem,
     },
 };

@@ -80,7 +80,7 @@ mod tests {
     };
 
     use maud::PreEscaped;
-    use tokio::sync::Notify;
+    use tokio::{sync::Notify, task::yield_now};
 
     use super::*;
 
@@ -97,6 +97,9 @@ mod tests {
         };
         let mut first = pin!(ask());
         assert!(is_pending(first.as_mut()).await);
+        while made.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
         let mut later = pin!(async { tokio::join!(ask(), ask(), ask()) });
         assert!(is_pending(later.as_mut()).await);
         finish.notify_one();

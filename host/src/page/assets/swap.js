@@ -35,17 +35,18 @@ export function lowerHeading(main, id) {
   return title;
 }
 
-/** Replaces content, apart from the part that is in use: it stays as it is, and is not moved. */
+/** Replaces content. Parts with `data-keep` stay and are not moved, so that a text is still where it was scrolled to. */
 function replace(now, main) {
-  const kept = now.querySelector(":scope > [data-keep]");
-  const [nodes, place] = [[...main.childNodes], main.querySelector(":scope > [data-keep]")];
-  if (!kept) return now.replaceChildren(...nodes);
+  const isKept = (one) => one.dataset?.keep !== undefined;
+  const kept = [...now.children].filter((one) => isKept(one) && main.querySelector(`:scope > #${one.id}`));
   // An error of the host must not take away what was typed.
-  if (!place) return;
-  for (const node of [...now.childNodes]) if (node !== kept) node.remove();
-  const at = nodes.indexOf(place);
-  kept.before(...nodes.slice(0, at));
-  kept.after(...nodes.slice(at + 1));
+  if (!kept.length && [...now.children].some(isKept)) return;
+  for (const node of [...now.childNodes]) if (!kept.includes(node)) node.remove();
+  let next = now.firstChild;
+  for (const node of [...main.childNodes]) {
+    if (next && node.id === next.id) next = next.nextSibling;
+    else now.insertBefore(node, next);
+  }
 }
 
 // The number of the newest swap: the answer to an earlier one is old, also if it comes later.
