@@ -17,7 +17,7 @@ pub(super) const SOCKET_CONNECTIONS: usize = 64;
 /// Timeout for the head of a request, and for the next request of a connection. It is shorter in tests.
 pub(super) const HEAD: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 15_000 });
 /// Timeout for a request, including the wait for its turn and for the disk.
-pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+pub(crate) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// Timeout for the scheduler's reply to a command: shorter than [`REQUEST`], so that its error is the one that is
 /// reported.
 pub(super) const REPLY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
@@ -65,7 +65,7 @@ pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
 /// Timeout for each part of that body.
 pub(super) const UPLOAD_STALL: Duration = Duration::from_secs(15);
 /// Timeout for an upload, including the wait for others, the compilation, and a plan of each device.
-pub(super) const UPLOAD: Duration = Duration::from_secs(600);
+pub(crate) const UPLOAD: Duration = Duration::from_secs(600);
 /// Devices that the changes of an upload are listed of, and ids of jobs in each of their lists.
 pub(super) const CHANGED_DEVICES: usize = 500;
 pub(super) const CHANGED_JOBS: usize = 50;
@@ -150,5 +150,12 @@ pub(super) const CODE_VALID: Duration = Duration::from_secs(600);
 /// this: a code cannot be guessed.
 pub(super) const WRONG_TRIES: usize = 5;
 pub(super) const WRONG_TRIES_WITHIN: Duration = Duration::from_secs(60);
+/// Bytes of the form of the login: the path that it leads back to, each byte of which may be encoded as three, and a secret.
+pub(super) const LOGIN_BYTES: usize = 8 << 10;
+/// Timeout for that form, which is the only body that a client without a token or session may send. It is shorter in
+/// tests.
+pub(super) const LOGIN_BODY: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 3_000 });
+/// Such forms that are received at a time. A further one is refused at once, so that strangers hold few connections.
+pub(super) const LOGIN_BODIES: usize = 16;
 /// Bytes of the path that a login leads back to.
 pub(crate) const NEXT_BYTES: usize = 2_048;
