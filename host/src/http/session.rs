@@ -13,7 +13,10 @@ use std::{
 
 use axum::http::{HeaderMap, header};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use roost_scheduler::{text::excerpt, time::Instant};
+use roost_scheduler::{
+    text::excerpt,
+    time::{CLOCK_LOST_BEFORE, Instant},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -82,8 +85,22 @@ impl Session {
         Instant::from_millis_clamped(self.used_ms)
     }
 
+    /// Checks whether the clock can be right: a machine without a clock of its own boots in the past.
+    fn is_known(&self, now: Instant) -> bool {
+        now >= CLOCK_LOST_BEFORE && now >= self.made()
+    }
+
     fn has_expired(&self, now: Instant) -> bool {
-        now.ms_since(self.used()) > limits::SESSION_MS
+        self.is_known(now) && now.ms_since(self.used()) > limits::SESSION_MS
+    }
+
+    /// Records that it is used. Returns whether this is the first use in an hour.
+    fn is_used_anew(&mut self, now: Instant) -> bool {
+        let is_new_hour = self.is_known(now) && now.ms_since(self.used()).abs() >= limits::SESSION_USED_MS;
+        if is_new_hour {
+            self.used_ms = now.millis();
+        }
+        is_new_hour
     }
 }
 
@@ -126,7 +143,7 @@ impl Sessions {
         let cookie = cookie(&id, is_secure);
         {
             let sessions = &mut self.kept().sessions;
-            sessions.retain(|session| !session.has_expired(now));
+            // Those that have expired are kept, because the clock may be ahead.
             sessions.sort_by_key(|session| std::cmp::Reverse(session.used_ms));
             sessions.truncate(limits::SESSIONS - 1);
             sessions.push(session);
@@ -146,10 +163,7 @@ impl Sessions {
                 if session.has_expired(now) {
                     return None;
                 }
-                let is_new_hour = now.ms_since(session.used()).abs() >= limits::SESSION_USED_MS;
-                if is_new_hour {
-                    session.used_ms = now.millis();
-                }
+                let is_new_hour = session.is_used_anew(now);
                 let renewed = is_new_hour.then(|| cookie(id, session.is_secure));
                 Some((Found { digest, renewed }, is_new_hour))
             })?

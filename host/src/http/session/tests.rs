@@ -64,6 +64,27 @@ async fn a_session_ends_when_it_was_not_used_for_ninety_days() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_ends_no_session() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
+    // Without the time, and with that of a year ago, which is before the session was made.
+    for wrong in [Instant::from_millis_clamped(0), at(-365 * 24 * HOUR_MS)] {
+        assert_eq!(sessions.find(&sent(&cookie), wrong).unwrap().renewed, None);
+        assert_eq!(sessions.list(wrong)[0].used(), at(0));
+    }
+    assert!(sessions.find(&sent(&cookie), at(1)).is_some());
+    // A year ahead it has expired, and a new one does not remove it.
+    let ahead = at(365 * 24 * HOUR_MS);
+    assert!(sessions.find(&sent(&cookie), ahead).is_none());
+    let of_ahead = sessions.begin("b", false, ahead).await.unwrap();
+    let again = Sessions::open(data.path(), TOKEN);
+    for cookie in [cookie, of_ahead] {
+        assert!(again.find(&sent(&cookie), at(2)).is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_session_too_many_ends_the_one_that_was_not_used_for_the_longest_time() {
     let data = tempfile::tempdir().unwrap();
     let sessions = Sessions::open(data.path(), TOKEN);
