@@ -146,7 +146,7 @@ pub(super) const SESSION_COOKIES: usize = 4;
 pub(super) const CODES: usize = 10;
 /// How long a one-time code is valid: time to find the phone.
 pub(super) const CODE_VALID: Duration = Duration::from_secs(600);
-/// Wrong tries to log in, of all clients together, after which none is examined until the oldest of them is as old as
+/// Wrong tries to log in, of all clients together, after which no code is examined until the oldest of them is as old as
 /// this: a code cannot be guessed.
 pub(super) const WRONG_TRIES: usize = 5;
 pub(super) const WRONG_TRIES_WITHIN: Duration = Duration::from_secs(60);
