@@ -140,6 +140,8 @@ pub(super) const SESSIONS_BYTES: u64 = 1 << 20;
 pub(super) const SESSION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 /// How precisely the last use of a session is kept: each change of it is a write to the disk.
 pub(super) const SESSION_USED_MS: i64 = 60 * 60 * 1_000;
+/// How often a session with an open event stream is examined. It is more often in tests.
+pub(super) const SESSION_CHECK: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 60 * 60 * 1_000 });
 /// Cookies of a request that are examined: a digest is computed for each.
 pub(super) const SESSION_COOKIES: usize = 4;
 /// One-time codes that are valid at a time.

@@ -19,7 +19,7 @@ use roost_scheduler::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::limits;
 use crate::{
@@ -71,7 +71,7 @@ struct Inner {
     kept: Mutex<Kept>,
     /// Held while the file is written.
     writing: Mutex<()>,
-    /// Changes when a session has ended.
+    /// Changes when a session may have ended.
     ends: watch::Sender<()>,
 }
 
@@ -148,6 +148,7 @@ impl Sessions {
             sessions.truncate(limits::SESSIONS - 1);
             sessions.push(session);
         }
+        self.0.ends.send_replace(());
         self.save().await?;
         Ok(cookie)
     }
@@ -194,10 +195,13 @@ impl Sessions {
         self.save().await
     }
 
-    /// Waits until a session has ended.
-    pub(super) async fn ended(&self, digest: &str) {
+    /// Waits until a session has ended or expired.
+    pub(super) async fn ended(&self, digest: &str, now: impl Fn() -> Instant) {
         let mut ends = self.0.ends.subscribe();
-        while self.kept().sessions.iter().any(|session| session.digest == digest) && ends.changed().await.is_ok() {}
+        let is_open = |session: &Session| session.digest == digest && !session.has_expired(now());
+        while self.kept().sessions.iter().any(is_open) {
+            let _ = timeout(limits::SESSION_CHECK, ends.changed()).await;
+        }
     }
 
     /// Writes the file, on a thread for blocking work.

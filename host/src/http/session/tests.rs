@@ -1,4 +1,7 @@
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use axum::http::HeaderValue;
 
@@ -109,15 +112,29 @@ async fn a_file_that_is_not_understood_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_is_announced() {
+async fn the_end_of_a_session_is_announced_whatever_ends_it() {
     let data = tempfile::tempdir().unwrap();
     let sessions = Sessions::open(data.path(), TOKEN);
-    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
-    let found = sessions.find(&sent(&cookie), at(0)).unwrap();
-    let (watched, digest) = (sessions.clone(), found.digest.clone());
-    let waiting = tokio::spawn(async move { watched.ended(&digest).await });
-    tokio::task::yield_now().await;
-    assert!(!waiting.is_finished());
-    sessions.end(&found.digest).await.unwrap();
-    waiting.await.unwrap();
+    let clock = Arc::new(AtomicI64::new(0));
+    for number in 0..3 {
+        let now = at(number);
+        let cookie = sessions.begin("a", false, now).await.unwrap();
+        let digest = sessions.find(&sent(&cookie), now).unwrap().digest;
+        let (watched, clock_of_stream, watched_digest) = (sessions.clone(), clock.clone(), digest.clone());
+        let stream = tokio::spawn(async move {
+            watched.ended(&watched_digest, || at(clock_of_stream.load(Ordering::Relaxed))).await;
+        });
+        tokio::task::yield_now().await;
+        assert!(!stream.is_finished());
+        match number {
+            0 => sessions.end(&digest).await.unwrap(),
+            1 => {
+                for _ in 0..limits::SESSIONS {
+                    sessions.begin("b", false, at(HOUR_MS)).await.unwrap();
+                }
+            }
+            _ => clock.store(limits::SESSION_MS + number + 1, Ordering::Relaxed),
+        }
+        stream.await.unwrap();
+    }
 }
