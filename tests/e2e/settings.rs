@@ -25,6 +25,7 @@ fn read(address: &str) -> (String, String) {
     let (status, head, text) =
         talk(address, &format!("GET {PATH} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
     assert!(status == 200 && has_header(&head, "content-type", "application/toml"), "{head}");
+    assert!(has_header(&head, "cache-control", "no-store"), "{head}");
     (head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag").to_owned(), text)
 }
 

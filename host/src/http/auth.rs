@@ -32,10 +32,13 @@ struct Rules {
 /// The page to log in at. It is the only path that takes a form.
 pub(crate) const LOGIN: &str = "/login";
 
+/// The files of the pages. Caches that several browsers share may keep them, so that no cookie may go with them.
+const ASSETS: &str = "/assets/";
+
 /// Checks whether a path needs neither token nor session. Such paths reveal nothing about plugins. Load balancers and
 /// systemd have no token, and a browser has none before the login.
 fn is_public(path: &str) -> bool {
-    ["/healthz", "/readyz", LOGIN].contains(&path) || path.starts_with("/assets/")
+    ["/healthz", "/readyz", LOGIN].contains(&path) || path.starts_with(ASSETS)
 }
 
 impl Guard {
@@ -69,7 +72,8 @@ impl Guard {
         }
         let Some(login) = self.login() else { return Ok(None) };
         let has_token = headers.contains_key(header::AUTHORIZATION);
-        let found = if has_token { None } else { login.sessions.find(headers, clock::now()) };
+        let found =
+            if has_token || path.starts_with(ASSETS) { None } else { login.sessions.find(headers, clock::now()) };
         if !is_read && (found.is_some() || path == LOGIN) {
             require_origin(headers, host)?;
         }
@@ -259,7 +263,7 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
 mod tests {
     use std::path::Path;
 
-    use super::*;
+    use super::{super::limits, *};
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -361,6 +365,21 @@ mod tests {
         ] {
             assert_eq!(checked(None, "/", &[("host", "localhost:8080"), (header, value)]), status, "{header}: {value}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_caches_share_renews_no_session() {
+        let data = tempfile::tempdir().unwrap();
+        let login = Login::new(TOKEN.to_owned(), data.path());
+        let an_hour_ago = clock::now().plus_ms(-limits::SESSION_USED_MS);
+        let cookie = login.sessions.begin("a", false, an_hour_ago).await.unwrap();
+        let guard = Guard::new(Some(login), Vec::new(), None);
+        let pair = cookie.split(';').next().unwrap();
+        let headers = [(header::HOST, "localhost"), (header::COOKIE, pair)];
+        let headers = headers.into_iter().map(|(name, value)| (name, HeaderValue::from_str(value).unwrap())).collect();
+        assert!(guard.check(&Method::GET, "/assets/0123/page.css", &headers).unwrap().is_none());
+        let found = guard.check(&Method::GET, "/devices", &headers).unwrap().unwrap();
+        assert_eq!(found.renewed, Some(cookie));
     }
 
     #[test]

@@ -50,12 +50,14 @@ struct SettingsText(String);
 pub(in super::super) async fn settings(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
-) -> Result<([(HeaderName, String); 2], String), Problem> {
+) -> Result<([(HeaderName, String); 3], String), Problem> {
     let SettingsFile { text, digest } = file(&state, &plugin).await?.ok_or_else(|| {
         let problem = Problem::not_found(format!("plugin `{plugin}` has no settings file"));
         problem.hint("it has the default settings; a file is made by `PUT` with `If-None-Match: *`")
     })?;
-    Ok(([(header::CONTENT_TYPE, TOML.to_owned()), (header::ETAG, tag(digest))], text))
+    // The text may have passwords.
+    let cache = (header::CACHE_CONTROL, "no-store".to_owned());
+    Ok(([(header::CONTENT_TYPE, TOML.to_owned()), (header::ETAG, tag(digest)), cache], text))
 }
 
 /// Returns the settings file of a plugin, if it has one.
