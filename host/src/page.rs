@@ -55,7 +55,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Returns the routes of the page.
 pub(crate) fn routes() -> Router<ApiState> {
     let login = limited(Router::new().route(LOGIN, get(login::show).post(login::submit)));
-    // Their number at a time is that of uploads to the API, because each is one.
+    // Their number at a time is that of uploads and settings of the API, because each is one.
     let checks = Router::new()
         .route("/plugins", post(install::check))
         .route("/plugins/{plugin}/settings", post(settings::check))

@@ -3,6 +3,8 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::{ErrorKind, Write as _},
+    net::TcpStream,
     os::unix::fs::{PermissionsExt as _, symlink},
     process::Command,
 };
@@ -107,6 +109,28 @@ fn settings_may_come_first_and_a_link_is_left_alone() {
           hint: change the file that it leads to, or replace the link by the file"#]]
     .assert_eq(&redact_in(site.path(), &refused.join("\n")));
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), text);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn slow_uploads_delay_no_settings() {
+    let (_broker, _site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let begin = |head: &str, kind: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "{head} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: 9\r\n\r\n#")
+            .unwrap();
+        stream
+    };
+    let text = format!("{PATH}?dry_run=true");
+    let mut slow: Vec<_> = (0..3).map(|_| begin("POST /api/v1/check?plugin=porch", "application/wasm")).collect();
+    slow.extend((0..3).map(|_| begin(&format!("PUT {text}"), "application/toml")));
+    let check = || ask(&address, "PUT", &text, TOML, &job("tick", "every_ms = 2000", "declared/tick"));
+    assert_eq!(check().0, 200);
+    for stream in &slow {
+        stream.set_nonblocking(true).unwrap();
+        assert_eq!(stream.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it is still received");
+    }
     assert!(host.stop().success());
 }
 

@@ -60,6 +60,11 @@ pub(super) const FOLLOWING: u32 = 10;
 pub(super) const RUNS_OF_JOB: usize = 100;
 /// Concurrent uploads: each holds a component, and later its plans.
 pub(super) const UPLOADS: usize = 2;
+/// Texts of settings that are received or checked at a time: each has at most 8 MiB.
+pub(super) const SETTINGS: usize = 8;
+/// Such texts that are checked at a time: each check loads the component and requests a plan of each device. Besides
+/// uploads, so that a large component that comes slowly does not delay a change of settings.
+pub(super) const TRIALS_OF_SETTINGS: usize = 1;
 /// Timeout for the body of an upload, which counts against [`UPLOADS`].
 pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
 /// Timeout for each part of that body.

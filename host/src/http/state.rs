@@ -54,6 +54,8 @@ struct Parts {
     link: LinkInfo,
     streams: Arc<Semaphore>,
     uploads: Semaphore,
+    settings: Semaphore,
+    trials_of_settings: Semaphore,
     has_been_ready: AtomicBool,
     broker: Option<BuiltInHealth>,
     guard: Guard,
@@ -89,6 +91,8 @@ impl ApiState {
             link,
             streams,
             uploads: Semaphore::new(limits::UPLOADS),
+            settings: Semaphore::new(limits::SETTINGS),
+            trials_of_settings: Semaphore::new(limits::TRIALS_OF_SETTINGS),
             has_been_ready: AtomicBool::new(false),
             broker,
             guard,
@@ -164,6 +168,16 @@ impl ApiState {
     pub(super) async fn uploads(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.0.uploads.acquire().await.ok()
+    }
+
+    /// Waits for the turn of a text of settings. The permit is held until its check ends.
+    pub(super) async fn settings(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.settings.acquire().await.ok()
+    }
+
+    /// Waits for the turn of the check of settings whose text has been received.
+    pub(super) async fn trials_of_settings(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.trials_of_settings.acquire().await.ok()
     }
 
     /// Checks whether the host has been ready since it started.

@@ -132,10 +132,12 @@ pub(crate) async fn check(
     request: Request,
 ) -> Result<(String, SettingsRecord), Problem> {
     state.plugins().installer.expect_settings(plugin, expected(request.headers())?).await?;
-    let _turn = state.uploads().await;
+    let _place = state.settings().await;
     let bytes = body(request, (TOML, "the text of a settings file"), SETTINGS_BYTES).await?;
     let text = utf8(bytes).map_err(Problem::unprocessable)?;
     let digest = Digest(Sha256::digest(&text).into());
+    // Taken when the text is there, so that a slow client does not delay the checks of others.
+    let _turn = state.trials_of_settings().await;
     let trial = match state.plugins().installer.try_settings(plugin, text.clone()).await? {
         Some(loaded) => Some(trial_record(state, loaded, Days::default()).await?),
         None => None,
