@@ -43,6 +43,9 @@ fn settings_are_read_checked_and_written_with_their_comments() {
     assert_eq!(before, fs::read_to_string(&file).unwrap());
     let after = format!("# Half as often.\n{}", job("tick", "every_ms = 2000", "declared/tick"));
 
+    let head = format!("PUT {PATH}?dry_run=true HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{TOML}");
+    let (_, head, _) = talk(&address, &format!("{head}content-length: {}\r\n\r\n{after}", after.len()));
+    assert!(head.contains(" 200 ") && !head.contains("etag:"), "the file has another text: {head}");
     let (status, checked) = put("?dry_run=true", "", &after);
     assert_eq!((status, &checked["written"], &checked["trial"]["jobs"]["changed"]), (200, &false.into(), &1.into()));
     assert!(checked["trial"]["messages"]["gone"]["count"].as_u64() > Some(1_000), "{checked}");

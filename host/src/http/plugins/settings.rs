@@ -92,7 +92,7 @@ pub(in super::super) struct SettingsQuery {
     request_body(content_type = "application/toml", content = SettingsText, description = "A text of at most 8 MiB"),
     responses(
         (status = 200, body = SettingsRecord, description = "The file is replaced, or the settings are checked",
-            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes"))),
+            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes, if it is written"))),
         (status = 201, body = SettingsRecord, description = "The file is made",
             headers(("ETag" = String, description = "The SHA-256 of the text, in quotes"))),
         (status = 412, body = Problem, content_type = "application/problem+json",
@@ -107,7 +107,7 @@ pub(in super::super) async fn write_settings(
     Path(name): Path<String>,
     Query(SettingsQuery { dry_run }): Query<SettingsQuery>,
     request: Request,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Json<SettingsRecord>), Problem> {
+) -> Result<(StatusCode, Option<[(HeaderName, String); 1]>, Json<SettingsRecord>), Problem> {
     let plugin = parse_name(&name)?;
     let expected = expected(request.headers())?;
     if !dry_run && expected == Expected::Anything {
@@ -122,7 +122,9 @@ pub(in super::super) async fn write_settings(
     if !dry_run && state.plugins().installer.write_settings(&plugin, text, expected).await?.is_new {
         status = StatusCode::CREATED;
     }
-    Ok((status, [(header::ETAG, tag(&record.sha256))], Json(SettingsRecord { written: !dry_run, ..record })))
+    // A text that is only checked is not that of the file.
+    let tag = (!dry_run).then(|| [(header::ETAG, tag(&record.sha256))]);
+    Ok((status, tag, Json(SettingsRecord { written: !dry_run, ..record })))
 }
 
 /// Checks the settings in the body of a request and what it requires, and returns their text.
