@@ -6,6 +6,9 @@ use std::time::Duration;
 pub(super) const NICE: i32 = 10;
 /// Threads for blocking work: reads of the database and of plugin files.
 pub(super) const BLOCKING_THREADS: usize = 8;
+/// Reads of the database at a time, also those whose clients have left: others wait without a thread, and some threads
+/// are left for files.
+pub(super) const BLOCKING_READS: usize = 6;
 /// Connections over TCP at a time. Each needs a file descriptor, as do the broker and the store. A further connection
 /// evicts the oldest idle one.
 pub(super) const TCP_CONNECTIONS: usize = 1_024;
