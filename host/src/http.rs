@@ -65,15 +65,16 @@ pub(crate) use self::{
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
-    limits::{NEXT_BYTES, REQUEST, UPLOAD},
+    limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
     login::{Login, Refused},
     logs::{Logs, newest as newest_logs},
     page::Page,
     plugins::{
         ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
-        LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord, TrialRecord,
-        UsedRecord, list as list_plugins, record as plugin_record,
+        LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
+        TaskDescriptionRecord, TrialRecord, UsedRecord, list as list_plugins, record as plugin_record,
         settings::{check as check_settings, file as settings_file},
+        tasks as plugin_tasks,
         uploads::{Days, parse_name as plugin_name, try_upload},
     },
     preconditions::tag,
@@ -86,7 +87,7 @@ pub(crate) use self::{
     sun::skies,
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
-        density::{By, DensityRecord, count as count_runs},
+        density::{By, DensityRecord, GroupRecord, Spread, count as count_runs},
         stem,
     },
 };

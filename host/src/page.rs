@@ -20,13 +20,12 @@ mod plugins;
 mod run;
 mod settings;
 mod shared;
+mod tasks;
 mod text;
 mod timeline;
 mod tonight;
 mod trial;
 mod why;
-
-use std::sync::Arc;
 
 use axum::{
     Extension, Router,
@@ -68,12 +67,13 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/plugins/{plugin}/settings", get(settings::settings))
         .route("/logs", get(logs::logs))
         .route("/timeline", get(timeline::timeline))
+        .route("/devices/{plugin}/{device}/tasks", get(tasks::tasks))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))
         .route("/why/{plugin}/{device}/{job}", get(why::why));
     // Made once for all readers, their number needs no limit.
-    let tonight = get(tonight::tonight).layer(Extension(Arc::<Shared>::default())).layer(from_fn(in_time));
+    let tonight = get(tonight::tonight).layer(Extension(Shared::default())).layer(from_fn(in_time));
     limited(pages)
         .route("/", tonight)
         // A form that comes slowly takes no place meanwhile.

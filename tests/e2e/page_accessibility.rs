@@ -15,6 +15,7 @@ const PAGES: &[(&str, &str)] = &[
     ("/why/coop-door/north/close", "Why coop-door/north/close?"),
     ("/runs?plugin=coop-door&state=failed", "History"),
     ("/jobs/coop-door/north/close", "coop-door/north/close"),
+    ("/devices/sprinkler/garden/tasks", "Tasks of sprinkler/garden"),
     ("/plugins", "Plugins"),
     ("/plugins/coop-door", "coop-door"),
     ("/plugins/coop-door/settings", "Settings of coop-door"),

@@ -90,12 +90,13 @@ fn a_file_that_would_be_refused_cannot_be_installed() {
         (&text, "notes.txt is not a plugin: choose a file that ends in .wasm."),
         (&empty, "empty.wasm is empty: build or copy it again."),
         (&garbage, "it is not a WebAssembly component"),
-        (&trap, "the door is jammed"),
+        (&trap, "declared cannot be installed"),
     ] {
         browser.choose("Plugin file", file);
         browser.wait_for(says);
         assert_eq!(changing_buttons(&mut browser), 0, "{says}");
     }
+    browser.wait_for("the door is jammed");
     assert_eq!(get(&host.address(), "/api/v1/plugins/declared")["component"], before);
     assert_eq!(fs::read(site.plugin("declared.wasm")).unwrap(), fs::read(guest("declared")).unwrap());
     assert!(host.stop().success());

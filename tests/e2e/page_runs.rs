@@ -1,6 +1,8 @@
 //! The pages of the history, of one run and of one job, in a real browser.
 
-use roost_tests::{Broker, Chromium, Listener, Roost, Site, guest, http::text};
+use std::fs;
+
+use roost_tests::{Broker, Chromium, Listener, Roost, Site, guest, http::text, root, sample};
 
 const JOB: &str = "valve/valve/water";
 
@@ -101,5 +103,32 @@ fn a_job_is_shown_in_words_and_a_skip_is_undone() {
     browser.wait_for("There are no such runs.");
     let is_known = |complaint: &String| complaint.contains("404") && complaint.contains("/jobs/valve/valve/watr");
     assert!(browser.complaints().iter().all(is_known), "{:?}", browser.complaints());
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_task_is_called_with_the_arguments_of_its_form() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("sprinkler", &fs::read_to_string(root().join("plugins/sprinkler.toml")).unwrap());
+    site.drop_in(&sample("sprinkler"), "sprinkler");
+    let host = site.start(&broker);
+    host.wait_for_log("jobs of `sprinkler`: ");
+    let mut browser = Chromium::start(site.path());
+    browser.open(&format!("http://{}/jobs/sprinkler/garden/water", host.address()));
+    browser.click("link", "Tasks of sprinkler/garden");
+    browser.wait_for("its number, counted from 1, or its name");
+    let invalid = "document.querySelectorAll('form.task :invalid').length";
+    browser.click("button", "Call sprinkler/garden/water");
+    assert_eq!(browser.eval(invalid), 2, "it is not called without what it needs");
+    browser.eval("document.getElementById('water-zone').value = 'lawn'");
+    browser.eval("document.getElementById('water-minutes').value = '0.1'");
+    browser.click("button", "Call sprinkler/garden/water");
+    browser.wait_for("It is called.");
+    listener.wait_for("sprinkler/garden/lawn/set");
+    assert_eq!(browser.eval("document.getElementById('water-zone').value"), "lawn", "the form stays");
+    browser.click("link", "See how it goes");
+    browser.wait_for(r#"its plugin, task water {"minutes":0.1,"zone":"lawn"}"#);
+    assert_eq!(browser.complaints(), [] as [String; 0]);
     assert!(host.stop().success());
 }

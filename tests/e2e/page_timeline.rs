@@ -1,8 +1,8 @@
 //! The picture of the timeline, in a real browser.
 
-use roost_tests::{Chromium, Roost, Site, http::get};
+use roost_tests::{Broker, Chromium, Roost, Site, guest, http::get};
 
-use crate::timeline::samples;
+use crate::{job, timeline::samples};
 
 /// Opens a path of the page.
 fn open(site: &Site, host: &Roost, (width, height): (u32, u32), path: &str) -> Chromium {
@@ -91,6 +91,30 @@ fn a_mark_answers_why_and_tonight_has_the_picture_below_what_will_be_sent() {
     browser.escape();
     browser.click("link", "Timeline");
     browser.wait_for("The same as a list");
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn of_more_than_twenty_devices_there_is_a_page_of_lanes_at_a_time_below_what_all_do() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let door = |number: usize| {
+        format!("[[device]]\nname = \"door-{number:02}\"\n") + &job("close", r#"cron = "30 22 * * *""#, "doors/set")
+    };
+    let doors: String = (1..=21).map(door).collect();
+    site.settings("doors", &doors.replace("[[config.jobs]]", "[[device.config.jobs]]"));
+    site.drop_in(&guest("declared"), "doors");
+    let host = site.start(&broker);
+    host.wait_for_log("doors loaded");
+    let mut browser = open(&site, &host, (1280, 900), "/timeline");
+    let lanes = "document.querySelectorAll('.lanes a[href^=\"/devices/\"]').length";
+    assert_eq!(browser.eval(lanes), 20);
+    // 21 closes, in one lane for the plugin.
+    browser.wait_for_role("link", "doors");
+    browser.wait_for("0 ended, 21 to come");
+    browser.click("link", "Next lanes");
+    browser.wait_for_role("link", "doors/door-21");
+    assert_eq!(browser.eval(lanes), 1);
     assert_eq!(browser.complaints(), [] as [String; 0]);
     assert!(host.stop().success());
 }

@@ -44,7 +44,8 @@ pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String
             events.push((received.message.at, format!("received from host {}: {what}", received.host)));
         }
     }
-    for (number, kill) in history.kills.iter().enumerate() {
+    let kills = history.kills.iter().enumerate().filter(|(_, kill)| is_near(seconds(kill.within.1)));
+    for (number, kill) in kills {
         let mut text = format!("host {number} is killed; on disk:");
         for (run, kept) in kill.disk.iter().filter(|(run, kept)| is_of_group(run) && kept.steps_done != usize::MAX) {
             let started = if kept.is_known { "started" } else { "not started" };

@@ -98,6 +98,8 @@ pub(super) const TIMELINE_MS: i64 = 400 * DAY_MS;
 pub(super) const DEFAULT_TIMELINE_MS: i64 = DAY_MS;
 /// Occurrences that are searched for to count those of collapsed jobs: a tenth of a second for cron expressions.
 pub(super) const COLLAPSED_OCCURRENCES: usize = 200_000;
+/// Parts of a period in which the runs of collapsed jobs are counted for a picture: three pixels each of most screens.
+pub(crate) const COLLAPSED_BUCKETS: u32 = 240;
 /// Runs under way of each job in a timeline.
 pub(super) const TIMELINE_RUNS: usize = 8;
 /// Plugins with metrics of their own: each has several time series.

@@ -21,8 +21,8 @@ use utoipa::IntoParams;
 use self::records::Core;
 pub(crate) use self::records::{
     ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
-    LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord, TrialRecord,
-    UsedRecord,
+    LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
+    TaskDescriptionRecord, TrialRecord, UsedRecord,
 };
 use super::{
     extract::{Path, Query},
@@ -89,12 +89,15 @@ pub(super) async fn plugin(
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
 ) -> Answered<PluginRecord> {
     let record = record(&state, &name).await?;
-    let tasks = match state.plugins().statuses.plugin(&name).and_then(|status| status.running) {
-        Some(_) => timeout(limits::TASKS, state.plugins().queries.tasks(name)).await.ok().and_then(Result::ok),
-        None => None,
-    };
-    let tasks = tasks.map(|tasks| tasks.into_iter().map(Into::into).collect());
+    let tasks = tasks(&state, name).await;
     Ok(Json(PluginRecord { tasks, ..record }))
+}
+
+/// Asks a plugin for its tasks. Returns none if it does not run, or does not return them in time.
+pub(crate) async fn tasks(state: &ApiState, name: PluginName) -> Option<Vec<TaskDescriptionRecord>> {
+    state.plugins().statuses.plugin(&name)?.running?;
+    let tasks = timeout(limits::TASKS, state.plugins().queries.tasks(name)).await.ok()?.ok()?;
+    Some(tasks.into_iter().map(Into::into).collect())
 }
 
 /// Returns a plugin, without its tasks: the plugin is not asked for them.

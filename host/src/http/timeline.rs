@@ -4,6 +4,7 @@ mod ahead;
 mod collapse;
 pub(super) mod density;
 mod forecast;
+mod grid;
 mod merge;
 mod progress;
 
@@ -24,6 +25,7 @@ pub(super) use self::forecast::next_before;
 use self::{
     ahead::{Planned, ahead, copy_jobs},
     collapse::{Collapse, recurring},
+    grid::Grid,
     merge::merge,
     progress::Progress,
 };
@@ -238,10 +240,10 @@ fn find_collapsed(
     window: (Instant, Instant),
     above: u32,
 ) -> Result<Collapse, StoreError> {
-    let recurring = recurring(jobs);
+    let (recurring, grid) = (recurring(jobs), Grid::new(window, limits::COLLAPSED_BUCKETS));
     let filter = CountFilter { window, plugin: plugin.clone(), device: device.clone() };
-    let past = store::collect_ended(data, &filter, |past, run| Collapse::add_ended(past, &recurring, run))?;
-    Ok(Collapse::new(past, jobs, recurring, window, above))
+    let past = store::collect_ended(data, &filter, |past, run| Collapse::add_ended(past, (&recurring, grid), run))?;
+    Ok(Collapse::new(past, jobs, (recurring, grid), window, above))
 }
 
 /// Lists the runs of jobs that are not collapsed.

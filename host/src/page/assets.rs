@@ -23,6 +23,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("picture.js", JAVASCRIPT, include_str!("assets/picture.js")),
     ("stream.js", JAVASCRIPT, include_str!("assets/stream.js")),
     ("swap.js", JAVASCRIPT, include_str!("assets/swap.js")),
+    ("task.js", JAVASCRIPT, include_str!("assets/task.js")),
     ("why.js", JAVASCRIPT, include_str!("assets/why.js")),
 ];
 

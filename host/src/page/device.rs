@@ -18,7 +18,7 @@ use super::{
     actions::{self, JobRef},
     devices::{self, outcome},
     frame::{Current, frame},
-    history,
+    history, job, tasks,
     text::{self, WallTime},
 };
 use crate::{
@@ -74,20 +74,20 @@ fn content(
         h1 { (name(device)) }
         (place(device, &there))
         (pauses(device, &jobs.items))
+        @if let Some(last) = &device.last { p { "Last run " (outcome(last, &device.time_zone, &now)) } }
         (devices::faults(device, &now))
-        @if let Some(last) = &device.last {
-            div.row {
-                span { "Last run " (outcome(last, &device.time_zone, &now)) }
-                @if let Some(fault) = &device.fault { span.end.actions { (devices::why(&fault.run)) } }
-            }
-        }
+        @if let Some(fault) = &device.fault { p { (devices::why(&fault.run)) } }
         h2 { "Jobs" }
         (job_list(jobs, &now))
+        (tasks::link(&device.plugin, &device.device))
         (plan(device, &now))
         h2 { "What it sent lately" }
         @if runs.items.is_empty() { p.soft { "It has sent nothing yet." } }
         (history::lines(&runs.items, &now))
-        p { a.button href=(text::address("/runs", &of_device)) { "All its runs" } }
+        div.actions {
+            a.button href=(text::address("/runs", &of_device)) { "All its runs" }
+            a.button href=(text::address("/timeline", &of_device)) { "Its timeline" }
+        }
     }
 }
 
@@ -179,7 +179,11 @@ fn one(job: &JobRecord, now: &WallTime) -> Markup {
                 None => {}
             }
         }
-        div.soft { code { (text::line(&job.trigger)) } @if let Some(note) = &job.note { " " (text::line(note)) } }
+        div.soft {
+            @if let Some(words) = job::trigger(job) { (words) " " }
+            code { (text::line(&job.trigger)) }
+            @if let Some(note) = &job.note { " " (text::line(note)) }
+        }
         div.actions {
             (actions::run_now(&name))
             (actions::skip_and_pause(&name, job.paused.as_deref(), is_skipped))
@@ -253,7 +257,8 @@ mod tests {
             "aria-label=\"Pause greenhouse/tomatoes\"",
             "<a class=\"name\" href=\"/jobs/greenhouse/tomatoes/vents\">Open &lt;the&gt; vents\\u{202e}</a>",
             "aria-label=\"Run greenhouse/tomatoes/vents now\"",
-            "<code>cron 30 6 * * *</code>",
+            "<div class=\"soft\">every day at 06:30 <code>cron 30 6 * * *</code></div>",
+            "href=\"/timeline?plugin=greenhouse&amp;device=tomatoes\"",
             "It has sent nothing yet.",
             "href=\"/runs?plugin=greenhouse&amp;device=tomatoes\"",
         ] {

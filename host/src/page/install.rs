@@ -1,13 +1,17 @@
 //! Installs a plugin from a file: the form, and what the file would change before anything is installed.
 
-use axum::extract::{Request, State};
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{
-    Failed, Html,
+    Html,
     frame::{Current, frame},
-    text::WallTime,
+    text::{self, WallTime},
     trial,
 };
 use crate::{
@@ -46,10 +50,15 @@ pub(super) async fn check(
     State(state): State<ApiState>,
     Query(CheckQuery { plugin }): Query<CheckQuery>,
     request: Request,
-) -> Result<Html, Failed> {
-    let trial = try_upload(&state, &plugin, Days::default(), request).await?;
-    let now = WallTime::of(clock::now(), state.zone());
-    Ok(Html(frame("Check", Current::Plugins, &result(&trial, &now))))
+) -> Response {
+    let (status, page) = match try_upload(&state, &plugin, Days::default(), request).await {
+        Ok(trial) => (StatusCode::OK, result(&trial, &WallTime::of(clock::now(), state.zone()))),
+        Err(problem) => {
+            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, trial::refused(&format!("{} cannot be installed", text::line(&plugin)), None, &problem))
+        }
+    };
+    (status, Html(frame("Check", Current::Plugins, &page))).into_response()
 }
 
 fn result(trial: &TrialRecord, now: &WallTime) -> Markup {

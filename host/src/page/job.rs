@@ -6,14 +6,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
-use roost_scheduler::trigger::parse_stored;
+use roost_scheduler::{trigger::parse_stored, zone::Zone};
 use serde::Deserialize as _;
 
 use super::{
     Failed, Html,
     actions::{self, JobRef},
     frame::{Current, frame},
-    history,
+    history, tasks,
     text::{self, WallTime},
     why,
 };
@@ -69,6 +69,7 @@ fn content(job: &JobRecord, runs: &Page<RunRecord>, all_runs: &str, now: &WallTi
             (actions::skip_and_pause(&name, job.paused.as_deref(), job.skip.is_some()))
         }
         (facts(job, now))
+        (tasks::link(&job.plugin, &job.device))
         (coming(job, now))
         h2 { "Runs" }
         @if runs.items.is_empty() { p.soft { "It has not run yet." } }
@@ -77,17 +78,23 @@ fn content(job: &JobRecord, runs: &Page<RunRecord>, all_runs: &str, now: &WallTi
     }
 }
 
+/// Returns the trigger of a job in words.
+pub(super) fn trigger(job: &JobRecord) -> Option<String> {
+    let zone = zones::find(&job.time_zone).unwrap_or(Zone::UTC);
+    let trigger = parse_stored(&job.trigger, &mut zones::patterns()).ok()?;
+    Some(describe::trigger(&trigger, zone))
+}
+
 fn facts(job: &JobRecord, now: &WallTime) -> Markup {
     let name = JobRef::from(job);
-    let zone = zones::find(&job.time_zone).unwrap_or(roost_scheduler::zone::Zone::UTC);
-    let trigger = parse_stored(&job.trigger, &mut zones::patterns()).ok();
+    let trigger = trigger(job);
     let policy = policy_from_json(Some(&job.policy.to_string())).map(|policy| describe::policy(&policy));
     html! {
         dl {
             dt { "Device" } dd { a href=(name.device_page()) { (name.device()) } ", clock of " (job.time_zone) }
             dt { "Due" }
             dd {
-                @if let Some(trigger) = trigger { (describe::trigger(&trigger, zone)) " " }
+                @if let Some(words) = trigger { (words) " " }
                 code { (job.trigger) }
                 @if let Some(note) = &job.note { span.soft { " " (note) } }
             }

@@ -51,15 +51,50 @@ impl From<Page<TimelineEntry>> for Lists {
 impl Lists {
     /// Adds a message to its run.
     pub(super) fn add(&mut self, record: TimelineRecord) {
+        // A replay has the occurrence of the run that it repeats.
+        let name = |one: &TimelineRecord| one.run.as_ref().map(|run| run.run.clone());
         let is_of = |run: &&mut Vec<TimelineRecord>| {
             run.first().is_some_and(|first| {
                 (&first.plugin, &first.device, &first.job) == (&record.plugin, &record.device, &record.job)
                     && first.occurrence == record.occurrence
+                    && name(first) == name(&record)
             })
         };
         match self.runs.iter_mut().rev().find(is_of) {
             Some(run) => run.push(record),
             None => self.runs.push(vec![record]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_messages_of_a_run_are_together_and_a_replay_is_a_run_of_its_own() {
+        let entry = |step: u32, run: Option<&str>| -> TimelineRecord {
+            let run = run.map(|run| {
+                json!({ "run": run, "plugin": "coop", "device": "north", "job": "close",
+                "occurrence": "2027-03-01T16:44:00Z", "state": "failed" })
+            });
+            serde_json::from_value(json!({
+                "time": "2027-03-01T16:44:00Z", "plugin": "coop", "device": "north", "job": "close", "step": step,
+                "time_zone": "Europe/London", "occurrence": "2027-03-01T16:44:00Z", "state": "expected", "run": run,
+            }))
+            .unwrap()
+        };
+        let mut lists = Lists::default();
+        for one in [
+            entry(1, None),
+            entry(2, None),
+            entry(1, Some("coop/north/close/2027-03-01T16:44:00Z")),
+            entry(1, Some("coop/north/close/2027-03-01T16:44:00Z/replay-2027-03-02T10:00:00Z")),
+        ] {
+            lists.add(one);
+        }
+        assert_eq!(lists.runs.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
     }
 }

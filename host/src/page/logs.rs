@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock,
     http::{ApiState, HostEventRecord, Query, newest_logs},
+    report::printable,
 };
 
 /// Lines that are shown: the host keeps no more of a plugin.
@@ -68,8 +69,8 @@ fn line(
         (text::second(time, now.zone(), now)) " "
         span.(class) { (level) } " "
         @if let Some(plugin) = plugin.as_ref().filter(|_| with_plugin) { a href={ "/plugins/" (plugin) } { (plugin) } " " }
-        (text::lines(text))
-        @if let Some(hint) = hint { span.soft { " – " (text::lines(hint)) } }
+        span.lines { (printable(text)) }
+        @if let Some(hint) = hint { div.lines.soft { (printable(hint)) } }
     }
 }
 
@@ -88,8 +89,9 @@ mod tests {
 
     #[test]
     fn the_newest_line_is_first_and_its_text_is_text() {
-        let page = list(&[entry(1, "old"), entry(2, "<script>new")], &now(), true).into_string();
+        let page = list(&[entry(1, "old"), entry(2, "<script>new\n  caused by: \u{202e}")], &now(), true).into_string();
         assert!(page.find("&lt;script&gt;new") < page.find("old"), "{page}");
+        assert!(page.contains("new\n  caused by: ") && !page.contains('\u{202e}'), "{page}");
         assert!(page.contains(">15:42:07</time>") && page.contains("href=\"/plugins/coop-door\""), "{page}");
         assert!(!list(&[entry(1, "old")], &now(), false).into_string().contains("href"));
         assert!(list(&[], &now(), false).into_string().contains("Nothing was logged"));

@@ -42,7 +42,6 @@ fn content(plugin: &PluginRecord, log: &Logs, now: &WallTime) -> Markup {
         @if let Some(error) = &plugin.error { (plugins::fault(error, now)) }
         @if plugin.faults > 0 { p.banner.bad { (plugins::plans_refused(plugin.faults)) } }
         (buttons(plugin))
-        @if !is_own { p { a.button href={ "/plugins/" (name) "/settings" } aria-label={ "Settings of " (name) } { "Settings" } } }
         dl {
             dt { "Devices" } dd { a href={ "/devices?plugin=" (name) } { (text::grouped(plugin.devices)) } }
             dt { "Jobs" } dd { (text::grouped(plugin.jobs)) }
@@ -67,6 +66,7 @@ fn buttons(plugin: &PluginRecord) -> Markup {
                 (button(name, ("POST", "pause"), ("Pause", &format!("{name} is paused.")), None))
             }
             @if plugin.state != "built-in" {
+                a.button href={ "/plugins/" (name) "/settings" } aria-label={ "Settings of " (name) } { "Settings" }
                 (button(name, ("POST", "replan"), ("Plan again", &format!("{name} is asked for new plans.")), None))
                 @let question = format!("Remove {name}? Its file is deleted and its jobs end. Its settings file stays.");
                 (button(name, ("DELETE", ""), ("Remove", &format!("{name} is removed within seconds.")), Some(&question)))

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::{
     Failed, Html,
     frame::{Current, frame},
-    text::{self, WallTime},
+    text::WallTime,
     trial,
 };
 use crate::{
@@ -95,15 +95,7 @@ fn conflict(name: &str, problem: &Problem) -> Markup {
 }
 
 fn refused(name: &str, problem: &Problem) -> Markup {
-    let place = place(name, &problem.detail);
-    html! {
-        h1 { "The settings are refused" }
-        p.banner.bad data-line=[place.map(|(line, _)| line)] data-column=[place.map(|(_, column)| column)] {
-            @if let Some((line, _)) = place { "Line " (line) ": " }
-            (problem.detail)
-        }
-        @if let Some(hint) = &problem.hint { p.soft { (text::lines(hint)) } }
-    }
+    trial::refused("The settings are refused", place(name, &problem.detail), problem)
 }
 
 /// Finds the line and the column in the text of an error: `porch.toml:3:1: unknown key`.

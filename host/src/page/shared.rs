@@ -1,46 +1,66 @@
 //! A page that is the same for all readers: many that ask at about the same time get one.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, pending},
+    panic::resume_unwind,
+    sync::Arc,
+    time::Duration,
+};
 
 use maud::Markup;
 use tokio::{
     sync::Mutex,
+    task::JoinError,
     time::{Instant, sleep_until},
 };
 
 /// The page is made so seldom that making it takes at most this part of the time.
 const PART: u32 = 5;
+/// The longest pause between two pages.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The newest page.
-#[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<Option<Made>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared(Arc<Mutex<Newest>>);
 
-#[derive(Debug)]
-struct Made {
-    html: Markup,
-    begun: Instant,
-    took: Duration,
+#[derive(Debug, Default)]
+struct Newest {
+    page: Option<(Instant, Markup)>,
+    /// When another one may be begun, also if this one could not be made.
+    next: Option<Instant>,
 }
 
 impl Shared {
     /// Returns a page that was begun after this call: a reader that has just changed something sees the change. Readers
-    /// that ask before it is begun share it.
-    pub(super) async fn get<F, E>(&self, make: impl FnOnce() -> F) -> Result<Markup, E>
+    /// that ask before it is begun share it. It is made to its end, also if its reader goes away.
+    pub(super) async fn get<F, E>(&self, make: F) -> Result<Markup, E>
     where
-        F: Future<Output = Result<Markup, E>>,
+        F: Future<Output = Result<Markup, E>> + Send + 'static,
+        E: Send + 'static,
     {
         let asked = now();
-        let mut newest = self.0.lock().await;
-        if let Some(made) = newest.as_ref() {
-            if made.begun > asked {
-                return Ok(made.html.clone());
-            }
-            sleep_until(made.begun + made.took * PART).await;
+        let mut newest = self.0.clone().lock_owned().await;
+        if let Some((_, page)) = newest.page.as_ref().filter(|(begun, _)| *begun > asked) {
+            return Ok(page.clone());
         }
-        let begun = now();
-        let html = make().await?;
-        *newest = Some(Made { html: html.clone(), begun, took: begun.elapsed() });
-        Ok(html)
+        if let Some(next) = newest.next {
+            sleep_until(next).await;
+        }
+        let made = tokio::spawn(async move {
+            let begun = now();
+            let made = make.await;
+            newest.next = Some(now() + (begun.elapsed() * (PART - 1)).min(PAUSE));
+            if let Ok(page) = &made {
+                newest.page = Some((begun, page.clone()));
+            }
+            made
+        });
+        match made.await.map_err(JoinError::try_into_panic) {
+            Ok(made) => made,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The host stops.
+            Err(Err(_)) => pending().await,
+        }
     }
 }
 
@@ -52,56 +72,64 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use std::{
-        cell::Cell,
         convert::Infallible,
-        future::{pending, poll_fn},
-        pin::pin,
+        future::poll_fn,
+        pin::{Pin, pin},
+        sync::atomic::{AtomicU32, Ordering},
         task::Poll,
     };
 
     use maud::PreEscaped;
-    use tokio::sync::Notify;
+    use tokio::{sync::Notify, task::yield_now};
 
     use super::*;
 
     #[tokio::test]
     async fn readers_that_ask_while_a_page_is_made_share_the_next_one() {
-        let (shared, made, finish) = (&Shared::default(), &Cell::new(0), &Notify::new());
-        let ask = async || {
-            let make = || async {
-                made.set(made.get() + 1);
-                let number = made.get();
+        let (shared, made, finish) = (Shared::default(), Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+        let ask = || {
+            let (made, finish) = (made.clone(), finish.clone());
+            shared.get(async move {
+                let number = made.fetch_add(1, Ordering::Relaxed);
                 finish.notified().await;
                 Ok::<_, Infallible>(PreEscaped(number.to_string()))
-            };
-            let Ok(PreEscaped(html)) = shared.get(make).await;
-            html
+            })
         };
         let mut first = pin!(ask());
         assert!(is_pending(first.as_mut()).await);
-        let later = async { tokio::join!(ask(), ask(), ask()) };
-        let mut later = pin!(later);
+        while made.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
+        let mut later = pin!(async { tokio::join!(ask(), ask(), ask()) });
         assert!(is_pending(later.as_mut()).await);
-        assert_eq!(made.get(), 1, "they wait");
         finish.notify_one();
-        assert_eq!(first.await, "1");
+        assert_eq!(first.await.unwrap().0, "0");
         finish.notify_one();
-        assert_eq!(later.await, ["2", "2", "2"].map(str::to_owned).into());
+        let (a, b, c) = later.await;
+        assert_eq!([a, b, c].map(|page| page.unwrap().0), ["1", "1", "1"]);
+        assert_eq!(made.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
-    async fn a_reader_that_goes_away_does_not_hold_up_the_others() {
-        let shared = Shared::default();
+    async fn a_page_is_made_to_its_end_also_if_its_reader_goes_away() {
+        let (shared, finish, done) = (Shared::default(), Arc::new(Notify::new()), Arc::new(Notify::new()));
         {
-            let mut gone = pin!(shared.get(pending::<Result<Markup, Infallible>>));
+            let (finish, done) = (finish.clone(), done.clone());
+            let mut gone = pin!(shared.get(async move {
+                finish.notified().await;
+                done.notify_one();
+                Ok::<_, Infallible>(PreEscaped("of the one that is gone".to_owned()))
+            }));
             assert!(is_pending(gone.as_mut()).await);
         }
-        let Ok(PreEscaped(html)) = shared.get(async || Ok::<_, Infallible>(PreEscaped("a page".to_owned()))).await;
-        assert_eq!(html, "a page");
+        finish.notify_one();
+        done.notified().await;
+        let page = shared.get(async { Ok::<_, Infallible>(PreEscaped("a page".to_owned())) }).await.unwrap();
+        assert_eq!(page.0, "a page");
     }
 
     /// Polls once.
-    async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
         poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
     }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod bands;
+mod crowd;
 mod lane;
 mod list;
 mod mark;
@@ -12,15 +13,16 @@ mod ticks;
 
 use axum::extract::State;
 use maud::{Markup, html};
-use roost_scheduler::{calendar::to_local, zone::Zone};
+use roost_scheduler::{calendar::to_local, names::PluginName, time::Instant, zone::Zone};
 
 use self::{
     address::{Address, Span, TimelineQuery},
+    crowd::crowd,
     list::list,
 };
 pub(super) use self::{
     picture::picture,
-    read::{LANES, Read, Whose, read},
+    read::{Read, Whose, read},
 };
 use super::{
     Failed, Html,
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{
     clock,
-    http::{ApiState, Problem, Query},
+    http::{ApiState, By, COLLAPSED_BUCKETS, Problem, Query, count_runs},
 };
 
 /// The states that the form offers, with their names.
@@ -40,6 +42,9 @@ const STATES: [(&str, &str); 5] = [
     ("skipped,cancelled", "skipped or cancelled"),
     ("expected,running", "expected or under way"),
 ];
+
+/// By what the runs of many devices are counted.
+const BY: [(&str, &str); 4] = [("", "–"), ("plugin", "plugin"), ("device", "device"), ("reason", "reason")];
 
 pub(super) async fn timeline(
     State(state): State<ApiState>,
@@ -53,6 +58,9 @@ pub(super) async fn timeline(
         Whose { plugin: address.plugin.clone(), device: address.device.clone(), cursor: address.cursor.clone() };
     let mut found = read(&state, &whose, window).await?;
     found.keep(&address.states, now);
+    if address.cursor.is_some() || found.next.is_some() {
+        found.view.crowd = Some(crowd_of(&state, &address, window).await?);
+    }
     let wall = WallTime::of(now, zone);
     let next = address.with_cursor(found.next.clone());
     let page = html! {
@@ -78,6 +86,19 @@ pub(super) async fn timeline(
         (list(&found.view.lanes, &wall))
     };
     Ok(Html(frame("Timeline", Current::None, &page)))
+}
+
+/// Shows how many runs there are, by what the address says or, of one plugin, by what became of them.
+async fn crowd_of(state: &ApiState, address: &Address, window: (Instant, Instant)) -> Result<Markup, Problem> {
+    let by = address.by.unwrap_or(if address.plugin.is_some() { By::Reason } else { By::Plugin });
+    let owner = (address.plugin.clone(), address.device.clone());
+    let counted = count_runs(state, owner, window, by, COLLAPSED_BUCKETS).await?;
+    let address_of = |name: &str| match by {
+        By::Plugin => PluginName::parse_owner(name).ok().map(|name| address.of_plugin(name).href()),
+        By::Device => Some(format!("/devices/{name}")),
+        By::Reason => None,
+    };
+    Ok(crowd(&counted, &address_of))
 }
 
 /// Shows the links that move and zoom the picture. Keys press them, by the names that they have there.
@@ -117,6 +138,7 @@ fn filter(address: &Address, zone: Zone) -> Markup {
     let states = address.states.join(",");
     let (plugin, device) =
         (address.plugin.as_ref().map(ToString::to_string), address.device.as_ref().map(ToString::to_string));
+    let by = address.by_word();
     let is_narrowed = plugin.is_some() || device.is_some() || !states.is_empty();
     html! {
         details.filter open[is_narrowed] {
@@ -129,6 +151,11 @@ fn filter(address: &Address, zone: Zone) -> Markup {
                     select name="state" {
                         @for (value, name) in STATES { option value=(value) selected[value == states] { (name) } }
                         @if !STATES.iter().any(|(value, _)| *value == states) { option value=(states) selected { (states) } }
+                    }
+                }
+                label { "Many, by "
+                    select name="by" {
+                        @for (value, name) in BY { option value=(value) selected[Some(value) == by] { (name) } }
                     }
                 }
                 input type="hidden" name="span" value=(address.span.word());

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use std::sync::Arc;
-
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use roost_scheduler::time::Instant;
@@ -17,7 +15,7 @@ use super::{
     lists::{Lists, lists},
     shared::Shared,
     text::{self, WallTime},
-    timeline::{self, LANES, Read, Whose},
+    timeline::{self, Read, Whose},
 };
 use crate::{
     clock, describe,
@@ -40,16 +38,15 @@ const PAST_LINES: usize = 20;
 
 pub(super) async fn tonight(
     State(state): State<ApiState>,
-    Extension(shared): Extension<Arc<Shared>>,
+    Extension(shared): Extension<Shared>,
 ) -> Result<Html, Failed> {
-    shared.get(|| page(&state)).await.map(Html)
+    shared.get(async move { page(&state).await }).await.map(Html)
 }
 
 async fn page(state: &ApiState) -> Result<Markup, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(state).await?, grouped(state).await?);
-    let (jobs, devices) = (status.counts.jobs, status.counts.devices);
-    let runs = if jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now, devices).await? };
+    let runs = if status.counts.jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
@@ -63,19 +60,16 @@ async fn page(state: &ApiState) -> Result<Markup, Failed> {
 }
 
 /// Shows what will be sent, and what happened.
-async fn few(state: &ApiState, now: Instant, devices: usize) -> Result<Markup, Failed> {
+async fn few(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
     let coming = lists(state, (None, None), (now, now.plus_ms(AHEAD_MS)), ENTRIES).await?;
     let past = lists(state, (None, None), (now.plus_ms(-BACK_MS), now), ENTRIES).await?;
     let period = (now.plus_ms(-BACK_MS), now.plus_ms(2 * BACK_MS));
-    let picture = match devices {
-        ..=LANES => Some(timeline::read(state, &Whose::default(), period).await?),
-        _ => None,
-    };
+    let picture = timeline::read(state, &Whose::default(), period).await?;
     let now = WallTime::of(now, state.zone());
     Ok(html! {
         (coming_list(&coming, &now))
         (repeated(&coming.repeated, &now))
-        (timeline(picture.as_ref(), &now))
+        (timeline(&picture, &now))
         (past_list(&past, &now))
     })
 }
@@ -88,7 +82,8 @@ async fn many(state: &ApiState, now: Instant) -> Result<Markup, Failed> {
     Ok(html! {
         form.find role="search" action="/devices" { (search_field("")) }
         (hours.show(&now))
-        (timeline(None, &now))
+        h2 { a href="/timeline" { "Timeline" } }
+        p.soft { "It shows a page of the devices at a time, those at fault first." }
     })
 }
 
@@ -265,15 +260,14 @@ fn repeated_name(CollapsedRecord { plugin, device, job, label, .. }: &CollapsedR
     }
 }
 
-/// Shows the picture, if there are not too many devices for one.
-fn timeline(picture: Option<&Read>, now: &WallTime) -> Markup {
+/// Shows the picture: the first lanes, those at fault before others.
+fn timeline(picture: &Read, now: &WallTime) -> Markup {
     const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
     html! {
-        h2 { a href="/timeline" { "Timeline" } }
-        @match picture {
-            Some(picture) if !picture.view.lanes.is_empty() => (timeline::picture(&picture.view, SAME, now)),
-            Some(_) => p.soft { "There is no device yet." },
-            None => p.soft { "It shows a page of the devices at a time, those at fault first." },
+        @if !picture.view.lanes.is_empty() {
+            h2 { a href="/timeline" { "Timeline" } }
+            (timeline::picture(&picture.view, SAME, now))
+            @if picture.next.is_some() { p { a href="/timeline" { "Timeline of all devices" } } }
         }
     }
 }

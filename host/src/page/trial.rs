@@ -8,10 +8,10 @@ use super::{
     text::{self, WallTime},
 };
 use crate::http::{
-    ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, MessageChangesRecord, TrialRecord,
+    ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, MessageChangesRecord, Problem, TrialRecord,
 };
 
-/// Devices of which the changed jobs are listed.
+/// Devices of which the changed jobs or the faults are listed.
 const DEVICES: usize = 20;
 /// A message of the same content counts as moved if it is sent at most this much earlier or later.
 const MOVED: TimeDelta = TimeDelta::hours(12);
@@ -30,14 +30,26 @@ pub(super) fn changes(trial: &TrialRecord, now: &WallTime) -> Markup {
     }
 }
 
+/// Shows why a component or settings are refused: what, why, and what to do.
+pub(super) fn refused(title: &str, place: Option<(usize, usize)>, problem: &Problem) -> Markup {
+    html! {
+        h1 { (title) }
+        p.banner.bad data-line=[place.map(|(line, _)| line)] data-column=[place.map(|(_, column)| column)] {
+            @if let Some((line, _)) = place { "Line " (line) ": " }
+            (problem.detail)
+        }
+        @if let Some(hint) = &problem.hint { p { (text::lines(hint)) } }
+    }
+}
+
 /// Shows the devices whose plan would fail.
 fn faults(DifferencesRecord { devices, .. }: &DifferencesRecord) -> Markup {
+    let faulty: Vec<_> = devices.iter().filter_map(|device| Some((device, device.error.as_ref()?))).collect();
     html! {
-        @for device in devices {
-            @if let Some(error) = &device.error {
-                p.banner.bad { "✕ " (device.device) " would keep its present plan: " (text::lines(error)) }
-            }
+        @for (device, error) in faulty.iter().take(DEVICES) {
+            p.banner.bad { "✕ " (device.device) " would keep its present plan: " (text::lines(error)) }
         }
+        @if faulty.len() > DEVICES { p.state-failed { "✕ and " (text::count(faulty.len() - DEVICES, "more device")) } }
     }
 }
 

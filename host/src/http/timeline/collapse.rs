@@ -19,7 +19,9 @@ use super::{
     },
     EXPECTED,
     ahead::Planned,
+    density::Spread,
     forecast::{Forecast, Times},
+    grid::Grid,
 };
 use crate::store::EndedRun;
 
@@ -69,6 +71,9 @@ pub(crate) struct CollapsedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(plugin|device|job)$")]
     pub(crate) paused: Option<String>,
+    /// The same as `states`, by the equal parts of the period in which they are. Not in answers.
+    #[serde(skip)]
+    pub(crate) spread: BTreeMap<&'static str, Spread>,
 }
 
 /// Instants in any order: their number, the first, the last, and whether they are equally far apart.
@@ -120,7 +125,7 @@ pub(super) type CollapsedKey = (Instant, String);
 /// The past and expected runs of a job, or of jobs that count as one.
 #[derive(Debug, Default)]
 pub(super) struct Collapsed {
-    states: BTreeMap<&'static str, u32>,
+    states: BTreeMap<&'static str, Spread>,
     past: Rhythm,
     ahead: Rhythm,
     /// Runs that were requested, at any time.
@@ -142,8 +147,8 @@ impl Collapsed {
         Some((spans().map(|(first, _)| first).min()?, spans().map(|(_, last)| last).max()?))
     }
 
-    fn add_past(&mut self, state: RunState, at: Instant, of_trigger: bool) {
-        *self.states.entry(state.as_str()).or_default() += 1;
+    fn add_past(&mut self, grid: Grid, state: RunState, at: Instant, of_trigger: bool) {
+        self.states.entry(state.as_str()).or_default().add(grid.bucket(at), 1);
         if of_trigger { self.past.add(at) } else { self.requested.add(at) }
     }
 
@@ -164,7 +169,8 @@ impl Collapsed {
             label: known.map_or(self.label.as_deref(), |job| job.job.body.label()).map(str::to_owned),
             count: self.count(),
             more: self.is_cut,
-            states: self.states.iter().map(|(state, count)| ((*state).to_owned(), *count)).collect(),
+            states: self.states.iter().map(|(state, spread)| ((*state).to_owned(), total(spread))).collect(),
+            spread: self.states.clone(),
             first: first.in_zone(zone),
             last: last.in_zone(zone),
             next: self.ahead.span.map(|(next, _)| next.in_zone(zone)),
@@ -175,6 +181,10 @@ impl Collapsed {
                 .map(|what| level(what).to_owned()),
         })
     }
+}
+
+fn total(spread: &Spread) -> u32 {
+    u32::try_from(spread.total()).unwrap_or(u32::MAX)
 }
 
 /// Past runs, by the name of their job, or of the jobs that count as one.
@@ -218,11 +228,11 @@ pub(super) struct Collapse {
 
 impl Collapse {
     /// Adds a run that has ended to the past runs.
-    pub(super) fn add_ended(past: &mut Past, recurring: &Recurring, run: EndedRun<'_>) {
+    pub(super) fn add_ended(past: &mut Past, (recurring, grid): (&Recurring, Grid), run: EndedRun<'_>) {
         let EndedRun { plugin, device, job, state, occurrence, of_trigger, label } = run;
         let Some(state) = RunState::parse(state) else { return };
         let one = past.entry(name_of(recurring, plugin, device, job)).or_default();
-        one.add_past(state, occurrence, of_trigger);
+        one.add_past(grid, state, occurrence, of_trigger);
         if one.label.as_deref() != label {
             one.label = label.map(str::to_owned);
         }
@@ -232,7 +242,7 @@ impl Collapse {
     pub(super) fn new(
         mut all: Past,
         jobs: &[Planned],
-        recurring: Recurring,
+        (recurring, grid): (Recurring, Grid),
         window: (Instant, Instant),
         most: u32,
     ) -> Self {
@@ -242,12 +252,12 @@ impl Collapse {
             let one = all.entry(name).or_default();
             one.job.get_or_insert(index);
             for run in runs.iter().filter(|run| (window.0..window.1).contains(&run.id.occurrence)) {
-                one.add_past(RunState::Running, run.id.occurrence, run.id.origin.is_trigger());
+                one.add_past(grid, RunState::Running, run.id.occurrence, run.id.origin.is_trigger());
             }
             let times = forecast.times(status);
             one.is_cut |= times.is_cut();
             if times.count() > 0 {
-                *one.states.entry(EXPECTED).or_default() += times.count();
+                one.states.entry(EXPECTED).or_default().merge(&grid.spread(&times));
                 one.ahead.add_times(&times);
             }
         }
@@ -295,9 +305,10 @@ mod tests {
     }
 
     fn collapsed(jobs: &[Planned], ended: &[EndedRun<'_>], hours: (i64, i64), most: u32) -> Vec<String> {
-        let (mut past, recurring) = (Past::default(), recurring(jobs));
-        ended.iter().for_each(|run| Collapse::add_ended(&mut past, &recurring, *run));
-        let found = Collapse::new(past, jobs, recurring, (hour(hours.0), hour(hours.1)), most);
+        let (mut past, recurring, window) = (Past::default(), recurring(jobs), (hour(hours.0), hour(hours.1)));
+        let grid = Grid::new(window, 24);
+        ended.iter().for_each(|run| Collapse::add_ended(&mut past, (&recurring, grid), *run));
+        let found = Collapse::new(past, jobs, (recurring, grid), window, most);
         let records = found.entries.iter().map(|((_, name), one)| one.record(name, jobs, Zone::UTC).unwrap());
         let line = |one: CollapsedRecord| {
             let every = one.every_ms.map_or("-".into(), |ms| format!("{}m", ms / 60_000));
@@ -368,8 +379,8 @@ mod tests {
     #[test]
     fn the_occurrences_that_are_searched_for_are_bounded() {
         let jobs = [planned("a", "cron * * * * * *", &[0], 0), planned("b", "cron 1-59 * * * * *", &[0], 0)];
-        let (past, recurring) = (Past::default(), recurring(&jobs));
-        let found = Collapse::new(past, &jobs, recurring, (DAY, hour(24 * 7)), 6);
+        let (past, recurring, window) = (Past::default(), recurring(&jobs), (DAY, hour(24 * 7)));
+        let found = Collapse::new(past, &jobs, (recurring, Grid::new(window, 7)), window, 6);
         let records: Vec<_> =
             found.entries.iter().map(|((_, name), one)| one.record(name, &jobs, Zone::UTC).unwrap()).collect();
         assert_eq!(

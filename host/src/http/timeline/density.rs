@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use self::counter::{Counter, Groups, add_past};
-pub(crate) use self::records::{By, DensityRecord};
+pub(crate) use self::records::{By, DensityRecord, GroupRecord, Spread};
 use super::{
     super::{
         extract::Query,

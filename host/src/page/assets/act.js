@@ -50,7 +50,7 @@ async function send(button) {
       const problem = await response.json().catch(() => ({ detail: response.statusText }));
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));
     }
-    await swap();
+    await swap().catch(() => {});
     setTimeout(() => swap().catch(() => {}), SETTLED_AFTER_MS);
   } catch {
     report("The host did not answer. Nothing was changed, or it is not known whether it was.");

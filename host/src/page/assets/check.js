@@ -14,13 +14,20 @@ function checker(section) {
     line.className = name;
     line.textContent = text;
     result.replaceChildren(line);
+    return checks;
   };
+  const isNewest = (check) => check === checks;
   const check = async (address, body, headers) => {
-    say("It is being checked: the plugin is compiled, and asked for its plans …");
-    const mine = checks;
-    const main = await fetchMain(address, { method: "POST", body, headers }).catch(() => null);
-    if (mine !== checks) return null;
-    if (!main) return say("The host did not answer. Nothing was changed.", "banner bad");
+    const mine = say("It is being checked: the plugin is compiled, and asked for its plans …");
+    const answer = await fetchMain(address, { method: "POST", body, headers }).catch(({ name, message }) =>
+      // The browser's own error says nothing.
+      name === "TypeError" ? null : { message });
+    if (!isNewest(mine)) return null;
+    const main = answer?.main;
+    if (!main) {
+      say(`${answer?.message ?? "The host did not answer"}. Nothing was changed.`, "banner bad");
+      return null;
+    }
     showLocal(main);
     const title = lowerHeading(main, "result-title");
     result.replaceChildren(...main.childNodes);
@@ -30,11 +37,11 @@ function checker(section) {
     title?.focus();
     return result;
   };
-  return { say, check, result };
+  return { say, isNewest, check, result };
 }
 
 function install(section) {
-  const { say, check } = checker(section);
+  const { say, isNewest, check } = checker(section);
   const form = section.querySelector("form");
   const { file, plugin } = form.elements;
   let bytes = null;
@@ -48,8 +55,11 @@ function install(section) {
     if (size === 0) return bad(`${name} is empty: build or copy it again.`);
     const most = Number(form.dataset.most);
     if (size > most) return bad(`${name} has ${Math.ceil(size / 2 ** 20)} MiB, and a plugin may have at most ${most / 2 ** 20} MiB.`);
+    const mine = say(`${name} is being read …`);
     try {
-      bytes = await files[0].arrayBuffer();
+      const read = await files[0].arrayBuffer();
+      if (!isNewest(mine)) return;
+      bytes = read;
     } catch {
       return bad(`${name} cannot be read: it may be a folder, or have been changed meanwhile.`);
     }

@@ -4,11 +4,13 @@ import { act } from "./act.js";
 import { checks } from "./check.js";
 import { explain } from "./why.js";
 import { picture } from "./picture.js";
+import { tasks } from "./task.js";
 import { showLocal } from "./clock.js";
 
 act();
 explain();
 checks();
 picture();
+tasks();
 showLocal(document);
 listen();

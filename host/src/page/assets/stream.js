@@ -3,6 +3,8 @@ import { swap } from "./swap.js";
 
 // At most one new page in this time, and the first at once.
 const PAUSE_MS = 1000;
+// At most this part of the time is spent on fetching.
+const PART = 5;
 const AWAY_AFTER_MS = 1500;
 // A run begins, or sends its next message, at a time that the page shows: that is no event.
 const BEGUN_AFTER_MS = 1500;
@@ -10,22 +12,26 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const KINDS = ["run", "plan", "plugin", "link", "clock"];
 
 let source = null;
-let last = 0;
 let waiting = null;
+let earliest = 0;
+let isFetching = false;
+let isOld = false;
 let away = null;
 let next = null;
 
+/** Fetches the page again, one at a time; a host that takes long is asked less often. */
 function refresh() {
-  if (waiting) return;
+  if (isFetching) isOld = true;
+  if (waiting || isFetching) return;
   waiting = setTimeout(async () => {
-    waiting = null;
-    last = Date.now();
-    try {
-      await swap();
-    } catch {
-      // The stream's own error says that the host is away.
-    }
-  }, Math.max(0, last + PAUSE_MS - Date.now()));
+    const begun = Date.now();
+    [waiting, isFetching, isOld] = [null, true, false];
+    // The stream's own error says that the host is away.
+    await swap().catch(() => {});
+    isFetching = false;
+    earliest = begun + Math.max(PAUSE_MS, PART * (Date.now() - begun));
+    if (isOld) refresh();
+  }, Math.max(0, earliest - Date.now()));
 }
 
 /** Refreshes when the next of the times that are shown has come. */
@@ -58,12 +64,14 @@ function open() {
     refresh();
   };
   source.onerror = () => {
-    away ??= setTimeout(() => setAway(true), AWAY_AFTER_MS);
-    // A browser gives up at some errors: a proxy's answer, a session that ended.
-    if (source?.readyState === EventSource.CLOSED) {
-      close();
-      setTimeout(open, 3000);
+    if (source?.readyState !== EventSource.CLOSED) {
+      away ??= setTimeout(() => setAway(true), AWAY_AFTER_MS);
+      return;
     }
+    // A browser gives up at some errors: a proxy's answer, a session that ended. The page says which.
+    close();
+    swap().then(() => setAway(false), () => setAway(true));
+    setTimeout(open, 3000);
   };
   for (const kind of [...kinds, "gap"]) source.addEventListener(kind, refresh);
 }

@@ -1,16 +1,27 @@
-// Fetches this page again and puts its content into place. The focus stays, details stay open, and forms with `data-keep` as they
-// are.
+// Fetches this page again and puts its content into place. The focus stays, details stay open, and what has `data-keep` as it is.
 import { showLocal } from "./clock.js";
 
-/** Returns the `<main>` of a page of this host, or null if the browser was sent elsewhere. */
+const PATIENCE_MS = 30_000;
+
+/** Leads to the login, but not away from what was typed. */
+function logIn() {
+  if (!document.querySelector("main [data-keep]")) return location.reload();
+  const link = document.createElement("a");
+  Object.assign(link, { href: "/login", target: "_blank", textContent: "Log in again" });
+  report("The session has ended. ");
+  document.getElementById("report").append(link);
+}
+
+/** Returns the `<main>` of a page of this host and its status, or null if the browser was sent to the login. */
 export async function fetchMain(address, { headers, ...request } = {}) {
   const response = await fetch(address, { ...request, headers: { accept: "text/html", ...headers } });
-  if (response.redirected && new URL(response.url).pathname === "/login") {
-    location.reload();
-    return null;
+  if (response.redirected && new URL(response.url).pathname === "/login") return logIn() ?? null;
+  if (!response.headers.get("content-type")?.startsWith("text/html")) {
+    const { detail } = await response.json().catch(() => ({}));
+    throw new Error(detail ?? response.statusText);
   }
-  const text = await response.text();
-  return new DOMParser().parseFromString(text, "text/html").querySelector("main");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  return { main: page.querySelector("main"), status: response.status };
 }
 
 /** Makes the heading of a page one of a part of a page. */
@@ -24,29 +35,37 @@ export function lowerHeading(main, id) {
   return title;
 }
 
-/** Replaces content, apart from the part that is in use: it stays as it is, and is not moved. */
+/** Replaces content. Parts with `data-keep` stay and are not moved, so that a text is still where it was scrolled to. */
 function replace(now, main) {
-  const kept = now.querySelector(":scope > [data-keep]");
-  const [nodes, place] = [[...main.childNodes], main.querySelector(":scope > [data-keep]")];
-  if (!kept) return now.replaceChildren(...nodes);
+  const isKept = (one) => one.dataset?.keep !== undefined;
+  const kept = [...now.children].filter((one) => isKept(one) && main.querySelector(`:scope > #${one.id}`));
   // An error of the host must not take away what was typed.
-  if (!place) return;
-  for (const node of [...now.childNodes]) if (node !== kept) node.remove();
-  const at = nodes.indexOf(place);
-  kept.before(...nodes.slice(0, at));
-  kept.after(...nodes.slice(at + 1));
+  if (!kept.length && [...now.children].some(isKept)) return;
+  for (const node of [...now.childNodes]) if (!kept.includes(node)) node.remove();
+  let next = now.firstChild;
+  for (const node of [...main.childNodes]) {
+    if (next && node.id === next.id) next = next.nextSibling;
+    else now.insertBefore(node, next);
+  }
 }
 
 // The number of the newest swap: the answer to an earlier one is old, also if it comes later.
 let newest = 0;
+let isPressed = false;
+for (const kind of ["pointerdown", "pointerup", "pointercancel"]) {
+  addEventListener(kind, () => { isPressed = kind === "pointerdown"; }, { capture: true });
+}
 
 export async function swap() {
   const own = ++newest;
-  const main = await fetchMain(location.href);
+  const { main, status } = (await fetchMain(location.href, { signal: AbortSignal.timeout(PATIENCE_MS) })) ?? {};
   const now = document.querySelector("main");
-  if (!main || !now || own !== newest) return;
+  // What is known stays where the host has only an error for it.
+  if (!main || !now || own !== newest || status >= 500) return;
+  // What is pressed would not be there to be clicked.
+  if (isPressed) return addEventListener("pointerup", later, { once: true });
   const active = document.activeElement;
-  if (active?.matches("main :is(input, select, textarea)")) {
+  if (active?.matches("main :is(input, select, textarea)") && !active.closest("[data-keep]")) {
     // Nothing moves while a field is being filled in.
     active.addEventListener("blur", later, { once: true });
     return;

@@ -11,7 +11,7 @@ export function explain() {
     event.preventDefault();
     // Not `href`, which is an object of a link in a picture.
     const address = link.getAttribute("href");
-    const main = await fetchMain(address).catch(() => null);
+    const { main } = (await fetchMain(address).catch(() => null)) ?? {};
     if (!main) return location.assign(address);
     opener = link.id;
     showLocal(main);

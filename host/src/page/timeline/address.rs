@@ -9,11 +9,16 @@ use roost_scheduler::{
     zone::Zone,
 };
 use serde::Deserialize;
-use url::form_urlencoded::Serializer;
 
-use crate::{http::Problem, when::When};
+use crate::{
+    http::{By, Problem},
+    page::text,
+    when::When,
+};
 
 const DAY_MS: i64 = 86_400_000;
+/// By what runs are counted, and the words in addresses.
+const BY: [(By, &str); 3] = [(By::Plugin, "plugin"), (By::Device, "device"), (By::Reason, "reason")];
 
 /// The length of a timeline, in days of the host's calendar: one may have 23 or 25 hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +78,7 @@ pub(in super::super) struct TimelineQuery {
     plugin: String,
     device: String,
     state: String,
+    by: String,
     cursor: String,
 }
 
@@ -86,6 +92,8 @@ pub(super) struct Address {
     pub(super) device: Option<DeviceName>,
     /// Only runs in these states; empty for all.
     pub(super) states: Vec<String>,
+    /// By what the runs of many devices are counted.
+    pub(super) by: Option<By>,
     /// The page of lanes.
     pub(super) cursor: Option<String>,
 }
@@ -93,7 +101,7 @@ pub(super) struct Address {
 impl Address {
     /// Reads the parameters. Local times are in the host's zone.
     pub(super) fn parse(query: TimelineQuery, zone: Zone) -> Result<Self, Problem> {
-        let TimelineQuery { from, span, plugin, device, state, cursor } = query;
+        let TimelineQuery { from, span, plugin, device, state, by, cursor } = query;
         let given = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let wrong = |name: &str, why: &dyn std::fmt::Display| Problem::bad_request(format!("`{name}`: {why}"));
         let from = given(from).map(|text| text.parse::<When>().map_err(|why| wrong("from", &why))).transpose()?;
@@ -113,8 +121,20 @@ impl Address {
             let hint = format!("use `expected`, `{}`, or several of them with commas", RunState::WORDS.join("`, `"));
             return Err(wrong("state", &format!("`{unknown}` is none")).hint(hint));
         }
+        let by = given(by).map(|word| {
+            let known = BY.into_iter().find(|(_, name)| *name == word).map(|(by, _)| by);
+            known.ok_or_else(|| wrong("by", &format!("`{word}` is none")).hint("use `plugin`, `device` or `reason`"))
+        });
         let from = from.map(|from| from.in_zone(zone));
-        Ok(Self { from, span, plugin: plugin.transpose()?, device: device.transpose()?, states, cursor: given(cursor) })
+        Ok(Self {
+            from,
+            span,
+            plugin: plugin.transpose()?,
+            device: device.transpose()?,
+            states,
+            by: by.transpose()?,
+            cursor: given(cursor),
+        })
     }
 
     /// Returns the period. If it follows the clock, a third of it has passed.
@@ -149,34 +169,39 @@ impl Address {
         Self { cursor, ..self.clone() }
     }
 
+    /// Returns the same of one plugin.
+    pub(super) fn of_plugin(&self, plugin: PluginName) -> Self {
+        Self { plugin: Some(plugin), by: None, cursor: None, ..self.clone() }
+    }
+
+    /// Returns the word for what runs are counted by.
+    pub(super) fn by_word(&self) -> Option<&'static str> {
+        BY.into_iter().find(|(by, _)| Some(*by) == self.by).map(|(_, word)| word)
+    }
+
     /// Returns the address.
     pub(super) fn href(&self) -> String {
-        let mut query = Serializer::new(String::new());
-        let from = self.from.map(|at| at.to_string());
-        let span = Some(self.span.word()).filter(|_| self.span != Span::default()).map(str::to_owned);
-        let states = Some(self.states.join(",")).filter(|states| !states.is_empty());
-        for (name, value) in [
-            ("from", from),
-            ("span", span),
-            ("plugin", self.plugin.as_ref().map(ToString::to_string)),
-            ("device", self.device.as_ref().map(ToString::to_string)),
-            ("state", states),
-            ("cursor", self.cursor.clone()),
-        ] {
-            if let Some(value) = value {
-                query.append_pair(name, &value);
-            }
-        }
-        match query.finish() {
-            query if query.is_empty() => "/timeline".to_owned(),
-            query => format!("/timeline?{query}"),
-        }
+        let from = self.from.map(|at| at.to_string()).unwrap_or_default();
+        let name = |name: Option<&dyn std::fmt::Display>| name.map(ToString::to_string).unwrap_or_default();
+        text::address(
+            "/timeline",
+            &[
+                ("from", &from),
+                ("span", if self.span == Span::default() { "" } else { self.span.word() }),
+                ("plugin", &name(self.plugin.as_ref().map(|name| name as _))),
+                ("device", &name(self.device.as_ref().map(|name| name as _))),
+                ("state", &self.states.join(",")),
+                ("by", self.by_word().unwrap_or_default()),
+                ("cursor", self.cursor.as_deref().unwrap_or_default()),
+            ],
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use roost_scheduler::calendar::parse_zone;
+    use url::form_urlencoded::Serializer;
 
     use super::*;
 
@@ -197,7 +222,7 @@ mod tests {
         for text in [
             "/timeline",
             "/timeline?span=3d",
-            "/timeline?from=2027-03-01T00%3A00%3A00Z&span=week&plugin=coop-door&device=north&state=failed%2Cmissed&cursor=other-61",
+            "/timeline?from=2027-03-01T00%3A00%3A00Z&span=week&plugin=coop-door&device=north&state=failed%2Cmissed&by=reason&cursor=other-61",
         ] {
             let query = axum::extract::Query::<TimelineQuery>::try_from_uri(&text.parse().unwrap()).unwrap();
             assert_eq!(Address::parse(query.0, Zone::UTC).unwrap().href(), text);
@@ -213,6 +238,7 @@ mod tests {
             ("span", "month", "`span`: `month` is none"),
             ("plugin", "<b>", "`plugin`: "),
             ("device", "a/b", "`device`: "),
+            ("by", "colour", "`by`: `colour` is none"),
             ("state", "failed,lost", "`state`: `lost` is none"),
         ] {
             let problem = address(&[(name, value)]).unwrap_err();

@@ -40,7 +40,7 @@ fn run(run: &[TimelineRecord], state: &str, now: &WallTime) -> Markup {
             div.row {
                 (text::time(&first.time, &first.time_zone, now))
                 span.name { (job.device()) }
-                span { (first.label.as_deref().unwrap_or(&first.job)) }
+                span { (text::line(first.label.as_deref().unwrap_or(&first.job))) }
                 @if let Some(last) = run.last().filter(|_| messages > 1) {
                     span.soft { (messages) " messages until " (text::time(&last.time, &last.time_zone, now)) }
                 }

@@ -126,7 +126,7 @@ pub(super) fn mark(run: &[TimelineRecord], scale: Scale, now: &WallTime) -> Opti
         WallTime::parse(&first.time, &first.time_zone).map_or_else(|| first.time.clone(), |time| time.write(now));
     is_shown.then(|| html! {
         a.{ "why mark " (shape(state)) } tabindex="-1" href={ "/why/" (name) "?at=" (first.occurrence.replace('+', "%2B")) } {
-            title { (label) ", " (when) ", " (text::outcome(state)) }
+            title { (text::line(label)) ", " (when) ", " (text::outcome(state)) }
             @if let Some((from, to)) = line { line.wait x1=(scale.x(from)) x2=(scale.x(to)) y1=(MIDDLE) y2=(MIDDLE) {} }
             @for (class, part) in bars { (bar(class, part)) }
             @if scale.has(*at) {

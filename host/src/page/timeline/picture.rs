@@ -1,11 +1,10 @@
 //! The picture: past and future of devices on one axis, with the light at their place behind it.
 
 use maud::{Markup, html};
-use roost_scheduler::zone::Zone;
+use roost_scheduler::{trigger::Band, zone::Zone};
 
 use super::{
-    bands::sky,
-    lane::{Lane, Own, lane},
+    lane::{Common, Lane, back, lane},
     mark::{SHAPES, shapes},
     scale::Scale,
     ticks::Axis,
@@ -18,20 +17,24 @@ pub(in super::super) struct View {
     /// The zone of the axis. A lane in another zone has an axis of its own.
     pub(in super::super) zone: Zone,
     pub(in super::super) lanes: Vec<Lane>,
+    /// Lanes above these: what there is of all devices, if there are too many for a lane each.
+    pub(in super::super) crowd: Option<Markup>,
 }
 
 impl View {
-    /// Checks whether all lanes are at one place.
-    fn is_one_place(&self) -> bool {
-        let site = |lane: &Lane| (lane.location, lane.zone);
-        self.lanes.windows(2).all(|pair| site(&pair[0]) == site(&pair[1]))
+    /// Returns how light it is where all lanes are, if that is one place.
+    fn one_sky(&self) -> Option<&[Band]> {
+        let mut known = self.lanes.iter().filter(|lane| lane.location.is_some());
+        let Some(first) = known.next() else { return Some(&[]) };
+        known.all(|lane| lane.location == first.location).then_some(&first.bands)
     }
 }
 
 /// Shows a picture. `same` names the lists that hold the same.
 pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Markup {
-    let View { scale, zone, lanes } = view;
-    let (axis, is_one_place) = (Axis::new(*scale, *zone), view.is_one_place());
+    let View { scale, zone, lanes, crowd } = view;
+    let (axis, one_sky) = (Axis::new(*scale, *zone), view.one_sky());
+    let common = Common { scale: *scale, axis: &axis, now, is_one_place: one_sky.is_some() };
     let is_now = scale.has(now.instant());
     let [from, to] = [scale.from(), scale.to()].map(|at| WallTime::of(at, *zone).write(now));
     html! {
@@ -41,13 +44,12 @@ pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Mark
             div.plot {
                 svg.back role="img" aria-labelledby="picture-title" width="100%" height="100%" {
                     title #picture-title { "Picture of " (lanes.len()) @if lanes.len() == 1 { " device" } @else { " devices" } " from " (from) " to " (to) ". " (same) }
-                    @if is_one_place { @if let Some(lane) = lanes.first() { (sky(&lane.bands, *scale)) } }
-                    (axis.lines())
-                    @if is_now { line.now x1=(scale.x(now.instant())) x2=(scale.x(now.instant())) y2="100%" {} }
+                    (back(one_sky.unwrap_or_default(), &axis, *scale, now))
                 }
                 ul.lanes {
+                    @if let Some(crowd) = crowd { (crowd) }
                     @for one in lanes {
-                        (lane(one, Own { sky: !is_one_place, axis: one.zone != *zone }, *scale, now))
+                        (lane(one, common))
                     }
                 }
             }
@@ -82,7 +84,7 @@ mod tests {
         tests::{at, scale},
     };
     use super::*;
-    use crate::http::{CollapsedRecord, TimelineRecord};
+    use crate::http::{CollapsedRecord, Spread, TimelineRecord};
 
     const FROM: &str = "2027-03-01T04:00:00Z";
     const TO: &str = "2027-03-02T04:00:00Z";
@@ -125,7 +127,7 @@ mod tests {
     }
 
     fn shown(lanes: Vec<Lane>) -> String {
-        let view = View { scale: scale(FROM, TO), zone: parse_zone("Europe/London").unwrap(), lanes };
+        let view = View { scale: scale(FROM, TO), zone: parse_zone("Europe/London").unwrap(), lanes, crowd: None };
         picture(&view, "The lists hold the same.", &now()).into_string()
     }
 
@@ -225,16 +227,24 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_due_often_is_one_band() {
-        let mist: CollapsedRecord = serde_json::from_value(json!({
+    fn a_job_that_is_due_often_is_one_band_and_a_fault_of_it_is_seen() {
+        let mut mist: CollapsedRecord = serde_json::from_value(json!({
             "plugin": "coop", "device": "north", "job": "mist", "time_zone": "Europe/London", "label": "Mist",
             "count": 1440, "states": { "succeeded": 479, "failed": 1, "expected": 960 }, "every_ms": 60_000,
             "first": FROM, "last": "2027-03-02T03:59:00Z", "next": "2027-03-01T12:00:00Z",
         }))
         .unwrap();
+        // A minute is a sixth of a bucket. Every other hour has none.
+        let hours = (0..160).map(|bucket| if bucket / 10 % 2 == 0 { 6 } else { 0 }).collect();
+        mist.spread = [("succeeded", (0, vec![6; 80])), ("failed", (40, vec![1])), ("expected", (80, hours))]
+            .map(|(state, (start, counts))| (state, Spread { start, counts }))
+            .into();
         let page = shown(vec![Lane { repeated: vec![mist], ..north(Vec::new()) }]);
         assert!(page.contains("Mist: every minute, 1,440 times, 1 failed</p>"), "{page}");
-        assert_eq!(page.matches("class=\"band ").count(), 2, "past and future: {page}");
+        assert_eq!(page.matches("class=\"band ").count(), 3, "past, faults and future: {page}");
+        assert_eq!(value(&page, "band done\"", "d"), "M0 1.5h80v7h-80z");
+        assert_eq!(value(&page, "band wrong\"", "d"), "M40 1.5h2v7h-2z");
+        assert_eq!(value(&page, "band ahead\"", "d").matches('M').count(), 8);
         assert!(!page.contains("row-of-marks"), "nothing else is in the lane: {page}");
         assert!(page.len() < 9_000, "{}", page.len());
     }

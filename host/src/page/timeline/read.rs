@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Lanes of a picture: as many as a person can tell apart.
-pub(in super::super) const LANES: usize = 20;
+const LANES: usize = 20;
 /// Entries that are read for a picture, and for each lane if there is more than one page of lanes.
 const ENTRIES: usize = 1_000;
 const ENTRIES_OF_LANE: usize = 60;
@@ -84,7 +84,7 @@ pub(in super::super) async fn read(
     // The host's zone, unless no lane is in it.
     let zone = lanes.iter().map(|lane| lane.zone).find(|zone| *zone == state.zone());
     let zone = zone.or_else(|| lanes.first().map(|lane| lane.zone)).unwrap_or_else(|| state.zone());
-    Ok(Read { view: View { scale: Scale::new(window), zone, lanes }, next, is_cut })
+    Ok(Read { view: View { scale: Scale::new(window), zone, lanes, crowd: None }, next, is_cut })
 }
 
 /// Lists the devices of a page, each with whether it is at fault, and the cursor of the next page.

@@ -31,7 +31,7 @@ pub(super) struct ClockChange {
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     scale: Scale,
-    zone: Zone,
+    pub(super) zone: Zone,
     pub(super) hours: Vec<Tick>,
     pub(super) changes: Vec<ClockChange>,
 }

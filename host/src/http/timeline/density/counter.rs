@@ -17,8 +17,9 @@ use super::{
         super::{limits, template::template},
         EXPECTED,
         forecast::{Forecast, Times},
+        grid::Grid,
     },
-    records::{By, GroupRecord, Spread},
+    records::{By, GroupRecord},
 };
 use crate::{report::shown, store::Count};
 
@@ -49,8 +50,8 @@ type Counted = (Arc<[Instant]>, Arc<[(usize, u32)]>);
 /// Counts runs by group, state and bucket.
 pub(super) struct Counter {
     window: (Instant, Instant),
+    grid: Grid,
     by: By,
-    buckets: i64,
     forecast: Forecast,
     /// By the address of the list, and the first index: many jobs are due at the same times.
     counted: HashMap<(usize, usize), Counted>,
@@ -65,19 +66,14 @@ impl Counter {
     pub(super) fn new(window: (Instant, Instant), by: By, buckets: u32) -> Self {
         Self {
             window,
+            grid: Grid::new(window, buckets),
             by,
-            buckets: buckets.into(),
             forecast: Forecast::new(window, limits::DENSITY_OCCURRENCES, 1),
             counted: HashMap::new(),
             groups: HashMap::new(),
             rest: Default::default(),
             more: false,
         }
-    }
-
-    fn bucket(&self, at: Instant) -> usize {
-        let (from, to) = self.window;
-        usize::try_from(at.ms_since(from) * self.buckets / to.ms_since(from)).unwrap_or_default()
     }
 
     pub(super) fn add_job(&mut self, job: &JobStatus) {
@@ -96,7 +92,7 @@ impl Counter {
         if !(self.window.0..self.window.1).contains(&run.id.occurrence) {
             return;
         }
-        let (bucket, state) = (self.bucket(run.id.occurrence), RunState::Running.as_str());
+        let (bucket, state) = (self.grid.bucket(run.id.occurrence), RunState::Running.as_str());
         let name = name(self.by, (run.id.plugin.as_str(), run.id.device.as_str()), String::new, state);
         self.group(name).add(state, [(bucket, 1)]);
     }
@@ -111,42 +107,10 @@ impl Counter {
 
     /// Returns the number of occurrences in each bucket.
     fn counts(&mut self, times: &Times) -> Arc<[(usize, u32)]> {
-        match times {
-            Times::Periodic { first, period_ms, count } => {
-                let mut spread = Spread::default();
-                let (mut bucket, mut counted) = (self.bucket(*first), 0);
-                while counted < *count {
-                    // Those before the end of the bucket.
-                    let end = self.start_of(bucket + 1);
-                    let before = (end.ms_since(*first) + period_ms - 1) / period_ms;
-                    let before = u32::try_from(before).unwrap_or(u32::MAX).min(*count);
-                    if before > counted {
-                        spread.add(bucket, before - counted);
-                        counted = before;
-                    }
-                    bucket += 1;
-                }
-                spread.iter().collect()
-            }
-            Times::Listed { list, from, .. } => {
-                let key = (list.as_ptr().addr(), *from);
-                if let Some((_, counts)) = self.counted.get(&key) {
-                    return counts.clone();
-                }
-                let mut spread = Spread::default();
-                list[*from..].iter().for_each(|at| spread.add(self.bucket(*at), 1));
-                let counts: Arc<[_]> = spread.iter().collect();
-                self.counted.insert(key, (list.clone(), counts.clone()));
-                counts
-            }
-        }
-    }
-
-    /// Returns the first instant of a bucket.
-    fn start_of(&self, bucket: usize) -> Instant {
-        let (from, to) = self.window;
-        let bucket = i64::try_from(bucket).unwrap_or(i64::MAX);
-        from.plus_ms((bucket * to.ms_since(from) + self.buckets - 1) / self.buckets)
+        let count = || self.grid.spread(times).iter().collect::<Arc<[_]>>();
+        let Times::Listed { list, from, .. } = times else { return count() };
+        let counted = self.counted.entry((list.as_ptr().addr(), *from)).or_insert_with(|| (list.clone(), count()));
+        counted.1.clone()
     }
 
     /// Adds past runs, and returns the first groups, those with faults before others, and the sum of the other groups.
@@ -174,7 +138,10 @@ mod tests {
     use roost_scheduler::outcome::Level;
 
     use super::{
-        super::super::ahead::tests::{DAY, planned},
+        super::{
+            super::ahead::tests::{DAY, planned},
+            records::Spread,
+        },
         *,
     };
 
@@ -209,7 +176,7 @@ mod tests {
             let Times::Periodic { first, period_ms, count } = counter.forecast.times(&job) else { panic!("{period}") };
             let mut spread = Spread::default();
             for number in 0..count {
-                spread.add(counter.bucket(first.plus_ms(period_ms * i64::from(number))), 1);
+                spread.add(counter.grid.bucket(first.plus_ms(period_ms * i64::from(number))), 1);
             }
             let times = counter.forecast.times(&job);
             assert_eq!(*counter.counts(&times), *spread.iter().collect::<Vec<_>>(), "{period}");

@@ -70,7 +70,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    pub(super) fn add(&mut self, bucket: usize, count: u32) {
+    pub(in super::super) fn add(&mut self, bucket: usize, count: u32) {
         if self.counts.is_empty() {
             self.start = bucket;
         } else if bucket < self.start {
@@ -82,6 +82,10 @@ impl Spread {
             self.counts.resize(index + 1, 0);
         }
         self.counts[index] = self.counts[index].saturating_add(count);
+    }
+
+    pub(in super::super) fn merge(&mut self, other: &Self) {
+        other.iter().for_each(|(bucket, count)| self.add(bucket, count));
     }
 
     /// Returns the buckets with runs, and their numbers.
