@@ -53,7 +53,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    api::{buffer_body, limit_upload},
+    api::{BodyBounds, buffer_body, limit_time},
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
     devices::{
@@ -65,7 +65,7 @@ pub(crate) use self::{
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
-    limits::{COLLAPSED_BUCKETS, NEXT_BYTES},
+    limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
     login::{Login, Refused},
     logs::{Logs, newest as newest_logs},
     page::Page,

@@ -29,8 +29,9 @@ mod why;
 
 use axum::{
     Extension, Router,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::{from_fn, map_response},
+    middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -41,7 +42,7 @@ use self::{
     frame::{Current, frame},
     shared::Shared,
 };
-use crate::http::{ApiState, LOGIN, Problem, buffer_body, limit_upload};
+use crate::http::{ApiState, BodyBounds, LOGIN, Problem, REQUEST, UPLOAD, buffer_body, limit_time};
 
 /// Pages that are made at a time: each reads the database.
 const AT_A_TIME: usize = 4;
@@ -52,14 +53,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Returns the routes of the page.
 pub(crate) fn routes() -> Router<ApiState> {
-    let limit = || GlobalConcurrencyLimitLayer::new(AT_A_TIME);
-    let login = Router::new().route(LOGIN, get(login::show).post(login::submit)).route_layer(limit());
-    // Their number at a time is that of uploads to the API, because each is one.
+    let login = limited(Router::new().route(LOGIN, get(login::show).post(login::submit)));
+    // Their number at a time is that of uploads and settings of the API, because each is one.
     let checks = Router::new()
         .route("/plugins", post(install::check))
         .route("/plugins/{plugin}/settings", post(settings::check))
-        .route_layer(from_fn(limit_upload));
-    Router::new()
+        .route_layer(from_fn_with_state(UPLOAD, limit_time));
+    let pages = Router::new()
         .route("/devices", get(devices::devices))
         .route("/devices/{plugin}/{device}", get(device::device))
         .route("/plugins", get(plugins::plugins))
@@ -71,15 +71,25 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
         .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))
-        .route("/why/{plugin}/{device}/{job}", get(why::why))
-        .route_layer(limit())
-        // Made once for all readers, it needs no limit.
-        .route("/", get(tonight::tonight).layer(Extension(Shared::default())))
+        .route("/why/{plugin}/{device}/{job}", get(why::why));
+    // Made once for all readers, their number needs no limit.
+    let tonight = get(tonight::tonight).layer(Extension(Shared::default())).layer(from_fn(in_time));
+    limited(pages)
+        .route("/", tonight)
         // A form that comes slowly takes no place meanwhile.
         .merge(checks)
-        .merge(login.route_layer(from_fn(buffer_body)))
+        .merge(login.route_layer(from_fn_with_state(BodyBounds::of_login(), buffer_body)))
         .layer(map_response(headers))
         .route("/assets/{digest}/{name}", get(assets::asset))
+}
+
+/// Limits how many requests of these routes run at a time, and how long each may take, including the wait for its turn.
+fn limited<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    routes.route_layer(GlobalConcurrencyLimitLayer::new(AT_A_TIME)).route_layer(from_fn(in_time))
+}
+
+async fn in_time(request: Request, next: Next) -> Result<Response, Failed> {
+    Ok(limit_time(State(REQUEST), request, next).await?)
 }
 
 async fn headers(mut response: Response) -> Response {
@@ -129,5 +139,33 @@ impl IntoResponse for Failed {
             },
         );
         (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Html(page)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::body::Body;
+    use tokio::task::JoinSet;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_that_hang_end_and_let_others_have_their_places() {
+        let routes = Router::new().route("/hangs", get(pending::<&'static str>)).route("/", get(|| async { "made" }));
+        let routes = limited(routes);
+        let ask = |path: &str| routes.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+        let mut hanging = JoinSet::new();
+        for _ in 0..2 * AT_A_TIME {
+            hanging.spawn(ask("/hangs"));
+        }
+        while let Some(response) = hanging.join_next().await {
+            let response = response.unwrap().unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8", "it is a page");
+        }
+        assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
     }
 }

@@ -146,6 +146,8 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
     let (form, status) = ("Token or one-time code", "\"started\":");
     assert!(open(PAGE).contains(form), "a page leads to the login");
     assert!(open("/api/v1/status").contains("\"status\":401"));
+    let of_a_link = open("/login#no-code");
+    assert!(of_a_link.contains(form) && !of_a_link.contains("neither the token"), "it makes no wrong try: {of_a_link}");
     assert!(open(&format!("/login?next={PAGE}#{}", code(&site))).contains(SHOWN), "the login leads to the page");
     assert!(open("/api/v1/status").contains(status), "the API takes the session");
     let sessions = open("/login");

@@ -3,6 +3,8 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::{ErrorKind, Write as _},
+    net::TcpStream,
     os::unix::fs::{PermissionsExt as _, symlink},
     process::Command,
 };
@@ -25,6 +27,7 @@ fn read(address: &str) -> (String, String) {
     let (status, head, text) =
         talk(address, &format!("GET {PATH} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
     assert!(status == 200 && has_header(&head, "content-type", "application/toml"), "{head}");
+    assert!(has_header(&head, "cache-control", "no-store"), "{head}");
     (head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag").to_owned(), text)
 }
 
@@ -40,6 +43,9 @@ fn settings_are_read_checked_and_written_with_their_comments() {
     assert_eq!(before, fs::read_to_string(&file).unwrap());
     let after = format!("# Half as often.\n{}", job("tick", "every_ms = 2000", "declared/tick"));
 
+    let head = format!("PUT {PATH}?dry_run=true HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{TOML}");
+    let (_, head, _) = talk(&address, &format!("{head}content-length: {}\r\n\r\n{after}", after.len()));
+    assert!(head.contains(" 200 ") && !head.contains("etag:"), "the file has another text: {head}");
     let (status, checked) = put("?dry_run=true", "", &after);
     assert_eq!((status, &checked["written"], &checked["trial"]["jobs"]["changed"]), (200, &false.into(), &1.into()));
     assert!(checked["trial"]["messages"]["gone"]["count"].as_u64() > Some(1_000), "{checked}");
@@ -106,6 +112,28 @@ fn settings_may_come_first_and_a_link_is_left_alone() {
           hint: change the file that it leads to, or replace the link by the file"#]]
     .assert_eq(&redact_in(site.path(), &refused.join("\n")));
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), text);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn slow_uploads_delay_no_settings() {
+    let (_broker, _site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let begin = |head: &str, kind: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "{head} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: 9\r\n\r\n#")
+            .unwrap();
+        stream
+    };
+    let text = format!("{PATH}?dry_run=true");
+    let mut slow: Vec<_> = (0..3).map(|_| begin("POST /api/v1/check?plugin=porch", "application/wasm")).collect();
+    slow.extend((0..3).map(|_| begin(&format!("PUT {text}"), "application/toml")));
+    let check = || ask(&address, "PUT", &text, TOML, &job("tick", "every_ms = 2000", "declared/tick"));
+    assert_eq!(check().0, 200);
+    for stream in &slow {
+        stream.set_nonblocking(true).unwrap();
+        assert_eq!(stream.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it is still received");
+    }
     assert!(host.stop().success());
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::to_bytes,
+    body::{HttpBody as _, to_bytes},
     extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state, map_response, map_response_with_state},
@@ -12,7 +12,7 @@ use axum::{
     routing::get,
 };
 use http_body_util::LengthLimitError;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use utoipa::{
     PartialSchema as _,
@@ -112,7 +112,10 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .merge(streams)
         .merge(limited(reads, limits::READS, limits::REQUEST))
         .merge(limited(histories, limits::HISTORIES, limits::REQUEST))
-        .merge(limited(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(buffer_body)))
+        .merge(
+            limited(writes, limits::WRITES, limits::REQUEST)
+                .route_layer(from_fn_with_state(BodyBounds::of_writes(), buffer_body)),
+        )
         .merge(uploads.route_layer(from_fn_with_state(limits::UPLOAD, limit_time)))
         .split_for_parts()
 }
@@ -126,18 +129,49 @@ where
     routes.route_layer(from_fn_with_state(within, limit_time))
 }
 
+/// The bounds on a body that is read before its request is processed.
+#[derive(Clone)]
+pub(crate) struct BodyBounds {
+    bytes: usize,
+    within: Duration,
+    /// How many such bodies may be read at a time, if that is limited.
+    slots: Option<Arc<Semaphore>>,
+}
+
+impl BodyBounds {
+    fn of_writes() -> Self {
+        Self { bytes: limits::JSON_BYTES, within: limits::BODY, slots: None }
+    }
+
+    /// Any client can send the form of the login.
+    pub(crate) fn of_login() -> Self {
+        let slots = Some(Arc::new(Semaphore::new(limits::LOGIN_BODIES)));
+        Self { bytes: limits::LOGIN_BYTES, within: limits::LOGIN_BODY, slots }
+    }
+}
+
 /// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
 /// others.
-pub(crate) async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn buffer_body(
+    State(BodyBounds { bytes: most, within, slots }): State<BodyBounds>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let read = timeout(limits::BODY, to_bytes(body, limits::JSON_BYTES)).await.map_err(|_| {
-        let detail = format!("the body was not received within {} s", limits::BODY.as_secs());
+    let slot = match &slots {
+        Some(slots) if !body.is_end_stream() => Some(slots.try_acquire().map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients are logging in").hint("try again")
+        })?),
+        _ => None,
+    };
+    let read = timeout(within, to_bytes(body, most)).await.map_err(|_| {
+        let detail = format!("the body was not received within {} s", within.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     })?;
+    drop(slot);
     let bytes = read.map_err(|error| match error.into_inner() {
         error if error.is::<LengthLimitError>() => {
-            let detail = format!("the body has more than {} bytes", limits::JSON_BYTES);
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"))
         }
         error => Problem::bad_request(format!("the body is incomplete: {error}")),
     })?;
@@ -149,12 +183,12 @@ async fn count_request(State(state): State<ApiState>, response: Response) -> Res
     response
 }
 
-/// Limits the time of an upload to a route outside of the API.
-pub(crate) async fn limit_upload(request: Request, next: Next) -> Result<Response, Problem> {
-    limit_time(State(limits::UPLOAD), request, next).await
-}
-
-async fn limit_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Limits the time of a request.
+pub(crate) async fn limit_time(
+    State(within): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     timeout(within, next.run(request)).await.map_err(|_| {
         let detail = format!("the request was not completed within {} s", within.as_secs());
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -209,12 +243,18 @@ fn describe(api: &mut OpenApi) {
 mod tests {
     use std::{
         collections::{BTreeSet, HashMap},
+        convert::Infallible,
         future::{pending, poll_fn},
+        pin::Pin,
         sync::atomic::{AtomicUsize, Ordering},
-        task::Poll,
+        task::{Context, Poll},
     };
 
-    use axum::body::Body;
+    use axum::{
+        body::{Body, Bytes},
+        routing::post,
+    };
+    use hyper::body::Frame;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -247,6 +287,40 @@ mod tests {
         }
         let from: Vec<_> = from.iter().map(String::as_str).collect();
         assert_eq!(from, ["devices", "jobs", "plugins", "replace", "run_now", "runs", "schedule", "upload"]);
+    }
+
+    /// A body of which no part is received.
+    struct Endless;
+
+    impl axum::body::HttpBody for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_of_the_login_are_few_short_and_quick() {
+        let routes = Router::new().route("/", post(|body: Bytes| async move { body.len().to_string() }));
+        let routes = routes.route_layer(from_fn_with_state(BodyBounds::of_login(), buffer_body));
+        let send = |body: Body| Box::pin(routes.clone().oneshot(Request::post("/").body(body).unwrap()));
+        let status = |response: Result<Response, _>| response.map(|response| response.status());
+        assert_eq!(status(send(vec![b'a'; 8 << 10].into()).await), Ok(StatusCode::OK));
+        assert_eq!(status(send(vec![b'a'; (8 << 10) + 1].into()).await), Ok(StatusCode::PAYLOAD_TOO_LARGE));
+
+        let slow = || send(Body::new(Endless));
+        let mut held: Vec<_> = (0..limits::LOGIN_BODIES).map(|_| slow()).collect();
+        for request in &mut held {
+            assert!(poll_fn(|context| Poll::Ready(request.as_mut().poll(context).is_pending())).await);
+        }
+        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(status(send(Body::empty()).await), Ok(StatusCode::OK), "without a body it takes no place");
+        for request in held {
+            assert_eq!(status(request.await), Ok(StatusCode::REQUEST_TIMEOUT));
+        }
+        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::OK), "the places are free again");
     }
 
     #[tokio::test]

@@ -32,10 +32,13 @@ struct Rules {
 /// The page to log in at. It is the only path that takes a form.
 pub(crate) const LOGIN: &str = "/login";
 
+/// The files of the pages. Caches that several browsers share may keep them, so that no cookie may go with them.
+const ASSETS: &str = "/assets/";
+
 /// Checks whether a path needs neither token nor session. Such paths reveal nothing about plugins. Load balancers and
 /// systemd have no token, and a browser has none before the login.
 fn is_public(path: &str) -> bool {
-    ["/healthz", "/readyz", LOGIN].contains(&path) || path.starts_with("/assets/")
+    ["/healthz", "/readyz", LOGIN].contains(&path) || path.starts_with(ASSETS)
 }
 
 impl Guard {
@@ -68,8 +71,8 @@ impl Guard {
             return Err(problem.hint("run `roost login` as the user that runs the host"));
         }
         let Some(login) = self.login() else { return Ok(None) };
-        let has_token = headers.contains_key(header::AUTHORIZATION);
-        let found = if has_token { None } else { login.sessions.find(headers, clock::now()) };
+        let is_without = bearer(headers).is_some() || path.starts_with(ASSETS);
+        let found = if is_without { None } else { login.sessions.find(headers, clock::now()) };
         if !is_read && (found.is_some() || path == LOGIN) {
             require_origin(headers, host)?;
         }
@@ -103,12 +106,16 @@ impl Guard {
 fn check_token(login: &Login, headers: &HeaderMap) -> Result<(), Problem> {
     let hint = "send `Authorization: Bearer TOKEN` with the content of the host's token file";
     let problem = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail).hint(hint);
-    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| problem("the request has no token"))?.as_bytes();
-    let presented = match value.split_at_checked(7) {
-        Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") => presented,
-        _ => return Err(problem("the request has no token")),
-    };
+    let presented = bearer(headers).ok_or_else(|| problem("the request has no token"))?;
     if login.is_token(presented) { Ok(()) } else { Err(problem("the token is wrong")) }
+}
+
+/// Returns the token of a request. Another scheme is none: a proxy may have a password of its own, and pass it on.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get_all(header::AUTHORIZATION).iter().find_map(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    })
 }
 
 /// Refuses a write without `Origin`. A browser sends a cookie by itself, and over plain HTTP no other header states
@@ -209,7 +216,7 @@ pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next
             if problem.status == StatusCode::UNAUTHORIZED.as_u16()
                 && matches!(*method, Method::GET | Method::HEAD)
                 && is_page(request.uri().path())
-                && !headers.contains_key(header::AUTHORIZATION) =>
+                && bearer(headers).is_none() =>
         {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", path).finish();
@@ -259,7 +266,7 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
 mod tests {
     use std::path::Path;
 
-    use super::*;
+    use super::{super::limits, *};
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -361,6 +368,41 @@ mod tests {
         ] {
             assert_eq!(checked(None, "/", &[("host", "localhost:8080"), (header, value)]), status, "{header}: {value}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_caches_share_renews_no_session() {
+        let data = tempfile::tempdir().unwrap();
+        let login = Login::new(TOKEN.to_owned(), data.path());
+        let an_hour_ago = clock::now().plus_ms(-limits::SESSION_USED_MS);
+        let cookie = login.sessions.begin("a", false, an_hour_ago).await.unwrap();
+        let guard = Guard::new(Some(login), Vec::new(), None);
+        let pair = cookie.split(';').next().unwrap();
+        let headers = [(header::HOST, "localhost"), (header::COOKIE, pair)];
+        let headers = headers.into_iter().map(|(name, value)| (name, HeaderValue::from_str(value).unwrap())).collect();
+        assert!(guard.check(&Method::GET, "/assets/0123/page.css", &headers).unwrap().is_none());
+        let found = guard.check(&Method::GET, "/devices", &headers).unwrap().unwrap();
+        assert_eq!(found.renewed, Some(cookie));
+    }
+
+    #[tokio::test]
+    async fn a_password_of_a_proxy_is_no_token_and_leaves_the_session() {
+        let data = tempfile::tempdir().unwrap();
+        let login = Login::new(TOKEN.to_owned(), data.path());
+        let cookie = login.sessions.begin("a", false, clock::now()).await.unwrap();
+        let guard = Guard::new(Some(login), Vec::new(), None);
+        let status = |authorization: &[&str]| {
+            let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost"))]);
+            headers.insert(header::COOKIE, HeaderValue::from_str(cookie.split(';').next().unwrap()).unwrap());
+            for value in authorization {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            let checked = guard.check(&Method::GET, "/api/v1/status", &headers);
+            checked.map_or_else(|problem| (problem.status, false), |found| (200, found.is_some()))
+        };
+        assert_eq!(status(&["Basic cGlnOnBpZw=="]), (200, true));
+        assert_eq!(status(&["Basic cGlnOnBpZw==", "Bearer 0123456789abcdef"]), (200, false));
+        assert_eq!(status(&["Bearer wrong"]), (401, false), "a token that is wrong is not passed over");
     }
 
     #[test]

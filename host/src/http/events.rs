@@ -33,7 +33,10 @@ use super::{
     session::Found,
     state::ApiState,
 };
-use crate::event_log::{EventLog, HostEvent, Kind};
+use crate::{
+    clock,
+    event_log::{EventLog, HostEvent, Kind},
+};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -138,7 +141,7 @@ pub(super) async fn events(
 /// Waits for the end of the session of a request: for ever, if it has none.
 async fn session_end(state: &ApiState, session: Option<&Found>) {
     match (state.guard().login(), session) {
-        (Some(login), Some(session)) => login.sessions.ended(&session.digest).await,
+        (Some(login), Some(session)) => login.sessions.ended(&session.digest, clock::now).await,
         _ => std::future::pending().await,
     }
 }

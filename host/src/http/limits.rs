@@ -6,6 +6,9 @@ use std::time::Duration;
 pub(super) const NICE: i32 = 10;
 /// Threads for blocking work: reads of the database and of plugin files.
 pub(super) const BLOCKING_THREADS: usize = 8;
+/// Reads of the database at a time, also those whose clients have left: others wait without a thread, and some threads
+/// are left for files.
+pub(super) const BLOCKING_READS: usize = 6;
 /// Connections over TCP at a time. Each needs a file descriptor, as do the broker and the store. A further connection
 /// evicts the oldest idle one.
 pub(super) const TCP_CONNECTIONS: usize = 1_024;
@@ -17,7 +20,7 @@ pub(super) const SOCKET_CONNECTIONS: usize = 64;
 /// Timeout for the head of a request, and for the next request of a connection. It is shorter in tests.
 pub(super) const HEAD: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 15_000 });
 /// Timeout for a request, including the wait for its turn and for the disk.
-pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+pub(crate) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// Timeout for the scheduler's reply to a command: shorter than [`REQUEST`], so that its error is the one that is
 /// reported.
 pub(super) const REPLY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
@@ -60,12 +63,17 @@ pub(super) const FOLLOWING: u32 = 10;
 pub(super) const RUNS_OF_JOB: usize = 100;
 /// Concurrent uploads: each holds a component, and later its plans.
 pub(super) const UPLOADS: usize = 2;
+/// Texts of settings that are received or checked at a time: each has at most 8 MiB.
+pub(super) const SETTINGS: usize = 8;
+/// Such texts that are checked at a time: each check loads the component and requests a plan of each device. Besides
+/// uploads, so that a large component that comes slowly does not delay a change of settings.
+pub(super) const TRIALS_OF_SETTINGS: usize = 1;
 /// Timeout for the body of an upload, which counts against [`UPLOADS`].
 pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
 /// Timeout for each part of that body.
 pub(super) const UPLOAD_STALL: Duration = Duration::from_secs(15);
 /// Timeout for an upload, including the wait for others, the compilation, and a plan of each device.
-pub(super) const UPLOAD: Duration = Duration::from_secs(600);
+pub(crate) const UPLOAD: Duration = Duration::from_secs(600);
 /// Devices that the changes of an upload are listed of, and ids of jobs in each of their lists.
 pub(super) const CHANGED_DEVICES: usize = 500;
 pub(super) const CHANGED_JOBS: usize = 50;
@@ -142,15 +150,24 @@ pub(super) const SESSIONS_BYTES: u64 = 1 << 20;
 pub(super) const SESSION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 /// How precisely the last use of a session is kept: each change of it is a write to the disk.
 pub(super) const SESSION_USED_MS: i64 = 60 * 60 * 1_000;
+/// How often a session with an open event stream is examined. It is more often in tests.
+pub(super) const SESSION_CHECK: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 60 * 60 * 1_000 });
 /// Cookies of a request that are examined: a digest is computed for each.
 pub(super) const SESSION_COOKIES: usize = 4;
 /// One-time codes that are valid at a time.
 pub(super) const CODES: usize = 10;
 /// How long a one-time code is valid: time to find the phone.
 pub(super) const CODE_VALID: Duration = Duration::from_secs(600);
-/// Wrong tries to log in, of all clients together, after which none is examined until the oldest of them is as old as
+/// Wrong tries to log in, of all clients together, after which no code is examined until the oldest of them is as old as
 /// this: a code cannot be guessed.
 pub(super) const WRONG_TRIES: usize = 5;
 pub(super) const WRONG_TRIES_WITHIN: Duration = Duration::from_secs(60);
+/// Bytes of the form of the login: the path that it leads back to, each byte of which may be encoded as three, and a secret.
+pub(super) const LOGIN_BYTES: usize = 8 << 10;
+/// Timeout for that form, which is the only body that a client without a token or session may send. It is shorter in
+/// tests.
+pub(super) const LOGIN_BODY: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 3_000 });
+/// Such forms that are received at a time. A further one is refused at once, so that strangers hold few connections.
+pub(super) const LOGIN_BODIES: usize = 16;
 /// Bytes of the path that a login leads back to.
 pub(crate) const NEXT_BYTES: usize = 2_048;

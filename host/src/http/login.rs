@@ -65,8 +65,12 @@ impl Login {
         Ok(shown)
     }
 
-    /// Checks a token or a code. A code is used up by it.
+    /// Checks a token or a code. A code is used up by it. The token is too long to be guessed: it is taken however many
+    /// wrong tries there were, so that no other client can keep it out.
     pub(crate) fn check(&self, secret: &str, now: Instant) -> Result<(), Refused> {
+        if self.is_token(secret.trim().as_bytes()) {
+            return Ok(());
+        }
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         while wrong.front().is_some_and(|at| now.duration_since(*at) >= limits::WRONG_TRIES_WITHIN) {
             wrong.pop_front();
@@ -76,7 +80,7 @@ impl Login {
         {
             return Err(Refused::TooMany(limits::WRONG_TRIES_WITHIN.saturating_sub(now.duration_since(*oldest))));
         }
-        if self.is_token(secret.trim().as_bytes()) || self.take_code(secret, now) {
+        if self.take_code(secret, now) {
             return Ok(());
         }
         wrong.push_back(now);
@@ -138,17 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn after_five_wrong_tries_none_is_examined_for_the_rest_of_the_minute() {
+    fn after_five_wrong_tries_only_the_token_is_examined_for_the_rest_of_the_minute() {
         let (login, start) = (login(), clock::monotonic());
         let at = |seconds| start + Duration::from_secs(seconds);
+        let code = login.make_code(start).unwrap();
         for second in 0..5 {
-            assert_eq!(login.check(TOKEN, at(second)), Ok(()), "the token is no wrong try");
             assert_eq!(login.check("wrong", at(second)), Err(Refused::Wrong));
         }
-        assert_eq!(login.check(TOKEN, at(10)), Err(Refused::TooMany(Duration::from_secs(50))));
-        assert_eq!(login.check(TOKEN, at(59)), Err(Refused::TooMany(Duration::from_secs(1))));
+        assert_eq!(login.check(&code, at(10)), Err(Refused::TooMany(Duration::from_secs(50))));
+        assert_eq!(login.check(TOKEN, at(10)), Ok(()), "wrong tries of others do not keep the token out");
+        assert_eq!(login.check(&code, at(59)), Err(Refused::TooMany(Duration::from_secs(1))));
         assert_eq!(login.check("wrong", at(60)), Err(Refused::Wrong), "the first one is a minute old");
         assert_eq!(login.check("wrong", at(60)), Err(Refused::TooMany(Duration::from_secs(1))));
-        assert_eq!(login.check(TOKEN, at(61)), Ok(()));
+        assert_eq!(login.check(&code, at(61)), Ok(()));
     }
 }

@@ -13,10 +13,13 @@ use std::{
 
 use axum::http::{HeaderMap, header};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use roost_scheduler::{text::excerpt, time::Instant};
+use roost_scheduler::{
+    text::excerpt,
+    time::{CLOCK_LOST_BEFORE, Instant},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::limits;
 use crate::{
@@ -68,7 +71,7 @@ struct Inner {
     kept: Mutex<Kept>,
     /// Held while the file is written.
     writing: Mutex<()>,
-    /// Changes when a session has ended.
+    /// Changes when a session may have ended.
     ends: watch::Sender<()>,
 }
 
@@ -82,8 +85,22 @@ impl Session {
         Instant::from_millis_clamped(self.used_ms)
     }
 
+    /// Checks whether the clock can be right: a machine without a clock of its own boots in the past.
+    fn is_known(&self, now: Instant) -> bool {
+        now >= CLOCK_LOST_BEFORE && now >= self.made()
+    }
+
     fn has_expired(&self, now: Instant) -> bool {
-        now.ms_since(self.used()) > limits::SESSION_MS
+        self.is_known(now) && now.ms_since(self.used()) > limits::SESSION_MS
+    }
+
+    /// Records that it is used. Returns whether this is the first use in an hour.
+    fn is_used_anew(&mut self, now: Instant) -> bool {
+        let is_new_hour = self.is_known(now) && now.ms_since(self.used()).abs() >= limits::SESSION_USED_MS;
+        if is_new_hour {
+            self.used_ms = now.millis();
+        }
+        is_new_hour
     }
 }
 
@@ -126,11 +143,12 @@ impl Sessions {
         let cookie = cookie(&id, is_secure);
         {
             let sessions = &mut self.kept().sessions;
-            sessions.retain(|session| !session.has_expired(now));
+            // Those that have expired are kept, because the clock may be ahead.
             sessions.sort_by_key(|session| std::cmp::Reverse(session.used_ms));
             sessions.truncate(limits::SESSIONS - 1);
             sessions.push(session);
         }
+        self.0.ends.send_replace(());
         self.save().await?;
         Ok(cookie)
     }
@@ -146,10 +164,7 @@ impl Sessions {
                 if session.has_expired(now) {
                     return None;
                 }
-                let is_new_hour = now.ms_since(session.used()).abs() >= limits::SESSION_USED_MS;
-                if is_new_hour {
-                    session.used_ms = now.millis();
-                }
+                let is_new_hour = session.is_used_anew(now);
                 let renewed = is_new_hour.then(|| cookie(id, session.is_secure));
                 Some((Found { digest, renewed }, is_new_hour))
             })?
@@ -180,10 +195,13 @@ impl Sessions {
         self.save().await
     }
 
-    /// Waits until a session has ended.
-    pub(super) async fn ended(&self, digest: &str) {
+    /// Waits until a session has ended or expired.
+    pub(super) async fn ended(&self, digest: &str, now: impl Fn() -> Instant) {
         let mut ends = self.0.ends.subscribe();
-        while self.kept().sessions.iter().any(|session| session.digest == digest) && ends.changed().await.is_ok() {}
+        let is_open = |session: &Session| session.digest == digest && !session.has_expired(now());
+        while self.kept().sessions.iter().any(is_open) {
+            let _ = timeout(limits::SESSION_CHECK, ends.changed()).await;
+        }
     }
 
     /// Writes the file, on a thread for blocking work.

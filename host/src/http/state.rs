@@ -53,7 +53,10 @@ struct Parts {
     metrics: Metrics,
     link: LinkInfo,
     streams: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     uploads: Semaphore,
+    settings: Semaphore,
+    trials_of_settings: Semaphore,
     has_been_ready: AtomicBool,
     broker: Option<BuiltInHealth>,
     guard: Guard,
@@ -88,7 +91,10 @@ impl ApiState {
             metrics,
             link,
             streams,
+            reads: Arc::new(Semaphore::new(limits::BLOCKING_READS)),
             uploads: Semaphore::new(limits::UPLOADS),
+            settings: Semaphore::new(limits::SETTINGS),
+            trials_of_settings: Semaphore::new(limits::TRIALS_OF_SETTINGS),
             has_been_ready: AtomicBool::new(false),
             broker,
             guard,
@@ -166,6 +172,16 @@ impl ApiState {
         self.0.uploads.acquire().await.ok()
     }
 
+    /// Waits for the turn of a text of settings. The permit is held until its check ends.
+    pub(super) async fn settings(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.settings.acquire().await.ok()
+    }
+
+    /// Waits for the turn of the check of settings whose text has been received.
+    pub(super) async fn trials_of_settings(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.trials_of_settings.acquire().await.ok()
+    }
+
     /// Checks whether the host has been ready since it started.
     pub(super) fn has_been_ready(&self) -> bool {
         self.0.has_been_ready.load(Ordering::Relaxed)
@@ -200,10 +216,7 @@ impl ApiState {
         read: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let state = self.clone();
-        match tokio::task::spawn_blocking(move || read(&state.0.data)).await {
-            Ok(read) => Ok(read?),
-            Err(error) => Err(Problem::bug(&error)),
-        }
+        Ok(bounded(&self.0.reads, move || read(&state.0.data)).await??)
     }
 
     /// Sends a request to the scheduler and waits until it is done and durable. A request that is refused is a
@@ -241,6 +254,20 @@ impl ApiState {
     }
 }
 
+/// Does work on a thread for blocking work when there is a place for it. The work keeps its place until it ends, also if
+/// the client has left: it cannot be stopped.
+async fn bounded<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let place = places.clone().acquire_owned().await.map_err(|error| Problem::bug(&error))?;
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::bug(&error))
+}
+
 /// Returns the plugin, device or job that a request names and that must exist.
 fn subject(what: &Request) -> Option<Part> {
     match what {
@@ -260,5 +287,37 @@ struct PendingReply<'a> {
 impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
         self.replies.forget(self.request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future as _, poll_fn},
+        sync::{atomic::AtomicUsize, mpsc::channel},
+        task::Poll,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_keeps_its_place_when_its_client_has_left() {
+        let (places, begun) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicUsize::new(0)));
+        let (go_on, is_let_go) = channel();
+        let (ended_in, ended) = tokio::sync::oneshot::channel();
+        let mut first = Box::pin(bounded(&places, move || {
+            is_let_go.recv().unwrap();
+            ended_in.send(()).unwrap();
+        }));
+        assert!(!poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_ready())).await);
+        drop(first);
+        let count = begun.clone();
+        let mut second = Box::pin(bounded(&places, move || count.fetch_add(1, Ordering::Relaxed)));
+        assert!(!poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_ready())).await);
+        assert_eq!((places.available_permits(), begun.load(Ordering::Relaxed)), (0, 0), "it waits for its place");
+        go_on.send(()).unwrap();
+        ended.await.unwrap();
+        second.await.unwrap();
+        assert_eq!(begun.load(Ordering::Relaxed), 1);
     }
 }

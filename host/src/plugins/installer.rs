@@ -129,10 +129,18 @@ impl Installer {
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)
     }
 
-    /// Returns the digest of a plugin's component in the folder, if it has one that can be read.
+    /// Returns the digest of a plugin's component in the folder, if it has one.
+    ///
+    /// # Errors
+    /// Returns a conflict if it cannot be read: that is not the same as no file.
     pub(crate) async fn in_folder(&self, plugin: &PluginName) -> Result<Option<Digest>, Refused> {
         let path = self.file(plugin, "wasm");
-        blocking(move || digest_at(&path)).await
+        blocking(move || digest_at(&path)).await?.map_err(|error| {
+            let report = Report::new(format!("the component of plugin `{plugin}` in the folder is not known"));
+            let path = self.file(plugin, "wasm");
+            let report = report.cause(format!("`{}` cannot be read: {error}", path.display()));
+            Refused::Conflict(report.hint("remove it, or upload without `If-Match` and `If-None-Match` to replace it"))
+        })
     }
 
     /// Writes a component into the folder, atomically even if the host crashes.
@@ -194,7 +202,8 @@ impl Installer {
         let (path, versions) = (self.file(plugin, "wasm"), self.versions.clone());
         let previous = status.previous;
         let found = blocking(move || {
-            let in_folder = digest_at(&path);
+            // One that cannot be read does not run either.
+            let in_folder = digest_at(&path).ok().flatten();
             let back_to = running.filter(|running| in_folder != Some(*running)).or(previous)?;
             Some(versions.component(back_to))
         });
@@ -257,8 +266,12 @@ fn put(folder: &Path, plugin: &PluginName, component: &[u8]) -> io::Result<()> {
     Folder::open(folder)?.replace(&name, &format!(".{name}.part"), component, files::READABLE)
 }
 
-fn digest_at(path: &Path) -> Option<Digest> {
-    files::read(path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes))
+/// Returns the digest of the component at a path, or `None` if there is no file.
+fn digest_at(path: &Path) -> io::Result<Option<Digest>> {
+    match files::read(path, limits::COMPONENT_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(|bytes| Some(digest_of(&bytes))),
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
@@ -268,7 +281,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs::File, os::unix::fs::symlink};
 
     use super::*;
 
@@ -285,6 +298,28 @@ mod tests {
         ] {
             assert_eq!((expected.is(None), expected.is(Some(one))), (of_none, of_one), "{expected:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_component_that_cannot_be_read_is_not_the_same_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let questions = mpsc::unbounded_channel().0;
+        let installer = Installer::new(folder.path(), folder.path(), PluginStatuses::default(), questions);
+        let porch = &PluginName::parse("porch").unwrap();
+        assert_eq!(installer.in_folder(porch).await.unwrap(), None);
+        let install = |expected| installer.install(porch, Arc::from(*b"component"), expected);
+        assert!(install(Expected::Nothing).await.unwrap().is_new);
+        assert_eq!(installer.in_folder(porch).await.unwrap(), Some(digest_of(b"component")));
+
+        let path = folder.path().join("porch.wasm");
+        File::create(&path).unwrap().set_len(limits::COMPONENT_BYTES + 1).unwrap();
+        assert!(matches!(installer.in_folder(porch).await, Err(Refused::Conflict(_))));
+        for expected in [Expected::Nothing, Expected::Something, Expected::OneOf(Vec::new())] {
+            assert!(matches!(install(expected).await, Err(Refused::Conflict(_))));
+        }
+        assert_eq!(fs::metadata(&path).unwrap().len(), limits::COMPONENT_BYTES + 1, "it is unchanged");
+        install(Expected::Anything).await.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"component");
     }
 
     #[test]

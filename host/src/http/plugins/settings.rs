@@ -50,12 +50,14 @@ struct SettingsText(String);
 pub(in super::super) async fn settings(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
-) -> Result<([(HeaderName, String); 2], String), Problem> {
+) -> Result<([(HeaderName, String); 3], String), Problem> {
     let SettingsFile { text, digest } = file(&state, &plugin).await?.ok_or_else(|| {
         let problem = Problem::not_found(format!("plugin `{plugin}` has no settings file"));
         problem.hint("it has the default settings; a file is made by `PUT` with `If-None-Match: *`")
     })?;
-    Ok(([(header::CONTENT_TYPE, TOML.to_owned()), (header::ETAG, tag(digest))], text))
+    // The text may have passwords.
+    let cache = (header::CACHE_CONTROL, "no-store".to_owned());
+    Ok(([(header::CONTENT_TYPE, TOML.to_owned()), (header::ETAG, tag(digest)), cache], text))
 }
 
 /// Returns the settings file of a plugin, if it has one.
@@ -90,7 +92,7 @@ pub(in super::super) struct SettingsQuery {
     request_body(content_type = "application/toml", content = SettingsText, description = "A text of at most 8 MiB"),
     responses(
         (status = 200, body = SettingsRecord, description = "The file is replaced, or the settings are checked",
-            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes"))),
+            headers(("ETag" = String, description = "The SHA-256 of the text, in quotes, if it is written"))),
         (status = 201, body = SettingsRecord, description = "The file is made",
             headers(("ETag" = String, description = "The SHA-256 of the text, in quotes"))),
         (status = 412, body = Problem, content_type = "application/problem+json",
@@ -105,7 +107,7 @@ pub(in super::super) async fn write_settings(
     Path(name): Path<String>,
     Query(SettingsQuery { dry_run }): Query<SettingsQuery>,
     request: Request,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Json<SettingsRecord>), Problem> {
+) -> Result<(StatusCode, Option<[(HeaderName, String); 1]>, Json<SettingsRecord>), Problem> {
     let plugin = parse_name(&name)?;
     let expected = expected(request.headers())?;
     if !dry_run && expected == Expected::Anything {
@@ -120,7 +122,9 @@ pub(in super::super) async fn write_settings(
     if !dry_run && state.plugins().installer.write_settings(&plugin, text, expected).await?.is_new {
         status = StatusCode::CREATED;
     }
-    Ok((status, [(header::ETAG, tag(&record.sha256))], Json(SettingsRecord { written: !dry_run, ..record })))
+    // A text that is only checked is not that of the file.
+    let tag = (!dry_run).then(|| [(header::ETAG, tag(&record.sha256))]);
+    Ok((status, tag, Json(SettingsRecord { written: !dry_run, ..record })))
 }
 
 /// Checks the settings in the body of a request and what it requires, and returns their text.
@@ -130,10 +134,12 @@ pub(crate) async fn check(
     request: Request,
 ) -> Result<(String, SettingsRecord), Problem> {
     state.plugins().installer.expect_settings(plugin, expected(request.headers())?).await?;
-    let _turn = state.uploads().await;
+    let _place = state.settings().await;
     let bytes = body(request, (TOML, "the text of a settings file"), SETTINGS_BYTES).await?;
     let text = utf8(bytes).map_err(Problem::unprocessable)?;
     let digest = Digest(Sha256::digest(&text).into());
+    // Taken when the text is there, so that a slow client does not delay the checks of others.
+    let _turn = state.trials_of_settings().await;
     let trial = match state.plugins().installer.try_settings(plugin, text.clone()).await? {
         Some(loaded) => Some(trial_record(state, loaded, Days::default()).await?),
         None => None,

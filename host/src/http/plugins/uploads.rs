@@ -154,7 +154,11 @@ pub(super) async fn trial_record(state: &ApiState, loaded: Loaded, Days(days): D
     let from = clock::now();
     let period = (from, from.plus_ms(i64::from(days) * 86_400_000));
     let running = state.inspect(move |scheduler| scheduler.plugin(&name).map(|plugin| plugin.version)).await?;
-    let replaces = state.plugins().installer.in_folder(&plugin).await?;
+    let replaces = match state.plugins().installer.in_folder(&plugin).await {
+        // Nothing is known of it: only an upload without a condition replaces it.
+        Err(Refused::Conflict(_)) => None,
+        found => found?,
+    };
     let (notes, grant) = (notes(&loaded.grant), (&loaded.grant).into());
     let (jobs, messages) = differences(state, &plugin, loaded.devices, period).await?;
     Ok(TrialRecord {

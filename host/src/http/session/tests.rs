@@ -1,4 +1,7 @@
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use axum::http::HeaderValue;
 
@@ -64,6 +67,27 @@ async fn a_session_ends_when_it_was_not_used_for_ninety_days() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_ends_no_session() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = Sessions::open(data.path(), TOKEN);
+    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
+    // Without the time, and with that of a year ago, which is before the session was made.
+    for wrong in [Instant::from_millis_clamped(0), at(-365 * 24 * HOUR_MS)] {
+        assert_eq!(sessions.find(&sent(&cookie), wrong).unwrap().renewed, None);
+        assert_eq!(sessions.list(wrong)[0].used(), at(0));
+    }
+    assert!(sessions.find(&sent(&cookie), at(1)).is_some());
+    // A year ahead it has expired, and a new one does not remove it.
+    let ahead = at(365 * 24 * HOUR_MS);
+    assert!(sessions.find(&sent(&cookie), ahead).is_none());
+    let of_ahead = sessions.begin("b", false, ahead).await.unwrap();
+    let again = Sessions::open(data.path(), TOKEN);
+    for cookie in [cookie, of_ahead] {
+        assert!(again.find(&sent(&cookie), at(2)).is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_session_too_many_ends_the_one_that_was_not_used_for_the_longest_time() {
     let data = tempfile::tempdir().unwrap();
     let sessions = Sessions::open(data.path(), TOKEN);
@@ -88,15 +112,29 @@ async fn a_file_that_is_not_understood_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_is_announced() {
+async fn the_end_of_a_session_is_announced_whatever_ends_it() {
     let data = tempfile::tempdir().unwrap();
     let sessions = Sessions::open(data.path(), TOKEN);
-    let cookie = sessions.begin("a", false, at(0)).await.unwrap();
-    let found = sessions.find(&sent(&cookie), at(0)).unwrap();
-    let (watched, digest) = (sessions.clone(), found.digest.clone());
-    let waiting = tokio::spawn(async move { watched.ended(&digest).await });
-    tokio::task::yield_now().await;
-    assert!(!waiting.is_finished());
-    sessions.end(&found.digest).await.unwrap();
-    waiting.await.unwrap();
+    let clock = Arc::new(AtomicI64::new(0));
+    for number in 0..3 {
+        let now = at(number);
+        let cookie = sessions.begin("a", false, now).await.unwrap();
+        let digest = sessions.find(&sent(&cookie), now).unwrap().digest;
+        let (watched, clock_of_stream, watched_digest) = (sessions.clone(), clock.clone(), digest.clone());
+        let stream = tokio::spawn(async move {
+            watched.ended(&watched_digest, || at(clock_of_stream.load(Ordering::Relaxed))).await;
+        });
+        tokio::task::yield_now().await;
+        assert!(!stream.is_finished());
+        match number {
+            0 => sessions.end(&digest).await.unwrap(),
+            1 => {
+                for _ in 0..limits::SESSIONS {
+                    sessions.begin("b", false, at(HOUR_MS)).await.unwrap();
+                }
+            }
+            _ => clock.store(limits::SESSION_MS + number + 1, Ordering::Relaxed),
+        }
+        stream.await.unwrap();
+    }
 }
