@@ -80,7 +80,7 @@ pub(crate) use self::{
     preconditions::tag,
     problem::Problem,
     schedule::NewJobRecord,
-    session::{Found, Session, no_cookie},
+    session::{Found, Session},
     socket::path as socket_path,
     state::ApiState,
     status::{Status, host_status},
@@ -139,7 +139,8 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
         },
     };
     let (tcp, address) = tcp.unzip();
-    let login = http.token.clone().map(|token| Login::new(token, data));
+    let port = address.map_or(0, |address| address.port());
+    let login = http.token.clone().map(|token| Login::new(token, data, port));
     let guard = Guard::new(login, http.hosts.clone(), address);
     Ok(Listening { tcp, socket: Socket::bind(data), guard })
 }

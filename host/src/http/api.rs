@@ -221,8 +221,9 @@ fn describe(api: &mut OpenApi) {
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
     let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
-        session::COOKIE,
-        "The cookie of a session that was begun at `/login`. A write needs an `Origin` equal to the host",
+        session::cookie_name(8080).as_str(),
+        "The cookie of a session that was begun at `/login`; its name \
+         ends in the port on which the host listens. A write needs an `Origin` equal to the host",
     )));
     components.security_schemes.insert("session".into(), RefOr::T(cookie));
     // Also without: none is required if no token is configured.

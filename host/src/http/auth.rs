@@ -272,7 +272,7 @@ mod tests {
 
     /// Returns the status of the refusal, or 200.
     fn checked(token: Option<&str>, path: &str, headers: &[(&'static str, &'static str)]) -> u16 {
-        let login = token.map(|token| Login::new(token.to_owned(), Path::new("/nonexistent")));
+        let login = token.map(|token| Login::new(token.to_owned(), Path::new("/nonexistent"), 8080));
         let guard = Guard::new(login, vec!["roost.lan".into()], None);
         let headers =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
@@ -373,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_caches_share_renews_no_session() {
         let data = tempfile::tempdir().unwrap();
-        let login = Login::new(TOKEN.to_owned(), data.path());
+        let login = Login::new(TOKEN.to_owned(), data.path(), 8080);
         let an_hour_ago = clock::now().plus_ms(-limits::SESSION_USED_MS);
         let cookie = login.sessions.begin("a", false, an_hour_ago).await.unwrap();
         let guard = Guard::new(Some(login), Vec::new(), None);
@@ -388,7 +388,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_of_a_proxy_is_no_token_and_leaves_the_session() {
         let data = tempfile::tempdir().unwrap();
-        let login = Login::new(TOKEN.to_owned(), data.path());
+        let login = Login::new(TOKEN.to_owned(), data.path(), 8080);
         let cookie = login.sessions.begin("a", false, clock::now()).await.unwrap();
         let guard = Guard::new(Some(login), Vec::new(), None);
         let status = |authorization: &[&str]| {

@@ -152,8 +152,9 @@ pub(super) const SESSION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 pub(super) const SESSION_USED_MS: i64 = 60 * 60 * 1_000;
 /// How often a session with an open event stream is examined. It is more often in tests.
 pub(super) const SESSION_CHECK: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 60 * 60 * 1_000 });
-/// Cookies of a request that are examined: a digest is computed for each.
-pub(super) const SESSION_COOKIES: usize = 4;
+/// Cookies of a request that are examined, more than browsers keep of one host: a digest is computed for each, in about a
+/// microsecond. Other services on the machine can set cookies of the same name, which must not hide the session.
+pub(super) const SESSION_COOKIES: usize = 256;
 /// One-time codes that are valid at a time.
 pub(super) const CODES: usize = 10;
 /// How long a one-time code is valid: time to find the phone.

@@ -41,8 +41,9 @@ pub(crate) enum Refused {
 }
 
 impl Login {
-    pub(super) fn new(token: String, data: &Path) -> Self {
-        let sessions = Sessions::open(data, &token);
+    /// `port` is that on which the host listens.
+    pub(super) fn new(token: String, data: &Path, port: u16) -> Self {
+        let sessions = Sessions::open(data, &token, port);
         Self { token, sessions, codes: Mutex::default(), wrong: Mutex::default() }
     }
 
@@ -117,7 +118,7 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef";
 
     fn login() -> Login {
-        Login::new(TOKEN.into(), Path::new("/nonexistent"))
+        Login::new(TOKEN.into(), Path::new("/nonexistent"), 8080)
     }
 
     #[test]

@@ -27,8 +27,8 @@ use crate::{
     report::Report,
 };
 
-/// The name of the cookie.
-pub(super) const COOKIE: &str = "roost-session";
+/// The beginning of the cookie's name.
+const COOKIE: &str = "roost-session";
 /// The file in the data folder.
 const FILE: &str = "sessions.json";
 const ID_BYTES: usize = 32;
@@ -68,6 +68,8 @@ pub(crate) struct Sessions(Arc<Inner>);
 
 struct Inner {
     folder: PathBuf,
+    /// The name of the cookie.
+    cookie: String,
     kept: Mutex<Kept>,
     /// Held while the file is written.
     writing: Mutex<()>,
@@ -105,8 +107,8 @@ impl Session {
 }
 
 impl Sessions {
-    /// Reads the sessions in the data folder that were begun with this token.
-    pub(super) fn open(data: &Path, token: &str) -> Self {
+    /// Reads the sessions in the data folder that were begun with this token. `port` is that on which the host listens.
+    pub(super) fn open(data: &Path, token: &str, port: u16) -> Self {
         let digest = sha256(token.as_bytes());
         let mut kept = read(data).unwrap_or_else(|error| {
             let report = Report::new(format!("the sessions in `{}` cannot be read", data.join(FILE).display()));
@@ -121,6 +123,7 @@ impl Sessions {
         }
         let inner = Inner {
             folder: data.to_owned(),
+            cookie: cookie_name(port),
             kept: Mutex::new(kept),
             writing: Mutex::default(),
             ends: watch::channel(()).0,
@@ -140,7 +143,7 @@ impl Sessions {
         let id = hex::encode(id);
         let (made_ms, digest) = (now.millis(), sha256(id.as_bytes()));
         let session = Session { digest, made_ms, used_ms: made_ms, agent: excerpt(agent), is_secure };
-        let cookie = cookie(&id, is_secure);
+        let cookie = self.cookie(&id, is_secure);
         {
             let sessions = &mut self.kept().sessions;
             // Those that have expired are kept, because the clock may be ahead.
@@ -153,11 +156,22 @@ impl Sessions {
         Ok(cookie)
     }
 
+    /// Returns the value of the header that gives a session to a browser.
+    fn cookie(&self, id: &str, is_secure: bool) -> String {
+        let (age, secure) = (limits::SESSION_MS / 1_000, if is_secure { "; Secure" } else { "" });
+        format!("{}={id}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}", self.0.cookie)
+    }
+
+    /// Returns the value of the header that takes its session from a browser.
+    pub(crate) fn no_cookie(&self) -> String {
+        format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", self.0.cookie)
+    }
+
     /// Returns the session of a request, if it has one, and records that it is used.
     pub(super) fn find(&self, headers: &HeaderMap, now: Instant) -> Option<Found> {
         let (found, is_new_hour) = {
             let sessions = &mut self.kept().sessions;
-            ids(headers).find_map(|id| {
+            ids(headers, &self.0.cookie).find_map(|id| {
                 // A digest tells a client nothing about those that it does not match.
                 let digest = sha256(id.as_bytes());
                 let session = sessions.iter_mut().find(|session| session.digest == digest)?;
@@ -165,7 +179,7 @@ impl Sessions {
                     return None;
                 }
                 let is_new_hour = session.is_used_anew(now);
-                let renewed = is_new_hour.then(|| cookie(id, session.is_secure));
+                let renewed = is_new_hour.then(|| self.cookie(id, session.is_secure));
                 Some((Found { digest, renewed }, is_new_hour))
             })?
         };
@@ -232,22 +246,17 @@ fn read(data: &Path) -> io::Result<Kept> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// Returns the value of the header that gives a session to a browser.
-fn cookie(id: &str, is_secure: bool) -> String {
-    let (age, secure) = (limits::SESSION_MS / 1_000, if is_secure { "; Secure" } else { "" });
-    format!("{COOKIE}={id}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
-}
-
-/// Returns the value of the header that takes its session from a browser.
-pub(crate) fn no_cookie() -> String {
-    format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
+/// Returns the name of the cookie of a host that listens on a port. Cookies do not depend on ports: without it, two hosts
+/// on one machine would take each other's place.
+pub(super) fn cookie_name(port: u16) -> String {
+    format!("{COOKIE}-{port}")
 }
 
 /// Returns the ids of sessions in the cookies of a request: a browser that has several of the same name sends all.
-fn ids(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+fn ids<'h>(headers: &'h HeaderMap, cookie: &'h str) -> impl Iterator<Item = &'h str> {
     let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, id)| id).take(limits::SESSION_COOKIES)
+    pairs.filter(move |(name, _)| *name == cookie).map(|(_, id)| id).take(limits::SESSION_COOKIES)
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -18,7 +18,7 @@ use crate::{
     clock,
     http::{
         ApiState, Found, LOGIN, Login, NEXT_BYTES, Problem, Query, Refused, Session, comes_from_elsewhere, is_page,
-        is_secure, no_cookie,
+        is_secure,
     },
     report::Report,
 };
@@ -99,7 +99,7 @@ async fn end(login: &Login, own: Option<&Found>, ended: &str) -> Result<Response
     let back = Redirect::to(LOGIN);
     let Some(own) = own else { return Ok(back.into_response()) };
     login.sessions.end(ended).await.map_err(unkept)?;
-    Ok(if own.digest == ended { with_cookie(back, &no_cookie()) } else { back.into_response() })
+    Ok(if own.digest == ended { with_cookie(back, &login.sessions.no_cookie()) } else { back.into_response() })
 }
 
 fn unkept(report: Report) -> Problem {
