@@ -21,11 +21,12 @@ mod logs;
 mod metrics;
 mod not_found;
 mod overrides;
-mod page;
+mod pagination;
 mod params;
 mod plugins;
 mod preconditions;
 mod problem;
+mod reason_template;
 pub(crate) mod runs;
 mod schedule;
 mod session;
@@ -33,7 +34,6 @@ mod socket;
 mod state;
 mod status;
 mod sun;
-mod template;
 mod timeline;
 
 use std::{
@@ -68,7 +68,7 @@ pub(crate) use self::{
     limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
     login::{Login, Refused},
     logs::{Logs, newest as newest_logs},
-    page::Page,
+    pagination::Page,
     plugins::{
         ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
         LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,

@@ -1,4 +1,4 @@
-//! Bounds of what the edges share, each with its reason (I10).
+//! Bounds of what belongs to no edge or to several, each with its reason (I10).
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ mod sockets;
 mod tests;
 mod topic;
 mod tree;
-mod watch;
+mod watchdog;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -53,10 +53,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use self::{core::Totals, watch::Health};
+pub use self::{core::Totals, watchdog::Health};
 use self::{
     server::{NotStarted, Server, ServerConfig},
-    watch::watch,
+    watchdog::watch,
 };
 
 /// The settings of a broker.

@@ -1,4 +1,4 @@
-//! The encoding of values in a [`Body`](crate::body::Body): numbers take 7 bits a byte, the lowest first; texts are
+//! The encoding of values in a [`Body`](crate::body::Body), in memory alone: numbers take 7 bits a byte, the lowest first; texts are
 //! preceded by their length. Each type states its fields with a macro of this file.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The queue of work on plans: plugin versions, removals and plans, which are processed in order and in bounded pieces
-//! (I10).
+//! The queue of work on plans: plugin versions, removals, plans, jobs of clients, a clock that was set and changed zones,
+//! which are processed in order and in bounded pieces (I10).
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},

@@ -17,11 +17,11 @@ use super::{
     extract::{Path, Query},
     faulty_jobs::devices_of_faulty_jobs,
     limits,
-    page::{Limit, Page, cut, resume},
+    pagination::{Limit, Page, cut, resume},
     params::{Device, DevicePath, Plugin},
     problem::{Answered, Problem},
+    reason_template,
     state::ApiState,
-    template,
 };
 use crate::{store::LastOutcome, zones};
 
@@ -167,7 +167,7 @@ impl DeviceFilter {
     fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<Name>) -> bool {
         let DeviceView { plugin, name, error, is_paused, .. } = device;
         let has_reason = |error: &str| {
-            let of_plan = || template::of_fault(error, [plugin.as_str(), name.as_str(), ""]);
+            let of_plan = || reason_template::of_fault(error, [plugin.as_str(), name.as_str(), ""]);
             self.reason.as_ref().is_none_or(|reason| *reason == of_plan())
         };
         let is_faulty = || error.is_some_and(has_reason) || faulty.contains(&((*plugin).clone(), (*name).clone()));

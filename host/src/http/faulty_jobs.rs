@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use roost_scheduler::names::{DeviceName, PluginName};
 
-use super::{limits, problem::Problem, state::ApiState, template};
+use super::{limits, problem::Problem, reason_template, state::ApiState};
 use crate::{clock, store::LastOutcome};
 
 /// Returns the last outcomes of the jobs whose last run failed, was missed or was denied.
@@ -41,7 +41,7 @@ pub(super) async fn devices_of_faulty_jobs(
     if let Some(reason) = reason {
         faults.retain(|LastOutcome { run, reason: text, .. }| {
             let names = [run.plugin.as_str(), run.device.as_str(), run.job.as_str()];
-            template::of_fault(text.as_deref().unwrap_or_default(), names) == reason
+            reason_template::of_fault(text.as_deref().unwrap_or_default(), names) == reason
         });
     }
     Ok(faults.into_iter().map(|fault| (fault.run.plugin, fault.run.device)).collect())

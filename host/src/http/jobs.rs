@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     limits,
-    page::{Limit, Page, resume},
+    pagination::{Limit, Page, resume},
     params::{Device, Job, JobPath, Plugin},
     problem::{Answered, Problem},
     state::ApiState,
@@ -262,7 +262,7 @@ pub(crate) async fn list(
         found.into_iter().map(|job| JobRecord::new(job, following, &mut sun)).collect()
     });
     let items = records.await.map_err(|error| Problem::bug(&error))?;
-    Ok(Page { items, next: next.map(|key| super::page::cursor(&key.to_string())) })
+    Ok(Page { items, next: next.map(|key| super::pagination::cursor(&key.to_string())) })
 }
 
 /// Returns the number of jobs after which a page has too many bytes. It has at least one job.

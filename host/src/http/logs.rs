@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     host_events::{HostEventRecord, id, parse_id},
-    page::Limit,
+    pagination::Limit,
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
     state::ApiState,

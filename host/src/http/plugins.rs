@@ -27,7 +27,7 @@ pub(crate) use self::records::{
 use super::{
     extract::{Path, Query},
     limits,
-    page::{Limit, Page, cut, resume},
+    pagination::{Limit, Page, cut, resume},
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
     state::ApiState,

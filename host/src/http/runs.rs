@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Json as Body, Path, Query},
     limits,
-    page::{Limit, Page, cut, resume},
+    pagination::{Limit, Page, cut, resume},
     params::{Device, Job, Plugin, States, Time},
     problem::{Answered, Problem},
     state::ApiState,

@@ -33,7 +33,7 @@ use super::{
     extract::Query,
     jobs::TaskRecord,
     limits,
-    page::{Limit, Page, resume},
+    pagination::{Limit, Page, resume},
     params::{Device, Job, Plugin, Time},
     problem::{Answered, Problem},
     runs::RunRecord,

@@ -141,7 +141,7 @@ fn filter(address: &Address, zone: Zone) -> Markup {
     let by = address.by_word();
     let is_narrowed = plugin.is_some() || device.is_some() || !states.is_empty();
     html! {
-        details.filter open[is_narrowed] {
+        details #select .filter open[is_narrowed] {
             summary { "Select" }
             form action="/timeline" {
                 label { "From " input type="date" name="from" value=[date]; }

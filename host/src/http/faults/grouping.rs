@@ -10,7 +10,7 @@ use roost_scheduler::{
 };
 
 use super::{
-    super::{limits, template},
+    super::{limits, reason_template},
     FaultGroup, Faulty,
 };
 use crate::store::LastOutcome;
@@ -54,7 +54,7 @@ impl Fault {
             self.device.as_ref().map(DeviceName::as_str),
             self.job.as_ref().map(JobId::as_str),
         ];
-        template::of_fault(&self.reason, names.map(Option::unwrap_or_default))
+        reason_template::of_fault(&self.reason, names.map(Option::unwrap_or_default))
     }
 
     fn record(&self, zone: Zone) -> Faulty {

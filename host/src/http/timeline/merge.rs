@@ -8,7 +8,7 @@ use super::{
     super::{
         jobs::{TaskRecord, level},
         limits,
-        page::{Page, cursor},
+        pagination::{Page, cursor},
         runs::RunRecord,
         state::ApiState,
     },

@@ -1,4 +1,4 @@
-//! Occurrences that have passed: those that are not caught up are recorded.
+//! Occurrences that have passed: those that are not caught up are recorded, and the newest one may become a run.
 
 use crate::{
     event::JobKey,

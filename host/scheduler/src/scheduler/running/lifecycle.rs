@@ -8,7 +8,8 @@
 //!  │ │ └──────────────────────────┘ └────────▶ Pausing ◀──────┘                  Resting
 //!  │ │                                            │                                  │ the step's time has come
 //!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
-//!  ├── Held: behind another run, or for a resource (`queues.rs`)
+//!  ├── Held: behind another run (`order.rs`), or for a resource (`resource_holds.rs`)
+//!  ├── Arming: until the disk has the attempt at a message that is sent at most once (`attempts.rs`)
 //!  ├── Asking: until the plugin has returned its messages (`tasks.rs`)
 //!  ├── Listening: until the broker has accepted the subscription to the device's reports (`subscriptions.rs`)
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)

@@ -14,7 +14,7 @@ use roost_scheduler::{
 
 use super::{
     super::{
-        super::{limits, template::template},
+        super::{limits, reason_template::template},
         EXPECTED,
         forecast::{Forecast, Times},
         grid::Grid,
