@@ -146,8 +146,6 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
     let (form, status) = ("Token or one-time code", "\"started\":");
     assert!(open(PAGE).contains(form), "a page leads to the login");
     assert!(open("/api/v1/status").contains("\"status\":401"));
-    let of_a_link = open("/login#no-code");
-    assert!(of_a_link.contains(form) && !of_a_link.contains("neither the token"), "it makes no wrong try: {of_a_link}");
     assert!(open(&format!("/login?next={PAGE}#{}", code(&site))).contains(SHOWN), "the login leads to the page");
     assert!(open("/api/v1/status").contains(status), "the API takes the session");
     let sessions = open("/login");
@@ -160,6 +158,14 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
 
     assert!(host.stop().success());
     assert!(!std::fs::read_to_string(site.path().join("data/sessions.json")).unwrap().contains(TOKEN));
+}
+
+#[test]
+fn a_fragment_that_is_no_code_makes_no_wrong_try() {
+    let (_broker, site, _listener, host) = ticking_in(with_token(), "declared");
+    let shown = shown(&site, &format!("http://{}/login#no-code", host.address()));
+    assert!(shown.contains("Token or one-time code") && !shown.contains("neither the token"), "{shown}");
+    assert!(host.stop().success());
 }
 
 /// Returns what the browser shows when it has opened an address, and followed what the page there leads to.
