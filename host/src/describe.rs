@@ -124,13 +124,13 @@ pub(crate) fn policy(policy: &Policy) -> String {
     let default = Policy::default();
     let mut words = Vec::new();
     if *misfire != default.misfire {
-        words.push(misfire.to_string());
+        words.push(misfire.in_words());
     }
     if *grace_ms != default.grace_ms && policy.group().is_none() {
         words.push(format!("may start {} late", Duration((*grace_ms).into())));
     }
     if *overlap != default.overlap {
-        words.push(overlap.to_string());
+        words.push(overlap.in_words());
     }
     words.extend(needs.as_ref().map(|resource| format!("needs `{resource}`")));
     if *jitter_ms > 0 {

@@ -23,13 +23,13 @@ pub enum Misfire<Group = GroupName> {
 
 encoded_enum! { Misfire { 0 RunOnce {}, 1 RunAll {}, 2 LatestOfGroup { 0: group } } }
 
-/// Writes it for users: `all missed runs are caught up`.
+/// Writes it as it is in the contract, with the name of its group: `latest-of-group door`.
 impl fmt::Display for Misfire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RunOnce => f.write_str("the latest missed run is caught up"),
-            Self::RunAll => f.write_str("all missed runs are caught up"),
-            Self::LatestOfGroup(group) => write!(f, "only the latest missed run of group `{group}` is caught up"),
+            Self::RunOnce => f.write_str("run-once"),
+            Self::RunAll => f.write_str("run-all"),
+            Self::LatestOfGroup(group) => write!(f, "latest-of-group {group}"),
         }
     }
 }
@@ -46,6 +46,16 @@ impl Misfire<String> {
 }
 
 impl Misfire {
+    /// Writes it for users: `all missed runs are caught up`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::RunOnce => "the latest missed run is caught up".to_owned(),
+            Self::RunAll => "all missed runs are caught up".to_owned(),
+            Self::LatestOfGroup(group) => format!("only the latest missed run of group `{group}` is caught up"),
+        }
+    }
+
     /// Returns the group, if there is one.
     pub(crate) const fn group(&self) -> Option<&GroupName> {
         if let Self::LatestOfGroup(group) = self { Some(group) } else { None }

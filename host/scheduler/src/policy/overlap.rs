@@ -21,19 +21,30 @@ pub enum Overlap {
 
 encoded_enum! { Overlap { 0 Skip {}, 1 Queue { 0: most }, 2 Allow { 0: most }, 3 Replace {} } }
 
-/// Writes it for users: `up to 3 runs queue behind the current one`.
+/// Writes it as it is in the contract, with its number of runs: `queue 3`.
 impl fmt::Display for Overlap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Skip => f.write_str("a new run is skipped until the current one has ended"),
-            Self::Queue(most) => write!(f, "up to {most} runs queue behind the current one"),
-            Self::Allow(most) => write!(f, "up to {most} runs at the same time"),
-            Self::Replace => f.write_str("a new run replaces the current one"),
+            Self::Skip => f.write_str("skip"),
+            Self::Queue(most) => write!(f, "queue {most}"),
+            Self::Allow(most) => write!(f, "allow {most}"),
+            Self::Replace => f.write_str("replace"),
         }
     }
 }
 
 impl Overlap {
+    /// Writes it for users: `up to 3 runs queue behind the current one`.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Skip => "a new run is skipped until the current one has ended".to_owned(),
+            Self::Queue(most) => format!("up to {most} runs queue behind the current one"),
+            Self::Allow(most) => format!("up to {most} runs at the same time"),
+            Self::Replace => "a new run replaces the current one".to_owned(),
+        }
+    }
+
     /// Returns its number of runs, if it has one, with its field in a draft and the numbers that are accepted.
     pub(crate) const fn number(self) -> Option<(&'static str, u32, RangeInclusive<u32>)> {
         match self {
