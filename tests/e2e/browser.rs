@@ -3,13 +3,12 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Command, Stdio},
     sync::mpsc,
     thread,
 };
 
 use roost_tests::{
-    PATIENCE, Roost, Site,
+    Chromium, PATIENCE, Roost, Site,
     http::{ask, text},
 };
 use serde_json::Value;
@@ -64,43 +63,25 @@ fn answer(mut stream: TcpStream, page: &str, reports: &mpsc::Sender<Value>) {
     }
 }
 
-/// Returns a browser for which `coop.example` is this machine, as after an attack on name resolution.
-fn browser(site: &Site, arguments: &[&str]) -> Command {
-    let mut command = Command::new("chromium");
-    command.args([
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-extensions",
-        "--disable-dev-shm-usage",
-        // The pages of these tests have no TLS, and a try with it is not answered.
-        "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,HttpsFirstModeV2",
-    ]);
-    command.arg("--host-resolver-rules=MAP coop.example 127.0.0.1");
-    command.arg(format!("--user-data-dir={}", site.path().join("browser").display()));
-    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
 #[test]
 fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
     let (_broker, site, _listener, host) = ticking("declared");
-    attack(&site, &host, "");
+    attack(&mut Chromium::start(site.path()), &site, &host, "");
     assert!(host.stop().success());
 }
 
 #[test]
 fn nor_does_it_in_a_browser_that_has_logged_in() {
     let (_broker, site, _listener, host) = ticking_in(with_token(), "declared");
-    let shown = shown(&site, &format!("http://{}/login?next={PAGE}#{}", host.address(), code(&site)));
-    assert!(shown.contains(SHOWN), "the login leads to the page: {shown}");
-    attack(&site, &host, &bearer());
+    let mut browser = Chromium::start(site.path());
+    browser.open(&format!("http://{}/login?next={PAGE}#{}", host.address(), code(&site)));
+    browser.wait_for(SHOWN);
+    attack(&mut browser, &site, &host, &bearer());
     assert!(host.stop().success());
 }
 
 /// Lets a malicious page of another origin try everything. The other requests of the test have the given headers.
-fn attack(site: &Site, host: &Roost, headers: &str) {
+fn attack(browser: &mut Chromium, site: &Site, host: &Roost, headers: &str) {
     let address = host.address();
     let get = |path: &str| {
         let (status, value) = ask(&address, "GET", path, headers, "");
@@ -112,13 +93,8 @@ fn attack(site: &Site, host: &Roost, headers: &str) {
     let page = include_str!("page.html").replace("HOST", &address).replace("NAMED", &named);
     let (elsewhere, messages) = serve(page);
 
-    let mut running = browser(site, &["--remote-debugging-port=0", &format!("http://{elsewhere}/")])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("`make setup` installs chromium");
+    browser.open(&format!("http://{elsewhere}/"));
     let read = messages.recv_timeout(PATIENCE).expect("the page says what it has read");
-    running.kill().unwrap();
-    running.wait().unwrap();
     let read = read.as_object().unwrap();
     assert_eq!(read.len(), 14, "{read:?}");
     for (what, answer) in read {
@@ -134,27 +110,30 @@ fn attack(site: &Site, host: &Roost, headers: &str) {
     let (status, run) = ask(&address, "POST", "/api/v1/jobs/declared/declared/tick/run", headers, "");
     assert_eq!(status, 200, "{run}");
 
-    let shown = shown(site, &format!("http://{named}/api/v1/status"));
-    assert!(shown.contains("\"status\":421"), "{shown}");
+    browser.open(&format!("http://{named}/api/v1/status"));
+    browser.wait_for("\"status\":421");
 }
 
 #[test]
 fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
     let (_broker, site, _listener, host) = ticking_in(with_token(), "declared");
     let address = host.address();
-    let open = |path: &str| shown(&site, &format!("http://{address}{path}"));
-    let (form, status) = ("Token or one-time code", "\"started\":");
-    assert!(open(PAGE).contains(form), "a page leads to the login");
-    assert!(open("/api/v1/status").contains("\"status\":401"));
-    assert!(open(&format!("/login?next={PAGE}#{}", code(&site))).contains(SHOWN), "the login leads to the page");
-    assert!(open("/api/v1/status").contains(status), "the API takes the session");
-    let sessions = open("/login");
-    assert!(sessions.contains("HeadlessChrome") && sessions.contains("(this browser)"), "{sessions}");
+    let mut browser = Chromium::start(site.path());
+    let mut show = |url: &str, expected: &str| {
+        browser.open(url);
+        browser.wait_for(expected);
+    };
+    let at = |path: &str| format!("http://{address}{path}");
+    // A page leads to the login, and the login to the page; the API takes the session.
+    show(&at(PAGE), "Token or one-time code");
+    show(&at("/api/v1/status"), "\"status\":401");
+    show(&at(&format!("/login?next={PAGE}#{}", code(&site))), SHOWN);
+    show(&at("/api/v1/status"), "\"started\":");
+    show(&at("/login"), "HeadlessChrome");
+    show(&at("/login"), "(this browser)");
     // A browser leaves out the cookie where a link of another site leads, and sends it with the request after that.
     let (elsewhere, _messages) = serve(format!("<script>location.replace('http://{address}{PAGE}')</script>"));
-    let elsewhere = elsewhere.replace("127.0.0.1", "localhost");
-    let shown = shown(&site, &format!("http://{elsewhere}/"));
-    assert!(shown.contains(SHOWN), "{shown}");
+    show(&format!("http://{}/", elsewhere.replace("127.0.0.1", "localhost")), SHOWN);
 
     assert!(host.stop().success());
     assert!(!std::fs::read_to_string(site.path().join("data/sessions.json")).unwrap().contains(TOKEN));
@@ -163,15 +142,11 @@ fn a_browser_logs_in_by_the_address_or_the_form_and_stays_logged_in() {
 #[test]
 fn a_fragment_that_is_no_code_makes_no_wrong_try() {
     let (_broker, site, _listener, host) = ticking_in(with_token(), "declared");
-    let shown = shown(&site, &format!("http://{}/login#no-code", host.address()));
-    assert!(shown.contains("Token or one-time code") && !shown.contains("neither the token"), "{shown}");
+    let mut browser = Chromium::start(site.path());
+    browser.open(&format!("http://{}/login#no-code", host.address()));
+    browser.wait_for("Token or one-time code");
+    assert!(!browser.text().contains("neither the token"), "{}", browser.text());
     assert!(host.stop().success());
-}
-
-/// Returns what the browser shows when it has opened an address, and followed what the page there leads to.
-fn shown(site: &Site, url: &str) -> String {
-    let output = browser(site, &["--virtual-time-budget=10000", "--dump-dom", url]).output();
-    String::from_utf8_lossy(&output.expect("`make setup` installs chromium").stdout).into_owned()
 }
 
 #[test]
@@ -182,12 +157,17 @@ fn a_page_of_another_origin_opens_pages_and_nothing_else() {
     let form =
         format!("<form method=post action='http://{address}{PAGE}'></form><script>document.forms[0].submit()</script>");
     let refused = "\"status\":403";
+    let mut browser = Chromium::start(site.path());
     for (page, path, expected) in
         [(link(PAGE), PAGE, SHOWN), (link("/api/v1/status"), "/api/v1/status", refused), (form, "a form", refused)]
     {
         let (elsewhere, _messages) = serve(page);
-        let shown = shown(&site, &format!("http://{elsewhere}/"));
-        assert!(shown.contains(expected), "{path}: {shown}");
+        browser.open(&format!("http://{elsewhere}/"));
+        browser.wait_for(expected);
+        assert!(
+            browser.eval("location.href").as_str().is_some_and(|at| at.starts_with(&format!("http://{address}"))),
+            "{path}"
+        );
     }
     assert!(host.stop().success());
 }

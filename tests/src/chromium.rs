@@ -17,6 +17,12 @@ use crate::PATIENCE;
 const FLAGS: &str = "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-extensions \
                      --disable-dev-shm-usage --remote-debugging-pipe";
 
+/// The pages of the tests have no TLS, and a try with it is not answered.
+const WITHOUT_TLS: &str = "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,HttpsFirstModeV2";
+
+/// `coop.example` is this machine, as after an attack on name resolution.
+const NAMES: &str = "--host-resolver-rules='MAP coop.example 127.0.0.1'";
+
 /// The pause between two looks at the page.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -35,7 +41,9 @@ pub struct Chromium {
 impl Chromium {
     /// Starts a browser with a profile in a folder.
     pub fn start(folder: &Path) -> Self {
-        let script = format!("exec chromium {FLAGS} --user-data-dir=\"$0\" 3<&0 4>&1 </dev/null >/dev/null");
+        let script = format!(
+            "exec chromium {FLAGS} {WITHOUT_TLS} {NAMES} --user-data-dir=\"$0\" 3<&0 4>&1 </dev/null >/dev/null"
+        );
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(folder.join("browser"));
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -95,10 +103,10 @@ impl Chromium {
         self.until("the page to be there", |browser| (browser.eval("document.readyState") == "complete").then_some(()));
     }
 
-    /// Evaluates an expression in the page.
+    /// Evaluates an expression in the page; null while another page takes its place.
     pub fn eval(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let result = self.call("Runtime.evaluate", asked);
+        let Ok(result) = self.try_call("Runtime.evaluate", asked) else { return Value::Null };
         assert!(result["exceptionDetails"].is_null(), "{expression}: {}", result["exceptionDetails"]);
         result["result"]["value"].clone()
     }
