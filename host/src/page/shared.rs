@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// The page is made so seldom that making it takes at most this part of the time.
-const PART: u32 = 5;
+const PART: u32 = 10;
 /// The longest pause between two pages.
 const PAUSE: Duration = Duration::from_secs(5);
 
