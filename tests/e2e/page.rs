@@ -28,6 +28,13 @@ fn a_job_is_run_skipped_and_paused_where_it_is_shown() {
         ("Pause coop-door/coop-door/close", "Resume coop-door/coop-door/close"),
     ] {
         browser.click("button", button);
+        browser.wait_for_role("button", undo);
+        // The focus stays, and the report is in view however far the page is scrolled.
+        browser.until("the focus to stay", |browser| {
+            (browser.eval("document.activeElement.getAttribute('aria-label')") == undo).then_some(())
+        });
+        let top = browser.eval("scrollTo(0, 9999), document.getElementById('report').getBoundingClientRect().top");
+        assert!(top.as_f64().is_some_and(|top| (0.0..740.0).contains(&top)), "{top}");
         browser.click("button", undo);
         browser.wait_for_role("button", button);
     }

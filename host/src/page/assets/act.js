@@ -20,10 +20,10 @@ function ask(question, verb) {
   });
 }
 
-/** Offers for some seconds to undo what was done. */
-function offerUndo(done, method, path) {
+/** Offers for some seconds to undo what a button did. */
+function offerUndo(done, method, path, back) {
   const button = document.createElement("button");
-  Object.assign(button.dataset, { method, path, done: `Undone: ${done}` });
+  Object.assign(button.dataset, { method, path, back, done: "It is undone." });
   button.textContent = "Undo";
   button.setAttribute("aria-label", `Undo: ${done}`);
   document.getElementById("report").append(" ", button);
@@ -35,7 +35,9 @@ async function send(button) {
   const { done = "Done.", confirm: question, undoMethod, undoPath } = button.dataset;
   const body = bodies.get(button) ?? button.dataset.body;
   if (question && !(await ask(question, button.textContent))) return;
-  button.disabled = true;
+  // Not `disabled`, which would take the focus away.
+  if (button.ariaBusy) return;
+  button.ariaBusy = "true";
   try {
     const headers = body === undefined ? {} : { "content-type": type };
     if (ifMatch) headers["if-match"] = ifMatch;
@@ -45,7 +47,7 @@ async function send(button) {
     if (response.ok) {
       report(done);
       document.querySelector("dialog[open]")?.close();
-      if (undoPath) offerUndo(done, undoMethod, undoPath);
+      if (undoPath) offerUndo(done, undoMethod, undoPath, button.id);
     } else {
       const problem = await response.json().catch(() => ({ detail: response.statusText }));
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));
@@ -55,7 +57,8 @@ async function send(button) {
   } catch {
     report("The host did not answer. Nothing was changed, or it is not known whether it was.");
   } finally {
-    button.disabled = false;
+    button.ariaBusy = null;
+    if (button.dataset.back) document.getElementById(button.dataset.back)?.focus({ preventScroll: true });
   }
 }
 

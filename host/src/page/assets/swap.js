@@ -56,6 +56,13 @@ for (const kind of ["pointerdown", "pointerup", "pointercancel"]) {
   addEventListener(kind, () => { isPressed = kind === "pointerdown"; }, { capture: true });
 }
 
+/** Returns how to find an element again: by its id, or a link by where it leads. */
+function finder(element) {
+  if (element?.id) return () => document.getElementById(element.id);
+  const href = element?.getAttribute("href");
+  return () => (href ? [...document.querySelectorAll("main a")].find((link) => link.getAttribute("href") === href) : null);
+}
+
 export async function swap() {
   const own = ++newest;
   const { main, status } = (await fetchMain(location.href, { signal: AbortSignal.timeout(PATIENCE_MS) })) ?? {};
@@ -70,11 +77,11 @@ export async function swap() {
     active.addEventListener("blur", later, { once: true });
     return;
   }
-  const focused = active?.id;
+  const focused = finder(active);
   for (const open of now.querySelectorAll("details[id][open]")) main.querySelector(`#${open.id}`)?.setAttribute("open", "");
   showLocal(main);
   replace(now, main);
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  if (!active?.isConnected) focused()?.focus({ preventScroll: true });
   document.dispatchEvent(new Event("swapped"));
 }
 
