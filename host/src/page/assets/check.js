@@ -119,12 +119,10 @@ function settings(section) {
     event.preventDefault();
     run();
   });
-  addEventListener("beforeunload", (event) => text.value !== text.defaultValue && event.preventDefault());
   text.addEventListener("input", () => result.hasChildNodes() && say("The text was changed: check it again."));
   section.addEventListener("answer", ({ detail: response }) => {
     if (response.ok) {
       form.dataset.tag = response.headers.get("etag");
-      text.defaultValue = text.value;
       say("The settings are saved.");
     } else if (response.status === 412) run();
   });
