@@ -1,10 +1,10 @@
 //! Triggers and policies in words, for people.
 
-use chrono::{NaiveTime, Timelike as _};
+use chrono::{NaiveTime, Timelike as _, Weekday};
 use roost_scheduler::{
     model::Policy,
     time::Instant,
-    trigger::{Cron, Duration, Sun, Trigger},
+    trigger::{Cron, DayRange, DaySet, Days, Duration, Interval, Sun, SunEvent, Trigger, Unit},
     zone::Zone,
 };
 
@@ -25,15 +25,67 @@ const DAYS: [(&str, &str); 8] = [
 pub(crate) fn trigger(trigger: &Trigger, zone: Zone) -> String {
     match trigger {
         Trigger::At(at) => format!("once, at {}", local(*at, zone)),
-        Trigger::Every(every) if every.anchor == Instant::MIN => period(every.period_ms.into()),
+        Trigger::Every(every) if every.anchor == Instant::MIN => period(every.period()),
         Trigger::Every(every) => {
-            format!("{} from {} on", period(every.period_ms.into()), local(every.anchor, zone))
+            format!("{} from {} on", period(every.period()), local(every.anchor, zone))
         }
         Trigger::Cron(cron) => {
-            let when = calendar(cron).unwrap_or_else(|| "by the calendar".to_owned());
-            cron.zone.map_or_else(|| when.clone(), |zone| format!("{when}, by the clock of {zone}"))
+            let mut when = calendar(cron).unwrap_or_else(|| "by the calendar".to_owned());
+            if let Some(zone) = cron.zone {
+                when += &format!(", by the clock of {zone}");
+            }
+            when + &limits(trigger)
         }
-        Trigger::Sun(sun) => self::sun(sun),
+        Trigger::Sun(sun) => self::sun(sun) + &limits(trigger),
+    }
+}
+
+/// Describes the days to which a trigger is limited, and whether runs end at its times.
+fn limits(trigger: &Trigger) -> String {
+    let days = trigger.days().map_or_else(String::new, |days| self::days(days));
+    match trigger.finish() {
+        None => days,
+        Some(0) => format!("{days}; it ends then"),
+        Some(ms) => format!("{days}; it starts {} earlier, to end then", length(ms.into())),
+    }
+}
+
+/// Describes days: `, on Monday to Friday, in May to September, except 2026-12-24 to 2027-01-02`.
+fn days(days: &Days) -> String {
+    let mut words = String::new();
+    for (preposition, set) in [("on", &days.on), ("within", &days.within)] {
+        if !set.is_empty() {
+            words += &format!(", {preposition} {}", set_of_days(set));
+        }
+    }
+    if let Some(Interval { count, unit, from }) = days.every {
+        let unit = if unit == Unit::Days { "day" } else { "week" };
+        words += &match count {
+            1 => format!(", from {from} on"),
+            count => format!(", every {count} {unit}s from {from} on"),
+        };
+    }
+    if !days.except.is_empty() {
+        words += &format!(", except {}", set_of_days(&days.except));
+    }
+    words
+}
+
+fn set_of_days(set: &DaySet) -> String {
+    list(&set.ranges().iter().map(range_of_days).collect::<Vec<_>>())
+}
+
+fn range_of_days(range: &DayRange) -> String {
+    let between = |from: String, to: String| if from == to { from } else { format!("{from} to {to}") };
+    match range {
+        DayRange::Weekdays(from, to) => {
+            let name = |day: &Weekday| DAYS[day.num_days_from_sunday() as usize].1.to_owned();
+            between(name(from), name(to))
+        }
+        DayRange::OfMonth(from, to) => format!("day {} of the month", between(from.to_string(), to.to_string())),
+        DayRange::Season(..) => range.to_string().replace("..", " to "),
+        DayRange::Dates(from, to) => between(from.to_string(), to.to_string()),
+        DayRange::Calendar(name) => format!("the days of `{name}`"),
     }
 }
 
@@ -65,8 +117,12 @@ fn clock(time: NaiveTime) -> String {
     time.format(if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" }).to_string()
 }
 
-fn sun(Sun { event, offset_ms, not_before, not_after, otherwise }: &Sun) -> String {
-    let event = event.as_str().replace('-', " ");
+fn sun(Sun { event, offset_ms, not_before, not_after, otherwise, .. }: &Sun) -> String {
+    let event = match event {
+        SunEvent::Rising(elevation) => format!("the rise of the sun above {}°", elevation.degrees()),
+        SunEvent::Setting(elevation) => format!("the fall of the sun below {}°", elevation.degrees()),
+        named => named.to_string().replace('-', " "),
+    };
     let offset = i64::from(*offset_ms);
     let mut words = match offset {
         0 => format!("at {event}"),
@@ -154,7 +210,7 @@ mod tests {
     use roost_scheduler::{
         model::{Misfire, Overlap, Retry},
         names::{GroupName, ResourceName},
-        trigger::{CronCache, parse},
+        trigger::{Context, CronCache, parse},
     };
 
     use super::*;
@@ -183,7 +239,7 @@ mod tests {
                 "20 minutes before sunset, at 17:00 at the earliest, at 21:30 at the latest, at 20:00 on days without it",
             ),
         ] {
-            let parsed = parse(text, Instant::MIN, &mut CronCache::default()).unwrap();
+            let parsed = parse(text, &Context::at(Instant::MIN), &mut CronCache::default()).unwrap();
             assert_eq!(trigger(&parsed, zone("Europe/London")), expected, "{text}");
         }
     }

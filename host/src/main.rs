@@ -1,6 +1,7 @@
 //! Roost: a host for device plugins.
 
 mod app;
+mod calendars;
 mod cli;
 mod clock;
 mod config;

@@ -11,7 +11,7 @@ use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::devic
 /// Deserializes the settings and makes the plan: the entry point of an exported plugin.
 pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
     let device: D = read("config", ctx.config())?;
-    device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
+    device.schedule_jobs(ctx)?.into_iter().map(Job::into_contract).collect()
 }
 
 /// Deserializes a text. Errors begin with `subject` and the key where the text is wrong.

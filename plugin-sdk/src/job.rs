@@ -7,7 +7,7 @@ mod tests;
 use std::fmt;
 
 use crate::{
-    Error, Instant, JsonValue, Matches, Messages, Result, Span, SunEvent, Time,
+    Days, Error, Instant, JsonValue, Matches, Messages, Result, Span, SunEvent, Time,
     bindings::{exports::roost::device::schedule as wit, roost::device::types},
     messages::message_builders,
 };
@@ -77,7 +77,8 @@ impl Job {
     /// Due by the calendar and the wall clock: `"30 6 * * MON-FRI"`. Five fields (minute, hour, day of month, month,
     /// day of week), or six with seconds first, as in Debian's cron(8).
     pub fn cron(id: impl Into<String>, expression: impl Into<String>) -> Self {
-        Self::new(id, wit::Trigger::Cron(wit::Cron { expression: expression.into(), time_zone: None }))
+        let expression = expression.into();
+        Self::new(id, wit::Trigger::Cron(wit::Cron { expression, time_zone: None, days: None, finish: false }))
     }
 
     /// Due when the sun rises at the device's location.
@@ -93,8 +94,22 @@ impl Job {
     /// Due at a sun event at the device's location. On days without the event it is not due, unless
     /// [`otherwise`](Self::otherwise) sets a time.
     pub fn sun(id: impl Into<String>, event: SunEvent) -> Self {
-        let sun = wit::Sun { event: event.into(), offset_ms: 0, not_before: None, not_after: None, otherwise: None };
+        let sun = wit::Sun {
+            event: event.into(),
+            offset_ms: 0,
+            not_before: None,
+            not_after: None,
+            otherwise: None,
+            days: None,
+            finish: false,
+        };
         Self::new(id, wit::Trigger::Sun(sun))
+    }
+
+    /// Due as users write it: `"sunset -20m on MON-FRI"`, `"daily 05:30 every 3 days from 2027-03-17"`. For triggers
+    /// that come from the settings: the host parses them, and reports what is wrong.
+    pub fn when(id: impl Into<String>, trigger: impl Into<String>) -> Self {
+        Self::new(id, wit::Trigger::Text(trigger.into()))
     }
 
     fn new(id: impl Into<String>, trigger: wit::Trigger) -> Self {
@@ -125,6 +140,28 @@ impl Job {
         match &mut self.trigger {
             wit::Trigger::Cron(cron) => cron.time_zone = Some(name.into()),
             _ => self.misplaced("time_zone", "`Job::cron` and `Job::daily`"),
+        }
+        self
+    }
+
+    /// For times of day and sun events: limits them to some days.
+    pub fn days(mut self, days: Days) -> Self {
+        let days = days.into_contract();
+        match &mut self.trigger {
+            wit::Trigger::Cron(cron) => cron.days = Some(days),
+            wit::Trigger::Sun(sun) => sun.days = Some(days),
+            _ => self.misplaced("days", "`Job::cron`, `Job::daily` and sun events"),
+        }
+        self
+    }
+
+    /// For times of day and sun events: makes the job due as much earlier as its last message is sent after the first,
+    /// so that its runs end then instead of starting.
+    pub fn finish(mut self) -> Self {
+        match &mut self.trigger {
+            wit::Trigger::Cron(cron) => cron.finish = true,
+            wit::Trigger::Sun(sun) => sun.finish = true,
+            _ => self.misplaced("finish", "`Job::cron`, `Job::daily` and sun events"),
         }
         self
     }
@@ -224,7 +261,7 @@ impl Job {
 
 impl Job {
     /// Returns the job in the contract's types, or its first mistake.
-    pub(crate) fn finish(self) -> Result<wit::Job> {
+    pub(crate) fn into_contract(self) -> Result<wit::Job> {
         let Self { id, label, trigger, messages, task, policy } = self;
         let action = messages.finish().and_then(|steps| match task {
             None if steps.is_empty() => {

@@ -92,6 +92,7 @@
 pub mod bindings;
 mod config;
 mod context;
+mod days;
 mod error;
 mod host;
 mod job;
@@ -106,6 +107,7 @@ mod time;
 
 pub use self::{
     context::Context,
+    days::Days,
     error::{Error, Result},
     job::Job,
     matches::{JsonValue, Matches},

@@ -6,9 +6,9 @@ use crate::bindings::roost::device::types as wit;
 
 /// A sun event. It occurs once on most days, and near the poles on some days not at all or twice.
 ///
-/// In settings it is written as text, such as `"civil-dusk"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// In settings it is written as text, such as `"civil-dusk"` or `"sun at -3.1 setting"`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum SunEvent {
     /// The upper edge rises above the horizon.
     Sunrise,
@@ -26,8 +26,48 @@ pub enum SunEvent {
     AstronomicalDawn,
     /// The centre sinks below -18°.
     AstronomicalDusk,
-    /// The sun crosses the meridian. Happens every day.
+    /// The sun crosses the meridian. It occurs every day.
     SolarNoon,
+    /// The sun is lowest. It occurs every day, and belongs to the date of the evening before.
+    SolarMidnight,
+    /// The centre rises above so many degrees, -90 to 90, without refraction.
+    Rising(f64),
+    /// The centre sinks below so many degrees, likewise.
+    Setting(f64),
+}
+
+const NAMED: [(&str, SunEvent); 10] = [
+    ("sunrise", SunEvent::Sunrise),
+    ("sunset", SunEvent::Sunset),
+    ("civil-dawn", SunEvent::CivilDawn),
+    ("civil-dusk", SunEvent::CivilDusk),
+    ("nautical-dawn", SunEvent::NauticalDawn),
+    ("nautical-dusk", SunEvent::NauticalDusk),
+    ("astronomical-dawn", SunEvent::AstronomicalDawn),
+    ("astronomical-dusk", SunEvent::AstronomicalDusk),
+    ("solar-noon", SunEvent::SolarNoon),
+    ("solar-midnight", SunEvent::SolarMidnight),
+];
+
+impl TryFrom<String> for SunEvent {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let at_elevation = || {
+            let (degrees, direction) = text.strip_prefix("sun at ")?.split_once(' ')?;
+            let degrees = degrees.parse().ok().filter(|degrees| (-90.0..=90.0).contains(degrees))?;
+            match direction {
+                "rising" => Some(Self::Rising(degrees)),
+                "setting" => Some(Self::Setting(degrees)),
+                _ => None,
+            }
+        };
+        let named = NAMED.into_iter().find(|(name, _)| *name == text).map(|(_, event)| event);
+        named.or_else(at_elevation).ok_or_else(|| {
+            let names = NAMED.map(|(name, _)| format!("`{name}`"));
+            format!("`{text}` is not a sun event: write {}, or as in `sun at -3.1 setting`", names.join(", "))
+        })
+    }
 }
 
 /// The location of a device, WGS 84.
@@ -51,6 +91,9 @@ impl From<SunEvent> for wit::SunEvent {
             SunEvent::AstronomicalDawn => Self::AstronomicalDawn,
             SunEvent::AstronomicalDusk => Self::AstronomicalDusk,
             SunEvent::SolarNoon => Self::SolarNoon,
+            SunEvent::SolarMidnight => Self::SolarMidnight,
+            SunEvent::Rising(degrees) => Self::Rising(degrees),
+            SunEvent::Setting(degrees) => Self::Setting(degrees),
         }
     }
 }
@@ -67,6 +110,9 @@ impl From<wit::SunEvent> for SunEvent {
             wit::SunEvent::AstronomicalDawn => Self::AstronomicalDawn,
             wit::SunEvent::AstronomicalDusk => Self::AstronomicalDusk,
             wit::SunEvent::SolarNoon => Self::SolarNoon,
+            wit::SunEvent::SolarMidnight => Self::SolarMidnight,
+            wit::SunEvent::Rising(degrees) => Self::Rising(degrees),
+            wit::SunEvent::Setting(degrees) => Self::Setting(degrees),
         }
     }
 }

@@ -69,10 +69,23 @@ fn of_the_job(job: &mut Job, rule: &str) -> bool {
 
 fn of_the_trigger(job: &mut Job, rule: &str) -> bool {
     let cron = |expression: &str, zone: Option<&str>| {
-        Trigger::Cron(Cron { expression: expression.into(), time_zone: zone.map(Into::into) })
+        Trigger::Cron(Cron {
+            expression: expression.into(),
+            time_zone: zone.map(Into::into),
+            days: None,
+            finish: false,
+        })
     };
     let sun = |offset_ms, not_before, not_after| {
-        Trigger::Sun(Sun { event: SunEvent::Sunrise, offset_ms, not_before, not_after, otherwise: None })
+        Trigger::Sun(Sun {
+            event: SunEvent::Sunrise,
+            offset_ms,
+            not_before,
+            not_after,
+            otherwise: None,
+            days: None,
+            finish: false,
+        })
     };
     let time = |hour| Some(Time { hour, minute: 0, second: 0 });
     job.trigger = match rule {

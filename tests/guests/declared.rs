@@ -57,6 +57,8 @@ struct TriggerConfig {
     cron: Option<String>,
     time_zone: Option<String>,
     sun: Option<roost_plugin_sdk::SunEvent>,
+    /// As users write it.
+    when: Option<String>,
     offset_ms: i32,
     not_before: Option<roost_plugin_sdk::Time>,
     not_after: Option<roost_plugin_sdk::Time>,
@@ -187,7 +189,9 @@ impl TriggerConfig {
     fn declare(self, now: i64) -> Option<Trigger> {
         let at = self.at_ms.or(self.in_ms.map(|wait| now + wait)).map(Trigger::At);
         let every = self.every_ms.map(|period_ms| Trigger::Every(Every { period_ms, anchor: self.anchor_ms }));
-        let cron = self.cron.map(|expression| Trigger::Cron(Cron { expression, time_zone: self.time_zone }));
+        let cron = self
+            .cron
+            .map(|expression| Trigger::Cron(Cron { expression, time_zone: self.time_zone, days: None, finish: false }));
         let sun = self.sun.map(|event| {
             Trigger::Sun(Sun {
                 event: SunEvent::from(event),
@@ -195,9 +199,11 @@ impl TriggerConfig {
                 not_before: self.not_before.map(Time::from),
                 not_after: self.not_after.map(Time::from),
                 otherwise: self.otherwise.map(Time::from),
+                days: None,
+                finish: false,
             })
         });
-        at.or(every).or(cron).or(sun)
+        at.or(every).or(cron).or(sun).or(self.when.map(Trigger::Text))
     }
 }
 

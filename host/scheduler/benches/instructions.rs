@@ -237,7 +237,7 @@ fn job(number: u32, steps: u32, work: &str) -> PackedJob {
 }
 
 fn parsed(trigger: &str) -> Trigger {
-    parse(trigger, BEGIN, &mut CronCache::default()).unwrap()
+    parse(trigger, &roost_scheduler::trigger::Context::at(BEGIN), &mut CronCache::default()).unwrap()
 }
 
 fn packed(id: &str, trigger: Trigger, number: u32, steps: u32) -> PackedJob {

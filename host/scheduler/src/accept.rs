@@ -3,6 +3,7 @@
 //! Plans of plugins, jobs of clients and the plugins' own tests pass it, so that a fault has one wording everywhere. Each
 //! fills in a [`draft`]; the bindings of the contract do it with [`drafts_from_bindings!`](crate::drafts_from_bindings).
 
+mod days;
 pub mod draft;
 mod fault;
 mod from_bindings;
@@ -16,7 +17,7 @@ use std::collections::HashSet;
 use self::draft::{ActionDraft, JobDraft, ReplyDraft, StepDraft, TaskDraft, TaskListDraft};
 pub use self::{
     fault::{Fault, FaultKind, Permission},
-    parse::{policy, step},
+    parse::{policy, step, sun_event},
     rules::text,
     terms::{Owner, Syntax, TaskDescription, Terms},
 };
@@ -60,7 +61,7 @@ pub fn job(draft: JobDraft, terms: &Terms<'_>) -> Result<Job, Fault> {
 
 fn valid_job(id: JobId, draft: JobDraft, terms: &Terms<'_>) -> Result<Job, Fault> {
     let JobDraft { label, trigger, action, policy, .. } = draft;
-    let job = Job {
+    let mut job = Job {
         id,
         label: label.map(Into::into),
         trigger: parse::trigger(trigger, terms)?,
@@ -70,6 +71,10 @@ fn valid_job(id: JobId, draft: JobDraft, terms: &Terms<'_>) -> Result<Job, Fault
         },
         policy: parse::policy(policy)?,
     };
+    if let (Some(_), Some(last)) = (job.trigger.finish(), job.steps().last()) {
+        let length = last.after_ms;
+        job.trigger.set_finish(Some(length));
+    }
     rules::job(&job)?;
     // The steps of a task are known only when it is due; its reply is checked then.
     permission::check(job.steps(), job.policy.needs.as_ref(), terms)?;

@@ -8,7 +8,7 @@ use crate::{
     mutants::{Mutation, mutated},
     names::{Origin, RunId},
     time::Instant,
-    trigger::Almanac,
+    trigger::{Almanac, Calendars},
 };
 
 /// What a timer is for.
@@ -44,11 +44,11 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
-    pub(crate) fn new(now: Instant, series: u32) -> Self {
+    pub(crate) fn new(now: Instant, series: u32, calendars: Calendars) -> Self {
         Self {
             timers: BTreeSet::new(),
             of_group: BTreeMap::new(),
-            almanac: Almanac::default(),
+            almanac: Almanac::new(calendars),
             series,
             jumped: None,
             since: now,

@@ -13,6 +13,7 @@ use crate::{
     names::{DeviceName, JobName, PluginName, RunId},
     time::{Instant, Site},
     topic::Grant,
+    trigger::Calendars,
     zone::Zone,
 };
 
@@ -71,6 +72,8 @@ pub enum Event {
         /// The name of the rules in use, which is stored.
         rules: Arc<str>,
     },
+    /// The contents of named calendars have changed.
+    CalendarsChanged(Calendars),
     /// The reply to [`Effect::Plan`].
     Planned {
         /// The plugin's name.

@@ -40,7 +40,9 @@ pub const USER_PROPERTIES: usize = 16;
 /// packet that a broker accepts: it may end the connection over a larger one, for all plugins alike (I7).
 pub const PROPERTIES_BYTES: usize = 32 * 1024;
 /// The shortest period of `every`: a shorter one is a stream, not a schedule.
-pub const PERIOD_MS: u32 = 1_000;
+pub const PERIOD_MS: u64 = 1_000;
+/// The longest period, in milliseconds: ten years.
+pub const LONGEST_PERIOD_MS: u64 = 315_576_000_000;
 /// The shortest grace, in milliseconds: below it, the scheduling jitter of a busy machine would decide.
 pub const GRACE_MS: u32 = 1_000;
 /// The shortest pause before a second attempt, in milliseconds.
@@ -143,8 +145,19 @@ pub const FORGET_EVERY_MS: i64 = 86_400_000;
 pub const ALMANAC_DAYS: usize = 8_192;
 /// Characters of a value in an error message: the beginning identifies it, and a long one must not fill the log.
 pub const EXCERPT_CHARS: usize = 120;
+/// Lists of days in a trigger, such as `MON-FRI` or a range of dates: more are better kept in a calendar.
+pub const DAY_RANGES: usize = 32;
+/// Days or weeks between two days of a trigger that counts them.
+pub const INTERVAL_COUNT: u16 = 1_000;
+/// Days that a search for one of a trigger's days looks ahead or back: 29 February on a given day of the week is at
+/// most 40 years away.
+pub const DAYS_AHEAD: u64 = 40 * 366;
+/// Ranges of dates in a calendar: forty holidays a year for a century.
+pub const CALENDAR_RANGES: usize = 4_000;
+/// Named calendars.
+pub const CALENDARS: usize = 100;
 /// Bytes of a trigger's text: a longer one is a mistake, and similar words are searched for in it.
-pub const TRIGGER_BYTES: usize = 1_024;
+pub const TRIGGER_BYTES: usize = 2_048;
 /// The year 2500, in seconds since 1970: up to then the rules of a zone are compared with updated ones. Later years are
 /// the same as those 400 years before.
 pub const ZONE_UNTIL_S: i64 = 16_725_225_600;

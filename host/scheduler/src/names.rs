@@ -1,4 +1,4 @@
-//! The permanent names of plugins, devices, jobs, tasks, groups, resources and runs.
+//! The permanent names of plugins, devices, jobs, tasks, groups, resources, calendars and runs.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -104,6 +104,24 @@ name!(
 name!(
     /// The name of a resource of which the operator has a limited number, such as a pump.
     ResourceName, "resource name", is_name, NAME_RULE
+);
+
+const CALENDAR_RULE: &str = "1 to 63 of `a-z 0-9 -`, the first one a letter, and not like days (`may`, `mon-fri`)";
+
+fn is_calendar_name(name: &str) -> bool {
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let is_short = |part: &str| DAYS.contains(&part) || MONTHS.contains(&part);
+    name.len() <= limits::PLUGIN_NAME_BYTES
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        // `mon-fri` and `mar-15` are days, too.
+        && !name.split('-').next().is_some_and(is_short)
+}
+
+name!(
+    /// The name of a calendar that the operator has configured, such as `holidays`.
+    CalendarName, "calendar name", is_calendar_name, CALENDAR_RULE
 );
 
 macro_rules! unchecked {

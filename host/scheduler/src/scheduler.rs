@@ -1,5 +1,6 @@
 //! The scheduler: a deterministic state machine that does no I/O and reads no clock (I1).
 
+mod calendars;
 mod clock;
 mod lookup;
 mod occurrences;

@@ -1,22 +1,34 @@
 //! Triggers: when a job is due.
 
+mod almanac;
+mod calendars;
 mod cron;
+mod days;
 mod light;
 mod search;
 mod sun;
+mod sun_event;
 mod text;
 
 pub(crate) use self::sun::OutOfOrder;
 pub use self::{
+    almanac::Almanac,
+    calendars::{Calendars, Dates},
     cron::{Cron, CronCache, CronError, FindZone},
+    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit},
     light::{Band, Light},
     search::{Never, Search},
-    sun::{Almanac, Sun, SunEvent},
-    text::{Duration, TriggerError, parse, parse_duration, parse_stored},
+    sun::Sun,
+    sun_event::{Elevation, SunEvent},
+    text::{Context, Duration, TriggerError, parse, parse_duration, parse_stored},
 };
+use chrono::NaiveDate;
+
 use crate::{
+    calendar::to_local,
     limits,
     time::{Instant, Site},
+    zone::Zone,
 };
 
 /// When a job is due.
@@ -43,8 +55,8 @@ impl From<Sun> for Trigger {
 /// Due at `anchor + n · period`, in UTC, from the anchor on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Every {
-    /// Milliseconds, at least 1,000.
-    pub period_ms: u32,
+    /// Milliseconds, 1,000 to 315,576,000,000 (3,652 days and a half).
+    pub period_ms: u64,
     /// The first due time; by default the epoch.
     pub anchor: Instant,
 }
@@ -56,17 +68,60 @@ impl Trigger {
         if let Self::Cron(cron) = self { cron.note() } else { None }
     }
 
+    /// Returns the days to which it is limited, if it is.
+    #[must_use]
+    pub fn days(&self) -> Option<&Days> {
+        match self {
+            Self::At(_) | Self::Every(_) => None,
+            Self::Cron(cron) => cron.days(),
+            Self::Sun(sun) => sun.days.as_deref(),
+        }
+    }
+
+    /// Returns how long before its times it is due, in milliseconds, if runs are to end at them; 0 if the length of a run
+    /// is not known yet.
+    #[must_use]
+    pub fn finish(&self) -> Option<u32> {
+        match self {
+            Self::At(_) | Self::Every(_) => None,
+            Self::Cron(cron) => cron.finish,
+            Self::Sun(sun) => sun.finish,
+        }
+    }
+
+    /// Sets how long before its times it is due, so that runs end at them.
+    pub(crate) fn set_finish(&mut self, ms: Option<u32>) {
+        match self {
+            Self::At(_) | Self::Every(_) => {}
+            Self::Cron(cron) => cron.finish = ms,
+            Self::Sun(sun) => sun.finish = ms,
+        }
+    }
+
+    /// Returns the zone whose rules move its occurrences.
+    #[must_use]
+    pub fn zone(&self, site: &Site) -> Option<Zone> {
+        match self {
+            Self::At(_) | Self::Every(_) => None,
+            Self::Cron(cron) => Some(cron.zone.unwrap_or(site.zone)),
+            Self::Sun(_) => Some(site.zone),
+        }
+    }
+
     /// Returns the first occurrence strictly after an instant.
     #[must_use]
     pub fn next(&self, after: Instant, site: &Site, almanac: &mut Almanac) -> Search {
-        match (self, site.location) {
+        let finish = self.finish().map_or(0, i64::from);
+        let after = after.plus_ms(finish);
+        let search = match (self, site.location) {
             (Self::At(at), _) if *at > after => Search::Found(*at),
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.next(after),
-            (Self::Cron(cron), _) => cron.next(after, site.zone),
+            (Self::Cron(cron), _) => cron.next(after, site.zone, &almanac.calendars),
             (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, almanac),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
-        }
+        };
+        search.earlier_by(finish)
     }
 
     /// Returns the newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there
@@ -76,14 +131,37 @@ impl Trigger {
         if until <= after {
             return Search::Never(Never::Over);
         }
-        match (self, site.location) {
+        let finish = self.finish().map_or(0, i64::from);
+        let (after, until) = (after.plus_ms(finish), until.plus_ms(finish));
+        let search = match (self, site.location) {
             (Self::At(at), _) if after < *at && *at <= until => Search::Found(*at),
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.last(after, until),
-            (Self::Cron(cron), _) => cron.last(after, until, site.zone),
+            (Self::Cron(cron), _) => cron.last(after, until, site.zone, &almanac.calendars),
             (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, almanac),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
+        };
+        search.earlier_by(finish)
+    }
+
+    /// Returns the limit to days that leaves out an occurrence which the trigger would have without it, and the date.
+    #[must_use]
+    pub fn left_out(&self, at: Instant, site: &Site, almanac: &mut Almanac) -> Option<(NaiveDate, LeftOut<'_>)> {
+        let days = self.days()?;
+        let unlimited = match self {
+            Self::At(_) | Self::Every(_) => return None,
+            Self::Cron(cron) => Self::Cron(cron.on_every_day()),
+            Self::Sun(sun) => Sun { days: None, ..(**sun).clone() }.into(),
+        };
+        if unlimited.next(at.plus_ms(-1), site, almanac) != Search::Found(at) {
+            return None;
         }
+        let due = at.plus_ms(self.finish().map_or(0, i64::from));
+        let dates = match (self, site.location) {
+            (Self::Sun(sun), Some(location)) => sun.dates_of(due, (site.zone, location), almanac),
+            _ => vec![to_local(due, self.zone(site)?).0],
+        };
+        dates.into_iter().find_map(|date| Some((date, days.left_out(date, &almanac.calendars)?)))
     }
 
     /// Returns the first occurrence strictly after an instant, however many searches that takes: for interactive use,
@@ -106,11 +184,17 @@ impl Trigger {
 }
 
 impl Every {
+    /// Returns the period in milliseconds.
+    #[must_use]
+    pub fn period(self) -> i64 {
+        i64::try_from(self.period_ms).unwrap_or(i64::MAX).max(1)
+    }
+
     fn next(self, after: Instant) -> Search {
         if after < self.anchor {
             return Search::Found(self.anchor);
         }
-        let period = i64::from(self.period_ms);
+        let period = self.period();
         let periods = after.ms_since(self.anchor) / period + 1;
         let next = Instant::from_millis(self.anchor.millis() + periods * period);
         next.map_or(Search::Never(Never::Over), Search::Found)
@@ -118,7 +202,7 @@ impl Every {
 
     fn last(self, after: Instant, until: Instant) -> Search {
         let since_anchor = until.ms_since(self.anchor);
-        let last = until.plus_ms(-(since_anchor % i64::from(self.period_ms)));
+        let last = until.plus_ms(-(since_anchor % self.period()));
         if since_anchor >= 0 && last > after { Search::Found(last) } else { Search::Never(Never::Over) }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     event::{
         CommitToken, DeviceKey, Generation, JobKey, Loaded, LoadedDevice, NewJob, Plan, PluginKey, RequestId, Version,
     },
-    names::{DeviceName, JobName, PluginName},
+    names::{CalendarName, DeviceName, JobName, PluginName},
     occurrence::Next,
     outcome::Cancelled,
     time::{Instant, Site},
@@ -51,6 +51,11 @@ pub(crate) enum Work {
     },
     /// Examine devices and jobs after time zone rules have changed.
     ZonesChanged(Box<ZonesChanged>),
+    /// Examine jobs from this key on after calendars have changed.
+    CalendarsChanged {
+        names: Vec<CalendarName>,
+        job: JobKey,
+    },
     /// Finish a plugin after its devices, with its new version if there is one.
     Finish(PluginKey, Option<Version>),
 }

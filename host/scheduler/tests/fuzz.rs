@@ -7,7 +7,7 @@ use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
     topic::{Topic, TopicFilter},
-    trigger::{Almanac, CronCache, Search, parse, parse_duration, parse_stored},
+    trigger::{Almanac, Context, CronCache, Search, parse, parse_duration, parse_stored},
 };
 
 /// A change of a text.
@@ -133,7 +133,7 @@ proptest! {
 
     #[test]
     fn a_trigger_is_refused_with_a_reason_or_reads_back_what_it_writes(text in trigger_texts()) {
-        match parse(&text, now(), &mut CronCache::default()) {
+        match parse(&text, &Context::at(now()), &mut CronCache::default()) {
             Err(error) => prop_assert!(!error.to_string().trim().is_empty(), "{}", text),
             Ok(trigger) => {
                 let written = trigger.to_string();
@@ -147,7 +147,7 @@ proptest! {
     fn an_occurrence_is_after_the_instant_that_was_searched_from(text in trigger_texts(), far in any::<bool>()) {
         let location = Location::new(70.0, 25.0).filter(|_| far);
         let site = Site { zone: calendar::parse_zone("Europe/Helsinki").expect("a zone"), location: location.or(Location::new(-51.5, 0.1)) };
-        if let Ok(trigger) = parse(&text, now(), &mut CronCache::default())
+        if let Ok(trigger) = parse(&text, &Context::at(now()), &mut CronCache::default())
             && let Search::Found(next) = trigger.next(now(), &site, &mut Almanac::default())
         {
             prop_assert!(next > now(), "{}", text);

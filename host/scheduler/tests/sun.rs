@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate, NaiveTime, Timelike};
 use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
-    trigger::{Almanac, CronCache, Search, SunEvent, Trigger, parse},
+    trigger::{Almanac, Context, CronCache, Search, SunEvent, Trigger, parse},
     zone::Zone,
 };
 
@@ -23,7 +23,7 @@ fn site(zone: Zone, latitude: f64, longitude: f64) -> Site {
 }
 
 fn trigger(text: &str) -> Trigger {
-    parse(text, Instant::MIN, &mut CronCache::default()).expect(text)
+    parse(text, &Context::at(Instant::MIN), &mut CronCache::default()).expect(text)
 }
 
 fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, almanac: &mut Almanac) -> Vec<Instant> {

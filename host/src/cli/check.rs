@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{format::put_message, limits, output, progress::show_while};
 use crate::{
-    clock,
+    calendars, clock,
     config::{self, Config, SiteFlags, grant::notes},
     describe,
     http::GrantRecord,
@@ -110,7 +110,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     for task in tasks {
         write_task(out, task)?;
     }
-    let mut sun = Almanac::default();
+    let mut sun = calendars::almanac();
     for InspectedDevice { name, site, jobs } in devices {
         let plural = if jobs.len() == 1 { "" } else { "s" };
         writeln!(out, "  device {name} ({}), {} job{plural}", site.zone, jobs.len())?;
@@ -222,7 +222,7 @@ fn task_call(job: &Job) -> Option<Value> {
 
 fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
     let InspectedDevice { name, site, jobs } = device;
-    let mut sun = Almanac::default();
+    let mut sun = calendars::almanac();
     let jobs: Vec<_> = jobs
         .iter()
         .map(|job| {

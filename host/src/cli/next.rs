@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roost_scheduler::{
     time::{Instant, Site},
-    trigger::{Almanac, Never, Trigger, parse},
+    trigger::{Context, Never, Trigger, parse},
     zone::Zone,
 };
 
 use super::{output, trigger::normalize};
 use crate::{
-    clock,
+    calendars, clock,
     config::{self, SiteFlags},
     report::Report,
     when::{When, distance},
@@ -54,7 +54,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let after = from.unwrap_or(now.plus_ms(-1));
     let from = from.unwrap_or(now);
     let text = normalize(&args.trigger, site.zone);
-    let (times, end) = match parse(&text, now, &mut zones::patterns()) {
+    let context = Context { now: Some(now), site: Some(&site), calendars: calendars::in_use() };
+    let (times, end) = match parse(&text, &context, &mut zones::patterns()) {
         Ok(trigger) => {
             if let Some(note) = trigger.note() {
                 writeln!(output::stderr(), "note: {note}")?;
@@ -77,7 +78,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 
 /// Returns up to `count` occurrences after an instant and, if there are fewer, the reason.
 fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (Vec<Instant>, Option<Never>) {
-    let (mut times, mut sun, mut after) = (Vec::new(), Almanac::default(), after);
+    let (mut times, mut sun, mut after) = (Vec::new(), calendars::almanac(), after);
     for _ in 0..count {
         match trigger.find(after, site, &mut sun) {
             Ok(at) => times.push(at),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     fn trigger(text: &str) -> Trigger {
-        parse(text, Instant::MIN, &mut zones::patterns()).expect("a trigger")
+        parse(text, &Context::at(Instant::MIN), &mut zones::patterns()).expect("a trigger")
     }
 
     fn tromso() -> Site {

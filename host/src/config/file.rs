@@ -1,6 +1,9 @@
 //! Reads `roost.toml`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use roost_scheduler::topic::Topic;
 
@@ -93,6 +96,7 @@ impl File {
                 memory: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
+                calendars: BTreeSet::new(),
                 ceilings: top
                     .get("ceilings")
                     .map(|value| CallLimits::read_ceilings(&value))

@@ -1,12 +1,12 @@
 //! The operator's rules for plugins: grants, resources, rates, ceilings and memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roost_scheduler::{
     accept::{Fault, FaultKind, Permission},
     limits::LONGEST_HOLD_MS,
     model::Resource,
-    names::{PluginName, ResourceName},
+    names::{CalendarName, PluginName, ResourceName},
     rate::{Rate, Rates},
     scheduler::Operator,
     time::Site,
@@ -20,7 +20,7 @@ use super::{
     grant::{Access, GRANT_KEYS, default_of, how_to_allow, how_to_raise, read_grant},
     limits,
 };
-use crate::report::Report;
+use crate::{calendars, report::Report};
 
 /// The operator's rules for plugins.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub(crate) grants: HashMap<PluginName, Grant>,
     /// The resources that jobs may need, and the plugins that share them.
     pub(crate) resources: BTreeMap<ResourceName, Resource>,
+    /// The names of the calendars that jobs may use.
+    pub(crate) calendars: BTreeSet<CalendarName>,
     /// The rate of messages of each plugin.
     pub(crate) rates: Rates,
     /// The largest limits that a plugin's own settings may set.
@@ -55,8 +57,8 @@ impl Default for GuestMemory {
 
 impl Default for Rules {
     fn default() -> Self {
-        let (grants, resources, rates, memory) = Default::default();
-        Self { grants, resources, rates, ceilings: CallLimits::MOST, memory }
+        let (grants, resources, calendars, rates, memory) = Default::default();
+        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, memory }
     }
 }
 
@@ -66,7 +68,7 @@ impl Rules {
         let own = PluginName::host();
         let grant = self.grants.get(&own).cloned().unwrap_or_else(|| default_of(&own));
         let resources = self.resources.clone().into_iter().collect();
-        Operator { resources, grant, site, rates: self.rates.clone() }
+        Operator { resources, grant, site, rates: self.rates.clone(), calendars: calendars::in_use() }
     }
 }
 
@@ -90,6 +92,11 @@ impl Rules {
             Permission::Retain => how_to_raise(plugin, "retain = true", by_operator),
             Permission::Resource(name, hold_ms) => self.how_to_share(name, plugin, *hold_ms),
             Permission::Location => how_to_locate(plugin),
+            Permission::Calendar(name) => {
+                format!(
+                    "put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"{name}\"\nfile = \"{name}.ics\""
+                )
+            }
         }
     }
 

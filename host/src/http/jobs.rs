@@ -23,7 +23,7 @@ use super::{
     state::ApiState,
     timeline::OwnerFilter,
 };
-use crate::job_json;
+use crate::{calendars, job_json};
 
 /// A job.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -258,7 +258,7 @@ pub(crate) async fn list(
     }
     // On another thread, because sun events are expensive.
     let records = tokio::task::spawn_blocking(move || {
-        let mut sun = Almanac::default();
+        let mut sun = calendars::almanac();
         found.into_iter().map(|job| JobRecord::new(job, following, &mut sun)).collect()
     });
     let items = records.await.map_err(|error| Problem::bug(&error))?;
@@ -297,7 +297,7 @@ pub(crate) async fn record(state: &ApiState, name: JobName, following: u32) -> R
     });
     let Some((job, runs)) = found.await? else { return Err(state.not_found(Part::Job(name)).await) };
     let runs = runs.iter().map(|run| RunUnderWayRecord::new(run, job.site.zone)).collect();
-    let record = tokio::task::spawn_blocking(move || JobRecord::new(job, following, &mut Almanac::default()));
+    let record = tokio::task::spawn_blocking(move || JobRecord::new(job, following, &mut calendars::almanac()));
     Ok(JobRecord { runs, ..record.await.map_err(|error| Problem::bug(&error))? })
 }
 

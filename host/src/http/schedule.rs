@@ -20,7 +20,7 @@ use roost_scheduler::{
     scheduler::api_device,
     time::{Instant, Site},
     topic::Grant,
-    trigger::{self, Trigger},
+    trigger::{self, Context, Trigger},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -36,7 +36,7 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    clock,
+    calendars, clock,
     job_json::{self, PolicyRecord},
     plugins::TriggerCache,
     zones,
@@ -269,6 +269,7 @@ async fn accept(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
     let terms = Terms {
         site,
         owner: Some(Owner { plugin, grant, resources: &state.rules().resources }),
+        calendars: Some(&state.rules().calendars),
         tasks: Some(&tasks),
         jobs: 1,
         syntax: &TriggerCache::default(),
@@ -311,7 +312,7 @@ fn draft(new: NewJobRecord, target: &JobTarget) -> Result<JobDraft, Problem> {
     Ok(JobDraft {
         id: id.unwrap_or_else(generate_id),
         label,
-        trigger: TriggerDraft::Parsed(trigger(&new.trigger)?),
+        trigger: TriggerDraft::Parsed(trigger(&new.trigger, &target.site)?),
         action: action(new, target)?,
         policy: policy.map(Into::into).unwrap_or_default(),
     })
@@ -322,9 +323,10 @@ fn generate_id() -> String {
     format!("job-{:016x}", RandomState::new().hash_one(moment))
 }
 
-fn trigger(text: &str) -> Result<Trigger, Problem> {
+fn trigger(text: &str, site: &Site) -> Result<Trigger, Problem> {
     let now = clock::now();
-    let trigger = trigger::parse(text, now, &mut zones::patterns())
+    let context = Context { now: Some(now), site: Some(site), calendars: calendars::in_use() };
+    let trigger = trigger::parse(text, &context, &mut zones::patterns())
         .map_err(|error| Problem::bad_request(error.to_string()).hint(error.hint()))?;
     match &trigger {
         Trigger::At(at) if *at < now => Err(past(*at, now)),

@@ -29,7 +29,10 @@ mod generated {
 pub(super) mod bindings {
     pub(in super::super) use super::generated::{
         DevicePlugin, DevicePluginPre,
-        exports::roost::device::schedule::{Action, Cron, Every, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger},
+        exports::roost::device::schedule::{
+            Action, Cron, DayOfYear, DayRange, Days, Every, Interval, IntervalUnit, Job, Misfire, Overlap, Policy,
+            Retry, Sun, Trigger, Weekday,
+        },
         roost::device::{
             calendar, log, sun, types,
             types::{

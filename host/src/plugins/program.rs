@@ -74,6 +74,7 @@ impl Program {
         Terms {
             site: &device.site,
             owner: Some(Owner { plugin, grant: &settings.grant, resources: &rules.resources }),
+            calendars: Some(&rules.calendars),
             tasks: Some(tasks.get().map_or(&[], Vec::as_slice)),
             jobs: settings.limits.jobs,
             syntax: trigger_cache.as_ref(),

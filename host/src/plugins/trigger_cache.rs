@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use roost_scheduler::{
     accept::Syntax,
     calendar::ZoneError,
-    trigger::{Almanac, Cron, CronCache, CronError},
+    trigger::{self, Almanac, Context, Cron, CronCache, CronError, Days, Trigger, TriggerError},
     zone::Zone,
 };
 use serde_json::Value;
@@ -36,8 +36,12 @@ impl Syntax for TriggerCache {
         zones::find(name)
     }
 
-    fn cron(&self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError> {
-        self.cron.lock().unwrap_or_else(PoisonError::into_inner).cron(expression, zone)
+    fn cron(&self, expression: &str, zone: Option<Zone>, days: Days) -> Result<Cron, CronError> {
+        self.cron.lock().unwrap_or_else(PoisonError::into_inner).cron(expression, zone, days)
+    }
+
+    fn trigger(&self, text: &str, context: &Context<'_>) -> Result<Trigger, TriggerError> {
+        trigger::parse(text, context, &mut self.cron.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn json(&self, text: &str) -> Result<(), String> {

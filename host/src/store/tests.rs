@@ -16,7 +16,7 @@ use roost_scheduler::{
     outcome::{Attempt, Cancelled, Failed, Late, Outcome},
     time::{Instant, Location, Site},
     topic::Topic,
-    trigger::{self, CronCache, Trigger},
+    trigger::{self, Context, CronCache, Trigger},
     zone::Zone,
 };
 use rusqlite::Connection;
@@ -86,7 +86,8 @@ fn trigger(variant: u32) -> Trigger {
         "cron @daily",
         "sunset -20m not-before 17:00 not-after 21:30 else 20:00",
     ];
-    trigger::parse(texts[variant as usize % texts.len()], Instant::MIN, &mut CronCache::default()).unwrap()
+    trigger::parse(texts[variant as usize % texts.len()], &Context::at(Instant::MIN), &mut CronCache::default())
+        .unwrap()
 }
 
 fn version(n: u8) -> Version {

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use chrono::{Datelike, NaiveDate, NaiveTime, Timelike};
-use roost_scheduler::{calendar, time, trigger};
+use roost_scheduler::{accept::sun_event, calendar, time, trigger};
 
 use crate::{Date, Error, Instant, Local, Result, SunEvent, Time, bindings::roost::device::types as wit, log::Level};
 
@@ -34,12 +34,8 @@ impl Host {
             .site
             .location
             .ok_or_else(|| Error::new("the device has no location; its settings need `latitude` and `longitude`"))?;
-        let times = self.almanac.borrow_mut().times(
-            wit::SunEvent::from(event).into(),
-            to_chrono(on)?,
-            location,
-            self.site.zone,
-        );
+        let event = sun_event(wit::SunEvent::from(event).into())?;
+        let times = self.almanac.borrow_mut().times(event, to_chrono(on)?, location, self.site.zone);
         Ok(times.into_iter().map(|at| Instant::from_millis(at.millis())).collect())
     }
 }

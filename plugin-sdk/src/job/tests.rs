@@ -47,7 +47,7 @@ fn a_mistake_is_reported_with_its_job() {
         ),
     ];
     for (job, expected) in cases {
-        assert_eq!(job.finish().unwrap_err().to_string(), expected);
+        assert_eq!(job.into_contract().unwrap_err().to_string(), expected);
     }
 }
 
@@ -58,7 +58,8 @@ fn the_time_between_messages_adds_up() {
         "t",
         "4",
     );
-    let job = job.label("Four").priority(-1).attempts(3).backoff(seconds(2)).grace(hours(1)).finish().expect("valid");
+    let job =
+        job.label("Four").priority(-1).attempts(3).backoff(seconds(2)).grace(hours(1)).into_contract().expect("valid");
     let wit::Action::Steps(steps) = job.action else { panic!("it publishes") };
     assert_eq!(steps.iter().map(|step| step.after_ms).collect::<Vec<_>>(), [0, 600_000, 600_000, 605_000]);
     let wit::Trigger::Cron(cron) = job.trigger else { panic!("it is daily") };
@@ -69,7 +70,7 @@ fn the_time_between_messages_adds_up() {
 fn message_options_apply_to_the_message_before() {
     let job =
         Job::daily("a", "05:00").publish("t", "1").once().publish("t", "2").confirm("s", "2", seconds(9)).already();
-    let wit::Action::Steps(steps) = job.finish().expect("valid").action else { panic!("it publishes") };
+    let wit::Action::Steps(steps) = job.into_contract().expect("valid").action else { panic!("it publishes") };
     assert!(steps[0].once && steps[0].confirm.is_none() && !steps[1].once);
     let confirm = steps[1].confirm.as_ref().expect("it has one");
     assert_eq!((confirm.topic.as_str(), confirm.within_ms, confirm.already), ("s", 9_000, true));
@@ -78,7 +79,7 @@ fn message_options_apply_to_the_message_before() {
 #[test]
 fn the_last_setting_counts() {
     let job = Job::daily("a", "05:00").publish("t", "").run_all().latest_of_group("g").queue(1).allow(2).replace();
-    let policy = job.needs("pump").finish().expect("valid").policy.expect("it has one");
+    let policy = job.needs("pump").into_contract().expect("valid").policy.expect("it has one");
     assert!(matches!(policy.misfire, Some(wit::Misfire::LatestOfGroup(group)) if group == "g"));
     assert!(matches!(policy.overlap, Some(wit::Overlap::Replace)));
     assert_eq!(policy.needs.as_deref(), Some("pump"));
@@ -88,7 +89,7 @@ fn the_last_setting_counts() {
 fn shared_messages_follow_the_jobs_own() {
     let shared = Messages::new().publish("t", "2").once().then(seconds(5), "t", "3");
     let job = Job::daily("a", "05:00").publish("t", "0").then(seconds(1), "t", "1").messages(shared).publish("t", "4");
-    let wit::Action::Steps(steps) = job.finish().expect("valid").action else { panic!("it publishes") };
+    let wit::Action::Steps(steps) = job.into_contract().expect("valid").action else { panic!("it publishes") };
     let published: Vec<_> = steps.iter().map(|step| (step.after_ms, step.message.payload[0], step.once)).collect();
     assert_eq!(
         published,
@@ -99,7 +100,7 @@ fn shared_messages_follow_the_jobs_own() {
 #[test]
 fn a_task_has_its_arguments_as_json() {
     let args = JsonValue::object([("zone", "lawn".into()), ("minutes", 1.5.into())]);
-    let job = Job::daily("a", "05:00").task("water", args).finish().expect("valid");
+    let job = Job::daily("a", "05:00").task("water", args).into_contract().expect("valid");
     let wit::Action::Task(task) = job.action else { panic!("it asks") };
     assert_eq!((task.name.as_str(), task.args.as_str()), ("water", r#"{"zone":"lawn","minutes":1.5}"#));
 }

@@ -5,14 +5,17 @@ use roost_scheduler::{
     accept::{Syntax, Terms},
     calendar::{self, ZoneError},
     time::Site,
-    trigger::{Cron, CronCache, CronError},
+    trigger::{self, Context, Cron, CronCache, CronError, Days, Trigger, TriggerError},
     zone::Zone,
 };
 
 /// The types of the contract.
 mod wit {
     pub(super) use crate::bindings::{
-        exports::roost::device::schedule::{Action, Cron, Every, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger},
+        exports::roost::device::schedule::{
+            Action, Cron, DayOfYear, DayRange, Days, Every, Interval, IntervalUnit, Job, Misfire, Overlap, Policy,
+            Retry, Sun, Trigger, Weekday,
+        },
         roost::device::types::*,
         with_tasks::exports::roost::device::tasks::TaskDescription,
     };
@@ -28,8 +31,12 @@ impl Syntax for BuiltIn {
         calendar::parse_zone(name)
     }
 
-    fn cron(&self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError> {
-        CronCache::default().cron(expression, zone)
+    fn cron(&self, expression: &str, zone: Option<Zone>, days: Days) -> Result<Cron, CronError> {
+        CronCache::default().cron(expression, zone, days)
+    }
+
+    fn trigger(&self, text: &str, context: &Context<'_>) -> Result<Trigger, TriggerError> {
+        trigger::parse(text, context, &mut CronCache::default())
     }
 
     fn json(&self, text: &str) -> Result<(), String> {
@@ -39,7 +46,7 @@ impl Syntax for BuiltIn {
 
 /// Returns the terms that do not depend on the host's settings.
 pub(super) fn terms(site: &Site) -> Terms<'_> {
-    Terms { site, owner: None, tasks: None, jobs: usize::MAX, syntax: &BuiltIn }
+    Terms { site, owner: None, tasks: None, calendars: None, jobs: usize::MAX, syntax: &BuiltIn }
 }
 
 /// Converts a list of the contract's types into drafts.

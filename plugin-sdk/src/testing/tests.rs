@@ -8,7 +8,7 @@ use crate::{JsonValue, Matches, milliseconds, minutes, seconds};
 
 fn accept(job: crate::Job) -> Result<PlannedJob> {
     let site = Site { zone: Zone::UTC, location: None };
-    Ok(Plan::accept(vec![job.finish()?], site, HostInstant::MIN)?.jobs.remove(0))
+    Ok(Plan::accept(vec![job.into_contract()?], site, HostInstant::MIN)?.jobs.remove(0))
 }
 
 fn job() -> crate::Job {

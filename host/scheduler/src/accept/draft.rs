@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     model::{Matches, Misfire, Overlap, Task},
-    trigger::{SunEvent, Trigger},
+    trigger::{SunEvent, Trigger, Unit},
 };
 
 /// The draft of a job.
@@ -40,18 +40,24 @@ pub enum TriggerDraft {
         expression: String,
         /// The name of its time zone; that of the device if there is none.
         time_zone: Option<String>,
+        /// The days to which it is limited.
+        days: DaysDraft,
+        /// Whether runs end at its times, instead of starting then.
+        finish: bool,
     },
     /// By the sun.
     Sun(SunDraft),
+    /// As users write it.
+    Text(String),
     /// A trigger that was parsed from text.
     Parsed(Trigger),
 }
 
 /// The draft of a trigger that follows the sun.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SunDraft {
     /// The event.
-    pub event: SunEvent,
+    pub event: SunEventDraft,
     /// Milliseconds after the event, or before if negative.
     pub offset_ms: i32,
     /// The earliest time of day.
@@ -60,6 +66,64 @@ pub struct SunDraft {
     pub not_after: Option<TimeDraft>,
     /// The time of day on days without the event.
     pub otherwise: Option<TimeDraft>,
+    /// The days to which it is limited.
+    pub days: DaysDraft,
+    /// Whether runs end at its times, instead of starting then.
+    pub finish: bool,
+}
+
+/// The draft of a sun event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SunEventDraft {
+    /// One with a name.
+    Named(SunEvent),
+    /// The sun's centre rises above so many degrees.
+    Rising(f64),
+    /// The sun's centre sinks below so many degrees.
+    Setting(f64),
+}
+
+/// The draft of the days to which a trigger is limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaysDraft {
+    /// Only these; all if there are none.
+    pub on: Vec<DayRangeDraft>,
+    /// And only within these; all if there are none.
+    pub within: Vec<DayRangeDraft>,
+    /// And only every nth day or week.
+    pub every: Option<IntervalDraft>,
+    /// But not these.
+    pub except: Vec<DayRangeDraft>,
+}
+
+/// The draft of some days: from and to, both included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DayRangeDraft {
+    /// Days of the week; Monday is 0.
+    Weekdays(u8, u8),
+    /// Days of the month.
+    OfMonth(u8, u8),
+    /// A part of each year: month and day.
+    Season((u8, u8), (u8, u8)),
+    /// Dates.
+    Dates(DateDraft, DateDraft),
+    /// The days of a calendar.
+    Calendar(String),
+}
+
+/// The draft of a date: the year, the month and the day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateDraft(pub u16, pub u8, pub u8);
+
+/// The draft of an interval between days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntervalDraft {
+    /// How many of them.
+    pub count: u16,
+    /// What is counted.
+    pub unit: Unit,
+    /// The first day, or a day of the first week.
+    pub from: DateDraft,
 }
 
 /// The draft of a time of day: the hour, the minute and the second.

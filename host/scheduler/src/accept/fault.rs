@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Display};
 
-use crate::{names::ResourceName, qos::Qos, topic::Topic};
+use crate::{
+    names::{CalendarName, ResourceName},
+    qos::Qos,
+    topic::Topic,
+};
 
 /// A rule that a draft breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub enum Permission {
     Resource(ResourceName, u32),
     /// The location of the device.
     Location,
+    /// A calendar.
+    Calendar(CalendarName),
 }
 
 impl Permission {

@@ -9,7 +9,7 @@ macro_rules! drafts_from_bindings {
             use $crate::{
                 accept::draft,
                 model::{Matches, Misfire, Overlap},
-                trigger::SunEvent,
+                trigger::{SunEvent, Unit},
             };
 
             impl From<$wit::Job> for draft::JobDraft {
@@ -24,19 +24,38 @@ macro_rules! drafts_from_bindings {
                     match trigger {
                         $wit::Trigger::At(at) => Self::At(at),
                         $wit::Trigger::Every($wit::Every { period_ms, anchor }) => Self::Every { period_ms, anchor },
-                        $wit::Trigger::Cron($wit::Cron { expression, time_zone }) => {
-                            Self::Cron { expression, time_zone }
+                        $wit::Trigger::Cron($wit::Cron { expression, time_zone, days, finish }) => {
+                            let days = days.map(Into::into).unwrap_or_default();
+                            Self::Cron { expression, time_zone, days, finish }
                         }
                         $wit::Trigger::Sun(sun) => Self::Sun(sun.into()),
+                        $wit::Trigger::Text(text) => Self::Text(text),
                     }
                 }
             }
 
             impl From<$wit::Sun> for draft::SunDraft {
-                fn from($wit::Sun { event, offset_ms, not_before, not_after, otherwise }: $wit::Sun) -> Self {
+                fn from(sun: $wit::Sun) -> Self {
+                    let $wit::Sun { event, offset_ms, not_before, not_after, otherwise, days, finish } = sun;
                     let [not_before, not_after, otherwise] =
                         [not_before, not_after, otherwise].map(|time| time.map(Into::into));
-                    Self { event: event.into(), offset_ms, not_before, not_after, otherwise }
+                    let days = days.map(Into::into).unwrap_or_default();
+                    Self { event: event.into(), offset_ms, not_before, not_after, otherwise, days, finish }
+                }
+            }
+
+            impl From<$wit::Days> for draft::DaysDraft {
+                fn from($wit::Days { on, within, every, except }: $wit::Days) -> Self {
+                    let ranges = |ranges: Vec<$wit::DayRange>| ranges.into_iter().map(Into::into).collect();
+                    let every = every.map(|$wit::Interval { count, unit, from }| draft::IntervalDraft {
+                        count,
+                        unit: match unit {
+                            $wit::IntervalUnit::Days => Unit::Days,
+                            $wit::IntervalUnit::Weeks => Unit::Weeks,
+                        },
+                        from: from.into(),
+                    });
+                    Self { on: ranges(on), within: ranges(within), every, except: ranges(except) }
                 }
             }
 
@@ -46,19 +65,43 @@ macro_rules! drafts_from_bindings {
                 }
             }
 
-            impl From<$wit::SunEvent> for SunEvent {
-                fn from(event: $wit::SunEvent) -> Self {
-                    match event {
-                        $wit::SunEvent::Sunrise => Self::Sunrise,
-                        $wit::SunEvent::Sunset => Self::Sunset,
-                        $wit::SunEvent::CivilDawn => Self::CivilDawn,
-                        $wit::SunEvent::CivilDusk => Self::CivilDusk,
-                        $wit::SunEvent::NauticalDawn => Self::NauticalDawn,
-                        $wit::SunEvent::NauticalDusk => Self::NauticalDusk,
-                        $wit::SunEvent::AstronomicalDawn => Self::AstronomicalDawn,
-                        $wit::SunEvent::AstronomicalDusk => Self::AstronomicalDusk,
-                        $wit::SunEvent::SolarNoon => Self::SolarNoon,
+            impl From<$wit::DayRange> for draft::DayRangeDraft {
+                fn from(range: $wit::DayRange) -> Self {
+                    // Monday is the first one.
+                    let day = |day: $wit::Weekday| day as u8;
+                    let of_year = |$wit::DayOfYear { month, day }: $wit::DayOfYear| (month, day);
+                    match range {
+                        $wit::DayRange::Weekdays((from, to)) => Self::Weekdays(day(from), day(to)),
+                        $wit::DayRange::DaysOfMonth((from, to)) => Self::OfMonth(from, to),
+                        $wit::DayRange::Season((from, to)) => Self::Season(of_year(from), of_year(to)),
+                        $wit::DayRange::Dates((from, to)) => Self::Dates(from.into(), to.into()),
+                        $wit::DayRange::Calendar(name) => Self::Calendar(name),
                     }
+                }
+            }
+
+            impl From<$wit::Date> for draft::DateDraft {
+                fn from($wit::Date { year, month, day }: $wit::Date) -> Self {
+                    Self(year, month, day)
+                }
+            }
+
+            impl From<$wit::SunEvent> for draft::SunEventDraft {
+                fn from(event: $wit::SunEvent) -> Self {
+                    Self::Named(match event {
+                        $wit::SunEvent::Sunrise => SunEvent::Sunrise,
+                        $wit::SunEvent::Sunset => SunEvent::Sunset,
+                        $wit::SunEvent::CivilDawn => SunEvent::CivilDawn,
+                        $wit::SunEvent::CivilDusk => SunEvent::CivilDusk,
+                        $wit::SunEvent::NauticalDawn => SunEvent::NauticalDawn,
+                        $wit::SunEvent::NauticalDusk => SunEvent::NauticalDusk,
+                        $wit::SunEvent::AstronomicalDawn => SunEvent::AstronomicalDawn,
+                        $wit::SunEvent::AstronomicalDusk => SunEvent::AstronomicalDusk,
+                        $wit::SunEvent::SolarNoon => SunEvent::SolarNoon,
+                        $wit::SunEvent::SolarMidnight => SunEvent::SolarMidnight,
+                        $wit::SunEvent::Rising(degrees) => return Self::Rising(degrees),
+                        $wit::SunEvent::Setting(degrees) => return Self::Setting(degrees),
+                    })
                 }
             }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use chrono::NaiveTime;
 
 use super::{
-    draft::{ConfirmDraft, PolicyDraft, PropertiesDraft, StepDraft, SunDraft, TimeDraft, TriggerDraft},
+    days::{calendars, days},
+    draft::{ConfirmDraft, PolicyDraft, PropertiesDraft, StepDraft, SunDraft, SunEventDraft, TimeDraft, TriggerDraft},
     fault::{Fault, Permission},
     terms::Terms,
 };
@@ -15,31 +16,45 @@ use crate::{
     text::excerpt,
     time::Instant,
     topic::Topic,
-    trigger::{Every, Sun, Trigger},
+    trigger::{Calendars, Context, Cron, Days, Elevation, Every, Sun, SunEvent, Trigger},
 };
 
-/// Parses a trigger. One that follows the sun needs the location of the device.
+/// Parses a trigger. One that follows the sun needs the location of the device, and its days the calendars of the host.
 pub(super) fn trigger(draft: TriggerDraft, terms: &Terms<'_>) -> Result<Trigger, Fault> {
     let trigger = match draft {
         TriggerDraft::At(at) => Trigger::At(instant("trigger.at", at)?),
         TriggerDraft::Every { period_ms, anchor } => {
             let anchor = anchor.map_or(Ok(Instant::MIN), |anchor| instant("trigger.every.anchor", anchor))?;
-            Trigger::Every(Every { period_ms, anchor })
+            Trigger::Every(Every { period_ms: period_ms.into(), anchor })
         }
-        TriggerDraft::Cron { expression, time_zone } => cron(&expression, time_zone.as_deref(), terms)?,
-        TriggerDraft::Sun(sun) => self::sun(&sun)?.into(),
+        TriggerDraft::Cron { expression, time_zone, days, finish } => {
+            let mut cron = cron(&expression, time_zone.as_deref(), self::days(days)?, terms)?;
+            cron.finish = finish.then_some(0);
+            Trigger::Cron(cron)
+        }
+        TriggerDraft::Sun(sun) => self::sun(sun)?.into(),
+        TriggerDraft::Text(text) => self::text(&text, terms)?,
         TriggerDraft::Parsed(trigger) => trigger,
     };
     if matches!(trigger, Trigger::Sun(_)) && terms.site.location.is_none() {
         return Err(Fault::new("trigger.sun", "", "the device has no location").lacks(Permission::Location));
     }
+    trigger.days().map_or(Ok(()), |days| calendars(days, terms))?;
     Ok(trigger)
 }
 
-fn cron(expression: &str, zone: Option<&str>, terms: &Terms<'_>) -> Result<Trigger, Fault> {
+fn text(text: &str, terms: &Terms<'_>) -> Result<Trigger, Fault> {
+    let context = Context { now: None, site: Some(terms.site), calendars: Calendars::default() };
+    terms.syntax.trigger(text, &context).map_err(|error| {
+        let fault = Fault::malformed("trigger.text", &error);
+        Fault { hint: Some(error.hint().into()), ..fault }
+    })
+}
+
+fn cron(expression: &str, zone: Option<&str>, days: Days, terms: &Terms<'_>) -> Result<Cron, Fault> {
     let zone = zone.map(|name| terms.syntax.zone(name)).transpose();
     let zone = zone.map_err(|error| Fault::malformed("trigger.cron.time-zone", &error))?;
-    terms.syntax.cron(expression, zone).map(Trigger::Cron).map_err(|error| {
+    terms.syntax.cron(expression, zone, days).map_err(|error| {
         let fault = Fault::malformed("trigger.cron.expression", &error);
         Fault { hint: error.hint().map(Into::into), ..fault }
     })
@@ -119,15 +134,36 @@ fn instant(field: &'static str, millis: i64) -> Result<Instant, Fault> {
     Instant::from_millis(millis).ok_or_else(|| out_of_range(field, millis, rule))
 }
 
-fn sun(draft: &SunDraft) -> Result<Sun, Fault> {
+fn sun(draft: SunDraft) -> Result<Sun, Fault> {
+    let event = sun_event(draft.event)?;
+    let days = days(draft.days)?;
     let time = |field, time: Option<TimeDraft>| time.map(|time| self::time(field, time)).transpose();
     Ok(Sun {
-        event: draft.event,
+        event,
         offset_ms: draft.offset_ms,
         not_before: time("trigger.sun.not-before", draft.not_before)?,
         not_after: time("trigger.sun.not-after", draft.not_after)?,
         otherwise: time("trigger.sun.otherwise", draft.otherwise)?,
+        days: Some(days).filter(|days| !days.is_every_day()).map(Arc::new),
+        finish: draft.finish.then_some(0),
     })
+}
+
+/// Parses a sun event.
+///
+/// # Errors
+/// Returns an elevation that is out of range.
+pub fn sun_event(draft: SunEventDraft) -> Result<SunEvent, Fault> {
+    Ok(match draft {
+        SunEventDraft::Named(event) => event,
+        SunEventDraft::Rising(degrees) => SunEvent::Rising(elevation(degrees)?),
+        SunEventDraft::Setting(degrees) => SunEvent::Setting(elevation(degrees)?),
+    })
+}
+
+fn elevation(degrees: f64) -> Result<Elevation, Fault> {
+    let rule = "it must be -90 to 90 degrees";
+    Elevation::from_degrees(degrees).ok_or_else(|| out_of_range("trigger.sun.event", degrees, rule))
 }
 
 fn time(field: &'static str, TimeDraft(hour, minute, second): TimeDraft) -> Result<NaiveTime, Fault> {

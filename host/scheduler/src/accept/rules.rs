@@ -44,6 +44,11 @@ fn printable(field: &'static str, text: &str) -> Checked {
 pub(super) fn job(job: &Job) -> Checked {
     job.label.as_deref().map_or(Ok(()), |label| text("label", label, limits::LABEL_BYTES))?;
     trigger(&job.trigger)?;
+    // The length of a task's run is not known before it is due.
+    must(job.trigger.finish() != Some(0) || !job.steps().is_empty(), || {
+        let rule = "the length of a task's run is not known; state it, as in `finish sunrise after 45m`";
+        Fault::new("trigger.finish", "", rule)
+    })?;
     if let Action::Steps(list) = &job.action {
         let count = list.len();
         let rule = "there must be 1 to 100";
@@ -54,7 +59,7 @@ pub(super) fn job(job: &Job) -> Checked {
     if let Trigger::Every(every) = &job.trigger {
         let (jitter_ms, period_ms) = (job.policy.jitter_ms, every.period_ms);
         let rule = || format!("it must be less than the period, {period_ms} ms, or runs would overtake each other");
-        must(jitter_ms < period_ms, || Fault::new("policy.jitter-ms", jitter_ms, rule()))?;
+        must(u64::from(jitter_ms) < period_ms, || Fault::new("policy.jitter-ms", jitter_ms, rule()))?;
     }
     owed_steps_are_sent(job)
 }
@@ -85,7 +90,7 @@ fn owed_steps_are_sent(job: &Job) -> Checked {
 /// summer time makes no difference.
 fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
     match trigger {
-        Trigger::Every(every) => every.period_ms <= after_ms,
+        Trigger::Every(every) => every.period_ms <= u64::from(after_ms),
         Trigger::Cron(_) => {
             let (site, almanac) = (Site { zone: Zone::UTC, location: None }, &mut Almanac::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
@@ -115,10 +120,17 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
 }
 
 fn trigger(trigger: &Trigger) -> Checked {
+    let bytes = trigger.to_string().len();
+    must(bytes <= limits::TRIGGER_BYTES, || {
+        let rule = format!("it may have {}; put dates into a calendar", grouped(limits::TRIGGER_BYTES));
+        Fault::new("trigger", format!("of {bytes} bytes as text"), rule)
+    })?;
     match trigger {
-        Trigger::Every(Every { period_ms, .. }) => must(*period_ms >= limits::PERIOD_MS, || {
-            Fault::new("trigger.every.period-ms", period_ms, "it must be 1,000 or more")
-        }),
+        Trigger::Every(Every { period_ms, .. }) => {
+            must((limits::PERIOD_MS..=limits::LONGEST_PERIOD_MS).contains(period_ms), || {
+                Fault::new("trigger.every.period-ms", period_ms, "it must be 1,000 to 315,576,000,000 (ten years)")
+            })
+        }
         Trigger::Sun(sun) => {
             let Sun { offset_ms, .. } = **sun;
             must(offset_ms.unsigned_abs() <= limits::SUN_OFFSET_MS.unsigned_abs(), || {
@@ -255,7 +267,7 @@ mod tests {
         names::{GroupName, JobId},
         time::Instant,
         topic::Topic,
-        trigger::{CronCache, parse},
+        trigger::{Context, CronCache, parse},
     };
 
     use super::*;
@@ -271,7 +283,7 @@ mod tests {
         Job {
             id: JobId::parse("water").expect("a name"),
             label: None,
-            trigger: parse(trigger, Instant::MIN, &mut CronCache::default()).expect(trigger),
+            trigger: parse(trigger, &Context::at(Instant::MIN), &mut CronCache::default()).expect(trigger),
             action: Action::Steps([step(0, "ON"), step(minutes * 60_000, "OFF")].into()),
             policy: Policy { overlap: Overlap::Replace, ..Policy::default() },
         }

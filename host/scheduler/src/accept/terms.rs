@@ -1,14 +1,14 @@
 //! The terms that drafts must respect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     calendar::ZoneError,
     model::Resource,
-    names::{PluginName, ResourceName, TaskName},
+    names::{CalendarName, PluginName, ResourceName, TaskName},
     time::Site,
     topic::Grant,
-    trigger::{Cron, CronError},
+    trigger::{Context, Cron, CronError, Days, Trigger, TriggerError},
     zone::Zone,
 };
 
@@ -21,6 +21,8 @@ pub struct Terms<'a> {
     pub owner: Option<Owner<'a>>,
     /// The tasks that jobs may call. Without a list, any name is accepted.
     pub tasks: Option<&'a [TaskDescription]>,
+    /// The names of the host's calendars. Without them, any name is accepted.
+    pub calendars: Option<&'a BTreeSet<CalendarName>>,
     /// The largest number of jobs in a plan.
     pub jobs: usize,
     /// The parsers of texts in other languages.
@@ -50,7 +52,13 @@ pub trait Syntax: Sync {
     ///
     /// # Errors
     /// Returns what is wrong with it.
-    fn cron(&self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError>;
+    fn cron(&self, expression: &str, zone: Option<Zone>, days: Days) -> Result<Cron, CronError>;
+
+    /// Parses the text of a trigger.
+    ///
+    /// # Errors
+    /// Returns what is wrong with it.
+    fn trigger(&self, text: &str, context: &Context<'_>) -> Result<Trigger, TriggerError>;
 
     /// Checks that a text is JSON.
     ///

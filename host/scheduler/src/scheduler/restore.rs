@@ -22,12 +22,12 @@ impl Scheduler {
     /// Restores the stored state. Occurrences that fell due meanwhile are decided by the first step.
     #[must_use]
     pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
-        let Operator { resources, grant, site, rates } = operator;
+        let Operator { resources, grant, site, rates, calendars } = operator;
         let mut scheduler = Self {
             catalog: Catalog::default(),
             runs: Runs::default(),
             resources: Resources::new(resources),
-            agenda: Agenda::new(now, saved.series),
+            agenda: Agenda::new(now, saved.series, calendars),
             delivery: Delivery::new(rates, now),
             commits: Commits::default(),
             work: WorkQueue::default(),
@@ -105,6 +105,10 @@ impl Scheduler {
             // The host's site has changed.
             site = self.host.site;
             due = due.filter(|_| !matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_)));
+        }
+        if job.trigger.days().is_some_and(|days| days.calendars().next().is_some()) {
+            // A calendar may have changed while the host was away.
+            due = None;
         }
         let next = match due {
             Some(occurrence) => Next::Due { occurrence, jitter_ms: self.jitter_of(&job, device, occurrence, &site) },

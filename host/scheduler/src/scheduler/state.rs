@@ -12,6 +12,7 @@ use crate::{
     runs::{Resources, Runs},
     time::{Instant, Site},
     topic::Grant,
+    trigger::Calendars,
     work_queue::WorkQueue,
     zone::Zone,
 };
@@ -57,6 +58,8 @@ pub struct Operator {
     pub site: Site,
     /// The rates of plugins and of ad-hoc jobs: the latter count as the host's own (I7).
     pub rates: Rates,
+    /// The calendars that triggers name.
+    pub calendars: Calendars,
 }
 
 impl Default for Operator {
@@ -64,7 +67,7 @@ impl Default for Operator {
     fn default() -> Self {
         let site = Site { zone: Zone::UTC, location: None };
         let grant = Grant::default_for(&PluginName::host());
-        Self { resources: Vec::new(), grant, site, rates: Rates::default() }
+        Self { resources: Vec::new(), grant, site, rates: Rates::default(), calendars: Calendars::default() }
     }
 }
 

@@ -30,6 +30,7 @@ impl Scheduler {
             Event::ZonesChanged { zones, rules } => {
                 self.work.push(Work::ZonesChanged(ZonesChanged { zones, rules, device: 0, job: 0, moved: 0 }.into()));
             }
+            Event::CalendarsChanged(calendars) => self.set_calendars(calendars),
             Event::StopRequested => self.stopping = true,
             Event::StoreFailed => self.store_failed(),
             Event::Durable(token) => self.durable(token),

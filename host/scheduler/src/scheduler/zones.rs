@@ -10,7 +10,7 @@ use crate::{
     limits,
     occurrence::Next,
     time::{Instant, Site},
-    trigger::{Search, Trigger},
+    trigger::Search,
     work_queue::{Work, ZonesChanged},
 };
 
@@ -44,12 +44,7 @@ impl Scheduler {
         else {
             return false;
         };
-        let zone = match &state.job.trigger {
-            Trigger::Cron(cron) => cron.zone.unwrap_or(site.zone),
-            Trigger::Sun(_) => site.zone,
-            Trigger::At(_) | Trigger::Every(_) => return false,
-        };
-        if !changed.concerns(zone) {
+        if !state.job.trigger.zone(&site).is_some_and(|zone| changed.concerns(zone)) {
             return false;
         }
         let Some(occurrence) = self.nearest(key, due, &site).filter(|occurrence| *occurrence != due) else {

@@ -5,8 +5,14 @@ mod pattern;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use chrono::{NaiveDateTime, NaiveTime};
+
 use self::pattern::Pattern;
-use super::search::{Never, Search};
+use super::{
+    calendars::Calendars,
+    days::{Days, end_of_search},
+    search::{Never, Search},
+};
 use crate::{
     calendar::{Reading, ZoneError, clock_at, parse_zone},
     limits,
@@ -15,31 +21,37 @@ use crate::{
     zone::Zone,
 };
 
-/// A cron expression, and its time zone.
+/// A cron expression, its time zone, and the days to which it is limited.
 #[derive(Clone, Debug)]
 pub struct Cron {
     parsed: Arc<Parsed>,
     /// The time zone; by default that of the device.
     pub zone: Option<Zone>,
+    /// How long before its times it is due, in milliseconds, so that a run ends at them.
+    pub finish: Option<u32>,
 }
 
 #[derive(Debug)]
 struct Parsed {
-    expression: Arc<str>,
+    expression: Box<str>,
     pattern: Pattern,
+    days: Option<Days>,
 }
 
 impl PartialEq for Cron {
     fn eq(&self, other: &Self) -> bool {
-        self.expression() == other.expression() && self.zone == other.zone
+        self.expression() == other.expression()
+            && self.days() == other.days()
+            && (self.zone, self.finish) == (other.zone, other.finish)
     }
 }
 
-/// Writes `30 6 * * MON-FRI in Europe/London`.
+/// Writes `30 6 * * MON-FRI in Europe/London except holidays`.
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.expression())?;
-        self.zone.map_or(Ok(()), |zone| write!(f, " in {zone}"))
+        self.zone.map_or(Ok(()), |zone| write!(f, " in {zone}"))?;
+        self.days().map_or(Ok(()), |days| days.fmt(f))
     }
 }
 
@@ -67,10 +79,10 @@ impl CronError {
     }
 }
 
-/// A cache of parsed expressions, each kept once: a thousand devices share theirs.
+/// A cache of parsed expressions with their days, each kept once: a thousand devices share theirs.
 #[derive(Debug)]
 pub struct CronCache {
-    known: HashMap<Arc<str>, Arc<Parsed>>,
+    known: HashMap<String, Arc<Parsed>>,
     find_zone: FindZone,
     /// The number of expressions at which unused ones are dropped.
     sweep_at: usize,
@@ -105,41 +117,90 @@ impl CronCache {
     ///
     /// # Errors
     /// Returns an error that describes what is wrong. An expression that never fires is refused, too.
-    pub fn cron(&mut self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError> {
+    pub fn cron(&mut self, expression: &str, zone: Option<Zone>, days: Days) -> Result<Cron, CronError> {
         if expression.len() > limits::CRON_BYTES {
             let expression = excerpt(expression);
             let reason = format!("it is longer than {} bytes", limits::CRON_BYTES);
             return Err(CronError { expression, reason, hint: None, never: None });
         }
         let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some(parsed) = self.known.get(expression.as_str()) {
-            return Ok(Cron { parsed: parsed.clone(), zone });
+        let key = format!("{expression}{days}");
+        if let Some(parsed) = self.known.get(&key) {
+            return Ok(Cron { parsed: parsed.clone(), zone, finish: None });
         }
-        match Pattern::parse(&expression) {
-            Ok(pattern) if !pattern.ever_comes() => {
-                let never = Never::NoSuchDate;
-                let (expression, reason) = (excerpt(&expression), never.to_string());
-                Err(CronError { expression, reason, hint: None, never: Some(never) })
-            }
-            Ok(pattern) => {
-                let parsed = Arc::new(Parsed { expression: expression.into(), pattern });
-                self.keep(parsed.clone());
-                Ok(Cron { parsed, zone })
-            }
-            Err(reason) => {
-                let (reason, hint) = (in_one_line(&reason), hints::hint(&expression).map(|hint| in_one_line(&hint)));
-                Err(CronError { expression: excerpt(&expression), reason, hint, never: None })
-            }
+        let pattern = Pattern::parse(&expression).map_err(|reason| {
+            let (reason, hint) = (in_one_line(&reason), hints::hint(&expression).map(|hint| in_one_line(&hint)));
+            CronError { expression: excerpt(&expression), reason, hint, never: None }
+        })?;
+        let days = Some(days).filter(|days| !days.is_every_day());
+        let parsed = Arc::new(Parsed { expression: expression.into(), pattern, days });
+        if let Some(never) = parsed.never() {
+            let (expression, reason) = (excerpt(&key), never.to_string());
+            return Err(CronError { expression, reason, hint: None, never: Some(never) });
         }
+        self.keep(key, parsed.clone());
+        Ok(Cron { parsed, zone, finish: None })
     }
 
     /// I10: a plugin that uses new expressions every day must not fill the memory with old ones.
-    fn keep(&mut self, parsed: Arc<Parsed>) {
+    fn keep(&mut self, key: String, parsed: Arc<Parsed>) {
         if self.known.len() >= self.sweep_at {
             self.known.retain(|_, parsed| Arc::strong_count(parsed) > 1);
             self.sweep_at = limits::CRON_PATTERNS.max(2 * self.known.len());
         }
-        self.known.insert(parsed.expression.clone(), parsed);
+        self.known.insert(key, parsed);
+    }
+}
+
+impl Parsed {
+    /// Returns why it never fires, if that is certain: what calendars will contain is not known.
+    fn never(&self) -> Option<Never> {
+        let fires = match &self.days {
+            Some(days) if days.calendars().next().is_some() => self.pattern.ever_comes(),
+            Some(days) => {
+                let calendars = Calendars::default();
+                self.local_times(&calendars).first_from(days.earliest().and_time(NaiveTime::MIN)).is_some()
+            }
+            None => self.pattern.ever_comes(),
+        };
+        if fires { None } else { Some(Never::NoSuchDate) }
+    }
+
+    const fn local_times<'a>(&'a self, calendars: &'a Calendars) -> LocalTimes<'a> {
+        LocalTimes { pattern: &self.pattern, days: self.days.as_ref(), calendars }
+    }
+}
+
+/// The dates and times that an expression matches on its days, on a calendar without time zones.
+#[derive(Clone, Copy)]
+struct LocalTimes<'a> {
+    pattern: &'a Pattern,
+    days: Option<&'a Days>,
+    calendars: &'a Calendars,
+}
+
+impl LocalTimes<'_> {
+    /// Returns the first one after a date and time.
+    fn first_after(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.on_its_days(self.pattern.first_after(local)?)
+    }
+
+    /// Returns the first one at or after a date and time.
+    fn first_from(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.on_its_days(self.pattern.first_from(local)?)
+    }
+
+    /// Returns the first one from a match of the pattern on.
+    fn on_its_days(&self, mut local: NaiveDateTime) -> Option<NaiveDateTime> {
+        let Some(days) = self.days else { return Some(local) };
+        let end = end_of_search(local.date());
+        loop {
+            let day = days.first_from(local.date(), end, self.calendars)?;
+            if day == local.date() {
+                return Some(local);
+            }
+            local = self.pattern.first_from(day.and_time(NaiveTime::MIN))?;
+        }
     }
 }
 
@@ -157,31 +218,49 @@ impl Cron {
         hints::note(self.expression())
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Zone) -> Search {
+    /// Returns the days to which it is limited, if it is.
+    #[must_use]
+    pub fn days(&self) -> Option<&Days> {
+        self.parsed.days.as_ref()
+    }
+
+    /// Returns it without its limits to days.
+    pub(super) fn on_every_day(&self) -> Self {
+        let Parsed { expression, pattern, .. } = &*self.parsed;
+        let parsed = Parsed { expression: expression.clone(), pattern: pattern.clone(), days: None };
+        Self { parsed: Arc::new(parsed), ..self.clone() }
+    }
+
+    pub(super) fn next(&self, after: Instant, zone: Zone, calendars: &Calendars) -> Search {
         let zone = self.zone.unwrap_or(zone);
-        let next =
-            if self.parsed.pattern.follows_clock() { self.by_the_clock(after, zone) } else { self.fixed(after, zone) };
+        let times = self.parsed.local_times(calendars);
+        let next = if self.parsed.pattern.follows_clock() {
+            by_the_clock(times, after, zone)
+        } else {
+            fixed(times, after, zone)
+        };
         match next {
             // Beyond the end of time, every instant is clamped to it.
             Some(next) if next > after && next < Instant::MAX => Search::Found(next),
+            _ if self.days().is_some_and(|days| days.calendars().next().is_some()) => Search::Never(Never::NoSuchDate),
             _ => Search::Never(Never::Over),
         }
     }
 
     /// Finds the newest occurrence in a range by bisection, so that `next` alone defines the occurrences.
-    pub(super) fn last(&self, after: Instant, until: Instant, zone: Zone) -> Search {
+    pub(super) fn last(&self, after: Instant, until: Instant, zone: Zone, calendars: &Calendars) -> Search {
         let range = until.ms_since(after);
         let mut reach = range.min(60_000);
-        let mut newest = self.within(until.plus_ms(-reach), until, zone);
+        let mut newest = self.within(until.plus_ms(-reach), until, zone, calendars);
         while newest.is_none() && reach < range {
             reach = range.min(2 * reach);
-            newest = self.within(until.plus_ms(-reach), until, zone);
+            newest = self.within(until.plus_ms(-reach), until, zone, calendars);
         }
         let Some(mut newest) = newest else { return Search::Never(Never::Over) };
         let mut none_after = until;
         while newest < none_after {
             let middle = newest.plus_ms(none_after.ms_since(newest) / 2);
-            match self.within(middle, none_after, zone) {
+            match self.within(middle, none_after, zone, calendars) {
                 Some(later) => newest = later,
                 None => none_after = middle,
             }
@@ -189,51 +268,51 @@ impl Cron {
         Search::Found(newest)
     }
 
-    fn within(&self, after: Instant, until: Instant, zone: Zone) -> Option<Instant> {
-        match self.next(after, zone) {
+    fn within(&self, after: Instant, until: Instant, zone: Zone, calendars: &Calendars) -> Option<Instant> {
+        match self.next(after, zone, calendars) {
             Search::Found(at) if at <= until => Some(at),
             _ => None,
         }
     }
+}
 
-    /// Returns the next occurrence at fixed times of day: one that is skipped comes right after the gap, one that
-    /// repeats comes once. cron(8): "those jobs that would have run in the interval that has been skipped will be run
-    /// immediately", and conversely "running the same job twice is avoided".
-    fn fixed(&self, after: Instant, zone: Zone) -> Option<Instant> {
-        let mut local = match Repeat::around(after, zone) {
-            // Repeated times were due when the clock showed them first.
-            Some(repeat) if after >= repeat.begins => repeat.last_shown(zone),
-            _ => clock_at(after, zone),
-        };
-        loop {
-            local = self.parsed.pattern.first_after(local)?;
-            match Reading::of(local, zone) {
-                Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } if at > after => {
-                    return Some(at);
-                }
-                // The end of the gap was due already.
-                _ => {}
+/// Returns the next occurrence at fixed times of day: one that is skipped comes right after the gap, one that
+/// repeats comes once. cron(8): "those jobs that would have run in the interval that has been skipped will be run
+/// immediately", and conversely "running the same job twice is avoided".
+fn fixed(times: LocalTimes<'_>, after: Instant, zone: Zone) -> Option<Instant> {
+    let mut local = match Repeat::around(after, zone) {
+        // Repeated times were due when the clock showed them first.
+        Some(repeat) if after >= repeat.begins => repeat.last_shown(zone),
+        _ => clock_at(after, zone),
+    };
+    loop {
+        local = times.first_after(local)?;
+        match Reading::of(local, zone) {
+            Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } if at > after => {
+                return Some(at);
             }
+            // The end of the gap was due already.
+            _ => {}
         }
     }
+}
 
-    /// Returns the next occurrence whenever the clock shows it: not in a gap, and twice if the clock repeats it.
-    fn by_the_clock(&self, after: Instant, zone: Zone) -> Option<Instant> {
-        let mut local = self.parsed.pattern.first_after(clock_at(after, zone))?;
-        if let Some(repeat) = Repeat::around(after, zone)
-            && after < repeat.begins
-            && local > repeat.last_shown(zone)
-        {
-            // No occurrence is left in the first pass.
-            local = self.parsed.pattern.first_from(clock_at(repeat.begins, zone))?;
-        }
-        loop {
-            match Reading::of(local, zone) {
-                Reading::Once(at) => return Some(at),
-                Reading::Twice(at, _) if at > after => return Some(at),
-                Reading::Twice(_, again) => return Some(again),
-                Reading::Never { resumes } => local = self.parsed.pattern.first_from(clock_at(resumes, zone))?,
-            }
+/// Returns the next occurrence whenever the clock shows it: not in a gap, and twice if the clock repeats it.
+fn by_the_clock(times: LocalTimes<'_>, after: Instant, zone: Zone) -> Option<Instant> {
+    let mut local = times.first_after(clock_at(after, zone))?;
+    if let Some(repeat) = Repeat::around(after, zone)
+        && after < repeat.begins
+        && local > repeat.last_shown(zone)
+    {
+        // No occurrence is left in the first pass.
+        local = times.first_from(clock_at(repeat.begins, zone))?;
+    }
+    loop {
+        match Reading::of(local, zone) {
+            Reading::Once(at) => return Some(at),
+            Reading::Twice(at, _) if at > after => return Some(at),
+            Reading::Twice(_, again) => return Some(again),
+            Reading::Never { resumes } => local = times.first_from(clock_at(resumes, zone))?,
         }
     }
 }
@@ -259,7 +338,7 @@ impl Repeat {
     }
 
     /// Returns the last second that is shown twice.
-    fn last_shown(&self, zone: Zone) -> chrono::NaiveDateTime {
+    fn last_shown(&self, zone: Zone) -> NaiveDateTime {
         clock_at(self.begins.plus_ms(-1), zone)
     }
 }

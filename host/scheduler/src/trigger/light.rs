@@ -5,7 +5,10 @@ use std::fmt;
 use chrono::DateTime;
 use solar_positioning::{Horizon, SolarPositions, delta_t};
 
-use super::sun::{Almanac, SunEvent, solar_day};
+use super::{
+    almanac::Almanac,
+    sun_event::{SunEvent, solar_day},
+};
 use crate::time::{Instant, Location};
 
 /// How light it is, by the height of the sun's centre above the horizon.
@@ -78,7 +81,7 @@ impl Almanac {
     pub fn bands(&mut self, (from, to): (Instant, Instant), location: Location) -> Option<Vec<Band>> {
         let mut ends = vec![to];
         for day in solar_day(from, location) - 1..=solar_day(to, location) + 1 {
-            for event in SunEvent::ALL.into_iter().filter(|event| *event != SunEvent::SolarNoon) {
+            for event in SunEvent::NAMED.into_iter().filter(|event| event.crosses_horizon()) {
                 ends.extend(self.on(event, day, location).iter().filter(|at| (from < **at) && (**at < to)));
             }
         }

@@ -14,6 +14,17 @@ pub enum Search {
     Never(Never),
 }
 
+impl Search {
+    /// Moves what was found by milliseconds.
+    pub(super) fn earlier_by(self, ms: i64) -> Self {
+        match self {
+            Self::Found(at) => Self::Found(at.plus_ms(-ms)),
+            Self::NotUntil(at) => Self::NotUntil(at.plus_ms(-ms)),
+            Self::Never(never) => Self::Never(never),
+        }
+    }
+}
+
 /// Why a trigger is never due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Never {

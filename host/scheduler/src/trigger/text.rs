@@ -3,17 +3,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, NaiveTime, Timelike};
+use chrono::{DateTime, Datelike, NaiveDateTime, NaiveTime, Timelike};
 
-use super::{CronCache, CronError, Every, Never, OutOfOrder, Sun, SunEvent, Trigger};
+use super::{
+    Almanac, Calendars, CronCache, CronError, Days, Elevation, Every, Never, OutOfOrder, Sun, SunEvent, Trigger, days,
+};
 use crate::{
-    calendar::{no_such_clock, no_such_time},
+    calendar::{no_such_clock, no_such_time, to_instant},
     limits,
     suggest::{did_you_mean, nearest},
     text::{excerpt, in_one_line},
-    time::Instant,
+    time::{Instant, Site},
 };
 
 /// A text that is not a trigger.
@@ -60,12 +62,42 @@ impl Problem {
     }
 }
 
+/// What a user meant by `now`, by a local time and by the name of a calendar.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// The time; without it, `now` and `once` are refused.
+    pub now: Option<Instant>,
+    /// The site of the device.
+    pub site: Option<&'a Site>,
+    /// The calendars.
+    pub calendars: Calendars,
+}
+
+impl Context<'_> {
+    /// Returns the context of a text that depends on nothing but the time.
+    #[must_use]
+    pub fn at(now: Instant) -> Self {
+        Self { now: Some(now), site: None, calendars: Calendars::default() }
+    }
+
+    fn now(&self, word: &str) -> Result<Instant, Problem> {
+        let reason = || format!("`{word}` depends on when it is asked, and a plan must not");
+        self.now.ok_or_else(|| Problem::new(reason(), AT))
+    }
+}
+
 const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`";
 const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
 const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
 const SHELL: &str = "if a shell has replaced `*` by file names, put the trigger in quotes, as in `'cron 30 6 * * *'`";
 const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30 else 21:00`";
-const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
+const ONCE: &str = "write `once sunset +2h40m`, or `once daily 05:30 on SAT`";
+const FINISH: &str = "write `finish sunrise`, or `finish daily 06:00 on MON-FRI`";
+const DAILY: &str = "write `daily 05:30`, or `daily 05:30 every 3 days from 2027-03-17`";
+const DAYS: &str =
+    "days are written `on MON-FRI,holidays in MAY-SEP every 2 weeks from 2027-03-17 except 2026-12-24..2027-01-02`";
+const ELEVATION: &str = "write `sun at -3.1 setting`, or `sun at 6 rising`";
+const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m`, `1d` or `2w`";
 const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \
                    it), or a sun event as in `sunset -20m`";
 
@@ -76,8 +108,8 @@ const SIGNS: [char; 3] = ['+', '-', '−'];
 ///
 /// # Errors
 /// Returns an error that describes what is wrong and how to write it.
-pub fn parse(text: &str, now: Instant, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
-    let trigger = read(text, now, cron_cache)?;
+pub fn parse(text: &str, context: &Context<'_>, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
+    let trigger = read(text, context, cron_cache)?;
     if let Trigger::Sun(sun) = &trigger {
         in_order(sun).map_err(|problem| problem.of(text))?;
     }
@@ -96,39 +128,75 @@ pub fn parse_stored(text: &str, cron_cache: &mut CronCache) -> Result<Trigger, T
     {
         return Ok(Trigger::At(instant));
     }
-    read(text, Instant::MIN, cron_cache)
+    let context = Context { now: None, site: None, calendars: Calendars::default() };
+    read(text, &context, cron_cache)
 }
 
-fn read(text: &str, now: Instant, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
+fn read(text: &str, context: &Context<'_>, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
     if text.len() > limits::TRIGGER_BYTES {
         return Err(Problem::new(format!("it is longer than {} bytes", limits::TRIGGER_BYTES), ANY).of(text));
     }
     let words: Vec<&str> = text.split_whitespace().collect();
-    let keyword = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
-    let rest = words.get(1..).unwrap_or_default();
-    let trigger = match keyword.as_str() {
-        "at" => at(rest, now),
-        "every" => every(rest),
-        "cron" => cron(rest, cron_cache),
-        word if word.starts_with("now") => at(&words, now),
-        word if ["cron_tz=", "tz=", "@every", "@reboot"].iter().any(|other| word.starts_with(other)) => {
-            Err(of_another_cron(&words.join(" ")))
-        }
-        word => sun(word, rest),
+    let trigger = match words.as_slice() {
+        [once, rest @ ..] if once.eq_ignore_ascii_case("once") => self::once(rest, context, cron_cache),
+        [finish, rest @ ..] if finish.eq_ignore_ascii_case("finish") => self::finish(rest, context, cron_cache),
+        words => self::trigger(words, context, cron_cache),
     };
     trigger.map_err(|problem| problem.of(text))
 }
 
-fn at(words: &[&str], now: Instant) -> Result<Trigger, Problem> {
+fn trigger(words: &[&str], context: &Context<'_>, cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
+    let keyword = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
+    let rest = words.get(1..).unwrap_or_default();
+    match keyword.as_str() {
+        "at" => at(rest, context),
+        "every" => every(rest, context),
+        "cron" => cron(rest, cron_cache),
+        "daily" => daily(rest, cron_cache),
+        word if word.starts_with("now") => at(words, context),
+        word if ["cron_tz=", "tz=", "@every", "@reboot"].iter().any(|other| word.starts_with(other)) => {
+            Err(of_another_cron(&words.join(" ")))
+        }
+        word => sun(word, rest),
+    }
+}
+
+/// Parses `once sunset +2h40m`: the next time of a trigger.
+fn once(words: &[&str], context: &Context<'_>, cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
+    let now = context.now("once")?;
+    let trigger = self::trigger(words, context, cron_cache)?;
+    let Some(site) = context.site else {
+        return Err(Problem::new("`once` needs the time zone and the location of a device", ONCE));
+    };
+    let next = trigger.find(now, site, &mut Almanac::new(context.calendars.clone()));
+    next.map(Trigger::At).map_err(|never| Problem::new(format!("it is not due once: {never}"), ONCE))
+}
+
+/// Parses `finish sunrise`: due so early that a run ends then; `after 45m` states the length of a run.
+fn finish(words: &[&str], context: &Context<'_>, cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
+    let (words, length) = match words {
+        [words @ .., after, length] if after.eq_ignore_ascii_case("after") => (words, duration_ms(length)?),
+        words => (words, 0),
+    };
+    let length = u32::try_from(length).map_err(|_| Problem::new("a run of more than 49 days is too long", FINISH))?;
+    let mut trigger = self::trigger(words, context, cron_cache)?;
+    if matches!(trigger, Trigger::At(_) | Trigger::Every(_)) {
+        return Err(Problem::new(format!("`{}` cannot follow `finish`", words.join(" ")), FINISH));
+    }
+    trigger.set_finish(Some(length));
+    Ok(trigger)
+}
+
+fn at(words: &[&str], context: &Context<'_>) -> Result<Trigger, Problem> {
     let text = words.concat();
     let instant = match text.to_lowercase().strip_prefix("now") {
-        Some("") => now,
+        Some("") => context.now("now")?,
         Some(rest) => match rest.strip_prefix('+') {
-            Some(later) => later_by(now, later)?,
+            Some(later) => later_by(context.now("now")?, later)?,
             None => return Err(Problem::new(format!("after `now`, `{rest}` is not `+` and a duration"), AT)),
         },
         // A space may separate the date and the time (RFC 3339, 5.6).
-        None => instant(&words.join(" "), AT)?,
+        None => instant(&words.join(" "), context, AT)?,
     };
     Ok(Trigger::At(instant))
 }
@@ -139,7 +207,10 @@ fn later_by(now: Instant, duration: &str) -> Result<Instant, Problem> {
     instant.ok_or_else(|| Problem::new(format!("`{duration}` is beyond the year 9999"), AT))
 }
 
-fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
+fn instant(text: &str, context: &Context<'_>, hint: &str) -> Result<Instant, Problem> {
+    if let Some((site, local)) = context.site.zip(local_time(text)) {
+        return Ok(to_instant(local.date(), local.time(), site.zone));
+    }
     let reason = match DateTime::parse_from_rfc3339(text) {
         Ok(at) => match Instant::from_millis(at.timestamp_millis()) {
             Some(instant) => return Ok(instant),
@@ -160,6 +231,13 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
     Err(Problem::new(reason, hint))
 }
 
+/// Parses `2027-03-17T14:00`, a date and time without an offset.
+fn local_time(text: &str) -> Option<NaiveDateTime> {
+    let formats = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"];
+    let local = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?;
+    Some(local).filter(|local| (1970..=9999).contains(&local.year()))
+}
+
 /// Returns an error for a time of day without a date.
 fn without_date(text: &str, time: NaiveTime) -> Problem {
     let (minute, hour) = (time.minute(), time.hour());
@@ -170,23 +248,30 @@ fn without_date(text: &str, time: NaiveTime) -> Problem {
     Problem::new(format!("`{text}` has no date"), hint)
 }
 
-fn every(words: &[&str]) -> Result<Trigger, Problem> {
+fn every(words: &[&str], context: &Context<'_>) -> Result<Trigger, Problem> {
     let (period, anchor) = match words {
         [period] => (period, Instant::MIN),
-        [period, "from", anchor @ ..] => (period, instant(&anchor.concat(), EVERY)?),
+        [period, "from", anchor @ ..] => (period, instant(&anchor.join(" "), context, EVERY)?),
         [] => return Err(Problem::new("the period is missing", EVERY)),
+        [_, word, ..] if days::is_clause(word) => {
+            let hint = "days limit `daily`, `cron` and sun events: `cron */15 * * * * on MON-FRI`";
+            return Err(Problem::new(format!("`{word}` cannot follow a period"), hint));
+        }
         [_, word, ..] => return Err(Problem::new(format!("`{word}` is not `from` and a time"), EVERY)),
     };
-    match u32::try_from(duration_ms(period)?) {
-        Ok(period_ms) if period_ms >= limits::PERIOD_MS => Ok(Trigger::Every(Every { period_ms, anchor })),
-        Ok(_) => Err(Problem::new(format!("`{period}` is shorter than a second"), EVERY)),
-        Err(_) => Err(Problem::new(format!("`{period}` is longer than 49 days"), "for days and months use `cron`")),
+    match duration_ms(period)? {
+        ..limits::PERIOD_MS => Err(Problem::new(format!("`{period}` is shorter than a second"), EVERY)),
+        period_ms @ ..=limits::LONGEST_PERIOD_MS => Ok(Trigger::Every(Every { period_ms, anchor })),
+        _ => Err(Problem::new(format!("`{period}` is longer than ten years"), "for years use `cron`")),
     }
 }
 
 fn cron(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
+    let has_digit = |name: &str| name.contains(|char: char| char.is_ascii_digit());
+    let is_zone = |name: &&str| cron_cache.zone(name).is_ok() || !has_digit(name) && !days::is_set(name);
+    let (words, days) = split_days(words, is_zone)?;
     let (expression, zone) = match words {
-        [expression @ .., "in", zone] => {
+        [expression @ .., word, zone] if word.eq_ignore_ascii_case("in") => {
             (expression, Some(cron_cache.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
         }
         expression => (expression, None),
@@ -195,12 +280,36 @@ fn cron(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> 
     if expression.is_empty() {
         return Err(Problem::new("the expression is missing", CRON));
     }
-    let cron = cron_cache.cron(&expression, zone);
+    let cron = cron_cache.cron(&expression, zone, days);
     cron.map(Trigger::Cron).map_err(|error| {
         let general = if has_file_names(&expression) { SHELL } else { CRON };
         let hint = error.hint().unwrap_or(general);
         Problem { never: error.never(), ..Problem::new(error.to_string(), hint) }
     })
+}
+
+/// Parses `05:30 on MON-FRI`.
+fn daily(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
+    let [time, rest @ ..] = words else { return Err(Problem::new("after `daily`, the time of day is missing", DAILY)) };
+    let time = time_of_day(time, "daily")?;
+    let (second, fields) = (time.second(), format!("{} {} * * *", time.minute(), time.hour()));
+    let expression = if second == 0 { fields } else { format!("{second} {fields}") };
+    cron(&[&[expression.as_str()], rest].concat(), cron_cache)
+}
+
+/// Splits what limits a trigger to days from the words before it. After the first `in`, there may be a time zone.
+fn split_days<'w, 'a>(
+    words: &'w [&'a str],
+    is_zone: impl Fn(&&'a str) -> bool,
+) -> Result<(&'w [&'a str], Days), Problem> {
+    let mut start = words.iter().position(|word| days::is_clause(word)).unwrap_or(words.len());
+    if words.get(start).is_some_and(|word| word.eq_ignore_ascii_case("in")) && words.get(start + 1).is_some_and(is_zone)
+    {
+        start += 2;
+    }
+    let (before, clauses) = words.split_at(start);
+    let days = Days::parse(clauses).map_err(|reason| Problem::new(reason, DAYS))?;
+    Ok((before, days))
 }
 
 /// Returns whether a shell may have expanded each `*` to file names: then none is left, and there are too many fields,
@@ -222,12 +331,36 @@ fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
         .into_iter()
         .find(|(at, sign)| keyword[at + sign.len_utf8()..].starts_with(|next: char| next.is_ascii_digit()));
     let (name, attached) = keyword.split_at(sign.map_or(keyword.len(), |(at, _)| at));
-    let Some(event) = SunEvent::parse(name) else { return Err(unknown(keyword, rest)) };
-    let mut sun = Sun { event, offset_ms: 0, not_before: None, not_after: None, otherwise: None };
+    let (event, rest) = match (SunEvent::named(name), rest) {
+        (Some(event), rest) => (event, rest),
+        (None, rest) if name == "sun" => elevation(rest)?,
+        (None, _) => return Err(unknown(keyword, rest)),
+    };
+    let (rest, days) = split_days(rest, |_| false)?;
+    let mut sun = Sun { days: Some(days).filter(|days| !days.is_every_day()).map(Arc::new), ..Sun::at(event) };
     if !attached.is_empty() {
         sun.offset_ms = offset(attached)?;
     }
     clauses(sun, rest, attached.is_empty()).map(Trigger::from)
+}
+
+/// Parses `at -3.1 setting`.
+fn elevation<'w, 'a>(words: &'w [&'a str]) -> Result<(SunEvent, &'w [&'a str]), Problem> {
+    let [at, degrees, direction, rest @ ..] = words else {
+        return Err(Problem::new("`sun` is followed by `at`, degrees, and `rising` or `setting`", ELEVATION));
+    };
+    if !at.eq_ignore_ascii_case("at") {
+        return Err(Problem::new(format!("`{at}` is not `at`"), ELEVATION));
+    }
+    let number = degrees.trim_end_matches('°').replace('−', "-").parse().ok();
+    let Some(elevation) = number.and_then(Elevation::from_degrees) else {
+        return Err(Problem::new(format!("`{degrees}` is not an elevation of -90 to 90 degrees"), ELEVATION));
+    };
+    match direction.to_lowercase().as_str() {
+        "rising" => Ok((SunEvent::Rising(elevation), rest)),
+        "setting" => Ok((SunEvent::Setting(elevation), rest)),
+        _ => Err(Problem::new(format!("`{direction}` is not `rising` or `setting`"), ELEVATION)),
+    }
 }
 
 /// Parses what follows the event: an offset, then the limits.
@@ -327,12 +460,8 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
+            "w" => 604_800_000,
             "" => return Err(Problem::new(format!("the duration `{text}` has no unit"), DURATION)),
-            "w" => {
-                let days = number.parse::<u64>().unwrap_or(1).saturating_mul(7);
-                let hint = format!("a week is `7d`: write `{days}d`");
-                return Err(Problem::new(format!("the duration `{text}` has weeks, and there is no such unit"), hint));
-            }
             _ => {
                 let reason = format!("the duration `{text}` has `{unit}` where a unit should be");
                 return Err(Problem::new(reason, DURATION));
@@ -350,7 +479,7 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
 
 /// Returns an error for the syntax of another cron, with the hint of the cron parser.
 fn of_another_cron(text: &str) -> Problem {
-    let error = CronCache::default().cron(text, None).err();
+    let error = CronCache::default().cron(text, None, Days::default()).err();
     let hint = error.as_ref().and_then(CronError::hint).unwrap_or(CRON);
     Problem::new("other kinds of cron accept that, Roost does not", hint)
 }
@@ -360,7 +489,7 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     let text = [&[keyword], rest].concat().join(" ");
     let is_cron = keyword.starts_with('@')
         || (4..7).contains(&rest.len()) && keyword.starts_with(|first: char| first == '*' || first.is_ascii_digit());
-    let time = if keyword == "daily" { rest.first().copied() } else { Some(keyword) };
+    let time = Some(keyword);
     if keyword.is_empty() {
         Problem::new("it is empty", ANY)
     } else if let Some((text, time)) = time.and_then(|text| Some((text, clock(text)?))) {
@@ -376,8 +505,8 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     } else if duration_ms(keyword).is_ok() {
         Problem::new(did_you_mean(format_args!("every {keyword}")), EVERY)
     } else {
-        let mut words = vec!["now", "at", "every", "cron"];
-        words.extend(SunEvent::ALL.map(SunEvent::as_str));
+        let mut words = vec!["now", "at", "every", "cron", "daily", "once", "finish", "sun"];
+        words.extend(SunEvent::NAMED.map(SunEvent::name));
         Problem::new(format!("it begins with `{keyword}`{}", suggestion(keyword, &words)), ANY)
     }
 }
@@ -390,25 +519,35 @@ fn suggestion(word: &str, words: &[&str]) -> String {
 /// Writes what [`parse`] accepts.
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let finish = self.finish();
+        if finish.is_some() {
+            f.write_str("finish ")?;
+        }
         match self {
-            Self::At(at) => write!(f, "at {at}"),
+            Self::At(at) => write!(f, "at {at}")?,
             Self::Every(Every { period_ms, anchor }) => {
-                write!(f, "every {}", Duration((*period_ms).into()))?;
-                if *anchor == Instant::MIN { Ok(()) } else { write!(f, " from {anchor}") }
+                write!(f, "every {}", Duration(*period_ms))?;
+                if *anchor != Instant::MIN {
+                    write!(f, " from {anchor}")?;
+                }
             }
-            Self::Cron(cron) => write!(f, "cron {cron}"),
-            Self::Sun(sun) => sun.fmt(f),
+            Self::Cron(cron) => write!(f, "cron {cron}")?,
+            Self::Sun(sun) => sun.fmt(f)?,
+        }
+        match finish {
+            None | Some(0) => Ok(()),
+            Some(ms) => write!(f, " after {}", Duration(ms.into())),
         }
     }
 }
 
-/// Writes `sunset -20m not-before 20:00 not-after 21:30`.
+/// Writes `sunset -20m not-before 20:00 not-after 21:30 on MON-FRI`.
 impl fmt::Display for Sun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, offset_ms, not_before, not_after, otherwise } = *self;
+        let Self { event, offset_ms, not_before, not_after, otherwise, days, finish: _ } = self;
         write!(f, "{event}")?;
-        if offset_ms != 0 {
-            let sign = if offset_ms < 0 { '-' } else { '+' };
+        if *offset_ms != 0 {
+            let sign = if *offset_ms < 0 { '-' } else { '+' };
             write!(f, " {sign}{}", Duration(offset_ms.unsigned_abs().into()))?;
         }
         for (clause, time) in [("not-before", not_before), ("not-after", not_after), ("else", otherwise)] {
@@ -416,7 +555,7 @@ impl fmt::Display for Sun {
                 write!(f, " {clause} {}", time.format(if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" }))?;
             }
         }
-        Ok(())
+        days.as_deref().map_or(Ok(()), |days| days.fmt(f))
     }
 }
 

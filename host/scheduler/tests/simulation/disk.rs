@@ -11,6 +11,7 @@ use roost_scheduler::{
     scheduler::{Operator, Scheduler},
     time::Instant,
     topic::{Grant, TopicFilter},
+    trigger::Calendars,
 };
 
 use crate::dsl::site;
@@ -30,6 +31,8 @@ pub(crate) struct Disk {
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
     /// The rates, which are settings, too.
     pub(crate) rates: Rates,
+    /// The contents of calendars, which are files.
+    pub(crate) calendars: Calendars,
 }
 
 impl Disk {
@@ -128,7 +131,7 @@ impl Disk {
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
         #[cfg(feature = "mutants")]
         crate::mutants::mutate_core();
-        Scheduler::new(self.saved(), self.jobs.values().cloned(), operator(self.rates.clone()), now)
+        Scheduler::new(self.saved(), self.jobs.values().cloned(), self.operator(), now)
     }
 
     fn saved(&self) -> Saved {
@@ -154,16 +157,19 @@ impl Disk {
     }
 }
 
-/// Returns the operator's settings.
-fn operator(rates: Rates) -> Operator {
-    let name = |text| ResourceName::parse(text).expect("a name");
-    let of = |plugins: &[&str]| {
-        let plugins = plugins.iter().map(|text| PluginName::parse_owner(text).expect("a name")).collect();
-        Resource { capacity: 1, plugins, longest_hold_ms: LONGEST_HOLD_MS }
-    };
-    let (pump, well) = (of(&["coop", "other", "roost"]), of(&["other"]));
-    let resources = vec![(name("pump"), pump), (name("well"), well)];
-    Operator { resources, grant: full_grant(), site: site(), rates }
+impl Disk {
+    /// Returns the operator's settings.
+    fn operator(&self) -> Operator {
+        let name = |text| ResourceName::parse(text).expect("a name");
+        let of = |plugins: &[&str]| {
+            let plugins = plugins.iter().map(|text| PluginName::parse_owner(text).expect("a name")).collect();
+            Resource { capacity: 1, plugins, longest_hold_ms: LONGEST_HOLD_MS }
+        };
+        let (pump, well) = (of(&["coop", "other", "roost"]), of(&["other"]));
+        let resources = vec![(name("pump"), pump), (name("well"), well)];
+        let (rates, calendars) = (self.rates.clone(), self.calendars.clone());
+        Operator { resources, grant: full_grant(), site: site(), rates, calendars }
+    }
 }
 
 /// A little longer than any steps take.

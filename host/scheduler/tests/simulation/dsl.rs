@@ -48,7 +48,8 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
     Job {
         id: name(JobId::parse(id)),
         label: None,
-        trigger: parse(trigger, at(START), &mut CronCache::default()).expect("a trigger"),
+        trigger: parse(trigger, &roost_scheduler::trigger::Context::at(at(START)), &mut CronCache::default())
+            .expect("a trigger"),
         action: Action::Steps(steps.iter().map(step).collect()),
         policy: Policy::default(),
     }

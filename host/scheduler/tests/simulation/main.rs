@@ -1,5 +1,6 @@
 //! Simulation tests of the scheduler: short scenarios, and random histories from seeds.
 
+mod calendars;
 mod checker;
 mod clocks;
 mod confirmation;

@@ -63,7 +63,7 @@ fn planned(trigger: &str) -> JobStatus {
     let job = Model {
         id: name().2,
         label: None,
-        trigger: parse(trigger, at(DUE), &mut CronCache::default()).unwrap(),
+        trigger: parse(trigger, &roost_scheduler::trigger::Context::at(at(DUE)), &mut CronCache::default()).unwrap(),
         action: roost_scheduler::model::Action::Steps([step].into()),
         policy: Policy::default(),
     };

@@ -163,7 +163,7 @@ mod tests {
         event::Plan,
         model::{Action, Job, Policy},
         names::JobId,
-        trigger::{CronCache, parse},
+        trigger::{Context, CronCache, parse},
         zone::Zone,
     };
 
@@ -175,7 +175,7 @@ mod tests {
 
     fn job(id: &str, trigger: &str) -> Job {
         let (id, trigger) =
-            (JobId::parse(id).unwrap(), parse(trigger, Instant::MIN, &mut CronCache::default()).unwrap());
+            (JobId::parse(id).unwrap(), parse(trigger, &Context::at(Instant::MIN), &mut CronCache::default()).unwrap());
         Job { id, label: None, trigger, action: Action::Steps(Arc::new([])), policy: Policy::default() }
     }
 

@@ -16,7 +16,7 @@ use super::{
     records::{ChangedMessageRecord, MessageChangesRecord},
 };
 use crate::{
-    job_json,
+    calendars, job_json,
     simulation::{
         Sent, SimulatedEvent, SimulatedEventKind,
         differences::{Differences, Side},
@@ -121,7 +121,7 @@ impl<'j> Messages<'j> {
         cut_at: &'j Cell<Option<Instant>>,
     ) -> Self {
         let (waiting, left) = (BinaryHeap::new(), limits::CHECK_MESSAGES);
-        let mut messages = Self { plugin, jobs, until, waiting, sun: Almanac::default(), left, cut_at };
+        let mut messages = Self { plugin, jobs, until, waiting, sun: calendars::almanac(), left, cut_at };
         (0..jobs.len()).for_each(|job| messages.push_next(job, from));
         messages
     }
@@ -172,7 +172,7 @@ mod tests {
         model::{Action, Job, Message, Policy, Qos, Step},
         names::JobId,
         topic::Topic,
-        trigger::{CronCache, parse},
+        trigger::{Context, CronCache, parse},
     };
 
     use super::*;
@@ -185,7 +185,7 @@ mod tests {
         let job = Job {
             id: JobId::parse(id).unwrap(),
             label: Some("Door".into()),
-            trigger: parse(trigger, Instant::MIN, &mut CronCache::default()).unwrap(),
+            trigger: parse(trigger, &Context::at(Instant::MIN), &mut CronCache::default()).unwrap(),
             action: Action::Steps([step].into()),
             policy: Policy::default(),
         };

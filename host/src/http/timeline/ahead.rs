@@ -1,5 +1,6 @@
 //! The expected messages of jobs in the order of time, computed lazily.
 
+use crate::calendars;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
@@ -185,7 +186,7 @@ pub(super) fn ahead(
     after: Option<&SortKey>,
     most: usize,
 ) -> (Vec<Expected>, bool) {
-    let mut sun = Almanac::default();
+    let mut sun = calendars::almanac();
     let begin = after.map_or(from, |after| after.at);
     let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sun);
     let mut heap = BinaryHeap::new();
@@ -279,7 +280,11 @@ pub(super) mod tests {
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
             site: Site { zone: Zone::UTC, location: None },
-            job: PackedJob { trigger: parse(trigger, DAY, &mut CronCache::default()).unwrap(), body },
+            job: PackedJob {
+                trigger: parse(trigger, &roost_scheduler::trigger::Context::at(DAY), &mut CronCache::default())
+                    .unwrap(),
+                body,
+            },
             next: NextRun::NotBefore(DAY.plus_ms(-1)),
             origin: Origin::Trigger,
             watermark: DAY.plus_ms(-1),

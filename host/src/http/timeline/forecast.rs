@@ -1,5 +1,6 @@
 //! The occurrences of jobs in a period, to be counted: many jobs share one search, and periods are not searched at all.
 
+use crate::calendars;
 use std::{collections::HashMap, sync::Arc};
 
 use roost_scheduler::{
@@ -69,17 +70,17 @@ impl Times {
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Rule {
     Cron(Box<str>, &'static str),
-    Sun(Sun, &'static str, Option<[u64; 2]>),
+    Sun(Box<Sun>, &'static str, Option<[u64; 2]>),
 }
 
 impl Rule {
     fn of(trigger: &Trigger, site: &Site) -> Option<Self> {
         match trigger {
             Trigger::At(_) | Trigger::Every(_) => None,
-            Trigger::Cron(cron) => Some(Self::Cron(cron.expression().into(), cron.zone.unwrap_or(site.zone).name())),
+            Trigger::Cron(_) => Some(Self::Cron(trigger.to_string().into(), site.zone.name())),
             Trigger::Sun(sun) => {
                 let place = site.location.map(|at| [at.latitude().to_bits(), at.longitude().to_bits()]);
-                Some(Self::Sun(**sun, site.zone.name(), place))
+                Some(Self::Sun(sun.clone(), site.zone.name(), place))
             }
         }
     }
@@ -101,7 +102,7 @@ impl Forecast {
     /// Once `most` occurrences were searched for, only the first `least` of each further trigger are. A job that is due
     /// once or periodically needs no search.
     pub(super) fn new(window: (Instant, Instant), most: usize, least: usize) -> Self {
-        Self { window, sun: Almanac::default(), found: HashMap::new(), left: most, least }
+        Self { window, sun: calendars::almanac(), found: HashMap::new(), left: most, least }
     }
 
     /// Returns the undecided occurrences of a job.
@@ -110,7 +111,7 @@ impl Forecast {
         let Some(first) = first(job, self.window, &mut self.sun) else { return Times::NONE };
         match (&job.job.trigger, Rule::of(&job.job.trigger, &job.site)) {
             (Trigger::Every(every), _) => {
-                let period_ms = i64::from(every.period_ms);
+                let period_ms = every.period();
                 let count = u32::try_from((to.ms_since(first) - 1) / period_ms + 1).unwrap_or(u32::MAX);
                 Times::Periodic { first, period_ms, count }
             }

@@ -1,7 +1,7 @@
 //! The functions that a plugin imports from the host.
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, Timelike as _};
-use roost_scheduler::{calendar, time::Instant};
+use roost_scheduler::{accept, calendar, time::Instant};
 use tracing::Level;
 use wasmtime::Result;
 
@@ -52,8 +52,9 @@ impl wit::sun::Host for Guest {
         let Some(location) = self.site.location else {
             return Ok(Err("the device has no location, which the times of the sun require".into()));
         };
-        let times = to_date(on).map(|date| {
-            let times = self.trigger_cache.sun().times(what.into(), date, location, self.site.zone);
+        let event = accept::sun_event(what.into()).map_err(|fault| fault.to_string());
+        let times = event.and_then(|event| Ok((event, to_date(on)?))).map(|(event, date)| {
+            let times = self.trigger_cache.sun().times(event, date, location, self.site.zone);
             times.iter().map(|at| at.millis()).collect()
         });
         Ok(times)

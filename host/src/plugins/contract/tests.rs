@@ -79,14 +79,27 @@ fn with_properties(change: impl FnOnce(&mut wit::MessageProperties)) -> wit::Job
 }
 
 fn cron(expression: &str, zone: Option<&str>) -> wit::Job {
-    with_trigger(wit::Trigger::Cron(wit::Cron { expression: expression.into(), time_zone: zone.map(Into::into) }))
+    with_trigger(wit::Trigger::Cron(wit::Cron {
+        expression: expression.into(),
+        time_zone: zone.map(Into::into),
+        days: None,
+        finish: false,
+    }))
 }
 
 fn sun(offset_ms: i32, not_before: Option<(u8, u8)>, not_after: Option<(u8, u8)>) -> wit::Job {
     let time = |(hour, minute)| wit::Time { hour, minute, second: 0 };
     let (not_before, not_after) = (not_before.map(time), not_after.map(time));
     let event = wit::SunEvent::Sunset;
-    with_trigger(wit::Trigger::Sun(wit::Sun { event, offset_ms, not_before, not_after, otherwise: None }))
+    with_trigger(wit::Trigger::Sun(wit::Sun {
+        event,
+        offset_ms,
+        not_before,
+        not_after,
+        otherwise: None,
+        days: None,
+        finish: false,
+    }))
 }
 
 fn every(period_ms: u32, jitter_ms: u32) -> wit::Job {
@@ -117,6 +130,7 @@ fn with_terms<T>(
         site: &Site { zone: zone("Europe/London"), location },
         owner: Some(Owner { plugin: &plugin, grant: &grant, resources: &rules.resources }),
         jobs: 3,
+        calendars: Some(&rules.calendars),
         tasks: Some(&tasks::tasks(&["open", "close"])),
         syntax: &TriggerCache::default(),
     };
@@ -162,6 +176,8 @@ fn valid_jobs_are_converted_completely() {
         not_before: half_past_six,
         not_after: half_past_six,
         otherwise: half_past_six,
+        days: None,
+        finish: None,
     };
     assert_eq!(jobs[0].trigger, expected.into());
     assert_eq!(jobs[0].label.as_deref(), Some("Open the door"));

@@ -117,7 +117,7 @@ impl PassedOccurrences {
     /// Finds the newest of several passed occurrences, and counts the others.
     fn count_until(&mut self, trigger: &Trigger, until: Instant, almanac: &mut Almanac) {
         if let Trigger::Every(every) = trigger {
-            let period_ms = i64::from(every.period_ms);
+            let period_ms = every.period();
             let passed = until.ms_since(self.oldest).max(0) / period_ms;
             self.newest = self.oldest.plus_ms(passed * period_ms);
             self.before_newest = self.newest.plus_ms(-period_ms);

@@ -46,6 +46,7 @@ impl Scheduler {
             Work::Cancel(request, job) => self.cancel(request, &job),
             Work::Arm(token, jobs) => return self.arm_plan(token, jobs, budget),
             Work::ZonesChanged(changed) => self.after_zones_changed(changed, budget),
+            Work::CalendarsChanged { names, job } => self.after_calendars_changed(names, job, budget),
             Work::ClockSet { device, job } => self.after_clock_set(device, job, budget),
             Work::DropDevice(device, reason) => return self.drop_device(device, reason, budget),
             Work::RequestPlans(devices) => return self.request_plans(devices, budget),

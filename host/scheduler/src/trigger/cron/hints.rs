@@ -31,16 +31,10 @@ pub(super) fn hint(expression: &str) -> Option<String> {
     if fields.contains(&"?") {
         return Some(format!("`?` is `*` here: `cron {}`", expression.replace('?', "*")));
     }
-    if let Some(before) = fields.iter().find_map(|field| field.strip_prefix("L-")) {
-        return Some(format!(
-            "`L` is the last day of a month, and no expression means {before} days before it: a plugin may compute the date \
-             and list it as `at`"
-        ));
-    }
     if let [field] = fields[..]
         && let Some(weeks) = field.strip_suffix('W').and_then(|weeks| weeks.parse::<u32>().ok())
     {
-        return Some(format!("for a period of weeks write `every {}d`", weeks.saturating_mul(7)));
+        return Some(format!("for a period of weeks write `every {weeks}w`"));
     }
     None
 }

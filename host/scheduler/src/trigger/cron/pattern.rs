@@ -31,8 +31,8 @@ pub(super) struct Pattern {
 #[derive(Clone, Debug, Default)]
 struct Days {
     of_month: Bits,
-    /// `L`
-    last: bool,
+    /// `L-3`: bit 3; `L`: bit 0.
+    before_last: Bits,
     /// `LW`
     last_weekday: bool,
     /// `15W`
@@ -65,6 +65,7 @@ const SECOND: Field = plain("second", 0, 59);
 const MINUTE: Field = plain("minute", 0, 59);
 const HOUR: Field = plain("hour", 0, 23);
 const DAY_OF_MONTH: Field = plain("day of month", 1, 31);
+const BEFORE_LAST: Field = plain("day of month L-", 1, 30);
 const MONTHS: &[&str] = &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const MONTH: Field = Field { name: "month", min: 1, max: 12, names: MONTHS, first_name: 1 };
 const WEEKDAYS: &[&str] = &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
@@ -171,11 +172,12 @@ impl Days {
         let mut days = Self { both: day_of_month.starts_with('*') || day_of_week.starts_with('*'), ..Self::default() };
         for item in day_of_month.split(',') {
             match item {
-                "L" => days.last = true,
+                "L" => days.before_last |= 1,
                 "LW" | "WL" => days.last_weekday = true,
-                _ => match item.strip_suffix('W') {
-                    Some(day) => days.nearest_weekday |= 1 << DAY_OF_MONTH.value(day)?,
-                    None => days.of_month |= DAY_OF_MONTH.item(item)?.fold(0, |bits, value| bits | 1 << value),
+                _ => match (item.strip_suffix('W'), item.strip_prefix("L-")) {
+                    (Some(day), _) => days.nearest_weekday |= 1 << DAY_OF_MONTH.value(day)?,
+                    (None, Some(days_before)) => days.before_last |= 1 << BEFORE_LAST.value(days_before)?,
+                    (None, None) => days.of_month |= DAY_OF_MONTH.item(item)?.fold(0, |bits, value| bits | 1 << value),
                 },
             }
         }
@@ -211,8 +213,8 @@ impl Days {
 
     fn of_month_bits(&self, length: u32, first_weekday: u32) -> Bits {
         let mut bits = self.of_month;
-        if self.last {
-            bits |= 1 << length;
+        for days_before in (0..length).filter(|days_before| self.before_last >> days_before & 1 == 1) {
+            bits |= 1 << (length - days_before);
         }
         if self.last_weekday {
             bits |= 1 << nearest_weekday(length, length, first_weekday);

@@ -63,11 +63,23 @@ fn trigger() -> impl Strategy<Value = wit::Trigger> {
         instant().prop_map(wit::Trigger::At),
         (number(), option::of(instant()))
             .prop_map(|(period_ms, anchor)| wit::Trigger::Every(wit::Every { period_ms, anchor })),
-        (text(), option::of(text()))
-            .prop_map(|(expression, time_zone)| wit::Trigger::Cron(wit::Cron { expression, time_zone })),
+        (text(), option::of(text())).prop_map(|(expression, time_zone)| wit::Trigger::Cron(wit::Cron {
+            expression,
+            time_zone,
+            days: None,
+            finish: false
+        })),
         (0..events.len(), any::<i32>(), option::of(time()), option::of(time()), option::of(time())).prop_map(
             move |(event, offset_ms, not_before, not_after, otherwise)| {
-                wit::Trigger::Sun(wit::Sun { event: events[event], offset_ms, not_before, not_after, otherwise })
+                wit::Trigger::Sun(wit::Sun {
+                    event: events[event],
+                    offset_ms,
+                    not_before,
+                    not_after,
+                    otherwise,
+                    days: None,
+                    finish: false,
+                })
             }
         ),
     ]

@@ -1,0 +1,359 @@
+//! Days: the limits of a trigger by the calendar.
+
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::parse::{is_clause, is_set};
+
+use std::fmt;
+
+use chrono::{Datelike, Days as DayCount, NaiveDate, Weekday};
+
+use super::{
+    calendars::{Calendars, Dates},
+    search::Never,
+};
+use crate::{limits, names::CalendarName};
+
+/// The days on which a trigger is due. Without limits, that is every day.
+///
+/// Its text (`Display`) is `on MON-FRI in MAY-SEP every 2 weeks from 2027-03-17 except 2027-06-01..2027-06-14,holidays`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Days {
+    /// Only these; all if there are none.
+    pub on: DaySet,
+    /// And only within these; all if there are none.
+    pub within: DaySet,
+    /// And only every nth day or week.
+    pub every: Option<Interval>,
+    /// But not these.
+    pub except: DaySet,
+}
+
+/// Every nth day or week, counted from a date by the calendar; earlier days do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Interval {
+    /// How many of them, 1 or more.
+    pub count: u16,
+    /// What is counted.
+    pub unit: Unit,
+    /// The first day, or a day of the first week.
+    pub from: NaiveDate,
+}
+
+/// What an interval counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Days.
+    Days,
+    /// Weeks, which begin on Mondays: each day of such a week counts.
+    Weeks,
+}
+
+/// Some days. The limits of ranges are included.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DayRange {
+    /// Days of the week; `FRI-MON` continues beyond Sunday.
+    Weekdays(Weekday, Weekday),
+    /// Days of the month, 1 to 31.
+    OfMonth(u8, u8),
+    /// Part of each year; it may continue beyond the end of the year.
+    Season(DayOfYear, DayOfYear),
+    /// Dates.
+    Dates(NaiveDate, NaiveDate),
+    /// The days of a calendar that the operator has configured.
+    Calendar(CalendarName),
+}
+
+/// A day of each year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DayOfYear {
+    /// 1 to 12.
+    month: u8,
+    /// 1 to 31, within the longest such month.
+    day: u8,
+}
+
+impl DayOfYear {
+    /// Returns the day, or `None` if no year has it.
+    #[must_use]
+    pub fn new(month: u8, day: u8) -> Option<Self> {
+        // A leap year has all of them.
+        NaiveDate::from_ymd_opt(2024, month.into(), day.into()).map(|_| Self { month, day })
+    }
+
+    fn of(date: NaiveDate) -> Self {
+        let small = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+        Self { month: small(date.month()), day: small(date.day()) }
+    }
+
+    /// Returns the last day of a month, 29 for February.
+    fn last_of(month: u8) -> u8 {
+        (28..=31).rev().find(|day| Self::new(month, *day).is_some()).unwrap_or(31)
+    }
+}
+
+/// A set of days: the union of ranges.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DaySet {
+    ranges: Box<[DayRange]>,
+    /// Bit n: n days from Monday.
+    weekdays: u8,
+    /// Bit n: day n of the month.
+    of_month: u32,
+    /// The dates in order, without overlaps.
+    dates: Dates,
+}
+
+impl FromIterator<DayRange> for DaySet {
+    fn from_iter<I: IntoIterator<Item = DayRange>>(ranges: I) -> Self {
+        let mut set = Self { ranges: ranges.into_iter().collect(), ..Self::default() };
+        let mut dates = Vec::new();
+        for range in &set.ranges {
+            match range {
+                DayRange::Weekdays(from, to) => {
+                    let last = from.days_since(Weekday::Mon) + to.days_since(*from);
+                    for day in from.days_since(Weekday::Mon)..=last {
+                        set.weekdays |= 1 << (day % 7);
+                    }
+                }
+                DayRange::OfMonth(from, to) => {
+                    for day in *from..=(*to).min(31) {
+                        set.of_month |= 1 << day;
+                    }
+                }
+                DayRange::Dates(from, to) => dates.push((*from, *to)),
+                DayRange::Season(..) | DayRange::Calendar(_) => {}
+            }
+        }
+        set.dates = Dates::new(dates);
+        set
+    }
+}
+
+impl DaySet {
+    /// Returns whether it has no ranges.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Returns the ranges, as they were given.
+    #[must_use]
+    pub const fn ranges(&self) -> &[DayRange] {
+        &self.ranges
+    }
+
+    fn has_only_dates(&self) -> bool {
+        self.ranges.iter().all(|range| matches!(range, DayRange::Dates(..)))
+    }
+
+    fn contains(&self, date: NaiveDate, calendars: &Calendars) -> bool {
+        self.weekdays >> date.weekday().num_days_from_monday() & 1 == 1
+            || self.of_month >> date.day() & 1 == 1
+            || self.dates.contain(date)
+            || self.ranges.iter().any(|range| match range {
+                DayRange::Season(from, to) => {
+                    let day = DayOfYear::of(date);
+                    if from <= to { (from..=to).contains(&&day) } else { day >= *from || day <= *to }
+                }
+                DayRange::Calendar(name) => calendars.dates(name).is_some_and(|dates| dates.contain(date)),
+                DayRange::Weekdays(..) | DayRange::OfMonth(..) | DayRange::Dates(..) => false,
+            })
+    }
+}
+
+impl Interval {
+    fn contains(&self, date: NaiveDate) -> bool {
+        let count = i64::from(self.count);
+        date >= self.from
+            && match self.unit {
+                Unit::Days => (date - self.from).num_days() % count == 0,
+                Unit::Weeks => (monday_of(date) - monday_of(self.from)).num_days() / 7 % count == 0,
+            }
+    }
+}
+
+fn monday_of(date: NaiveDate) -> NaiveDate {
+    date.checked_sub_days(DayCount::new(date.weekday().num_days_from_monday().into())).unwrap_or(date)
+}
+
+/// The limit that leaves a day out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut<'a> {
+    /// It is not one of `on`.
+    On(&'a DaySet),
+    /// It is not within `in`.
+    Within(&'a DaySet),
+    /// It is not one of every nth.
+    Every(&'a Interval),
+    /// It is an exception, by this range.
+    Except(&'a DayRange),
+}
+
+impl Days {
+    /// Returns whether there are no limits.
+    #[must_use]
+    pub fn is_every_day(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns whether a date is one of the days.
+    #[must_use]
+    pub fn contain(&self, date: NaiveDate, calendars: &Calendars) -> bool {
+        let within = |set: &DaySet| set.is_empty() || set.contains(date, calendars);
+        self.every.is_none_or(|every| every.contains(date))
+            && within(&self.on)
+            && within(&self.within)
+            && !self.except.contains(date, calendars)
+    }
+
+    /// Returns the limit that leaves a date out, if there is one.
+    #[must_use]
+    pub fn left_out(&self, date: NaiveDate, calendars: &Calendars) -> Option<LeftOut<'_>> {
+        let beyond = |set: &DaySet| !set.is_empty() && !set.contains(date, calendars);
+        let exception = |range: &&DayRange| DaySet::from_iter([(*range).clone()]).contains(date, calendars);
+        if let Some(range) = self.except.ranges.iter().find(exception) {
+            Some(LeftOut::Except(range))
+        } else if beyond(&self.on) {
+            Some(LeftOut::On(&self.on))
+        } else if beyond(&self.within) {
+            Some(LeftOut::Within(&self.within))
+        } else {
+            self.every.as_ref().filter(|every| !every.contains(date)).map(LeftOut::Every)
+        }
+    }
+
+    /// Returns the first of the days from a date on, and before `end`. I10: `end` is at most [`limits::DAYS_AHEAD`]
+    /// away.
+    pub(super) fn first_from(&self, date: NaiveDate, end: NaiveDate, calendars: &Calendars) -> Option<NaiveDate> {
+        let start = self.every.map_or(date, |every| date.max(every.from));
+        start.iter_days().take_while(|day| *day < end).find(|day| self.contain(*day, calendars))
+    }
+
+    /// Returns the last of the days up to a date, and not before `start`.
+    pub(super) fn last_until(&self, date: NaiveDate, start: NaiveDate, calendars: &Calendars) -> Option<NaiveDate> {
+        let start = self.every.map_or(start, |every| start.max(every.from));
+        let mut day = Some(date);
+        while let Some(date) = day.filter(|date| *date >= start) {
+            if self.contain(date, calendars) {
+                return Some(date);
+            }
+            day = date.pred_opt();
+        }
+        None
+    }
+
+    /// Returns the calendars that it names.
+    pub fn calendars(&self) -> impl Iterator<Item = &CalendarName> {
+        let ranges = [&self.on, &self.within, &self.except].into_iter().flat_map(|set| &set.ranges);
+        ranges.filter_map(|range| if let DayRange::Calendar(name) = range { Some(name) } else { None })
+    }
+
+    /// Returns how many ranges it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        [&self.on, &self.within, &self.except].into_iter().map(|set| set.ranges.len()).sum()
+    }
+
+    /// Returns why it never has a day, if that is certain: what calendars will contain is not known.
+    #[must_use]
+    pub fn never(&self) -> Option<Never> {
+        if self.calendars().next().is_some() {
+            return None;
+        }
+        let earliest = self.earliest();
+        let first = self.first_from(earliest, end_of_search(earliest), &Calendars::default());
+        if first.is_some() { None } else { Some(Never::NoSuchDate) }
+    }
+
+    /// Returns a date before which there is certainly none of the days.
+    pub(super) fn earliest(&self) -> NaiveDate {
+        let first = |set: &DaySet| set.dates.ranges().first().filter(|_| set.has_only_dates()).map(|(from, _)| *from);
+        let starts = [self.every.map(|every| every.from), first(&self.on), first(&self.within)];
+        starts.into_iter().flatten().max().unwrap_or_default()
+    }
+}
+
+/// Returns the end of a search that begins on a date (I10).
+pub(super) fn end_of_search(date: NaiveDate) -> NaiveDate {
+    date.checked_add_days(DayCount::new(limits::DAYS_AHEAD)).unwrap_or(NaiveDate::MAX)
+}
+
+/// Returns the start of a search that ends on a date (I10).
+pub(super) fn start_of_search(date: NaiveDate) -> NaiveDate {
+    date.checked_sub_days(DayCount::new(limits::DAYS_AHEAD)).unwrap_or(NaiveDate::MIN)
+}
+
+const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+
+fn month(number: u8) -> &'static str {
+    MONTHS.get(usize::from(number.saturating_sub(1))).copied().unwrap_or("JAN")
+}
+
+fn weekday(day: Weekday) -> &'static str {
+    ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"][day.num_days_from_monday() as usize]
+}
+
+/// Writes `MAR-15`.
+impl fmt::Display for DayOfYear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", month(self.month), self.day)
+    }
+}
+
+/// Writes `MON-FRI`, `1-7`, `MAY-SEP`, `MAR-15..OCT-31`, `2026-12-24..2027-01-02` or `holidays`.
+impl fmt::Display for DayRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weekdays(from, to) if from == to => f.write_str(weekday(*from)),
+            Self::Weekdays(from, to) => write!(f, "{}-{}", weekday(*from), weekday(*to)),
+            Self::OfMonth(from, to) if from == to => write!(f, "{from}"),
+            Self::OfMonth(from, to) => write!(f, "{from}-{to}"),
+            Self::Season(from, to) if from.day == 1 && to.day == DayOfYear::last_of(to.month) => {
+                f.write_str(month(from.month))?;
+                if from.month == to.month { Ok(()) } else { write!(f, "-{}", month(to.month)) }
+            }
+            Self::Season(from, to) if from == to => from.fmt(f),
+            Self::Season(from, to) => write!(f, "{from}..{to}"),
+            Self::Dates(from, to) if from == to => write!(f, "{from}"),
+            Self::Dates(from, to) => write!(f, "{from}..{to}"),
+            Self::Calendar(name) => name.fmt(f),
+        }
+    }
+}
+
+/// Writes the ranges with commas.
+impl fmt::Display for DaySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.ranges.iter().enumerate() {
+            write!(f, "{}{range}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes `every 3 days from 2027-03-17`.
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            Unit::Days => "days",
+            Unit::Weeks => "weeks",
+        };
+        write!(f, "every {} {unit} from {}", self.count, self.from)
+    }
+}
+
+/// Writes what [`Days::parse`] accepts, each clause after a space.
+impl fmt::Display for Days {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (clause, set) in [("on", &self.on), ("in", &self.within)] {
+            if !set.is_empty() {
+                write!(f, " {clause} {set}")?;
+            }
+        }
+        self.every.map_or(Ok(()), |every| write!(f, " {every}"))?;
+        if self.except.is_empty() { Ok(()) } else { write!(f, " except {}", self.except) }
+    }
+}
