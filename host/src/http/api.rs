@@ -1,12 +1,12 @@
 //! The routes of the API, their limits, and their OpenAPI description.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{HttpBody as _, to_bytes},
-    extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, Uri, header},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{Method, StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -18,14 +18,17 @@ use utoipa::{
     PartialSchema as _,
     openapi::{
         ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
+        path::{Operation, Parameter, ParameterIn},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth::{Guard, check, content_type, security_headers},
-    codes, devices, events, explain, faults, health,
+    auth::{Guard, check, content_type, is_page, security_headers},
+    codes, devices, events, explain,
+    extract::{NoParameters, Query},
+    faults, health,
     host_events::{GapRecord, HostEventRecord},
     jobs, limits, links, logs, metrics, overrides, plugins,
     plugins::{settings, steering, uploads},
@@ -45,8 +48,8 @@ pub(super) fn router(state: ApiState, others: Router<ApiState>, guard: Option<Gu
     let description = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
     let routes = routes
         .route("/api/v1/openapi.json", description)
+        .route_layer(from_fn_with_state(without_parameters(&api), refuse_parameters))
         .merge(others)
-        .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .with_state(state.clone())
         .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
@@ -196,9 +199,47 @@ pub(crate) async fn limit_time(
     })
 }
 
-async fn unknown(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is no `{}`", uri.path()))
-        .hint("see `/api/v1/openapi.json` for the paths that exist")
+/// Returns the operations of the API that have no parameters in the query, by path. The others refuse unknown ones when
+/// they read their own.
+fn without_parameters(api: &OpenApi) -> Arc<HashSet<(Method, String)>> {
+    let has_none = |operation: &&Operation| {
+        let mut parameters = operation.parameters.iter().flatten();
+        parameters.all(|parameter| !matches!(parameter, RefOr::T(Parameter { parameter_in: ParameterIn::Query, .. })))
+    };
+    let operations = api.paths.paths.iter().flat_map(|(path, item)| {
+        let methods = [
+            (Method::GET, &item.get),
+            (Method::POST, &item.post),
+            (Method::PUT, &item.put),
+            (Method::DELETE, &item.delete),
+        ];
+        let without = methods.into_iter().filter(|(_, operation)| operation.as_ref().is_some_and(|one| has_none(&one)));
+        without.map(|(method, _)| (method, path.clone()))
+    });
+    // Programs that watch hosts add parameters of their own to other paths.
+    Arc::new(operations.filter(|(_, path)| path.starts_with("/api/")).collect())
+}
+
+async fn refuse_parameters(
+    State(without): State<Arc<HashSet<(Method, String)>>>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if request.uri().query().is_some() && without.contains(&(request.method().clone(), path.as_str().to_owned())) {
+        Query::<NoParameters>::of(request.uri())?;
+    }
+    Ok(next.run(request).await)
+}
+
+/// Answers requests of a path that does not exist.
+pub(crate) async fn unknown(uri: Uri) -> Problem {
+    let hint = if is_page(uri.path()) {
+        "`/` is the first page, and `/api/v1/openapi.json` describes the API"
+    } else {
+        "see `/api/v1/openapi.json` for the paths that exist"
+    };
+    Problem::not_found(format!("there is no `{}`", uri.path())).hint(hint)
 }
 
 async fn not_allowed(request: Request) -> Response {

@@ -24,6 +24,7 @@ use crate::{
 };
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LoginQuery {
     /// The page to go to after the login.
     next: Option<String>,

@@ -20,6 +20,7 @@ use crate::{
 const LINES: usize = 500;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     /// The plugin; all if it is omitted.
     plugin: Option<String>,
