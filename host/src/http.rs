@@ -66,7 +66,7 @@ pub(crate) use self::{
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
     limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
-    login::{Login, Refused},
+    login::Login,
     logs::{Logs, newest as newest_logs},
     pagination::Page,
     plugins::{

@@ -43,7 +43,8 @@ fn a_wrong_address_leads_to_a_page_that_says_why_and_where_to_go_on() {
         ("/devices?colour=red", 400, "expected one of `q`, `plugin`, `fault`, `reason`, `paused`, `cursor`"),
         ("/timeline?colour=red", 400, "unknown field `colour`"),
         ("/plugins?colour=red", 400, "unknown field `colour`, expected `cursor`"),
-        ("/logs?colour=red", 400, "unknown field `colour`, expected `plugin`"),
+        ("/logs?colour=red", 400, "expected one of `plugin`, `all`, `line`"),
+        ("/logs?line=1-1", 404, "the line is not kept any more"),
         ("/why/coop-door/coop-door/close?colour=red", 400, "unknown field `colour`, expected `at`"),
     ] {
         let (answered, head, page) = browse(&address, path);

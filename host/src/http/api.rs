@@ -1,10 +1,16 @@
 //! The routes of the API, their limits, and their OpenAPI description.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::{HttpBody as _, to_bytes},
+    body::to_bytes,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{Method, StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state, map_response, map_response_with_state},
@@ -12,7 +18,7 @@ use axum::{
     routing::get,
 };
 use http_body_util::LengthLimitError;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{sync::oneshot, time::timeout};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use utoipa::{
     PartialSchema as _,
@@ -137,8 +143,8 @@ where
 pub(crate) struct BodyBounds {
     bytes: usize,
     within: Duration,
-    /// How many such bodies may be read at a time, if that is limited.
-    slots: Option<Arc<Semaphore>>,
+    /// The bodies that are being read, the oldest first, if their number is limited. Each ends if its sender is dropped.
+    slots: Option<Arc<Mutex<VecDeque<oneshot::Sender<Infallible>>>>>,
 }
 
 impl BodyBounds {
@@ -148,30 +154,46 @@ impl BodyBounds {
 
     /// Any client can send the form of the login.
     pub(crate) fn of_login() -> Self {
-        let slots = Some(Arc::new(Semaphore::new(limits::LOGIN_BODIES)));
-        Self { bytes: limits::LOGIN_BYTES, within: limits::LOGIN_BODY, slots }
+        Self { bytes: limits::LOGIN_BYTES, within: limits::LOGIN_BODY, slots: Some(Arc::default()) }
+    }
+
+    /// Takes a place when first polled, and waits until a newer body takes it.
+    async fn displaced(&self) {
+        let Some(slots) = &self.slots else { return pending().await };
+        let displaced = {
+            let (place, displaced) = oneshot::channel();
+            let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.retain(|place| !place.is_closed());
+            if slots.len() >= limits::LOGIN_BODIES {
+                slots.pop_front();
+            }
+            slots.push_back(place);
+            displaced
+        };
+        drop(displaced.await);
     }
 }
 
 /// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
 /// others.
 pub(crate) async fn buffer_body(
-    State(BodyBounds { bytes: most, within, slots }): State<BodyBounds>,
+    State(bounds): State<BodyBounds>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    let BodyBounds { bytes: most, within, .. } = bounds;
     let (parts, body) = request.into_parts();
-    let slot = match &slots {
-        Some(slots) if !body.is_end_stream() => Some(slots.try_acquire().map_err(|_| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients are logging in").hint("try again")
-        })?),
-        _ => None,
+    let read = tokio::select! {
+        biased;
+        read = timeout(within, to_bytes(body, most)) => read.map_err(|_| {
+            let detail = format!("the body was not received within {} s", within.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        })?,
+        () = bounds.displaced() => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients are logging in");
+            return Err(problem.hint("try again"));
+        }
     };
-    let read = timeout(within, to_bytes(body, most)).await.map_err(|_| {
-        let detail = format!("the body was not received within {} s", within.as_secs());
-        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
-    })?;
-    drop(slot);
     let bytes = read.map_err(|error| match error.into_inner() {
         error if error.is::<LengthLimitError>() => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"))
@@ -357,12 +379,14 @@ mod tests {
         for request in &mut held {
             assert!(poll_fn(|context| Poll::Ready(request.as_mut().poll(context).is_pending())).await);
         }
-        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(status(send(Body::empty()).await), Ok(StatusCode::OK), "without a body it takes no place");
-        for request in held {
-            assert_eq!(status(request.await), Ok(StatusCode::REQUEST_TIMEOUT));
+        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::OK), "what is there takes no place");
+        let mut newest = slow();
+        assert!(poll_fn(|context| Poll::Ready(newest.as_mut().poll(context).is_pending())).await);
+        held.push(newest);
+        for (number, request) in held.into_iter().enumerate() {
+            let expected = if number == 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::REQUEST_TIMEOUT };
+            assert_eq!(status(request.await), Ok(expected), "{number}");
         }
-        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::OK), "the places are free again");
     }
 
     #[tokio::test]

@@ -353,9 +353,11 @@ mod tests {
     fn a_filter_becomes_the_query_of_the_api() {
         let query = |text: &str| Filter::parse(text).query(zone("Europe/Berlin"));
         assert_eq!(
-            query("plugin=coop-door&device=&state=failed&state=missed%2Cdenied&since=2027-03-01T06:30&utm=1").unwrap(),
+            query("plugin=coop-door&device=&state=failed&state=missed%2Cdenied&since=2027-03-01T06:30").unwrap(),
             "plugin=coop-door&since=2027-03-01T05%3A30%3A00Z&state=failed%2Cmissed%2Cdenied&limit=50"
         );
+        let unknown = query("state=failed&outcome=failed").unwrap_err();
+        assert_eq!(unknown.detail, "there is no parameter `outcome`");
         let wrong = query("until=tomorrow").unwrap_err();
         assert_eq!(wrong.status, 400);
         assert!(wrong.detail.starts_with("`until`: `tomorrow` is no time: write `2027-03-01T06:30:00Z`"), "{wrong:?}");
