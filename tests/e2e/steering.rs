@@ -231,7 +231,9 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
     host.wait_for_log("its device was paused");
     expect![[r#"
         it did not run: it was due [TIME], and was skipped: its device was paused
-        note: its device is paused now; `roost resume declared/declared` resumes it
+        remedy: `roost run-now declared/declared/tick`
+        note: its device is paused now
+        remedy: `roost resume declared/declared`
         note: it is due next [TIME]
     "#]]
     .assert_eq(&redact(&site.roost(&["explain", job])));
