@@ -73,7 +73,7 @@ fn content(
     html! {
         h1 { (name(device)) }
         (place(device, &there))
-        (pauses(device, &jobs.items))
+        (pauses(device))
         @if let Some(last) = &device.last { p { "Last run " (outcome(last, &device.time_zone, &now)) } }
         (devices::faults(device, &now))
         @if let Some(fault) = &device.fault { p { (devices::why(&fault.run)) } }
@@ -107,11 +107,11 @@ fn place(device: &DeviceRecord, there: &WallTime) -> Markup {
 }
 
 /// Shows what is paused, with the button that ends it, or the button that pauses the device.
-fn pauses(device: &DeviceRecord, jobs: &[JobRecord]) -> Markup {
-    let is_plugin_paused = jobs.iter().any(|job| job.paused.as_deref() == Some("plugin"));
+fn pauses(device: &DeviceRecord) -> Markup {
+    let is_plugin_paused = device.plugin_paused;
     html! {
-        @if device.paused { p.banner { "◌ It is paused: what falls due is skipped." } }
-        @if is_plugin_paused { p.banner { "◌ Its plugin is paused: what falls due is skipped." } }
+        @if device.paused { p.banner { (text::outcome("paused")) ": what falls due is skipped." } }
+        @if is_plugin_paused { p.banner { (text::paused("plugin")) ": what falls due is skipped." } }
         div.actions {
             (actions::pause_device(&name(device), device.paused))
             @if is_plugin_paused { (actions::resume_plugin(&device.plugin)) }
@@ -173,8 +173,7 @@ fn one(job: &JobRecord, now: &WallTime) -> Markup {
             (due(job, now))
             (link(job, &job.job))
             @match job.paused.as_deref() {
-                Some("job") => { span.end.state-paused { "◌ paused" } }
-                Some(what) => { span.end.state-paused { "◌ its " (what) " is paused" } }
+                Some(what) => { span.end.state-paused { (text::paused(what)) } }
                 None if is_skipped => { span.end.state-skipped { "⊘ will be skipped" } }
                 None => {}
             }
@@ -241,6 +240,7 @@ mod tests {
         let mut device = json!({
             "plugin": "greenhouse", "device": "tomatoes", "time_zone": "Europe/London", "latitude": 51.4779,
             "longitude": -0.0015, "planning": false, "paused": false, "jobs": jobs.len(),
+            "plugin_paused": false, "paused_jobs": 0,
         });
         device.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let (jobs, runs) = (Page { items: jobs, next: None }, Page { items: Vec::new(), next: None });
@@ -269,9 +269,10 @@ mod tests {
     #[test]
     fn what_is_paused_can_be_resumed() {
         let page = shown(&json!({ "paused": true }), vec![job("vents", &json!({ "paused": "device" }))]);
-        assert!(page.contains("It is paused") && page.contains("its device is paused"), "{page}");
+        assert!(page.contains("◌ paused: what falls due") && page.contains("◌ paused with its device"), "{page}");
         assert!(page.contains("data-path=\"/api/v1/devices/greenhouse/tomatoes/resume\""), "{page}");
-        let page = shown(&json!({}), vec![job("vents", &json!({ "paused": "plugin" }))]);
+        let page = shown(&json!({ "plugin_paused": true }), vec![job("vents", &json!({ "paused": "plugin" }))]);
+        assert!(page.contains("◌ paused with its plugin: what falls due"), "{page}");
         assert!(page.contains("data-path=\"/api/v1/plugins/greenhouse/resume\""), "{page}");
     }
 
