@@ -15,7 +15,7 @@ use roost_scheduler::{
     outcome::{Attempt, Cause, Denied, Outcome, RunState, Skipped},
     scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
-    trigger::{Never, SunCache, Trigger},
+    trigger::{Almanac, Never, Trigger},
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,7 @@ impl Found<'_> {
 
 impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
-        let mut sun = SunCache::default();
+        let mut sun = Almanac::default();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sun);
         let planned = facts.planned.as_ref();
         let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
