@@ -133,10 +133,15 @@ fn plan(device: &DeviceRecord, now: &WallTime) -> Markup {
 /// Jobs that are one line: one, or several whose ids differ only in numbers, in the order of their next runs.
 type Line<'j> = Vec<&'j JobRecord>;
 
+/// Checks whether a job was made by hand and has run: it stays for a day, and its runs are in the history.
+fn is_done(job: &JobRecord) -> bool {
+    job.made.is_some() && job.due.is_none() && job.not_before.is_none()
+}
+
 /// Returns the lines in the order of their next runs; jobs that are not due are last.
 fn job_lines(jobs: &[JobRecord]) -> Vec<Line<'_>> {
     let mut alike: BTreeMap<String, Line<'_>> = BTreeMap::new();
-    for job in jobs {
+    for job in jobs.iter().filter(|job| !is_done(job)) {
         let is_due_once = job.trigger.starts_with("at ") && job.made.is_none();
         alike.entry(if is_due_once { stem(&job.job) } else { job.job.clone() }).or_default().push(job);
     }
@@ -154,10 +159,11 @@ fn job_lines(jobs: &[JobRecord]) -> Vec<Line<'_>> {
 }
 
 fn job_list(Page { items, next }: &Page<JobRecord>, now: &WallTime) -> Markup {
+    let lines = job_lines(items);
     html! {
-        @if items.is_empty() { p.soft { "It has no jobs." } }
+        @if lines.is_empty() { p.soft { "It has no jobs." } }
         ul.rows {
-            @for line in job_lines(items) {
+            @for line in lines {
                 li { @if let [job] = line[..] { (one(job, now)) } @else { (alike(&line, now)) } }
             }
         }
@@ -291,6 +297,13 @@ mod tests {
         assert!(lines[0].contains("the last one <time datetime=\"2027-03-01T23:00:00+00:00\""), "{page}");
         assert!(lines[1].contains("vents") && lines[2].contains("not due"), "{page}");
         assert!(!lines[0].contains("<button"), "{page}");
+    }
+
+    #[test]
+    fn a_job_that_was_made_by_hand_and_is_done_is_no_job_of_the_device() {
+        let made = |due: Value| job("job-1f", &json!({ "made": "2027-03-01T06:00:00Z", "label": "water", "due": due }));
+        assert!(shown(&json!({}), vec![made(Value::Null)]).contains("It has no jobs."));
+        assert!(shown(&json!({}), vec![made("2027-03-02T06:00:00Z".into())]).contains("job-1f"));
     }
 
     #[test]
