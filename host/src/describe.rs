@@ -42,7 +42,7 @@ pub(crate) fn trigger(trigger: &Trigger, zone: Zone) -> String {
 
 /// Describes the days to which a trigger is limited, and whether runs end at its times.
 fn limits(trigger: &Trigger) -> String {
-    let days = trigger.days().map_or_else(String::new, |days| self::days(days));
+    let days = trigger.days().map_or_else(String::new, self::days);
     match trigger.finish() {
         None => days,
         Some(0) => format!("{days}; it ends then"),
