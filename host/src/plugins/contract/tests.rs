@@ -193,7 +193,7 @@ fn errors_name_each_violated_range() {
     let cases = [
         (job("a b"), "job number 1: `id`: `a b` is not a job id"),
         (with_trigger(wit::Trigger::At(-1)), "job `open`: `trigger.at` -1: it must be 0 to"),
-        (every(999, 0), "`trigger.every.period-ms` 999: it must be 1,000 or more"),
+        (every(999, 0), "`trigger.every.period-ms` 999: it must be 1,000 to"),
         (every(1_000, 1_000), "`policy.jitter-ms` 1000: it must be less than the period, 1000 ms"),
         (cron("* * *", None), "`trigger.cron.expression`: `* * *` is not a cron expression"),
         (cron("0 0 31 2 *", None), "`trigger.cron.expression`: `0 0 31 2 *` is not a cron expression"),
