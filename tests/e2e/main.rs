@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_lines, reason = "snapshots are in their tests")]
 
 mod api;
+mod attacks;
 mod brokers;
 mod browser;
 mod built_in_broker;

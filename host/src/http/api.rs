@@ -106,6 +106,8 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(overrides::resume_job))
         .routes(routes!(overrides::pause_device))
         .routes(routes!(overrides::resume_device))
+        .routes(routes!(overrides::pause_devices))
+        .routes(routes!(overrides::resume_devices))
         .routes(routes!(steering::replan))
         .routes(routes!(steering::pause))
         .routes(routes!(steering::resume))
