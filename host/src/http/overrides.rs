@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::{
     event::{Done, Part, Request},
-    names::{DeviceName, PluginName},
+    names::{DeviceName, JobName, PluginName},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -179,6 +179,17 @@ fn parse_device(name: &str) -> Result<(PluginName, DeviceName), Problem> {
         PluginName::parse_owner(plugin).map_err(|why| wrong(&why))?,
         DeviceName::parse(device).map_err(|why| wrong(&why))?,
     ))
+}
+
+/// Returns the jobs that are paused themselves, in batches.
+pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<JobName>, Problem> {
+    let (mut found, mut from) = (Vec::new(), Some(0));
+    while let Some(key) = from {
+        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
+        found.extend(jobs);
+        from = next;
+    }
+    Ok(found)
 }
 
 pub(super) async fn pause(state: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {

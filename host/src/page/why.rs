@@ -52,7 +52,11 @@ pub(super) async fn remedies(state: &ApiState, explanation: &Explanation) -> Vec
     for remedy in &explanation.remedies {
         match remedy.abandons() {
             // It may have ended meanwhile.
-            Some(run) => buttons.extend(find(state, &run).await.ok().map(|run| actions::abandon(&run))),
+            Some(run) => {
+                let is_own = explanation.run.as_ref().is_some_and(|own| own.run == run.to_string());
+                let text = Some(remedy.label.as_str()).filter(|_| !is_own);
+                buttons.extend(find(state, &run).await.ok().map(|run| actions::abandon(&run, text)));
+            }
             None => buttons.push(actions::remedy(remedy)),
         }
     }

@@ -50,8 +50,10 @@ pub struct DeviceView<'a> {
     pub plan_requested: bool,
     /// The number of its jobs.
     pub jobs: usize,
-    /// Whether it is paused.
+    /// Whether it is paused itself.
     pub is_paused: bool,
+    /// Whether its plugin is paused.
+    pub is_plugin_paused: bool,
 }
 
 impl Scheduler {
@@ -95,6 +97,7 @@ impl Scheduler {
             plan_requested: device.plan_requested,
             jobs: device.job_count(),
             is_paused: device.paused,
+            is_plugin_paused: self.catalog.plugin(device.plugin).is_some_and(|plugin| plugin.paused),
         })
     }
 

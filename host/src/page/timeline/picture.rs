@@ -149,7 +149,7 @@ mod tests {
             (past("running", &json!({})), "under-way"),
             (entry(&json!({})), "ahead"),
             (entry(&json!({ "skipped": true })), "off"),
-            (entry(&json!({ "paused": "device" })), "off"),
+            (entry(&json!({ "paused": "device" })), "paused"),
         ] {
             let page = shown(vec![north(vec![vec![run]])]);
             assert!(page.contains(&format!("class=\"why mark {shape}\"")), "{shape}: {page}");
