@@ -28,6 +28,7 @@ mod page;
 mod page_accessibility;
 mod page_addresses;
 mod page_devices;
+mod page_keyboard;
 mod page_pictures;
 mod page_plugins;
 mod page_runs;
