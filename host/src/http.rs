@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod codes;
 mod connections;
+mod device_pauses;
 mod devices;
 mod events;
 mod explain;

@@ -99,7 +99,7 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
 /// Pauses the faulty doors by the button of their group, one of which is paused before, and undoes that.
 fn pause_all_and_undo(address: &str, browser: &mut Chromium) {
     let paused = || get(address, "/api/v1/devices?paused=true&limit=1000")["items"].as_array().unwrap().len();
-    let devices = |verb: &str, body: &Value| post(address, &format!("/api/v1/{verb}"), body);
+    let devices = |verb: &str, body: &Value| post(address, &format!("/api/v1/devices/{verb}"), body);
     assert_eq!(devices("pause", &json!({ "devices": ["doors/door-7"] })).1, json!({ "devices": ["doors/door-7"] }));
     let reason = &get(address, "/api/v1/faults")["groups"][0]["reason"];
     browser.click("button", &format!("Pause the 52 devices: {}", reason.as_str().unwrap()));
@@ -111,14 +111,14 @@ fn pause_all_and_undo(address: &str, browser: &mut Chromium) {
     for (body, status) in [
         (json!({ "devices": ["doors/door-1", "doors/door-99"] }), 404),
         (json!({ "devices": ["door-1"] }), 400),
-        (json!({ "devices": ["doors/door-1"], "reason": "x" }), 400),
+        (json!({ "devices": ["doors/door-1"], "fault": "x" }), 400),
         (json!({}), 400),
         (json!({ "devices": vec!["doors/door-1"; 1_001] }), 422),
     ] {
         assert_eq!(devices("pause", &body).0, status, "{body}");
         assert_eq!(paused(), 1);
     }
-    assert_eq!(devices("resume", &json!({ "reason": reason })).1, json!({ "devices": ["doors/door-7"] }));
+    assert_eq!(devices("resume", &json!({ "fault": reason })).1, json!({ "devices": ["doors/door-7"] }));
     assert_eq!(paused(), 0);
 }
 
