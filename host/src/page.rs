@@ -17,6 +17,7 @@ mod login;
 mod logs;
 mod plugin;
 mod plugins;
+mod refusals;
 mod run;
 mod settings;
 mod shared;

@@ -54,6 +54,7 @@ pub(crate) use roost_scheduler::accept::TaskDescription;
 pub(crate) use self::{
     installer::{COMPONENT_BYTES, Expected, Installed, Installer, Refused, SETTINGS_BYTES, SettingsFile},
     queries::PluginQueries,
+    settings::places,
     statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
     trigger_cache::TriggerCache,
 };

@@ -171,3 +171,41 @@ fn settings_are_checked_then_saved_as_they_are_and_a_change_on_disk_is_noticed()
     assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), other);
     assert!(host.stop().success());
 }
+
+/// Returns a device with one job, as TOML.
+fn device(name: &str, topic: &str) -> String {
+    format!(
+        "[[device]]\nname = \"{name}\"\n[[device.config.jobs]]\nid = \"close\"\ntrigger = {{ cron = \"30 22 * * *\" }}\n\
+         steps = [{{ topic = \"{topic}\", payload = \"close\" }}]\n"
+    )
+}
+
+#[test]
+fn settings_that_spoil_a_plan_are_saved_only_by_a_button_that_says_what_goes_on() {
+    let site = Site::new();
+    let good = [device("north", "declared/north"), device("south", "declared/south")].concat();
+    site.settings("declared", &good);
+    site.drop_in(&guest("declared"), "declared");
+    let (_broker, host, mut browser) = opened("/plugins", &site);
+    browser.wait_for("● runs");
+    browser.open(&format!("http://{}/plugins/declared/settings", host.address()));
+    let spoilt = [device("north", "declared/north"), device("south", "elsewhere"), device("west", "other")].concat();
+    browser.fill("plugins/declared.toml", &spoilt);
+    browser.click("button", "Check");
+    browser.wait_for("The plan of south is refused: job `close`, step 1: `topic` `elsewhere`");
+    browser.wait_for("Its earlier plan goes on.");
+    browser.wait_for("It has no earlier plan: nothing is sent for it.");
+    browser.click("button", "Show line 8, of south");
+    let selected = "(() => { const { value, selectionStart, selectionEnd } = document.getElementById('text'); \
+                    return value.slice(selectionStart, selectionEnd); })()";
+    assert_eq!(browser.eval(selected), "name = \"south\"");
+    assert_eq!(changing_buttons(&mut browser), 1, "there is no button that saves without naming what goes on");
+    browser.click(
+        "button",
+        "Save all the same: south keeps its earlier plan, west has no plan (the settings of declared)",
+    );
+    browser.wait_for("The settings of declared are saved, and are being loaded.");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), spoilt);
+    assert_eq!(browser.complaints(), [] as [String; 0]);
+    assert!(host.stop().success());
+}

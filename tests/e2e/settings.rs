@@ -88,6 +88,36 @@ fn settings_are_read_checked_and_written_with_their_comments() {
 }
 
 #[test]
+fn a_plan_that_is_refused_has_its_line_and_concerns_its_device_alone() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let check = |plugin: &str, text: &str| {
+        ask(&address, "PUT", &format!("/api/v1/plugins/{plugin}/settings?dry_run=true"), TOML, text)
+    };
+    let device = |name: &str, topic: &str| {
+        format!(
+            "\n[[device]]\nname = \"{name}\"\nconfig.jobs = [{{ id = \"a\", trigger = {{ every_ms = 1000 }}, \
+             steps = [{{ topic = \"{topic}\", payload = \"\" }}] }}]\n"
+        )
+    };
+    let (status, checked) = check("declared", &[device("a", "declared/a"), device("declared", "elsewhere")].concat());
+    let jobs = &checked["trial"]["jobs"];
+    assert_eq!((status, &jobs["refused"], &jobs["new"], &jobs["gone"]), (200, &1.into(), &1.into(), &0.into()));
+    let refused = &jobs["devices"][0];
+    assert_eq!((&refused["device"], &refused["line"]), (&"declared".into(), &7.into()), "{refused}");
+    assert_eq!(refused["unchanged"]["ids"], serde_json::json!(["tick"]), "its earlier plan goes on");
+    assert_eq!(jobs["devices"][1]["line"], Value::Null);
+
+    site.drop_in(&guest("errors"), "errors");
+    host.wait_for_log("plugin `errors` was not loaded");
+    expect![[r#"
+        422 Unprocessable Entity: the settings of plugin `errors` are refused: errors.toml:3:9: device `errors` has no plan: `schedule-jobs` returned an error: no tide table for [DATE], put one into `tides`
+          hint: the error is the plugin's own: see the documentation of its settings"#]]
+    .assert_eq(&redact_in(site.path(), &problem(&check("errors", "\n[config]\ntides = \"none\"\n"))));
+    assert!(host.stop().success());
+}
+
+#[test]
 fn settings_may_come_first_and_a_link_is_left_alone() {
     let (_broker, site, _listener, host) = ticking("declared");
     let address = host.address();

@@ -69,6 +69,15 @@ pub(super) async fn check(
 
 fn result(SettingsRecord { plugin, trial, .. }: &SettingsRecord, headers: &HeaderMap, now: &WallTime) -> Markup {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    // What is saved in spite of a refused plan is saved knowing what goes on.
+    let consequence = trial.as_ref().and_then(|trial| trial::consequence(&trial.jobs));
+    let (verb, label) = match &consequence {
+        None => ("Save".to_owned(), format!("Save the settings of {plugin}")),
+        Some(words) => {
+            let verb = format!("Save all the same: {words}");
+            (verb.clone(), format!("{verb} (the settings of {plugin})"))
+        }
+    };
     html! {
         h1 { "What the settings would change" }
         @match trial {
@@ -76,11 +85,12 @@ fn result(SettingsRecord { plugin, trial, .. }: &SettingsRecord, headers: &Heade
             None => p { "They are valid. There is no component yet: what it would do with them is not known." },
         }
         div.actions {
-            button.main type="button" data-method="PUT" data-path={ "/api/v1/plugins/" (plugin) "/settings" }
+            button.main[consequence.is_none()] type="button" data-method="PUT"
+                data-path={ "/api/v1/plugins/" (plugin) "/settings" }
                 data-type="application/toml" data-if-match=[header(header::IF_MATCH)]
                 data-if-none-match=[header(header::IF_NONE_MATCH)]
                 data-done={ "The settings of " (plugin) " are saved, and are being loaded." }
-                aria-label={ "Save the settings of " (plugin) } { "Save" }
+                aria-label=(label) { (verb) }
         }
     }
 }
@@ -95,7 +105,10 @@ fn conflict(name: &str, problem: &Problem) -> Markup {
 }
 
 fn refused(name: &str, problem: &Problem) -> Markup {
-    trial::refused("The settings are refused", place(name, &problem.detail), problem)
+    html! {
+        (trial::refused("The settings are refused", place(name, &problem.detail), problem))
+        p { "They cannot be saved: the present ones go on." }
+    }
 }
 
 /// Finds the line and the column in the text of an error: `porch.toml:3:1: unknown key`.
@@ -134,6 +147,22 @@ mod tests {
         let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, "*".parse().unwrap())]);
         let now = crate::page::plugins::tests::now();
         let page = result(&record, &headers, &now).into_string();
-        assert!(page.contains("data-if-none-match=\"*\"") && page.contains("Save the settings of porch"), "{page}");
+        assert!(
+            page.contains("class=\"main\"")
+                && page.contains("data-if-none-match=\"*\"")
+                && page.contains("Save the settings of porch"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn settings_that_spoil_a_plan_are_saved_only_by_a_button_that_names_what_goes_on() {
+        let mut trial = trial::tests::trial(&[], &[], &serde_json::json!({ "error": "no", "line": 3 }));
+        trial.jobs.refused = 1;
+        let record =
+            SettingsRecord { plugin: "coop-door".into(), sha256: String::new(), written: false, trial: Some(trial) };
+        let page = result(&record, &HeaderMap::new(), &crate::page::plugins::tests::now()).into_string();
+        assert!(page.contains(">Save all the same: north keeps its earlier plan</button>"), "{page}");
+        assert!(page.contains("Show line 3") && !page.contains(">Save<") && !page.contains("class=\"main\""), "{page}");
     }
 }

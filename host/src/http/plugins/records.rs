@@ -280,7 +280,10 @@ pub(crate) struct DifferencesRecord {
     pub(crate) changed: usize,
     pub(crate) gone: usize,
     pub(crate) unchanged: usize,
-    /// The changes of the first devices by name.
+    /// The number of devices whose new plan is refused. Such a device keeps its present plan, if it has one.
+    #[serde(default)]
+    pub(crate) refused: usize,
+    /// The changes of the first devices: those whose new plan is refused, then the others, each by name.
     pub(crate) devices: Vec<DeviceDifferencesRecord>,
     /// The number of further devices.
     pub(crate) left_out: usize,
@@ -295,9 +298,14 @@ pub(crate) struct DeviceDifferencesRecord {
     pub(crate) changed: SomeJobsRecord,
     pub(crate) gone: SomeJobsRecord,
     pub(crate) unchanged: SomeJobsRecord,
-    /// Why its new plan is refused; then it would keep the current plan.
+    /// Why its new plan is refused; then it would keep the current plan, of which `unchanged` has the jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// The line of the settings that are checked which has the key that the error names, or else the device's name; omitted
+    /// if they have neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, example = 12)]
+    pub(crate) line: Option<usize>,
 }
 
 /// A set of jobs of a device.

@@ -6,7 +6,10 @@ use axum::{
     extract::{Request, State},
     http::{HeaderName, StatusCode, header},
 };
-use roost_scheduler::{event::Digest, names::PluginName};
+use roost_scheduler::{
+    event::Digest,
+    names::{DeviceName, PluginName},
+};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
@@ -19,11 +22,11 @@ use super::{
         problem::Problem,
         state::ApiState,
     },
-    records::SettingsRecord,
+    records::{DeviceDifferencesRecord, SettingsRecord},
     uploads::{Days, body, parse_name, trial_record},
 };
 use crate::{
-    plugins::{Expected, SETTINGS_BYTES, SettingsFile},
+    plugins::{Expected, SETTINGS_BYTES, SettingsFile, places},
     report::utf8,
 };
 
@@ -127,6 +130,27 @@ pub(in super::super) async fn write_settings(
     Ok((status, tag, Json(SettingsRecord { written: !dry_run, ..record })))
 }
 
+/// Adds the lines of the text at which plans are refused.
+fn locate(plugin: &PluginName, text: &str, devices: &mut [DeviceDifferencesRecord]) {
+    let mut refused = Vec::new();
+    for device in devices {
+        if device.error.is_some()
+            && let Ok(name) = DeviceName::parse(&device.device)
+        {
+            refused.push((name, device));
+        }
+    }
+    if refused.is_empty() {
+        return;
+    }
+    let errors: Vec<_> =
+        refused.iter().map(|(name, device)| (name, device.error.as_deref().unwrap_or_default())).collect();
+    let found = places(text, plugin, &errors);
+    for ((_, device), place) in refused.into_iter().zip(found) {
+        device.line = place.map(|(line, _)| line);
+    }
+}
+
 /// Checks the settings in the body of a request and what it requires, and returns their text.
 pub(crate) async fn check(
     state: &ApiState,
@@ -141,7 +165,11 @@ pub(crate) async fn check(
     // Taken when the text is there, so that a slow client does not delay the checks of others.
     let _turn = state.trials_of_settings().await;
     let trial = match state.plugins().installer.try_settings(plugin, text.clone()).await? {
-        Some(loaded) => Some(trial_record(state, loaded, Days::default()).await?),
+        Some(loaded) => {
+            let mut trial = trial_record(state, loaded, Days::default()).await?;
+            locate(plugin, &text, &mut trial.jobs.devices);
+            Some(trial)
+        }
         None => None,
     };
     Ok((text, SettingsRecord { plugin: plugin.to_string(), sha256: digest.to_string(), written: false, trial }))

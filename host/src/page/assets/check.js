@@ -102,11 +102,11 @@ function settings(section) {
     const body = text.value.replaceAll("\n", ends);
     text.removeAttribute("aria-invalid");
     const checked = await check(`/plugins/${plugin}/settings`, body, headers);
-    const { line, column } = checked?.querySelector("[data-line]")?.dataset ?? {};
+    const { line, column } = checked?.querySelector("[data-column]")?.dataset ?? {};
     if (line) select(Number(line), Number(column));
   }
 
-  function select(line, column) {
+  function select(line, column = 1) {
     const lines = text.value.split("\n");
     const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
     text.setAttribute("aria-invalid", "true");
@@ -119,6 +119,7 @@ function settings(section) {
     event.preventDefault();
     run();
   });
+  result.addEventListener("click", ({ target }) => target.matches("button[data-line]") && select(Number(target.dataset.line)));
   text.addEventListener("input", () => result.hasChildNodes() && say("The text was changed: check it again."));
   section.addEventListener("answer", ({ detail: response }) => {
     if (response.ok) {

@@ -118,7 +118,7 @@ async fn trials_leave_only_the_last_compiled_components() {
     let Refused::Faulty(report) = refused else { panic!("{refused:?}") };
     expect![[r#"
         plugin `porch` was not loaded
-          caused by: device `north` has no plan
+          caused by: porch.toml:2:8: device `north` has no plan
           caused by: `schedule-jobs` trapped: wasm trap: wasm `unreachable` instruction executed, in `fails` < `plan`
         hint: the fault is in the plugin: its author can reproduce it with `roost check`"#]]
     .assert_eq(&redact(&report.to_string()));
