@@ -206,6 +206,13 @@ fn settings_that_spoil_a_plan_are_saved_only_by_a_button_that_says_what_goes_on(
     );
     browser.wait_for("The settings of declared are saved, and are being loaded.");
     assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), spoilt);
+
+    browser.open(&format!("http://{}/", host.address()));
+    browser.wait_for("Of these, 1 has no earlier plan: nothing is sent for it. The earlier plans of the others go on.");
+    browser.click("link", "declared/west");
+    browser.wait_for("It has no earlier plan: nothing is sent for it.");
+    browser.click("link", "Settings of declared");
+    browser.wait_for_role("textbox", "plugins/declared.toml");
     assert_eq!(browser.complaints(), [] as [String; 0]);
     assert!(host.stop().success());
 }

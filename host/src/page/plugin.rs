@@ -40,7 +40,7 @@ fn content(plugin: &PluginRecord, log: &Logs, now: &WallTime) -> Markup {
         h1 { (name) }
         p.row { (plugins::state(plugin, now)) }
         @if let Some(error) = &plugin.error { (plugins::fault(error, now)) }
-        @if plugin.faults > 0 { p.banner.bad { (plugins::plans_refused(plugin.faults)) } }
+        @if plugin.faults > 0 { (plugins::plans_refused(plugin)) }
         (buttons(plugin))
         dl {
             dt { "Devices" } dd { a href={ "/devices?plugin=" (name) } { (text::grouped(plugin.devices)) } }

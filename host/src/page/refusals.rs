@@ -4,23 +4,27 @@ use maud::{Markup, html};
 
 use super::text;
 
-/// Says what goes on of a device whose newest plan was refused: of an earlier plan there are jobs.
-pub(super) const fn goes_on(has_jobs: bool) -> &'static str {
-    if has_jobs { "Its earlier plan goes on." } else { "It has no earlier plan: nothing is sent for it." }
-}
-
-/// Says what goes on of several devices whose newest plans were refused; `without` of them have no earlier plan.
-pub(super) fn all_go_on(count: usize, without: usize) -> String {
-    match without {
-        0 if count == 1 => goes_on(true).to_owned(),
-        0 => "Their earlier plans go on.".to_owned(),
-        _ if count == 1 => goes_on(false).to_owned(),
-        _ if without == count => "They have no earlier plans: nothing is sent for them.".to_owned(),
-        1 => "The earlier plans go on; one of them has none: nothing is sent for it.".to_owned(),
+/// Says what goes on where new ones of a thing, plans or versions, were refused; `without` of them have no earlier one.
+pub(super) fn goes_on(thing: &str, count: usize, without: usize) -> String {
+    match (count, without) {
+        (1, 0) => format!("Its earlier {thing} goes on."),
+        (1, _) => format!("It has no earlier {thing}: nothing is sent for it."),
+        (_, 0) => format!("Their earlier {thing}s go on."),
+        _ if without == count => format!("They have no earlier {thing}s: nothing is sent for them."),
         _ => {
-            format!("The earlier plans go on; {} of them have none: nothing is sent for these.", text::grouped(without))
+            let (have, them) = if without == 1 { ("has", "it") } else { ("have", "them") };
+            let without = text::grouped(without);
+            format!(
+                "Of these, {without} {have} no earlier {thing}: nothing is sent for {them}. The earlier {thing}s of the \
+                 others go on."
+            )
         }
     }
+}
+
+/// Says what goes on of a device whose newest plan was refused; of an earlier plan there are jobs.
+pub(super) fn of_device(jobs: usize) -> String {
+    goes_on("plan", 1, usize::from(jobs == 0))
 }
 
 /// Leads to the settings of a plugin.
@@ -39,10 +43,14 @@ mod tests {
             (1, 1, "It has no earlier plan: nothing is sent for it."),
             (2, 0, "Their earlier plans go on."),
             (2, 2, "They have no earlier plans: nothing is sent for them."),
-            (2, 1, "The earlier plans go on; one of them has none: nothing is sent for it."),
-            (5_000, 1_200, "The earlier plans go on; 1,200 of them have none: nothing is sent for these."),
+            (2, 1, "Of these, 1 has no earlier plan: nothing is sent for it. The earlier plans of the others go on."),
+            (
+                5_000,
+                1_200,
+                "Of these, 1,200 have no earlier plan: nothing is sent for them. The earlier plans of the others go on.",
+            ),
         ] {
-            assert_eq!(all_go_on(count, without), expected);
+            assert_eq!(goes_on("plan", count, without), expected);
         }
     }
 }

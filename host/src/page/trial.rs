@@ -50,7 +50,7 @@ fn faults(DifferencesRecord { devices, refused, .. }: &DifferencesRecord) -> Mar
         @for (device, error) in faulty.take(DEVICES) {
             div.banner.bad {
                 p { "✕ The plan of " (device.device) " is refused: " (text::lines(error)) }
-                p { (refusals::goes_on(device.unchanged.count > 0)) }
+                p { (refusals::of_device(device.unchanged.count)) }
                 @if let Some(line) = device.line {
                     button type="button" data-line=(line) aria-label={ "Show line " (line) ", of " (device.device) } {
                         "Show line " (line)
@@ -260,7 +260,7 @@ pub(super) mod tests {
         };
         let kept = json!({ "error": "no" });
         assert_eq!(words(&[json!({})], 0), None);
-        assert_eq!(words(&[kept.clone()], 1).unwrap(), "north keeps its earlier plan");
+        assert_eq!(words(std::slice::from_ref(&kept), 1).unwrap(), "north keeps its earlier plan");
         assert_eq!(words(&[kept.clone(), kept.clone()], 2).unwrap(), "2 devices keep their earlier plans");
         assert_eq!(words(&[kept.clone(), new], 2).unwrap(), "north keeps its earlier plan, north has no plan");
         assert_eq!(words(&[kept], 1_200).unwrap(), "1,200 devices keep their earlier plans, or have none");

@@ -61,9 +61,12 @@ pub(crate) struct PluginRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used: Option<UsedRecord>,
     pub(crate) devices: usize,
-    /// The number of devices that keep an earlier plan because the newest one was refused.
+    /// The number of devices whose newest plan was refused: they keep an earlier one, if they have one.
     #[serde(default)]
     pub(crate) faults: usize,
+    /// The number of these that have no earlier plan: nothing is sent for them.
+    #[serde(default)]
+    pub(crate) without_plan: usize,
     pub(crate) jobs: usize,
     /// Its tasks. Omitted in lists of plugins, and if the plugin does not return them now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -337,6 +340,7 @@ impl PluginRecord {
             used: status.map(|status| status.used.into()),
             devices: core.map_or(0, |core| core.devices),
             faults: 0,
+            without_plan: 0,
             jobs: 0,
             tasks: None,
         }
