@@ -8,6 +8,7 @@ mod assets;
 mod density;
 mod device;
 mod devices;
+mod difference;
 mod frame;
 mod history;
 mod install;

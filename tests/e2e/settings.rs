@@ -7,6 +7,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::{PermissionsExt as _, symlink},
     process::Command,
+    thread,
 };
 
 use expect_test::expect;
@@ -146,7 +147,7 @@ fn settings_may_come_first_and_a_link_is_left_alone() {
 }
 
 #[test]
-fn slow_uploads_delay_no_settings() {
+fn slow_uploads_delay_neither_settings_nor_other_uploads() {
     let (_broker, _site, _listener, host) = ticking("declared");
     let address = host.address();
     let begin = |head: &str, kind: &str| {
@@ -160,10 +161,43 @@ fn slow_uploads_delay_no_settings() {
     slow.extend((0..3).map(|_| begin(&format!("PUT {text}"), "application/toml")));
     let check = || ask(&address, "PUT", &text, TOML, &job("tick", "every_ms = 2000", "declared/tick"));
     assert_eq!(check().0, 200);
+    let component = Command::new("curl")
+        .args(["-s", "-H", "content-type: application/wasm", "-T", guest("declared").to_str().unwrap()])
+        .arg(format!("http://{address}/api/v1/plugins/declared"))
+        .output()
+        .unwrap();
+    let installed: Value = serde_json::from_slice(&component.stdout).unwrap();
+    assert_eq!(installed["new"], false, "{installed}");
     for stream in &slow {
         stream.set_nonblocking(true).unwrap();
         assert_eq!(stream.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it is still received");
     }
+    assert!(host.stop().success());
+}
+
+#[test]
+fn of_two_changes_of_one_text_at_a_time_the_second_is_refused() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let (tag, _) = read(&address);
+    let put = |period: u32| {
+        let text = job("tick", &format!("every_ms = {period}"), "declared/tick");
+        let (status, answer) = ask(&address, "PUT", PATH, &format!("{TOML}if-match: {tag}\r\n"), &text);
+        (status, text, answer)
+    };
+    let mut both = thread::scope(|scope| {
+        [2000, 3000]
+            .map(|period| {
+                let put = &put;
+                scope.spawn(move || put(period))
+            })
+            .map(|put| put.join().unwrap())
+    });
+    both.sort_by_key(|(status, ..)| *status);
+    let [(first, text, _), (second, _, refused)] = both;
+    assert_eq!((first, second), (200, 412), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().ends_with("is not the file that the request expects"), "{refused}");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), text);
     assert!(host.stop().success());
 }
 
