@@ -1,7 +1,10 @@
 //! The operator's overrides of jobs: run now, skip, pause.
 
 use axum::{extract::State, http::StatusCode};
-use roost_scheduler::event::{Part, Request};
+use roost_scheduler::{
+    event::{Part, Request},
+    names::JobName,
+};
 
 use super::{
     extract::Path,
@@ -82,6 +85,17 @@ pub(super) async fn resume_device(
 ) -> Result<StatusCode, Problem> {
     let (plugin, device) = path.name();
     pause(&state, Part::Device(plugin, device), false).await
+}
+
+/// Returns the jobs that are paused themselves, in batches.
+pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<JobName>, Problem> {
+    let (mut found, mut from) = (Vec::new(), Some(0));
+    while let Some(key) = from {
+        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
+        found.extend(jobs);
+        from = next;
+    }
+    Ok(found)
 }
 
 pub(super) async fn pause(state: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    health, limits,
+    health, limits, overrides,
     problem::{Answered, Problem},
     state::ApiState,
 };
@@ -221,12 +221,8 @@ async fn faults_and_pauses(state: &ApiState) -> Result<(Faults, Paused), Problem
             break;
         }
     }
-    let mut from = Some(0);
-    while let Some(key) = from {
-        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
-        paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
-        from = next;
-    }
+    let jobs = overrides::paused_jobs(state).await?;
+    paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
     Ok((faults, paused))
 }
 

@@ -15,7 +15,7 @@ use crate::{
     runs::Run,
     time::{Instant, Site},
     topic::Grant,
-    trigger::SunCache,
+    trigger::Almanac,
 };
 
 /// The view of a plugin.
@@ -50,8 +50,10 @@ pub struct DeviceView<'a> {
     pub plan_requested: bool,
     /// The number of its jobs.
     pub jobs: usize,
-    /// Whether it is paused.
+    /// Whether it is paused itself.
     pub is_paused: bool,
+    /// Whether its plugin is paused.
+    pub is_plugin_paused: bool,
 }
 
 impl Scheduler {
@@ -95,6 +97,7 @@ impl Scheduler {
             plan_requested: device.plan_requested,
             jobs: device.job_count(),
             is_paused: device.paused,
+            is_plugin_paused: self.catalog.plugin(device.plugin).is_some_and(|plugin| plugin.paused),
         })
     }
 
@@ -273,8 +276,8 @@ impl Scheduler {
     }
 
     /// Returns the cache of sun events, so that others share it: computing an event takes long.
-    pub fn sun_cache(&mut self) -> &mut SunCache {
-        self.agenda.sun_cache()
+    pub fn almanac(&mut self) -> &mut Almanac {
+        self.agenda.almanac()
     }
 
     /// Returns the number of plugins.

@@ -84,7 +84,7 @@ impl Scheduler {
         others.sort_unstable();
         others.into_iter().find_map(|job| {
             let PackedJob { trigger, body } = &self.catalog.job(job)?.job;
-            match trigger.last(passed.newest, self.now, &passed.site, self.agenda.sun_cache()) {
+            match trigger.last(passed.newest, self.now, &passed.site, self.agenda.almanac()) {
                 Search::Found(at) if self.catalog.overrides.is_skipped(job, at) => None,
                 Search::Found(at) => Some((body.job_id(), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,

@@ -7,7 +7,7 @@ use crate::{
     scheduler::occurrences::admission::Due,
     scheduler::state::Scheduler,
     time::{Instant, Site},
-    trigger::{Search, SunCache, Trigger},
+    trigger::{Almanac, Search, Trigger},
 };
 
 /// The occurrences of a job that have passed.
@@ -59,7 +59,7 @@ impl Scheduler {
             _ => until,
         };
         let mut passed = PassedOccurrences::only(key, site, oldest);
-        passed.count_until(&trigger, until, self.agenda.sun_cache());
+        passed.count_until(&trigger, until, self.agenda.almanac());
         Some(passed)
     }
 
@@ -115,7 +115,7 @@ impl PassedOccurrences {
     }
 
     /// Finds the newest of several passed occurrences, and counts the others.
-    fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
+    fn count_until(&mut self, trigger: &Trigger, until: Instant, almanac: &mut Almanac) {
         if let Trigger::Every(every) = trigger {
             let period_ms = i64::from(every.period_ms);
             let passed = until.ms_since(self.oldest).max(0) / period_ms;
@@ -124,7 +124,7 @@ impl PassedOccurrences {
             self.count = u32::try_from(passed).unwrap_or(u32::MAX);
             return;
         }
-        while let Search::Found(next) = trigger.next(self.newest, &self.site, sun_cache)
+        while let Search::Found(next) = trigger.next(self.newest, &self.site, almanac)
             && next <= until
         {
             if self.count == limits::LOOK_BACK {
@@ -136,9 +136,9 @@ impl PassedOccurrences {
         }
         let mut until = until;
         while self.more {
-            match trigger.last(self.newest, until, &self.site, sun_cache) {
+            match trigger.last(self.newest, until, &self.site, almanac) {
                 Search::Found(newest) => {
-                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sun_cache) {
+                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, almanac) {
                         Search::Found(before) => before,
                         Search::NotUntil(_) | Search::Never(_) => self.newest,
                     };
