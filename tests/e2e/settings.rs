@@ -115,6 +115,9 @@ fn a_plan_that_is_refused_has_its_line_and_concerns_its_device_alone() {
         422 Unprocessable Entity: the settings of plugin `errors` are refused: errors.toml:3:9: device `errors` has no plan: `schedule-jobs` returned an error: no tide table for [DATE], put one into `tides`
           hint: the error is the plugin's own: see the documentation of its settings"#]]
     .assert_eq(&redact_in(site.path(), &problem(&check("errors", "\n[config]\ntides = \"none\"\n"))));
+    let removed = |plugin: &str| ask(&address, "DELETE", &format!("/api/v1/plugins/{plugin}"), "", "").1;
+    assert_eq!(removed("errors"), serde_json::json!({ "plugin": "errors", "settings": false }));
+    assert_eq!(removed("declared"), serde_json::json!({ "plugin": "declared", "settings": true }));
     assert!(host.stop().success());
 }
 

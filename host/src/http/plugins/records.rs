@@ -264,6 +264,9 @@ pub(crate) struct SettingsRecord {
 pub(crate) struct RemovedRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
+    /// Whether it has a settings file, which stays in the folder.
+    #[serde(default)]
+    pub(crate) settings: bool,
 }
 
 /// The result of a rollback.
