@@ -109,6 +109,16 @@ fn a_plan_that_is_refused_has_its_line_and_concerns_its_device_alone() {
     assert_eq!(refused["unchanged"]["ids"], serde_json::json!(["tick"]), "its earlier plan goes on");
     assert_eq!(jobs["devices"][1]["line"], Value::Null);
 
+    let text = [device("a", "declared/a"), device("declared", "elsewhere")].concat();
+    let put = |most: &str| ask(&address, "PUT", &format!("{PATH}{most}"), &format!("{TOML}if-match: *\r\n"), &text);
+    expect![[r#"
+        409 Conflict: the settings of plugin `declared` were not written: 1 device would have no new plan
+          hint: check them with `?dry_run=true`, which has the reasons, or raise `refused_at_most`"#]]
+    .assert_eq(&problem(&put("?refused_at_most=0")));
+    assert_ne!(read(&address).1, text);
+    assert_eq!(put("?refused_at_most=1").0, 200);
+    assert_eq!(read(&address).1, text);
+
     site.drop_in(&guest("errors"), "errors");
     host.wait_for_log("plugin `errors` was not loaded");
     expect![[r#"

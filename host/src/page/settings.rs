@@ -84,6 +84,7 @@ pub(super) async fn check(
 fn result(SettingsRecord { plugin, trial, .. }: &SettingsRecord, headers: &HeaderMap, now: &WallTime) -> Markup {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     // What is saved in spite of a refused plan is saved knowing what goes on.
+    let refused = trial.as_ref().map_or(0, |trial| trial.jobs.refused);
     let consequence = trial.as_ref().and_then(|trial| trial::consequence(&trial.jobs));
     let (verb, label) = match &consequence {
         None => ("Save".to_owned(), format!("Save the settings of {plugin}")),
@@ -100,7 +101,7 @@ fn result(SettingsRecord { plugin, trial, .. }: &SettingsRecord, headers: &Heade
         }
         div.actions {
             button.main[consequence.is_none()] type="button" data-method="PUT"
-                data-path={ "/api/v1/plugins/" (plugin) "/settings" }
+                data-path={ "/api/v1/plugins/" (plugin) "/settings?refused_at_most=" (refused) }
                 data-type="application/toml" data-if-match=[header(header::IF_MATCH)]
                 data-if-none-match=[header(header::IF_NONE_MATCH)]
                 data-done={ "The settings of " (plugin) " are saved, and are being loaded." }
@@ -207,6 +208,12 @@ mod tests {
             SettingsRecord { plugin: "coop-door".into(), sha256: String::new(), written: false, trial: Some(trial) };
         let page = result(&record, &HeaderMap::new(), &now()).into_string();
         assert!(page.contains(">Save all the same: north keeps its earlier plan</button>"), "{page}");
-        assert!(page.contains("Show line 3") && !page.contains(">Save<") && !page.contains("class=\"main\""), "{page}");
+        assert!(
+            page.contains("Show line 3")
+                && page.contains("refused_at_most=1\"")
+                && !page.contains(">Save<")
+                && !page.contains("class=\"main\""),
+            "{page}"
+        );
     }
 }

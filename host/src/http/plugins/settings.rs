@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     plugins::{Expected, SETTINGS_BYTES, SettingsFile, Tried, places},
-    report::utf8,
+    report::{counted, utf8},
 };
 
 const TOML: &str = "application/toml";
@@ -82,6 +82,10 @@ pub(in super::super) struct SettingsQuery {
     #[serde(default)]
     #[param(default = false)]
     dry_run: bool,
+    /// The number of devices whose new plan may be refused: if there are more, nothing is written. Without it, settings are
+    /// written as long as one device has a plan
+    #[param(example = 0)]
+    refused_at_most: Option<usize>,
 }
 
 /// Write or check the settings file of a plugin
@@ -111,7 +115,7 @@ pub(in super::super) struct SettingsQuery {
 pub(in super::super) async fn write_settings(
     State(state): State<ApiState>,
     Path(name): Path<String>,
-    Query(SettingsQuery { dry_run }): Query<SettingsQuery>,
+    Query(SettingsQuery { dry_run, refused_at_most }): Query<SettingsQuery>,
     request: Request,
 ) -> Result<(StatusCode, Option<[(HeaderName, String); 1]>, Json<SettingsRecord>), Problem> {
     let plugin = parse_name(&name)?;
@@ -126,6 +130,7 @@ pub(in super::super) async fn write_settings(
     let (record, beside) = check(&state, &plugin, &received).await?;
     let mut status = StatusCode::OK;
     if !dry_run {
+        expect_plans(&record, refused_at_most)?;
         let Received { text, expected, .. } = received;
         let written = state.plugins().installer.write_settings(&plugin, text, [expected, beside]).await?;
         if written.is_new {
@@ -135,6 +140,21 @@ pub(in super::super) async fn write_settings(
     // A text that is only checked is not that of the file.
     let tag = (!dry_run).then(|| [(header::ETAG, tag(&record.sha256))]);
     Ok((status, tag, Json(SettingsRecord { written: !dry_run, ..record })))
+}
+
+/// Refuses settings with which more plans are refused than the request allows.
+fn expect_plans(SettingsRecord { plugin, trial, .. }: &SettingsRecord, most: Option<usize>) -> Result<(), Problem> {
+    let refused = trial.as_ref().map_or(0, |trial| trial.jobs.refused);
+    match most {
+        Some(most) if refused > most => {
+            let devices = counted(refused as u64, "device");
+            let detail =
+                format!("the settings of plugin `{plugin}` were not written: {devices} would have no new plan");
+            Err(Problem::new(StatusCode::CONFLICT, detail)
+                .hint("check them with `?dry_run=true`, which has the reasons, or raise `refused_at_most`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Adds the lines of the text at which plans are refused.

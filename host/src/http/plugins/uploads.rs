@@ -42,7 +42,8 @@ struct Component(Vec<u8>);
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "it only describes the answers")]
 pub(super) enum NotWritten {
-    /// The file beside it was changed while it was checked, or the folder does not allow it
+    /// The file beside it was changed while it was checked, more plans are refused than the request allows, or the folder
+    /// cannot be written
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(Problem),
     /// The file in the folder is not the one that the request requires
