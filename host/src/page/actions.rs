@@ -17,29 +17,18 @@ pub(super) struct JobRef<'a> {
     job: &'a str,
 }
 
-impl<'a> From<&'a TimelineRecord> for JobRef<'a> {
-    fn from(TimelineRecord { plugin, device, job, .. }: &'a TimelineRecord) -> Self {
-        Self { plugin, device, job }
-    }
+/// Makes the names of the job from a record that has them.
+macro_rules! job_of {
+    ($($record:ident),+) => {
+        $(impl<'a> From<&'a $record> for JobRef<'a> {
+            fn from($record { plugin, device, job, .. }: &'a $record) -> Self {
+                Self { plugin, device, job }
+            }
+        })+
+    };
 }
 
-impl<'a> From<&'a RunRecord> for JobRef<'a> {
-    fn from(RunRecord { plugin, device, job, .. }: &'a RunRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a Explanation> for JobRef<'a> {
-    fn from(Explanation { plugin, device, job, .. }: &'a Explanation) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a JobRecord> for JobRef<'a> {
-    fn from(JobRecord { plugin, device, job, .. }: &'a JobRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
+job_of!(TimelineRecord, RunRecord, Explanation, JobRecord);
 
 impl JobRef<'_> {
     /// Returns its whole name: `coop-door/north/close`.
