@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::Part,
     names::{DeviceName, PluginName},
+    pause::{Level, Pauses},
     scheduler::{DeviceView, Scheduler},
     time::Instant,
     zone::Zone,
@@ -19,11 +20,12 @@ use super::{
     limits,
     pagination::{Limit, Page, cut, resume},
     params::{Device, DevicePath, Plugin},
+    pauses::PauseRecord,
     problem::{Answered, Problem},
     reason_template,
     state::ApiState,
 };
-use crate::{store::LastOutcome, zones};
+use crate::{clock, store::LastOutcome, zones};
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -46,10 +48,13 @@ pub(crate) struct DeviceRecord {
     pub(crate) error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
     pub(crate) planning: bool,
-    /// Whether the device itself is paused. A device is also held by the pause of its plugin.
+    /// Whether the device itself is paused now. A device is also held by the pause of its plugin, and by that of all.
     pub(crate) paused: bool,
+    /// The pause in force of the device, its plugin or all, or the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     pub(crate) jobs: usize,
-    /// When the next run of its jobs is due, those that are paused left out.
+    /// When the next run of its jobs is due, without the jobs that skip theirs because of a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) due: Option<String>,
@@ -63,7 +68,8 @@ pub(crate) struct DeviceRecord {
 
 impl From<DeviceView<'_>> for DeviceRecord {
     fn from(device: DeviceView<'_>) -> Self {
-        let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, is_paused } = device;
+        let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, pauses } = device;
+        let now = clock::now();
         Self {
             plugin: plugin.to_string(),
             device: name.to_string(),
@@ -73,7 +79,8 @@ impl From<DeviceView<'_>> for DeviceRecord {
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
             planning: plan_requested,
-            paused: is_paused,
+            paused: is_paused(&pauses, now),
+            pause: PauseRecord::shown(&pauses, now, site.zone),
             jobs,
             due: None,
             last: None,
@@ -165,17 +172,22 @@ pub(crate) struct DeviceFilter {
 impl DeviceFilter {
     /// Checks whether a device is listed, where `part` is in lower case. `faulty` has the devices of which a job is at fault.
     fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<Name>) -> bool {
-        let DeviceView { plugin, name, error, is_paused, .. } = device;
+        let DeviceView { plugin, name, error, pauses, .. } = device;
         let has_reason = |error: &str| {
             let of_plan = || reason_template::of_fault(error, [plugin.as_str(), name.as_str(), ""]);
             self.reason.as_ref().is_none_or(|reason| *reason == of_plan())
         };
         let is_faulty = || error.is_some_and(has_reason) || faulty.contains(&((*plugin).clone(), (*name).clone()));
-        self.is_paused.is_none_or(|expected| expected == *is_paused)
+        self.is_paused.is_none_or(|expected| expected == is_paused(pauses, clock::now()))
             && self.device.as_ref().is_none_or(|expected| expected == *name)
             && (self.part.0.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part.0))
             && self.is_faulty.or(self.reason.as_ref().map(|_| true)).is_none_or(|expected| expected == is_faulty())
     }
+}
+
+/// Checks whether a device is paused itself.
+pub(super) fn is_paused(pauses: &Pauses, now: Instant) -> bool {
+    pauses.of(Level::Device).is_some_and(|pause| pause.covers(now))
 }
 
 /// A position in the list of all devices: after this device, or at the beginning of this plugin.

@@ -12,7 +12,8 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     accept::Permission,
     names::{JobName, PluginName, RunId},
-    outcome::{Attempt, Cause, Denied, Level, Outcome, RunState, Skipped},
+    outcome::{Attempt, Cause, Denied, Outcome, RunState, Skipped},
+    pause::{Level, PausedBy},
     scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
     trigger::{Never, SunCache, Trigger},
@@ -378,13 +379,17 @@ impl Case {
     /// Explains an occurrence without a run. Returns the verdict and the sentence.
     fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
-        let JobStatus { job, job_override, paused, watermark, .. } = planned;
-        let skip_reason = match paused {
-            Some(what) => Some(format!("{what} is paused")),
+        let JobStatus { job, job_override, pauses, watermark, .. } = planned;
+        let start = self.start.unwrap_or(occurrence);
+        let skip_reason = match pauses.at(start) {
+            Some(PausedBy { what, pause }) => {
+                // Of one to come: what it will be then.
+                let is = if pause.covers(self.now) { "is" } else { "will be" };
+                Some(format!("{what} {is} paused{}", pause.suffix(&|at| writer.local(at))))
+            }
             None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),
             None => None,
         };
-        let start = self.start.unwrap_or(occurrence);
         if occurrence <= *watermark && occurrence <= self.now {
             let kept_ms = i64::from(self.kept_days) * DAY_MS;
             let is_kept = self.now.ms_since(occurrence) < kept_ms;
@@ -447,14 +452,26 @@ impl Case {
     }
 
     /// Returns the note about a pause and how to end it.
-    fn paused(&self, what: Level) -> String {
+    fn paused(&self, writer: &Sentence, PausedBy { what, pause }: &PausedBy) -> String {
         let (plugin, device, job) = &self.name;
         let target = match what {
+            Level::All => "--all".to_owned(),
             Level::Plugin => plugin.to_string(),
             Level::Device => format!("{plugin}/{device}"),
             Level::Job => format!("{plugin}/{device}/{job}"),
         };
-        format!("{what} is paused now; `roost resume {target}` resumes it")
+        let local = |at| writer.local(at);
+        let suffix = pause.suffix(&local);
+        match pause.from().filter(|from| *from > self.now) {
+            Some(from) => {
+                let from = writer.local(from);
+                format!("{what} will be paused from {from}{suffix}; `roost resume {target}` removes that pause")
+            }
+            None if pause.until().is_some() => {
+                format!("{what} is paused{suffix}; `roost resume {target}` resumes it before")
+            }
+            None => format!("{what} is paused now{suffix}; `roost resume {target}` resumes it"),
+        }
     }
 
     /// Adds the notes about the current state of the plugin, the device, the job and the host, and their remedies.
@@ -478,9 +495,9 @@ impl Case {
             notes.extend(hint);
         }
         if let Some(planned) = planned {
-            if let Some(what) = planned.paused {
-                remedies.insert(0, Remedy::resume(&self.name, what).for_note(notes.len()));
-                notes.push(self.paused(what));
+            if let Some(by) = planned.pauses.shown(self.now) {
+                remedies.insert(0, Remedy::resume(&self.name, by.what).for_note(notes.len()));
+                notes.push(self.paused(writer, by));
             }
             let skip = planned.job_override.skip;
             let next = self.next.filter(|_| verdict != "due");

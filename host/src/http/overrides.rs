@@ -1,7 +1,10 @@
 //! The operator's overrides of jobs: run now, skip, pause.
 
 use axum::{extract::State, http::StatusCode};
-use roost_scheduler::event::{Part, Request};
+use roost_scheduler::{
+    event::{Part, Request},
+    pause::Pause,
+};
 
 use super::{
     extract::Path,
@@ -85,5 +88,8 @@ pub(super) async fn resume_device(
 }
 
 pub(super) async fn pause(state: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {
-    state.request(Request::Pause { what, paused }).await.map(|_| StatusCode::NO_CONTENT)
+    state
+        .request(Request::Pause { what, pause: paused.then_some(Pause::UNTIL_RESUMED) })
+        .await
+        .map(|_| StatusCode::NO_CONTENT)
 }

@@ -12,6 +12,7 @@ mod large;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod overrides;
+mod pauses;
 mod policies;
 mod rates;
 mod reconcile;

@@ -2,7 +2,8 @@
 
 use roost_scheduler::{
     names::{JobName, RunId},
-    outcome::{Level, RunState},
+    outcome::RunState,
+    pause::Level,
     scheduler::{Phase, RunStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,7 @@ impl Remedy {
 
     pub(super) fn resume((plugin, device, job): &JobName, what: Level) -> Self {
         let (kind, name) = match what {
+            Level::All => return Self::new("POST", "/api/v1/resume".to_owned(), "Resume everything".to_owned()),
             Level::Plugin => ("plugins", plugin.to_string()),
             Level::Device => ("devices", format!("{plugin}/{device}")),
             Level::Job => ("jobs", format!("{plugin}/{device}/{job}")),

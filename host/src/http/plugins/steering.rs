@@ -6,6 +6,7 @@ use roost_scheduler::event::{Part, Request};
 use super::{
     super::{
         extract::Path,
+        overrides::pause as pause_part,
         params::{Plugin, PluginPath},
         problem::{Answered, Problem},
         state::ApiState,
@@ -38,7 +39,7 @@ pub(in super::super) async fn pause(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    request(&state, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
+    pause_part(&state, Part::Plugin(plugin), true).await
 }
 
 /// Resume the jobs of a plugin
@@ -49,7 +50,7 @@ pub(in super::super) async fn resume(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    request(&state, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
+    pause_part(&state, Part::Plugin(plugin), false).await
 }
 
 async fn request(state: &ApiState, what: Request) -> Result<StatusCode, Problem> {
