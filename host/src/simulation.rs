@@ -273,7 +273,7 @@ impl<'w> Simulation<'w> {
         let today = calendar::to_local(self.now, site.zone).0;
         for job in &plan.jobs {
             if let Trigger::Sun(sun) = &job.trigger
-                && !sun.occurs_on(today, location, site.zone, self.scheduler.sun_cache())
+                && !sun.occurs_on(today, location, site.zone, self.scheduler.almanac())
             {
                 let instead = sun.otherwise.map(|time| format!(", so it is due at {}", time.format("%H:%M")));
                 let text = format!("no {} on this day{}", sun.event, instead.unwrap_or_default());

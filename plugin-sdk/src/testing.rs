@@ -42,7 +42,7 @@ use roost_scheduler::{
     model::{self, Action},
     names::ResourceName,
     time::{Instant as HostInstant, Location as HostLocation, Site},
-    trigger::SunCache,
+    trigger::Almanac,
     zone::Zone,
 };
 
@@ -250,11 +250,11 @@ impl PlannedJob {
     /// there are no more.
     #[must_use]
     pub fn due(&self, count: usize) -> Vec<String> {
-        let mut sun_cache = SunCache::default();
+        let mut almanac = Almanac::default();
         let mut due = Vec::new();
         let mut after = self.now;
         while due.len() < count
-            && let Ok(at) = self.job.trigger.find(after, &self.site, &mut sun_cache)
+            && let Ok(at) = self.job.trigger.find(after, &self.site, &mut almanac)
         {
             due.push(at.in_zone(self.site.zone));
             after = at;

@@ -320,7 +320,8 @@ fn a_run_that_holds_a_resource_can_be_ended_after_its_plugin_was_removed() {
     let shown = site.roost(&["explain", "modest/modest/m"]);
     expect![[r#"
         it has not ended: it was due [TIME], and it waits to start: `pump` is in use by `greedy/greedy/hog/[TIME]`; it will be missed if it cannot start by [TIME]
-        note: `roost abandon greedy/greedy/hog/[TIME]` would free it; the owed messages of that run would never be sent
+        note: to abandon `greedy/greedy/hog/[TIME]` would free it; the owed messages of that run would never be sent
+        remedy: `roost abandon greedy/greedy/hog/[TIME]`
         note: it is never due again
     "#]].assert_eq(&redact(&shown));
     let holder =

@@ -4,7 +4,7 @@ use roost_tests::{
     Broker, Chromium, Roost, Site, guest,
     http::{get, text},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{NOON, job};
 
@@ -71,13 +71,22 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
     browser.wait_for("mist-*");
     browser.wait_for("7 jobs");
     browser.click("button", "Pause house/house");
-    browser.wait_for("It is paused");
+    browser.wait_for("◌ paused: what falls due is skipped.");
     browser.click("button", "Resume house/house");
     browser.wait_for_role("button", "Pause house/house");
     browser.click("button", "Run house/house/vents now");
     browser.wait_for("● succeeded");
+    browser.click("button", "Pause house/house/vents");
+    browser.wait_for_role("button", "Resume house/house/vents");
     browser.click("link", "All its runs");
     browser.wait_for("house/house/vents");
+
+    // A device of which a job is paused is found and marked.
+    assert_eq!(get(&address, "/api/v1/devices?paused=false")["items"], json!([]));
+    let device = &get(&address, "/api/v1/devices?paused=true")["items"][0];
+    assert_eq!((&device["paused"], &device["paused_jobs"]), (&json!(false), &json!(1)), "{device}");
+    browser.open(&format!("http://{address}/devices?paused=true"));
+    browser.wait_for("◌ paused: 1 job");
     assert_eq!(browser.complaints(), [] as [String; 0]);
 
     browser.open(&format!("http://{address}/devices/house/hous"));

@@ -91,7 +91,7 @@ fn a_job_is_shown_in_words_and_a_skip_is_undone() {
     browser.click("button", &done);
     browser.wait_for_role("button", &format!("Skip the next run of {JOB}"));
     browser.click("button", &format!("Pause {JOB}"));
-    browser.wait_for("◌ It is paused.");
+    browser.wait_for("◌ paused (this job alone)");
     browser.click("button", &format!("Undo: {JOB} is paused."));
     browser.wait_for_role("button", &format!("Pause {JOB}"));
     browser.click("button", &format!("Run {JOB} now"));

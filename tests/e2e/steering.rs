@@ -46,7 +46,7 @@ fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     let args = json!({"zone": 2, "minutes": 0.1});
     let new = json!({"trigger": "at now+2s", "plugin": "sprinkler", "device": "garden", "task": "water", "args": args});
     let (status, job) = post(&host.address(), "/api/v1/jobs", &new);
-    assert_eq!((status, text(&job["task"], "task")), (201, "water"), "{job}");
+    assert_eq!((status, text(&job["task"], "task"), text(&job, "label")), (201, "water", "water"), "{job}");
     host.kill();
     let host = site.start(&broker);
     let on = listener.wait_for("sprinkler/garden/beds/set");
@@ -98,7 +98,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
     .map(|job| job.to_string());
     expect![[r#"
         POST /api/v1/jobs {"args":{"minutes":1,"zone":9},"device":"garden","plugin":"sprinkler","task":"water","trigger":"now"}
-          422 Unprocessable Entity: `run-task` returned an error: args `zone`: there is no such zone, they are (from 1 on) lawn, beds
+          422 Unprocessable Entity: task `water`: args `zone`: there is no such zone, they are (from 1 on) lawn, beds
         POST /api/v1/jobs {"args":null,"device":"garden","plugin":"sprinkler","task":"flood","trigger":"now"}
           422 Unprocessable Entity: `task` `flood`: the plugin has no such task, only `water`
         POST /api/v1/jobs {"task":"water","trigger":"now"}
@@ -231,7 +231,9 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
     host.wait_for_log("its device was paused");
     expect![[r#"
         it did not run: it was due [TIME], and was skipped: its device was paused
-        note: its device is paused now; `roost resume declared/declared` resumes it
+        remedy: `roost run-now declared/declared/tick`
+        note: its device is paused now
+        remedy: `roost resume declared/declared`
         note: it is due next [TIME]
     "#]]
     .assert_eq(&redact(&site.roost(&["explain", job])));
@@ -295,7 +297,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         $ roost jobs sprinkler
         NEXT ([ZONE])  JOB                     TRIGGER                                 LABEL
         [TIME], skipped  sprinkler/garden/water  cron 0 30 5 * 3,4,5,6,7,8,9,10,11,12 *  Water all zones
-        [TIME]  sprinkler/garden/extra  at [TIME]
+        [TIME]  sprinkler/garden/extra  at [TIME]                 water
 
         $ roost skip sprinkler/garden/water --undo
         sprinkler/garden/water/[TIME]
@@ -349,7 +351,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         (exit 1)
 
         $ roost schedule now --task sprinkler/garden/water
-        error: `run-task` returned an error: args: `null` is not a table
+        error: task `water`: args: `null` is not a table
         hint: if the task has arguments, pass `args`, on the command line such as `--args '{"zone": 2}'`: `roost plugins sprinkler` lists them
         (exit 1)
 

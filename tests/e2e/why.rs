@@ -21,7 +21,7 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
     let job = "roost/api/lamp";
     // The job itself has never been due.
     expect![[r#"
-        it has not run yet: it is due [TIME]; it was last due [TIME], and there is no record of that run: no run has been recorded yet
+        it has not run yet: it is due [TIME] (by the calendar); it was last due [TIME], and there is no record of that run: no run has been recorded yet
     "#]].assert_eq(&redact(&site.roost(&["explain", job])));
     let mut runs = Vec::new();
     for _ in 0..14 {
@@ -65,14 +65,14 @@ fn a_delayed_run_is_explained_with_its_start_and_whether_it_will_run() {
     let started = explain_until(&host, &site, job, "it has not started yet: it was due ");
     let starts = |shown: &str| shown.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
     expect![[r#"
-        it has not started yet: it was due [TIME], and starts [TIME], because its runs are spread over 1d
+        it has not started yet: it was due [TIME] (once), and starts [TIME], because its runs are spread over 1d
         note: it is never due again
     "#]]
     .assert_eq(&redact(&started));
     assert_eq!(starts(&before), starts(&started));
     site.roost(&["skip", job]);
     expect![[r#"
-        it has not started yet: it was due [TIME], and will be skipped, because the operator requested it
+        it has not started yet: it was due [TIME] (once), and will be skipped, because the operator requested it
         note: it is never due again
     "#]]
     .assert_eq(&redact(&site.roost(&["explain", job])));
@@ -97,6 +97,7 @@ fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
     let shown = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
     expect![[r#"
         it did not run: it was due [TIME], and was missed: there was no connection to the broker; it would have started [SPAN] late, and its grace is 3s
+        remedy: `roost run-now roost/api/lamp`
         note: it is never due again
     "#]].assert_eq(&redact(&shown));
 }
@@ -111,7 +112,8 @@ fn a_remedy_is_a_request_that_mends_what_is_explained() {
     let path = "/api/v1/explain?plugin=roost&device=api&job=lamp";
     let explained = get(&address, path);
     let remedy = &explained["remedies"][0];
-    assert_eq!(text(remedy, "label"), "Do not skip roost/api/lamp", "{explained}");
+    expect!["Do not skip roost/api/lamp of [TIME]"].assert_eq(&redact(text(remedy, "label")));
+    assert_eq!(text(remedy, "command"), "roost skip roost/api/lamp --undo", "{explained}");
     assert_eq!(ask(&address, text(remedy, "method"), text(remedy, "path"), "", "").0, 200);
     assert!(get(&address, path)["remedies"].is_null());
 }

@@ -8,7 +8,7 @@ use crate::{
     mutants::{Mutation, mutated},
     names::{Origin, RunId},
     time::Instant,
-    trigger::SunCache,
+    trigger::Almanac,
 };
 
 /// What a timer is for.
@@ -37,7 +37,7 @@ pub(crate) struct Agenda {
     timers: BTreeSet<(Instant, Timer)>,
     /// When the jobs of each group are due.
     of_group: BTreeMap<GroupKey, BTreeSet<(Instant, JobKey)>>,
-    sun_cache: SunCache,
+    almanac: Almanac,
     /// The number of times that the clock was set back.
     series: u32,
     /// The stretch of time that the clock was last set forward over.
@@ -53,7 +53,7 @@ impl Agenda {
         Self {
             timers: BTreeSet::new(),
             of_group: BTreeMap::new(),
-            sun_cache: SunCache::default(),
+            almanac: Almanac::default(),
             series,
             jumped: None,
             since: now,
@@ -179,7 +179,7 @@ impl Agenda {
     }
 
     /// Returns the cache of sun events: computing an event takes long.
-    pub(crate) const fn sun_cache(&mut self) -> &mut SunCache {
-        &mut self.sun_cache
+    pub(crate) const fn almanac(&mut self) -> &mut Almanac {
+        &mut self.almanac
     }
 }

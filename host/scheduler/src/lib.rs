@@ -5,12 +5,12 @@
 //! and every fault can be reproduced.
 //!
 //! ```
-//! use roost_scheduler::{time::{Instant, Site}, trigger::{CronCache, Search, SunCache, parse}};
+//! use roost_scheduler::{time::{Instant, Site}, trigger::{CronCache, Search, Almanac, parse}};
 //!
 //! let now = Instant::from_millis(1_800_000_000_000).expect("in range"); // 2027-01-15T08:00:00Z
 //! let site = Site { zone: roost_scheduler::calendar::parse_zone("Europe/London").expect("a zone"), location: None };
 //! let trigger = parse("cron 30 6 * * MON-FRI", now, &mut CronCache::default()).expect("a trigger");
-//! let Search::Found(next) = trigger.next(now, &site, &mut SunCache::default()) else { unreachable!("it fires") };
+//! let Search::Found(next) = trigger.next(now, &site, &mut Almanac::default()) else { unreachable!("it fires") };
 //! assert_eq!(next.to_string(), "2027-01-18T06:30:00Z");
 //! ```
 //!

@@ -142,7 +142,7 @@ pub const TOMBSTONE_MS: i64 = u32::MAX as i64;
 /// How often expired tombstones are removed, in milliseconds.
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are cached: 2 MB at most, enough for three events a day at a thousand locations.
-pub const SUN_CACHE_DAYS: usize = 8_192;
+pub const ALMANAC_DAYS: usize = 8_192;
 /// Characters of a value in an error message: the beginning identifies it, and a long one must not fill the log.
 pub const EXCERPT_CHARS: usize = 120;
 /// Bytes of a trigger's text: a longer one is a mistake, and similar words are searched for in it.

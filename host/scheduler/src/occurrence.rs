@@ -9,7 +9,7 @@ use crate::{
     body::PackedJob,
     names::{Origin, RunId},
     time::{Instant, Site},
-    trigger::{Search, SunCache},
+    trigger::{Almanac, Search},
 };
 
 /// What a job waits for.
@@ -63,8 +63,8 @@ impl From<Next> for NextRun {
 }
 
 /// Returns when a run starts: its occurrence plus its jitter.
-pub(crate) fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
-    run.occurrence.plus_ms(jitter_of(job, run.occurrence, site, sun_cache, || run.clone()).into())
+pub(crate) fn start_of(job: &PackedJob, run: &RunId, site: &Site, almanac: &mut Almanac) -> Instant {
+    run.occurrence.plus_ms(jitter_of(job, run.occurrence, site, almanac, || run.clone()).into())
 }
 
 /// Returns the jitter of the run at an occurrence, in milliseconds: less than the time to the next occurrence, so that
@@ -73,12 +73,12 @@ pub(crate) fn jitter_of(
     job: &PackedJob,
     occurrence: Instant,
     site: &Site,
-    sun_cache: &mut SunCache,
+    almanac: &mut Almanac,
     run: impl FnOnce() -> RunId,
 ) -> u32 {
     let mut most = job.body.policy().jitter_ms;
     if most > 0
-        && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
+        && let Search::Found(next) = job.trigger.next(occurrence, site, almanac)
     {
         most = most.min(u32::try_from(next.ms_since(occurrence) - 1).unwrap_or(u32::MAX));
     }

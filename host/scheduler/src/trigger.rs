@@ -11,7 +11,7 @@ pub use self::{
     cron::{Cron, CronCache, CronError, FindZone},
     light::{Band, Light},
     search::{Never, Search},
-    sun::{Sun, SunCache, SunEvent},
+    sun::{Almanac, Sun, SunEvent},
     text::{Duration, TriggerError, parse, parse_duration, parse_stored},
 };
 use crate::{
@@ -58,13 +58,13 @@ impl Trigger {
 
     /// Returns the first occurrence strictly after an instant.
     #[must_use]
-    pub fn next(&self, after: Instant, site: &Site, sun_cache: &mut SunCache) -> Search {
+    pub fn next(&self, after: Instant, site: &Site, almanac: &mut Almanac) -> Search {
         match (self, site.location) {
             (Self::At(at), _) if *at > after => Search::Found(*at),
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.next(after),
             (Self::Cron(cron), _) => cron.next(after, site.zone),
-            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, sun_cache),
+            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, almanac),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
         }
     }
@@ -72,7 +72,7 @@ impl Trigger {
     /// Returns the newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there
     /// is none after that instant: continue with it as `until`.
     #[must_use]
-    pub fn last(&self, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Search {
+    pub fn last(&self, after: Instant, until: Instant, site: &Site, almanac: &mut Almanac) -> Search {
         if until <= after {
             return Search::Never(Never::Over);
         }
@@ -81,7 +81,7 @@ impl Trigger {
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.last(after, until),
             (Self::Cron(cron), _) => cron.last(after, until, site.zone),
-            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, sun_cache),
+            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, almanac),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
         }
     }
@@ -91,11 +91,11 @@ impl Trigger {
     ///
     /// # Errors
     /// Returns why there is none, at the latest after 400 days without the sun event.
-    pub fn find(&self, after: Instant, site: &Site, sun_cache: &mut SunCache) -> Result<Instant, Never> {
+    pub fn find(&self, after: Instant, site: &Site, almanac: &mut Almanac) -> Result<Instant, Never> {
         let end = after.plus_ms(i64::from(limits::SUN_DAYS) * 86_400_000);
         let mut from = after;
         loop {
-            match self.next(from, site, sun_cache) {
+            match self.next(from, site, almanac) {
                 Search::Found(at) => return Ok(at),
                 Search::Never(never) => return Err(never),
                 Search::NotUntil(bound) if bound >= end => return Err(Never::NoSuchSunEvent),

@@ -7,7 +7,7 @@ use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
     topic::{Topic, TopicFilter},
-    trigger::{CronCache, Search, SunCache, parse, parse_duration, parse_stored},
+    trigger::{Almanac, CronCache, Search, parse, parse_duration, parse_stored},
 };
 
 /// A change of a text.
@@ -148,7 +148,7 @@ proptest! {
         let location = Location::new(70.0, 25.0).filter(|_| far);
         let site = Site { zone: calendar::parse_zone("Europe/Helsinki").expect("a zone"), location: location.or(Location::new(-51.5, 0.1)) };
         if let Ok(trigger) = parse(&text, now(), &mut CronCache::default())
-            && let Search::Found(next) = trigger.next(now(), &site, &mut SunCache::default())
+            && let Search::Found(next) = trigger.next(now(), &site, &mut Almanac::default())
         {
             prop_assert!(next > now(), "{}", text);
         }

@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate, NaiveTime, Timelike};
 use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
-    trigger::{CronCache, Search, SunCache, SunEvent, Trigger, parse},
+    trigger::{Almanac, CronCache, Search, SunEvent, Trigger, parse},
     zone::Zone,
 };
 
@@ -26,10 +26,10 @@ fn trigger(text: &str) -> Trigger {
     parse(text, Instant::MIN, &mut CronCache::default()).expect(text)
 }
 
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, almanac: &mut Almanac) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
-        match trigger.next(from, site, sun_cache) {
+        match trigger.next(from, site, almanac) {
             Search::Found(time) if time <= until => times.push(time),
             Search::NotUntil(bound) if bound < until => {
                 from = bound;
@@ -47,7 +47,7 @@ fn day_from_noon(text: &str, date: &str, site: &Site) -> Vec<String> {
     let noon = NaiveTime::from_hms_opt(12, 0, 0).expect("noon");
     let start = calendar::to_instant(date, noon, site.zone);
     let end = calendar::to_instant(date + Days::new(1), noon, site.zone);
-    let times = between(&trigger(text), start, end, site, &mut SunCache::default());
+    let times = between(&trigger(text), start, end, site, &mut Almanac::default());
     times.into_iter().map(|time| time.in_zone(site.zone)[8..16].to_owned()).collect()
 }
 
@@ -117,7 +117,7 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
         at("2027-01-10T00:00:00Z"),
         at("2027-01-11T00:00:00Z"),
         &greenwich,
-        &mut SunCache::default(),
+        &mut Almanac::default(),
     );
     assert_eq!(noon, [at("2027-01-10T11:00:00Z")]);
 }
@@ -144,11 +144,11 @@ fn a_day_without_the_event_has_no_occurrence_without_a_fallback() {
 #[test]
 fn each_evening_of_a_year_has_one_run_where_a_fallback_is_stated() {
     for place in [helsinki(), fairbanks(), reykjavik(), tromso(), site(zone("Antarctica/McMurdo"), -77.85, 166.67)] {
-        let (zone, sun_cache) = (place.zone, &mut SunCache::default());
+        let (zone, almanac) = (place.zone, &mut Almanac::default());
         let start = at("2027-01-01T10:00:00Z");
         for text in ["civil-dusk +10m not-before 17:00 not-after 22:00 else 22:00", "sunset not-after 23:30 else 23:30"]
         {
-            let times = between(&trigger(text), start, start.plus_ms(365 * 24 * HOUR_MS), &place, sun_cache);
+            let times = between(&trigger(text), start, start.plus_ms(365 * 24 * HOUR_MS), &place, almanac);
             let dates: Vec<_> = times.iter().map(|time| calendar::to_local(*time, zone).0).collect();
             assert_eq!(dates.len(), 365, "{text} in {zone}");
             assert!(dates.windows(2).all(|pair| pair[0] + Days::new(1) == pair[1]), "{text} in {zone}");
@@ -220,7 +220,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
     let morning = ["not-before 06:30", "not-after 05:00", "not-before 23:45 not-after 08:00", "not-after 23:30"];
     let (start, end) = (at("2027-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z"));
     for place in devices {
-        let (sun_cache, location) = (&mut SunCache::default(), place.location.expect("a location"));
+        let (almanac, location) = (&mut Almanac::default(), place.location.expect("a location"));
         for (event, clauses) in [
             (SunEvent::Sunset, evening),
             (SunEvent::CivilDusk, evening),
@@ -228,11 +228,8 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
             (SunEvent::CivilDawn, morning),
         ] {
             let first = calendar::to_local(start, place.zone).0 - Days::new(3);
-            let events: Vec<_> = first
-                .iter_days()
-                .take(373)
-                .flat_map(|date| sun_cache.times(event, date, location, place.zone))
-                .collect();
+            let events: Vec<_> =
+                first.iter_days().take(373).flat_map(|date| almanac.times(event, date, location, place.zone)).collect();
             for clauses in clauses {
                 let trigger = trigger(&format!("{event} {clauses}"));
                 let Trigger::Sun(sun) = &trigger else { panic!("a sun trigger") };
@@ -241,7 +238,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
                     events.iter().map(|happens| clamped(event, *happens, clamps, place.zone)).collect();
                 expected.dedup();
                 expected.retain(|due| start < *due && *due <= end);
-                assert_eq!(between(&trigger, start, end, &place, sun_cache), expected, "{trigger} in {}", place.zone);
+                assert_eq!(between(&trigger, start, end, &place, almanac), expected, "{trigger} in {}", place.zone);
             }
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
-    trigger::{CronCache, Every, Never, Search, Sun, SunCache, SunEvent, Trigger, parse},
+    trigger::{Almanac, CronCache, Every, Never, Search, Sun, SunEvent, Trigger, parse},
     zone::Zone,
 };
 
@@ -40,10 +40,10 @@ fn cron(expression: &str) -> Trigger {
 }
 
 /// Returns every occurrence in `after < occurrence ≤ until`, oldest first.
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, almanac: &mut Almanac) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
-        match trigger.next(from, site, sun_cache) {
+        match trigger.next(from, site, almanac) {
             Search::Found(time) if time <= until => {
                 assert!(time > from, "`{trigger}`: {time} is not after {from}");
                 times.push(time);
@@ -59,10 +59,10 @@ fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_c
 }
 
 /// Returns the newest occurrence, with as many searches as it takes.
-fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Option<Instant> {
+fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, almanac: &mut Almanac) -> Option<Instant> {
     let mut until = until;
     loop {
-        match trigger.last(after, until, site, sun_cache) {
+        match trigger.last(after, until, site, almanac) {
             Search::Found(time) => return Some(time),
             Search::Never(_) => return None,
             Search::NotUntil(bound) => {
@@ -219,19 +219,19 @@ proptest! {
     fn occurrences_increase_and_the_last_is_the_last(
         trigger in triggers(), after in instants(), range in 0..40 * DAY_MS, site in sites(),
     ) {
-        let (sun_cache, site) = (&mut SunCache::default(), &site);
+        let (almanac, site) = (&mut Almanac::default(), &site);
         // An hour is enough for triggers that fire each second.
-        let until = match trigger.next(after, site, sun_cache) {
-            Search::Found(first) if matches!(trigger.next(first, site, sun_cache), Search::Found(second) if second.ms_since(first) < 600_000) =>
+        let until = match trigger.next(after, site, almanac) {
+            Search::Found(first) if matches!(trigger.next(first, site, almanac), Search::Found(second) if second.ms_since(first) < 600_000) =>
                 after.plus_ms(range % 7_200_000),
             _ => after.plus_ms(range),
         };
-        let times = between(&trigger, after, until, site, sun_cache);
-        prop_assert_eq!(last(&trigger, after, until, site, sun_cache), times.last().copied());
+        let times = between(&trigger, after, until, site, almanac);
+        prop_assert_eq!(last(&trigger, after, until, site, almanac), times.last().copied());
         // The occurrences between two instants do not depend on where the search began.
         let middle = after.plus_ms(until.ms_since(after) / 2);
         let later: Vec<_> = times.iter().copied().filter(|time| *time > middle).collect();
-        prop_assert_eq!(between(&trigger, middle, until, site, sun_cache), later);
+        prop_assert_eq!(between(&trigger, middle, until, site, almanac), later);
     }
 
     #[test]
@@ -242,7 +242,7 @@ proptest! {
             .filter(|at| *at >= anchor && (at - anchor) % period == 0)
             .map(Instant::from_millis_clamped)
             .collect();
-        let found = between(&Trigger::Every(every), after, until, &site(Zone::UTC), &mut SunCache::default());
+        let found = between(&Trigger::Every(every), after, until, &site(Zone::UTC), &mut Almanac::default());
         prop_assert_eq!(found, expected);
     }
 
@@ -251,7 +251,7 @@ proptest! {
         let after = after.to_utc();
         let expected = croner(&expression).find_next_occurrence(&after.naive_utc(), false).ok();
         let found = CronCache::default().cron(&expression, None).ok().map(|cron| {
-            Trigger::Cron(cron).next(after.into(), &site(Zone::UTC), &mut SunCache::default())
+            Trigger::Cron(cron).next(after.into(), &site(Zone::UTC), &mut Almanac::default())
         });
         prop_assert_eq!(found, expected.map(|at| Search::Found(at.and_utc().into())), "{}", expression);
     }
@@ -269,7 +269,7 @@ proptest! {
             .filter(|at| fields.is_time_matching(&at.to_utc().with_timezone(&zone).naive_local()).expect("a time"))
             .collect();
         let until = Instant::from_millis_clamped((first + 1_439) * 60_000);
-        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut SunCache::default()), expected, "{}", trigger);
+        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut Almanac::default()), expected, "{}", trigger);
     }
 
     #[test]
@@ -283,21 +283,21 @@ proptest! {
             .map(|date| calendar::to_instant(date, time, zone))
             .filter(|at| after < *at && *at <= until)
             .collect();
-        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut SunCache::default()), expected, "{}", trigger);
+        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut Almanac::default()), expected, "{}", trigger);
     }
 
     #[test]
     fn a_sun_trigger_is_its_events_moved_and_clamped(sun in suns(), after in instants(), site in sites()) {
-        let (sun_cache, zone) = (&mut SunCache::default(), site.zone);
+        let (almanac, zone) = (&mut Almanac::default(), site.zone);
         let sun = Sun { otherwise: None, ..sun };
         let location = site.location.expect("a location");
         let date = calendar::to_local(after, zone).0;
         let dates = (date - chrono::Days::new(5)).iter_days().take(14);
         let moved: Vec<_> = dates
-            .flat_map(|date| sun_cache.times(sun.event, date, location, zone))
+            .flat_map(|date| almanac.times(sun.event, date, location, zone))
             .map(|event| event.plus_ms(sun.offset_ms.into()))
             .collect();
-        let due = between(&sun.into(), after, after.plus_ms(4 * DAY_MS), &site, sun_cache);
+        let due = between(&sun.into(), after, after.plus_ms(4 * DAY_MS), &site, almanac);
         for due in &due {
             // Each is at an event, or at one of its times of day instead of the event.
             let is_at = |time: Option<NaiveTime>| {
@@ -322,11 +322,11 @@ proptest! {
     fn the_suns_times_are_on_their_date_and_none_is_lost(
         event in prop::sample::select(SunEvent::ALL.to_vec()), after in instants(), site in sites(),
     ) {
-        let (sun_cache, location) = (&mut SunCache::default(), site.location.expect("a location"));
+        let (almanac, location) = (&mut Almanac::default(), site.location.expect("a location"));
         let first = calendar::to_local(after, site.zone).0;
         let mut times = Vec::new();
         for date in first.iter_days().take(5) {
-            let today = sun_cache.times(event, date, location, site.zone);
+            let today = almanac.times(event, date, location, site.zone);
             prop_assert!(today.len() <= 2);
             prop_assert!(today.iter().all(|at| calendar::to_local(*at, site.zone).0 == date && at.millis() % 1_000 == 0));
             times.extend(today);
@@ -335,7 +335,7 @@ proptest! {
         let sun = Trigger::from(Sun { event, offset_ms: 0, not_before: None, not_after: None, otherwise: None });
         let start = calendar::to_instant(first, NaiveTime::MIN, site.zone).plus_ms(-1);
         let end = calendar::to_instant(first + chrono::Days::new(5), NaiveTime::MIN, site.zone).plus_ms(-1);
-        prop_assert_eq!(between(&sun, start, end, &site, sun_cache), times);
+        prop_assert_eq!(between(&sun, start, end, &site, almanac), times);
     }
 
     #[test]
@@ -411,10 +411,10 @@ const CLOCK_CHANGES: &[(&str, &str, &str, &[&str])] = &[
 fn cron_follows_cron_8_when_the_clock_changes() {
     for (name, expression, from, expected) in CLOCK_CHANGES {
         let zone = zone(name);
-        let (trigger, sun_cache, mut after) = (cron(expression), &mut SunCache::default(), at(from));
+        let (trigger, almanac, mut after) = (cron(expression), &mut Almanac::default(), at(from));
         let mut found = Vec::new();
         for _ in *expected {
-            after = trigger.find(after, &site(zone), sun_cache).expect("it comes");
+            after = trigger.find(after, &site(zone), almanac).expect("it comes");
             found.push(after.in_zone(zone)[8..].to_owned());
         }
         assert_eq!(found, *expected, "`{expression}` in {zone} from {from}");
@@ -426,7 +426,7 @@ fn seconds_change_nothing_about_fixed_times() {
     let zone = zone("Europe/London");
     for from in ["2027-03-27T12:00:00Z", "2027-10-30T12:00:00Z", "2027-10-31T01:10:00Z"].map(at) {
         for (five, six) in [("30 1 * * *", "0 30 1 * * *"), ("0 1-2 * * *", "0 0 1-2 * * * *")] {
-            let next = |expression| cron(expression).next(from, &site(zone), &mut SunCache::default());
+            let next = |expression| cron(expression).next(from, &site(zone), &mut Almanac::default());
             assert_eq!(next(five), next(six), "{six} from {from}");
         }
     }
@@ -435,7 +435,7 @@ fn seconds_change_nothing_about_fixed_times() {
 #[test]
 fn a_year_ends_an_expression() {
     let trigger = cron("0 0 12 24 12 * 2027,2028");
-    let next = |from: &str| trigger.next(at(from), &site(Zone::UTC), &mut SunCache::default());
+    let next = |from: &str| trigger.next(at(from), &site(Zone::UTC), &mut Almanac::default());
     assert_eq!(next("2026-01-01T00:00:00Z"), Search::Found(at("2027-12-24T12:00:00Z")));
     assert_eq!(next("2027-12-24T12:00:00Z"), Search::Found(at("2028-12-24T12:00:00Z")));
     assert_eq!(next("2028-12-24T12:00:00Z"), Search::Never(Never::Over));
@@ -443,25 +443,25 @@ fn a_year_ends_an_expression() {
 
 #[test]
 fn nothing_comes_after_the_end_of_time() {
-    let (near, sun_cache) = (at("9999-12-31T23:59:30Z"), &mut SunCache::default());
+    let (near, almanac) = (at("9999-12-31T23:59:30Z"), &mut Almanac::default());
     for text in ["cron * * * * *", "every 1m", "at 9999-01-01T00:00:00Z"] {
         let trigger = parse(text, Instant::MIN, &mut CronCache::default()).expect("a trigger");
         for zone in [Zone::UTC, zone("Pacific/Kiritimati"), zone("America/New_York")] {
-            assert_eq!(trigger.next(near, &site(zone), sun_cache), Search::Never(Never::Over), "{text} in {zone}");
+            assert_eq!(trigger.next(near, &site(zone), almanac), Search::Never(Never::Over), "{text} in {zone}");
         }
     }
     let sunrise = parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger");
-    assert!(sunrise.find(near, &site(Zone::UTC), sun_cache).is_err());
+    assert!(sunrise.find(near, &site(Zone::UTC), almanac).is_err());
 }
 
 #[test]
 fn clamped_events_of_one_instant_are_one_occurrence() {
     // Tromsø on the day with two sunsets, one just after midnight and one just before the next.
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (location, sun_cache) = (tromso.location.expect("a location"), &mut SunCache::default());
+    let (location, almanac) = (tromso.location.expect("a location"), &mut Almanac::default());
     let year = NaiveDate::from_ymd_opt(2027, 1, 1).expect("a date").iter_days().take_while(|date| date.year() == 2027);
     let twice = year
-        .filter(|date| sun_cache.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2)
+        .filter(|date| almanac.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2)
         .collect::<Vec<_>>();
     assert!(!twice.is_empty());
     let sunset = parse("sunset not-before 22:00 not-after 22:00", Instant::MIN, &mut CronCache::default());
@@ -469,7 +469,7 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
     for date in twice {
         // The evening of the first one began on the previous day.
         let start = calendar::to_instant(date, NaiveTime::MIN, tromso.zone);
-        let times = between(&sunset, start.plus_ms(-DAY_MS), start.plus_ms(DAY_MS), &tromso, sun_cache);
+        let times = between(&sunset, start.plus_ms(-DAY_MS), start.plus_ms(DAY_MS), &tromso, almanac);
         let expected = [date - chrono::Days::new(1), date].map(|date| calendar::to_instant(date, time, tromso.zone));
         assert_eq!(times, expected, "{date}");
     }
@@ -478,16 +478,16 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
 #[test]
 fn a_polar_night_is_searched_in_bounded_pieces() {
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (sunrise, sun_cache) =
-        (parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger"), &mut SunCache::default());
+    let (sunrise, almanac) =
+        (parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger"), &mut Almanac::default());
     let night = at("2026-12-01T00:00:00Z");
-    assert!(matches!(sunrise.next(night, &tromso, sun_cache), Search::NotUntil(bound) if bound > night));
-    let morning = sunrise.find(night, &tromso, sun_cache).expect("the night ends");
+    assert!(matches!(sunrise.next(night, &tromso, almanac), Search::NotUntil(bound) if bound > night));
+    let morning = sunrise.find(night, &tromso, almanac).expect("the night ends");
     assert_eq!(calendar::to_local(morning, tromso.zone).0, NaiveDate::from_ymd_opt(2027, 1, 15).expect("a date"));
     let end = morning.plus_ms(-1);
     assert!(
-        matches!(sunrise.last(at("2026-11-01T00:00:00Z"), end, &tromso, sun_cache), Search::NotUntil(bound) if bound < end)
+        matches!(sunrise.last(at("2026-11-01T00:00:00Z"), end, &tromso, almanac), Search::NotUntil(bound) if bound < end)
     );
-    let before = last(&sunrise, at("2026-11-01T00:00:00Z"), end, &tromso, sun_cache).expect("one in November");
+    let before = last(&sunrise, at("2026-11-01T00:00:00Z"), end, &tromso, almanac).expect("one in November");
     assert_eq!(calendar::to_local(before, tromso.zone).0, NaiveDate::from_ymd_opt(2026, 11, 27).expect("a date"));
 }

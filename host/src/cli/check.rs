@@ -10,7 +10,7 @@ use roost_scheduler::{
     body::Body,
     model::{Action, Job},
     time::{Instant, Site},
-    trigger::{Duration, Search, SunCache},
+    trigger::{Almanac, Duration, Search},
 };
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     for task in tasks {
         write_task(out, task)?;
     }
-    let mut sun = SunCache::default();
+    let mut sun = Almanac::default();
     for InspectedDevice { name, site, jobs } in devices {
         let plural = if jobs.len() == 1 { "" } else { "s" };
         writeln!(out, "  device {name} ({}), {} job{plural}", site.zone, jobs.len())?;
@@ -135,7 +135,7 @@ fn denied(imports: &[String]) -> Vec<&'static str> {
     NEVER_GRANTED.iter().filter(|(_, start)| imported(start)).map(|(what, _)| *what).collect()
 }
 
-fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut SunCache, now: Instant) -> io::Result<()> {
+fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut Almanac, now: Instant) -> io::Result<()> {
     let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({})", in_one_line(label)));
     writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
     if let Some(note) = job.trigger.note() {
@@ -169,7 +169,7 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut SunCache, n
 }
 
 /// Returns the next occurrences and, if there are fewer than [`NEXT_RUNS`], the reason.
-fn next_runs(job: &Job, site: &Site, sun: &mut SunCache, now: Instant) -> (Vec<Instant>, Option<String>) {
+fn next_runs(job: &Job, site: &Site, sun: &mut Almanac, now: Instant) -> (Vec<Instant>, Option<String>) {
     let mut runs = Vec::new();
     let mut after = now;
     for _ in 0..limits::SEARCHES {
@@ -222,7 +222,7 @@ fn task_call(job: &Job) -> Option<Value> {
 
 fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
     let InspectedDevice { name, site, jobs } = device;
-    let mut sun = SunCache::default();
+    let mut sun = Almanac::default();
     let jobs: Vec<_> = jobs
         .iter()
         .map(|job| {

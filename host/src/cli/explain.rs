@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{client::Client, output, target::JobPath};
 use crate::{
     config::DataFlags,
-    http::Explanation,
+    http::{Explanation, Remedy},
     report::{in_one_line, printable},
 };
 
@@ -47,8 +47,15 @@ pub(super) fn main(args: Args) -> Result<()> {
         return Ok(());
     }
     writeln!(out, "{}", in_one_line(&explanation.sentence))?;
-    for note in &explanation.notes {
+    let remedies = |note: Option<usize>| explanation.remedies.iter().filter(move |remedy| remedy.note == note);
+    for Remedy { command, .. } in remedies(None) {
+        writeln!(out, "remedy: `{}`", in_one_line(command))?;
+    }
+    for (index, note) in explanation.notes.iter().enumerate() {
         writeln!(out, "note: {}", printable(note).replace('\n', "\n  "))?;
+        for Remedy { command, .. } in remedies(Some(index)) {
+            writeln!(out, "remedy: `{}`", in_one_line(command))?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roost_scheduler::{
     time::{Instant, Site},
-    trigger::{Never, SunCache, Trigger, parse},
+    trigger::{Almanac, Never, Trigger, parse},
     zone::Zone,
 };
 
@@ -77,7 +77,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 
 /// Returns up to `count` occurrences after an instant and, if there are fewer, the reason.
 fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (Vec<Instant>, Option<Never>) {
-    let (mut times, mut sun, mut after) = (Vec::new(), SunCache::default(), after);
+    let (mut times, mut sun, mut after) = (Vec::new(), Almanac::default(), after);
     for _ in 0..count {
         match trigger.find(after, site, &mut sun) {
             Ok(at) => times.push(at),

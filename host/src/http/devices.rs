@@ -1,6 +1,9 @@
 //! The devices of plugins.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
@@ -20,7 +23,7 @@ use super::{
     limits,
     pagination::{Limit, Page, cut, resume},
     params::{Device, DevicePath, Plugin},
-    pauses::PauseRecord,
+    pauses::{self, PauseRecord},
     problem::{Answered, Problem},
     reason_template,
     state::ApiState,
@@ -48,12 +51,16 @@ pub(crate) struct DeviceRecord {
     pub(crate) error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
     pub(crate) planning: bool,
-    /// Whether the device itself is paused now. A device is also held by the pause of its plugin, and by that of all.
+    /// Whether the device itself is paused now.
     pub(crate) paused: bool,
+    /// Whether its plugin is paused now, and all devices of it with it.
+    pub(crate) plugin_paused: bool,
     /// The pause in force of the device, its plugin or all, or the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pause: Option<PauseRecord>,
     pub(crate) jobs: usize,
+    /// How many of its jobs are paused themselves now.
+    pub(crate) paused_jobs: usize,
     /// When the next run of its jobs is due, without the jobs that skip theirs because of a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -79,9 +86,11 @@ impl From<DeviceView<'_>> for DeviceRecord {
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
             planning: plan_requested,
-            paused: is_paused(&pauses, now),
+            paused: is_paused(&pauses, Level::Device, now),
+            plugin_paused: is_paused(&pauses, Level::Plugin, now),
             pause: PauseRecord::shown(&pauses, now, site.zone),
             jobs,
+            paused_jobs: 0,
             due: None,
             last: None,
             fault: None,
@@ -103,14 +112,25 @@ pub(crate) struct LastOutcomeRecord {
 }
 
 impl DeviceRecord {
-    /// Adds when its next run is due, its last outcome and its newest fault.
-    fn with(self, due: Option<Instant>, (last, fault): (Option<LastOutcome>, Option<LastOutcome>)) -> Self {
+    /// Adds when its next run is due, how many jobs are paused, its last outcome and its newest fault.
+    fn with(
+        self,
+        due: Option<Instant>,
+        paused_jobs: usize,
+        (last, fault): (Option<LastOutcome>, Option<LastOutcome>),
+    ) -> Self {
         let zone = zones::find(&self.time_zone).unwrap_or(Zone::UTC);
         let record = |LastOutcome { run, state, ended, reason }: LastOutcome| {
             let reason = reason.map(|reason| reason.to_string());
             LastOutcomeRecord { run: run.to_string(), state: state.to_string(), reason, ended: ended.in_zone(zone) }
         };
-        Self { due: due.map(|at| at.in_zone(zone)), last: last.map(record), fault: fault.map(record), ..self }
+        Self {
+            due: due.map(|at| at.in_zone(zone)),
+            paused_jobs,
+            last: last.map(record),
+            fault: fault.map(record),
+            ..self
+        }
     }
 }
 
@@ -131,7 +151,8 @@ pub(super) struct DevicesQuery {
     /// Only devices with a fault of this reason, as `GET /api/v1/faults` returns it
     #[param(example = "step … was given up after … attempts: the device did not confirm the step within …")]
     reason: Option<String>,
-    /// Only devices that are paused themselves; with `false`, only the others
+    /// Only devices that are paused themselves, with their plugin, or of which a job is paused; with `false`, only the
+    /// others
     paused: Option<bool>,
     /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
@@ -170,24 +191,27 @@ pub(crate) struct DeviceFilter {
 }
 
 impl DeviceFilter {
-    /// Checks whether a device is listed, where `part` is in lower case. `faulty` has the devices of which a job is at fault.
-    fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<Name>) -> bool {
+    /// Checks whether a device is listed, where `part` is in lower case. `faulty` has the devices of which a job is at
+    /// fault.
+    fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<Name>, paused: &PausedJobs) -> bool {
         let DeviceView { plugin, name, error, pauses, .. } = device;
+        let has_paused =
+            || pauses.at(clock::now()).is_some() || paused.contains_key(&((*plugin).clone(), (*name).clone()));
         let has_reason = |error: &str| {
             let of_plan = || reason_template::of_fault(error, [plugin.as_str(), name.as_str(), ""]);
             self.reason.as_ref().is_none_or(|reason| *reason == of_plan())
         };
         let is_faulty = || error.is_some_and(has_reason) || faulty.contains(&((*plugin).clone(), (*name).clone()));
-        self.is_paused.is_none_or(|expected| expected == is_paused(pauses, clock::now()))
+        self.is_paused.is_none_or(|expected| expected == has_paused())
             && self.device.as_ref().is_none_or(|expected| expected == *name)
             && (self.part.0.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part.0))
             && self.is_faulty.or(self.reason.as_ref().map(|_| true)).is_none_or(|expected| expected == is_faulty())
     }
 }
 
-/// Checks whether a device is paused itself.
-pub(super) fn is_paused(pauses: &Pauses, now: Instant) -> bool {
-    pauses.of(Level::Device).is_some_and(|pause| pause.covers(now))
+/// Checks whether a device, or its plugin, is paused itself.
+pub(super) fn is_paused(pauses: &Pauses, what: Level, now: Instant) -> bool {
+    pauses.of(what).is_some_and(|pause| pause.covers(now))
 }
 
 /// A position in the list of all devices: after this device, or at the beginning of this plugin.
@@ -222,14 +246,14 @@ pub(crate) async fn list(
         (_, reason) => devices_of_faulty_jobs(state, reason.as_deref()).await?,
     };
     filter.part.0.make_ascii_lowercase();
-    let shared = Arc::new((filter, faulty));
+    let shared = Arc::new((filter, faulty, paused_jobs(state).await?));
     let mut found = Vec::new();
     loop {
         let (shared, most) = (shared.clone(), limit + 1 - found.len());
         let batch = state.inspect(move |scheduler| {
-            let (filter, faulty) = &*shared;
+            let (filter, faulty, paused) = &*shared;
             visit(scheduler, filter.plugin.as_ref(), after, most, |device| {
-                let is_listed = filter.matches(&device, faulty);
+                let is_listed = filter.matches(&device, faulty, paused);
                 is_listed.then(|| ((device.plugin.clone(), device.name.clone()), DeviceRecord::from(device)))
             })
         });
@@ -241,14 +265,29 @@ pub(crate) async fn list(
         }
     }
     let (found, next) = cut(found, limit, |((plugin, device), _)| format!("{plugin}/{device}"));
-    Ok(Page { items: complete(state, found).await?, next })
+    Ok(Page { items: complete(state, found, &shared.2).await?, next })
 }
 
 /// The names of a plugin and a device.
 type Name = (PluginName, DeviceName);
 
+/// How many jobs of each device are paused themselves.
+type PausedJobs = HashMap<Name, usize>;
+
+async fn paused_jobs(state: &ApiState) -> Result<PausedJobs, Problem> {
+    let mut of_device = PausedJobs::new();
+    for (plugin, device, _) in pauses::paused_jobs(state).await? {
+        *of_device.entry((plugin, device)).or_default() += 1;
+    }
+    Ok(of_device)
+}
+
 /// Adds to devices what their views do not have.
-async fn complete(state: &ApiState, devices: Vec<(Name, DeviceRecord)>) -> Result<Vec<DeviceRecord>, Problem> {
+async fn complete(
+    state: &ApiState,
+    devices: Vec<(Name, DeviceRecord)>,
+    paused: &PausedJobs,
+) -> Result<Vec<DeviceRecord>, Problem> {
     let (names, records): (Vec<_>, Vec<_>) = devices.into_iter().unzip();
     let (names, mut due) = (Arc::new(names), vec![None; records.len()]);
     let mut from = Some((0, 0));
@@ -262,7 +301,10 @@ async fn complete(state: &ApiState, devices: Vec<(Name, DeviceRecord)>) -> Resul
     }
     let outcomes = state.last_outcomes();
     let all = records.into_iter().zip(due).zip(names.iter());
-    Ok(all.map(|((record, due), (plugin, device))| record.with(due, outcomes.of_device(plugin, device))).collect())
+    let all = all.map(|((record, due), name)| {
+        record.with(due, paused.get(name).copied().unwrap_or_default(), outcomes.of_device(&name.0, &name.1))
+    });
+    Ok(all.collect())
 }
 
 /// A place in the jobs of a list of devices: the index of a device, and the number of its jobs before it.
@@ -305,7 +347,7 @@ pub(crate) async fn find(state: &ApiState, name: Name) -> Result<DeviceRecord, P
     let (plugin, device) = name.clone();
     let query = state.inspect(move |scheduler| scheduler.device(&plugin, &device).map(DeviceRecord::from));
     let Some(record) = query.await? else { return Err(state.not_found(Part::Device(name.0, name.1)).await) };
-    let mut records = complete(state, vec![(name, record)]).await?;
+    let mut records = complete(state, vec![(name, record)], &paused_jobs(state).await?).await?;
     Ok(records.remove(0))
 }
 

@@ -13,10 +13,10 @@ use roost_scheduler::{
     accept::Permission,
     names::{JobName, PluginName, RunId},
     outcome::{Attempt, Cause, Denied, Outcome, RunState, Skipped},
-    pause::{Level, PausedBy},
+    pause::PausedBy,
     scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
-    trigger::{Never, SunCache, Trigger},
+    trigger::{Almanac, Never, Trigger},
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    clock,
+    clock, describe,
     plugins::Fault,
     report::Report,
     store::{self, Around, RunView},
@@ -218,7 +218,7 @@ impl Found<'_> {
 
 impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
-        let mut sun = SunCache::default();
+        let mut sun = Almanac::default();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sun);
         let planned = facts.planned.as_ref();
         let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
@@ -237,7 +237,7 @@ impl Case {
     }
 
     fn explain(self) -> Explanation {
-        let writer = Sentence { zone: self.zone, now: self.now };
+        let writer = Sentence { zone: self.zone, now: self.now, rule: self.rule() };
         let (mut notes, mut remedies) = (Vec::new(), Vec::new());
         let (mut about, mut run) = (None, None);
         let (verdict, sentence) = match (self.found(), self.nominal) {
@@ -248,21 +248,20 @@ impl Case {
                 if found.state == RunState::Failed && self.facts.can_be_replayed(&found.id) {
                     let is_unclear =
                         matches!(&outcome, Some(Outcome::Failed(failed)) if failed.last == Attempt::PossiblySent);
-                    let condition = if is_unclear { "if it did not arrive, " } else { "" };
-                    sentence += &format!("; {condition}`roost replay {}` repeats it", found.id);
+                    sentence += if is_unclear { "; replay it if it did not arrive" } else { "" };
                 }
                 notes.extend(hint);
                 if let Some(Outcome::Denied(denied)) = &outcome {
                     notes.extend(self.how_to_allow(denied));
                 }
-                remedies.extend(self.for_ended(found, notes.last().is_some_and(|note| note == ALLOWED_NOW)));
+                remedies.extend(self.for_ended(found, notes.last().is_some_and(|note| note == ALLOWED_NOW), &writer));
                 about = Some(covered.unwrap_or(found.id.occurrence));
                 run = Some(RunRecord::new(found, self.zone, self.now));
                 (found.state.to_string(), sentence)
             }
             (Some(Found::UnderWay(found)), _) => {
                 let (sentence, hint) = writer.under_way(found, self.facts.is_linked);
-                remedies.extend(Remedy::for_waiting(found, hint.is_some()));
+                remedies.extend(Remedy::for_waiting(found, hint.is_some(), &writer));
                 notes.extend(hint);
                 about = Some(found.id.occurrence);
                 run = Some(RunRecord::under_way(&found.id, found.body.label(), found.started, self.zone));
@@ -284,7 +283,7 @@ impl Case {
             (None, Err(_)) => ("unknown".to_owned(), self.unknown(&writer)),
         };
         remedies.extend(self.run_now().filter(|_| run.is_none() && verdict == "forgotten"));
-        self.add_state(&writer, &verdict, &mut notes, &mut remedies);
+        self.add_state(&writer, (&verdict, about), &mut notes, &mut remedies);
         let (plugin, device, job) = &self.name;
         Explanation {
             plugin: plugin.to_string(),
@@ -451,31 +450,35 @@ impl Case {
         Some(how)
     }
 
-    /// Returns the note about a pause and how to end it.
+    /// Returns the note about a pause.
     fn paused(&self, writer: &Sentence, PausedBy { what, pause }: &PausedBy) -> String {
-        let (plugin, device, job) = &self.name;
-        let target = match what {
-            Level::All => "--all".to_owned(),
-            Level::Plugin => plugin.to_string(),
-            Level::Device => format!("{plugin}/{device}"),
-            Level::Job => format!("{plugin}/{device}/{job}"),
-        };
         let local = |at| writer.local(at);
         let suffix = pause.suffix(&local);
         match pause.from().filter(|from| *from > self.now) {
-            Some(from) => {
-                let from = writer.local(from);
-                format!("{what} will be paused from {from}{suffix}; `roost resume {target}` removes that pause")
-            }
-            None if pause.until().is_some() => {
-                format!("{what} is paused{suffix}; `roost resume {target}` resumes it before")
-            }
-            None => format!("{what} is paused now{suffix}; `roost resume {target}` resumes it"),
+            Some(from) => format!("{what} will be paused from {}{suffix}", writer.local(from)),
+            None if pause.until().is_some() => format!("{what} is paused{suffix}"),
+            None => format!("{what} is paused now{suffix}"),
         }
     }
 
-    /// Adds the notes about the current state of the plugin, the device, the job and the host, and their remedies.
-    fn add_state(&self, writer: &Sentence, verdict: &str, notes: &mut Vec<String>, remedies: &mut Vec<Remedy>) {
+    /// Returns what makes the job due, in words.
+    fn rule(&self) -> Option<String> {
+        match &self.facts.planned.as_ref()?.job.trigger {
+            // Its time is that of the occurrence.
+            Trigger::At(_) => Some("once".to_owned()),
+            trigger => Some(describe::trigger(trigger, self.zone)),
+        }
+    }
+
+    /// Adds the notes about the current state of the plugin, the device, the job and the host, and their remedies. `about`
+    /// is the occurrence that is explained: a remedy for another one needs a note that names that.
+    fn add_state(
+        &self,
+        writer: &Sentence,
+        (verdict, about): (&str, Option<Instant>),
+        notes: &mut Vec<String>,
+        remedies: &mut Vec<Remedy>,
+    ) {
         let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
         if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin()) {
             let (at, (why, hint)) = (writer.local(*at), text::lines(why));
@@ -501,9 +504,13 @@ impl Case {
             }
             let skip = planned.job_override.skip;
             let next = self.next.filter(|_| verdict != "due");
-            if skip.is_some_and(|skip| self.next == Some(NextRun::Due(skip))) {
-                let unskip = Remedy::unskip(&self.name);
-                remedies.push(if next.is_some() { unskip.for_note(notes.len()) } else { unskip });
+            if let Some(skip) = skip.filter(|skip| self.next == Some(NextRun::Due(*skip))) {
+                let unskip = Remedy::unskip(&self.name, skip, writer);
+                if next.is_some() {
+                    remedies.push(unskip.for_note(notes.len()));
+                } else if about == Some(skip) {
+                    remedies.push(unskip);
+                }
             }
             notes.extend(next.map(|next| writer.next(next, skip)));
         } else if verdict != "unknown" {

@@ -6,7 +6,7 @@ use roost_scheduler::{
     names::JobName,
     scheduler::{JobStatus, NextRun, NextStep, RunStatus},
     time::Instant,
-    trigger::SunCache,
+    trigger::Almanac,
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ pub(crate) struct RunUnderWayRecord {
 
 impl JobRecord {
     /// Converts a job with as many occurrences as requested. Expensive, because of sun events.
-    fn new(status: JobStatus, following: u32, sun: &mut SunCache) -> Self {
+    fn new(status: JobStatus, following: u32, sun: &mut Almanac) -> Self {
         let JobStatus { plugin, device, site, job, next, job_override, pauses, .. } = status;
         let now = clock::now();
         let text = |at: Instant| at.in_zone(site.zone);
@@ -255,7 +255,7 @@ pub(crate) async fn list(
     }
     // On another thread, because sun events are expensive.
     let records = tokio::task::spawn_blocking(move || {
-        let mut sun = SunCache::default();
+        let mut sun = Almanac::default();
         found.into_iter().map(|job| JobRecord::new(job, following, &mut sun)).collect()
     });
     let items = records.await.map_err(|error| Problem::bug(&error))?;
@@ -294,7 +294,7 @@ pub(crate) async fn record(state: &ApiState, name: JobName, following: u32) -> R
     });
     let Some((job, runs)) = found.await? else { return Err(state.not_found(Part::Job(name)).await) };
     let runs = runs.iter().map(|run| RunUnderWayRecord::new(run, job.site.zone)).collect();
-    let record = tokio::task::spawn_blocking(move || JobRecord::new(job, following, &mut SunCache::default()));
+    let record = tokio::task::spawn_blocking(move || JobRecord::new(job, following, &mut Almanac::default()));
     Ok(JobRecord { runs, ..record.await.map_err(|error| Problem::bug(&error))? })
 }
 

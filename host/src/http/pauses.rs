@@ -4,6 +4,7 @@ use axum::{extract::State, http::StatusCode};
 use chrono::DateTime;
 use roost_scheduler::{
     event::{Part, Request},
+    names::JobName,
     pause::{Pause, PausedBy, Pauses},
     time::Instant,
     trigger::parse_duration,
@@ -186,6 +187,17 @@ pub(crate) async fn set(state: &ApiState, what: Part, new: &NewPauseRecord) -> R
 /// Removes a pause.
 pub(crate) async fn remove(state: &ApiState, what: Part) -> Result<(), Problem> {
     state.request(Request::Pause { what, pause: None }).await.map(|_| ())
+}
+
+/// Returns the jobs that are paused themselves now, in batches.
+pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<JobName>, Problem> {
+    let (mut found, mut from) = (Vec::new(), Some(0));
+    while let Some(key) = from {
+        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
+        found.extend(jobs);
+        from = next;
+    }
+    Ok(found)
 }
 
 fn done(result: Result<(), Problem>) -> Result<StatusCode, Problem> {

@@ -54,7 +54,7 @@ pub(crate) struct NewJobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub(crate) id: Option<String>,
-    /// A description for users.
+    /// A description for users. Default: the name of the `task`, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub(crate) label: Option<String>,
@@ -280,7 +280,7 @@ async fn accept(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
     })?;
     if let Action::Task(task) = &job.action {
         let tested = queries.dry_run_task(plugin.clone(), device.clone(), Task::clone(task).into()).await;
-        tested.map_err(|why| without_args(refused(&why), task, plugin))?;
+        tested.map_err(|why| without_args(refused(&of_task(&why, task)), task, plugin))?;
     }
     Ok(job)
 }
@@ -291,6 +291,12 @@ fn refused(why: &str) -> Problem {
         Some((what, hint)) => Problem::unprocessable(what).hint(hint),
         None => Problem::unprocessable(why),
     }
+}
+
+/// Names the task that a plugin refused, instead of the function of the plugin that was called for it.
+fn of_task(why: &str, task: &Task) -> String {
+    let reason = why.strip_prefix("`run-task` returned an error: ");
+    reason.map_or_else(|| why.to_owned(), |reason| format!("task `{}`: {reason}", task.name))
 }
 
 /// Adds the hint to pass arguments, if there were none.
@@ -305,7 +311,7 @@ fn without_args(problem: Problem, task: &Task, plugin: &PluginName) -> Problem {
 }
 
 fn draft(new: NewJobRecord, target: &JobTarget) -> Result<JobDraft, Problem> {
-    let (id, label) = (new.id.clone(), new.label.clone());
+    let (id, label) = (new.id.clone(), new.label.clone().or_else(|| new.task.clone()));
     let policy = new.policy.clone().map(serde_json::from_value::<PolicyRecord>).transpose();
     let policy = policy.map_err(|error| Problem::bad_request(format!("`policy`: {error}")))?;
     Ok(JobDraft {

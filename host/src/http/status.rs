@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     devices::is_paused,
     health, limits,
-    pauses::PauseRecord,
+    pauses::{self, PauseRecord},
     problem::{Answered, Problem},
     state::ApiState,
 };
@@ -229,12 +229,8 @@ async fn faults_and_pauses(state: &ApiState) -> Result<(Faults, Paused), Problem
             break;
         }
     }
-    let mut from = Some(0);
-    while let Some(key) = from {
-        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
-        paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
-        from = next;
-    }
+    let jobs = pauses::paused_jobs(state).await?;
+    paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
     Ok((faults, paused))
 }
 
@@ -252,15 +248,16 @@ fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String
             last => {
                 let last = last.map(|(name, _)| name);
                 let Some(plugin) = scheduler.plugins_after(last.as_ref()).next() else { return (faults, paused, None) };
-                let pause = plugin.pauses.of(Level::Plugin).filter(|pause| pause.covers(now));
-                paused.extend(pause.map(|_| plugin.name.to_string()));
+                paused.extend(is_paused(&plugin.pauses, Level::Plugin, now).then(|| plugin.name.to_string()));
                 (plugin.name.clone(), None)
             }
         };
         let mut last = None;
         for device in scheduler.devices_after(&name, device.as_ref()).take(left) {
             faults += usize::from(device.error.is_some());
-            paused.extend(is_paused(&device.pauses, now).then(|| format!("{}/{}", device.plugin, device.name)));
+            paused.extend(
+                is_paused(&device.pauses, Level::Device, now).then(|| format!("{}/{}", device.plugin, device.name)),
+            );
             (left, last) = (left - 1, Some(device.name.clone()));
         }
         // A plugin without devices counts as well.

@@ -5,7 +5,7 @@ use roost_scheduler::{
     event::Part,
     names::{DeviceName, PluginName},
     time::{Instant, Location, Site},
-    trigger::{Band, SunCache},
+    trigger::{Almanac, Band},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -98,7 +98,7 @@ pub(crate) async fn find(
 /// Computes the bands of several places. A place has none in the years that are not known.
 pub(crate) async fn skies(places: Vec<Location>, window: (Instant, Instant)) -> Result<Vec<Vec<Band>>, Problem> {
     let computed = tokio::task::spawn_blocking(move || {
-        let mut cache = SunCache::default();
+        let mut cache = Almanac::default();
         places.into_iter().map(|place| cache.bands(window, place).unwrap_or_default()).collect()
     });
     computed.await.map_err(|error| Problem::bug(&error))
@@ -113,7 +113,7 @@ fn record(
         let detail = format!("the device `{plugin}/{device}` has no location, which the times of the sun require");
         return Err(Problem::unprocessable(detail).hint(how_to_locate(plugin)));
     };
-    let Some(bands) = SunCache::default().bands(window, location) else {
+    let Some(bands) = Almanac::default().bands(window, location) else {
         return Err(Problem::unprocessable("the times of the sun are known up to the year 3000"));
     };
     let band = |Band { light, from, to }: &Band| BandRecord {

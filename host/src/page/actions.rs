@@ -110,12 +110,14 @@ pub(super) fn remedy(Remedy { method, path, body, label, .. }: &Remedy) -> Marku
     }
 }
 
-/// Returns the button that abandons a run, after a question that names the messages that it would never send.
-pub(super) fn abandon(run: &RunRecord) -> Markup {
+/// Returns the button that abandons a run, after a question that names the messages that it would never send. `text` names
+/// the run if it is not the one that is shown.
+pub(super) fn abandon(run: &RunRecord, text: Option<&str>) -> Markup {
+    let name = text.map_or_else(|| format!("Abandon {}", run.run), str::to_owned);
     html! {
         button type="button" id={ "abandon-" (run.run) } data-method="POST" data-path="/api/v1/runs/abandon"
             data-body=(json!({ "run": run.run })) data-confirm=(unsent(run)) data-done={ (run.run) " is abandoned." }
-            aria-label={ "Abandon " (run.run) } { "Abandon" }
+            aria-label=(name) { (text.unwrap_or("Abandon")) }
     }
 }
 

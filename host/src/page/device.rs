@@ -73,7 +73,7 @@ fn content(
     html! {
         h1 { (name(device)) }
         (place(device, &there))
-        (pauses(device, &jobs.items))
+        (pauses(device))
         @if let Some(last) = &device.last { p { "Last run " (outcome(last, &device.time_zone, &now)) } }
         (devices::faults(device, &now))
         @if let Some(fault) = &device.fault { p { (devices::why(&fault.run)) } }
@@ -107,11 +107,11 @@ fn place(device: &DeviceRecord, there: &WallTime) -> Markup {
 }
 
 /// Shows what is paused, with the button that ends it, or the button that pauses the device.
-fn pauses(device: &DeviceRecord, jobs: &[JobRecord]) -> Markup {
-    let is_plugin_paused = jobs.iter().any(|job| job.paused.as_deref() == Some("plugin"));
+fn pauses(device: &DeviceRecord) -> Markup {
+    let is_plugin_paused = device.plugin_paused;
     html! {
-        @if device.paused { p.banner { "◌ It is paused: what falls due is skipped." } }
-        @if is_plugin_paused { p.banner { "◌ Its plugin is paused: what falls due is skipped." } }
+        @if device.paused { p.banner { (text::outcome("paused")) ": what falls due is skipped." } }
+        @if is_plugin_paused { p.banner { (text::paused("plugin")) ": what falls due is skipped." } }
         div.actions {
             (actions::pause_device(&name(device), device.paused))
             @if is_plugin_paused { (actions::resume_plugin(&device.plugin)) }
@@ -133,10 +133,15 @@ fn plan(device: &DeviceRecord, now: &WallTime) -> Markup {
 /// Jobs that are one line: one, or several whose ids differ only in numbers, in the order of their next runs.
 type Line<'j> = Vec<&'j JobRecord>;
 
+/// Checks whether a job was made by hand and has run: it stays for a day, and its runs are in the history.
+fn is_done(job: &JobRecord) -> bool {
+    job.made.is_some() && job.due.is_none() && job.not_before.is_none()
+}
+
 /// Returns the lines in the order of their next runs; jobs that are not due are last.
 fn job_lines(jobs: &[JobRecord]) -> Vec<Line<'_>> {
     let mut alike: BTreeMap<String, Line<'_>> = BTreeMap::new();
-    for job in jobs {
+    for job in jobs.iter().filter(|job| !is_done(job)) {
         let is_due_once = job.trigger.starts_with("at ") && job.made.is_none();
         alike.entry(if is_due_once { stem(&job.job) } else { job.job.clone() }).or_default().push(job);
     }
@@ -154,10 +159,11 @@ fn job_lines(jobs: &[JobRecord]) -> Vec<Line<'_>> {
 }
 
 fn job_list(Page { items, next }: &Page<JobRecord>, now: &WallTime) -> Markup {
+    let lines = job_lines(items);
     html! {
-        @if items.is_empty() { p.soft { "It has no jobs." } }
+        @if lines.is_empty() { p.soft { "It has no jobs." } }
         ul.rows {
-            @for line in job_lines(items) {
+            @for line in lines {
                 li { @if let [job] = line[..] { (one(job, now)) } @else { (alike(&line, now)) } }
             }
         }
@@ -173,8 +179,7 @@ fn one(job: &JobRecord, now: &WallTime) -> Markup {
             (due(job, now))
             (link(job, &job.job))
             @match job.paused.as_deref() {
-                Some("job") => { span.end.state-paused { "◌ paused" } }
-                Some(what) => { span.end.state-paused { "◌ its " (what) " is paused" } }
+                Some(what) => { span.end.state-paused { (text::paused(what)) } }
                 None if is_skipped => { span.end.state-skipped { "⊘ will be skipped" } }
                 None => {}
             }
@@ -241,6 +246,7 @@ mod tests {
         let mut device = json!({
             "plugin": "greenhouse", "device": "tomatoes", "time_zone": "Europe/London", "latitude": 51.4779,
             "longitude": -0.0015, "planning": false, "paused": false, "jobs": jobs.len(),
+            "plugin_paused": false, "paused_jobs": 0,
         });
         device.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let (jobs, runs) = (Page { items: jobs, next: None }, Page { items: Vec::new(), next: None });
@@ -269,9 +275,10 @@ mod tests {
     #[test]
     fn what_is_paused_can_be_resumed() {
         let page = shown(&json!({ "paused": true }), vec![job("vents", &json!({ "paused": "device" }))]);
-        assert!(page.contains("It is paused") && page.contains("its device is paused"), "{page}");
+        assert!(page.contains("◌ paused: what falls due") && page.contains("◌ paused with its device"), "{page}");
         assert!(page.contains("data-path=\"/api/v1/devices/greenhouse/tomatoes/resume\""), "{page}");
-        let page = shown(&json!({}), vec![job("vents", &json!({ "paused": "plugin" }))]);
+        let page = shown(&json!({ "plugin_paused": true }), vec![job("vents", &json!({ "paused": "plugin" }))]);
+        assert!(page.contains("◌ paused with its plugin: what falls due"), "{page}");
         assert!(page.contains("data-path=\"/api/v1/plugins/greenhouse/resume\""), "{page}");
     }
 
@@ -290,6 +297,13 @@ mod tests {
         assert!(lines[0].contains("the last one <time datetime=\"2027-03-01T23:00:00+00:00\""), "{page}");
         assert!(lines[1].contains("vents") && lines[2].contains("not due"), "{page}");
         assert!(!lines[0].contains("<button"), "{page}");
+    }
+
+    #[test]
+    fn a_job_that_was_made_by_hand_and_is_done_is_no_job_of_the_device() {
+        let made = |due: Value| job("job-1f", &json!({ "made": "2027-03-01T06:00:00Z", "label": "water", "due": due }));
+        assert!(shown(&json!({}), vec![made(Value::Null)]).contains("It has no jobs."));
+        assert!(shown(&json!({}), vec![made("2027-03-02T06:00:00Z".into())]).contains("job-1f"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ const FIRST_FAULTY: usize = 20;
 
 /// What is listed, as the form sends it: a field may be empty.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct DevicesQuery {
     /// A part of the name.
     q: NamePart,
@@ -191,7 +191,7 @@ fn row(device: &DeviceRecord, now: &WallTime) -> Markup {
     html! {
         div.row {
             a.name href={ (ADDRESS) "/" (name) } { (name) }
-            @if device.paused { span.state-paused { "◌ paused" } }
+            @for pause in pauses(device) { span.state-paused { (pause) } }
             @if let Some(last) = &device.last { span.end { (outcome(last, &device.time_zone, now)) } }
         }
         (faults(device, now))
@@ -205,6 +205,18 @@ fn row(device: &DeviceRecord, now: &WallTime) -> Markup {
             @if let Some(fault) = &device.fault { span.end.actions { (why(&fault.run)) } }
         }
     }
+}
+
+/// Says what is paused of a device: the device itself, its plugin, some of its jobs.
+fn pauses(device: &DeviceRecord) -> Vec<String> {
+    let DeviceRecord { paused, plugin_paused, paused_jobs, .. } = device;
+    let jobs = format!("{}: {}", text::outcome("paused"), text::count(*paused_jobs, "job"));
+    let pauses = [
+        paused.then(|| text::outcome("paused")),
+        plugin_paused.then(|| text::paused("plugin")),
+        (*paused_jobs > 0).then_some(jobs),
+    ];
+    pauses.into_iter().flatten().collect()
 }
 
 /// Shows an outcome with its age.
@@ -255,7 +267,7 @@ mod tests {
     fn device(change: &serde_json::Value) -> DeviceRecord {
         let mut device = json!({
             "plugin": "coop-door", "device": "north", "time_zone": "Europe/London", "planning": false, "paused": false,
-            "jobs": 2, "due": "2027-03-01T17:44:00Z",
+            "plugin_paused": false, "jobs": 2, "paused_jobs": 0, "due": "2027-03-01T17:44:00Z",
         });
         device.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         serde_json::from_value(device).unwrap()
@@ -286,6 +298,16 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }
+    }
+
+    #[test]
+    fn what_is_paused_of_a_device_is_marked() {
+        let marks = |change| pauses(&device(&change)).join(" | ");
+        assert_eq!(marks(json!({})), "");
+        assert_eq!(marks(json!({ "paused_jobs": 1 })), "◌ paused: 1 job");
+        assert_eq!(marks(json!({ "paused": true, "plugin_paused": true })), "◌ paused | ◌ paused with its plugin");
+        let page = shown("", None, page(vec![device(&json!({ "paused_jobs": 2 }))], None));
+        assert!(page.contains("<span class=\"state-paused\">◌ paused: 2 jobs</span>"), "{page}");
     }
 
     #[test]

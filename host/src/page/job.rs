@@ -62,11 +62,16 @@ fn content(job: &JobRecord, runs: &Page<RunRecord>, all_runs: &str, now: &WallTi
         @if let Some(label) = &job.label { p { (label) } }
         p.soft { "As of " span data-now { (now.clock()) } " in " (now.zone()) " · times of the device’s clock, " (job.time_zone) }
         @if let Some(what) = &job.paused {
-            p.banner { "◌ " @if what == "job" { "It is paused." } @else { "Its " (what) " is paused." } }
+            p.banner { (text::paused(what)) @if what == "job" { " (this job alone)" } ": what falls due is skipped." }
         }
         div.actions {
             (actions::run_now(&name))
             (actions::skip_and_pause(&name, job.paused.as_deref(), job.skip.is_some()))
+            @match job.paused.as_deref() {
+                Some("device") => (actions::pause_device(&format!("{}/{}", job.plugin, job.device), true)),
+                Some("plugin") => (actions::resume_plugin(&job.plugin)),
+                _ => {}
+            }
         }
         (facts(job, now))
         (tasks::link(&job.plugin, &job.device))
@@ -197,7 +202,12 @@ mod tests {
     #[test]
     fn what_is_paused_or_skipped_can_be_undone() {
         let paused = shown(&json!({ "paused": "plugin" }));
-        assert!(paused.contains("Its plugin is paused.") && !paused.contains("Skip the next"), "{paused}");
+        assert!(
+            paused.contains("◌ paused with its plugin: what falls due is skipped.")
+                && paused.contains("Resume coop-door")
+                && !paused.contains("Skip the next"),
+            "{paused}"
+        );
         let skipped = shown(&json!({ "skip": "2027-03-02T17:25:00Z" }));
         assert_eq!(skipped.matches("⊘ will be skipped").count(), 1, "{skipped}");
         assert!(skipped.contains("Do not skip the next run of coop-door/north/close"), "{skipped}");

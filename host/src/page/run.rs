@@ -39,7 +39,7 @@ fn further(run: &RunRecord, explanation: &Explanation, has_job: bool) -> Vec<Mar
     let abandons_it = remedies.iter().filter_map(|remedy| remedy.abandons()).any(|other| other.to_string() == run.run);
     let mut buttons = Vec::new();
     if run.next.is_some() && !abandons_it {
-        buttons.push(actions::abandon(run));
+        buttons.push(actions::abandon(run, None));
     }
     if has_job && !remedies.iter().any(|remedy| remedy.path == path) {
         buttons.push(actions::run_now(&job));

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 use roost_scheduler::names::{DeviceName, PluginName};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Failed, Html,
@@ -50,6 +50,7 @@ fn form(plugin: &str, device: &str, task: &TaskDescriptionRecord) -> Markup {
         form.fields.task data-plugin=(plugin) data-device=(device) data-task=(name) aria-labelledby={ "task-" (name) } {
             h2 id={ "task-" (name) } { (name) }
             p { (text::line(summary)) }
+            p.soft { (need(args_schema.as_ref())) }
             (fields(name, args_schema.as_ref()))
             p.result role="status" {}
             div.actions {
@@ -58,6 +59,24 @@ fn form(plugin: &str, device: &str, task: &TaskDescriptionRecord) -> Markup {
             }
         }
     }
+}
+
+/// Says whether a task needs arguments, as far as its schema does.
+fn need(schema: Option<&Value>) -> &'static str {
+    let required = |schema: &Value| schema.get("required")?.as_array().map(Vec::len);
+    let properties = |schema: &Value| schema.get("properties")?.as_object().map(Map::len);
+    match schema {
+        Some(schema) if required(schema) > Some(0) => "It needs the arguments that are not optional.",
+        Some(schema) if takes_none(schema) => "It needs no arguments.",
+        Some(schema) if properties(schema) > Some(0) => "It needs no arguments: all are optional.",
+        _ => "Its plugin does not say whether it needs arguments.",
+    }
+}
+
+/// Checks whether a schema allows no argument.
+fn takes_none(schema: &Value) -> bool {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.is_none_or(Map::is_empty) && schema.get("additionalProperties") == Some(&Value::Bool(false))
 }
 
 /// Shows a field for each argument, or one for all of them if the schema does not name them.
@@ -70,8 +89,9 @@ fn fields(task: &str, schema: Option<&Value>) -> Markup {
             Some(properties) => @for (name, schema) in properties {
                 (field(&Field { id: format!("{task}-{name}"), name, schema, is_required: is_required(name) }))
             },
+            None if schema.is_some_and(takes_none) => {}
             None => p {
-                label for={ (task) "-args" } { "Arguments, as JSON" }
+                label for={ (task) "-args" } { "Arguments, as JSON (may be empty)" }
                 textarea id={ (task) "-args" } data-kind="json" rows="3" spellcheck="false" {}
             },
         }
@@ -221,6 +241,25 @@ mod tests {
             assert!(page.contains(part), "{part} is not in {page}");
         }
         assert_eq!(page.matches("(optional)").count(), 4, "{page}");
+    }
+
+    #[test]
+    fn each_form_says_whether_arguments_are_needed() {
+        let optional = json!({ "properties": { "minutes": { "type": "number" } } });
+        let none = json!({ "type": "object", "additionalProperties": false });
+        for (schema, expected) in [
+            (
+                json!({ "properties": { "zone": {} }, "required": ["zone"] }),
+                "It needs the arguments that are not optional.",
+            ),
+            (optional, "It needs no arguments: all are optional."),
+            (none.clone(), "It needs no arguments."),
+            (json!(true), "Its plugin does not say whether it needs arguments."),
+        ] {
+            assert!(shown(schema).contains(expected), "{expected}");
+        }
+        assert!(!shown(none).contains("textarea"));
+        assert!(need(None).starts_with("Its plugin does not say"));
     }
 
     #[test]

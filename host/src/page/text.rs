@@ -130,9 +130,16 @@ pub(super) fn outcome(state: &str) -> String {
         "missed" | "undecided" | "forgotten" => '?',
         "skipped" | "cancelled" => '⊘',
         "running" => '◐',
+        "paused" => '◌',
         _ => '○',
     };
     format!("{sign} {state}")
+}
+
+/// Writes that a job is paused. `what` is what is paused: the `job` itself, or its `device` or `plugin`.
+pub(super) fn paused(what: &str) -> String {
+    let with = if what == "job" { String::new() } else { format!(" with its {what}") };
+    outcome("paused") + &with
 }
 
 /// Returns the beginning of a payload in one line.

@@ -92,8 +92,9 @@ fn host(status: &Status, now: &WallTime) -> Markup {
     let zone = &status.clock.zone;
     html! {
         p.soft {
-            @if status.link.up { "Connected" } @else { "Not connected to the broker" }
-            " · " span data-now { (now.clock()) } " in " (zone) " · times by each device's clock"
+            // Nothing is known of the broker while the host is away.
+            span.link-state { @if status.link.up { "Connected" } @else { "Not connected to the broker" } " · " }
+            span data-now { (now.clock()) } " in " (zone) " · times by each device's clock"
         }
     }
 }
@@ -109,7 +110,7 @@ fn host_faults(status: &Status) -> Markup {
     html! {
         @for fault in faults { p.banner.bad { (fault) } }
         @if status.paused.count > 0 {
-            p.banner { "Paused: " (status.paused.first.join(", ")) @if status.paused.count > status.paused.first.len() { ", …" } }
+            p.banner { (text::outcome("paused")) ": " (status.paused.first.join(", ")) @if status.paused.count > status.paused.first.len() { ", …" } }
         }
     }
 }
@@ -182,8 +183,7 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
     let first = &run[0];
     let job = JobRef::from(first);
     let (state, word) = match (&first.paused, first.skipped) {
-        (Some(what), _) if what == "job" => ("paused", "◌ paused".to_owned()),
-        (Some(what), _) => ("paused", format!("◌ its {what} is paused")),
+        (Some(what), _) => ("paused", text::paused(what)),
         (None, true) => ("skipped", "⊘ will be skipped".to_owned()),
         (None, false) if first.state == "running" => ("running", "◐ under way".to_owned()),
         (None, false) => ("expected", String::new()),
@@ -242,7 +242,7 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                             }
                         }
                         @if let Some(next) = &job.next {
-                            div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(what) = &job.paused { " – paused with its " (what) } }
+                            div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(what) = &job.paused { span.end.state-paused { (text::paused(what)) } } }
                         }
                     }
                 }
@@ -371,7 +371,7 @@ mod tests {
         let paused = shown(vec![entry(&json!({ "paused": "job" }))]);
         assert!(paused.contains("Resume coop-door/north/close") && !paused.contains("Skip the next run"), "{paused}");
         let with_device = shown(vec![entry(&json!({ "paused": "device" }))]);
-        assert!(with_device.contains("its device is paused"), "{with_device}");
+        assert!(with_device.contains("◌ paused with its device"), "{with_device}");
         let skipped = shown(vec![entry(&json!({ "skipped": true }))]);
         assert!(skipped.contains("Do not skip the next run of coop-door/north/close"), "{skipped}");
     }

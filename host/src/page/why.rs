@@ -1,6 +1,6 @@
 //! Why: the explanation of one run, as a page and in the dialog of other pages.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use maud::{Markup, html};
 use roost_scheduler::names::{DeviceName, JobId, JobName, PluginName};
 use serde::Deserialize;
@@ -12,11 +12,12 @@ use super::{
     text,
 };
 use crate::{
-    http::{ApiState, Explanation, Problem, explain_run, runs::find},
+    http::{ApiState, Explanation, Problem, Query, explain_run, runs::find},
     when::When,
 };
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WhyQuery {
     /// The time that is asked about, in RFC 3339.
     at: Option<String>,
@@ -51,7 +52,11 @@ pub(super) async fn remedies(state: &ApiState, explanation: &Explanation) -> Vec
     for remedy in &explanation.remedies {
         match remedy.abandons() {
             // It may have ended meanwhile.
-            Some(run) => buttons.extend(find(state, &run).await.ok().map(|run| actions::abandon(&run))),
+            Some(run) => {
+                let is_own = explanation.run.as_ref().is_some_and(|own| own.run == run.to_string());
+                let text = Some(remedy.label.as_str()).filter(|_| !is_own);
+                buttons.extend(find(state, &run).await.ok().map(|run| actions::abandon(&run, text)));
+            }
             None => buttons.push(actions::remedy(remedy)),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use roost_scheduler::{
     accept::Syntax,
     calendar::ZoneError,
-    trigger::{Cron, CronCache, CronError, SunCache},
+    trigger::{Almanac, Cron, CronCache, CronError},
     zone::Zone,
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::zones;
 #[derive(Debug)]
 pub(crate) struct TriggerCache {
     cron: Mutex<CronCache>,
-    sun: Mutex<SunCache>,
+    sun: Mutex<Almanac>,
 }
 
 impl Default for TriggerCache {
@@ -26,7 +26,7 @@ impl Default for TriggerCache {
 }
 
 impl TriggerCache {
-    pub(super) fn sun(&self) -> MutexGuard<'_, SunCache> {
+    pub(super) fn sun(&self) -> MutexGuard<'_, Almanac> {
         self.sun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

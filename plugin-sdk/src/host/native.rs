@@ -11,12 +11,12 @@ use crate::{Date, Error, Instant, Local, Result, SunEvent, Time, bindings::roost
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     site: time::Site,
-    sun_cache: Rc<RefCell<trigger::SunCache>>,
+    almanac: Rc<RefCell<trigger::Almanac>>,
 }
 
 impl Host {
     pub(crate) fn at(site: time::Site) -> Self {
-        Self { site, sun_cache: Rc::default() }
+        Self { site, almanac: Rc::default() }
     }
 
     pub(crate) fn to_local(&self, at: Instant) -> Result<Local> {
@@ -34,7 +34,7 @@ impl Host {
             .site
             .location
             .ok_or_else(|| Error::new("the device has no location; its settings need `latitude` and `longitude`"))?;
-        let times = self.sun_cache.borrow_mut().times(
+        let times = self.almanac.borrow_mut().times(
             wit::SunEvent::from(event).into(),
             to_chrono(on)?,
             location,

@@ -7,7 +7,7 @@ use crate::{
     text::{excerpt, grouped, is_unprintable},
     time::{CLOCK_LOST_BEFORE, Site},
     topic::is_forbidden,
-    trigger::{Duration, Every, OutOfOrder, Search, Sun, SunCache, Trigger},
+    trigger::{Almanac, Duration, Every, OutOfOrder, Search, Sun, Trigger},
     zone::Zone,
 };
 
@@ -87,21 +87,21 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
     match trigger {
         Trigger::Every(every) => every.period_ms <= after_ms,
         Trigger::Cron(_) => {
-            let (site, sun_cache) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
+            let (site, almanac) = (Site { zone: Zone::UTC, location: None }, &mut Almanac::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
-            let Some(mut first) = found(trigger.next(CLOCK_LOST_BEFORE, &site, sun_cache)) else {
+            let Some(mut first) = found(trigger.next(CLOCK_LOST_BEFORE, &site, almanac)) else {
                 return false;
             };
             let (mut last, mut gaps, mut without_gap) = (first, 0, 0);
             while gaps < limits::GAPS_LOOKED_AT && without_gap < limits::OVERLAPS_LOOKED_AT {
-                let Some(next) = found(trigger.next(last, &site, sun_cache)) else { return false };
+                let Some(next) = found(trigger.next(last, &site, almanac)) else { return false };
                 if next.ms_since(last) > i64::from(after_ms) {
                     (first, last, gaps, without_gap) = (next, next, gaps + 1, 0);
                     continue;
                 }
                 // The occurrences in between are before it, too.
-                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, sun_cache));
+                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, almanac));
                 last = newest.unwrap_or(next);
                 without_gap += 1;
                 if last.ms_since(first) > most_ms {

@@ -9,7 +9,7 @@ use crate::{
     pause::Pauses,
     runs::Phase,
     time::{Instant, Site},
-    trigger::SunCache,
+    trigger::Almanac,
 };
 
 /// The status of a job.
@@ -53,8 +53,8 @@ impl JobStatus {
 
     /// Returns when the run of an occurrence starts, including jitter.
     #[must_use]
-    pub fn start(&self, occurrence: Instant, sun_cache: &mut SunCache) -> Instant {
-        start_of(&self.job, &self.run(occurrence), &self.site, sun_cache)
+    pub fn start(&self, occurrence: Instant, almanac: &mut Almanac) -> Instant {
+        start_of(&self.job, &self.run(occurrence), &self.site, almanac)
     }
 }
 

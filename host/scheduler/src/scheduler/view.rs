@@ -16,7 +16,7 @@ use crate::{
     runs::Run,
     time::{Instant, Site},
     topic::Grant,
-    trigger::SunCache,
+    trigger::Almanac,
 };
 
 /// The view of a plugin.
@@ -290,8 +290,8 @@ impl Scheduler {
     }
 
     /// Returns the cache of sun events, so that others share it: computing an event takes long.
-    pub fn sun_cache(&mut self) -> &mut SunCache {
-        self.agenda.sun_cache()
+    pub fn almanac(&mut self) -> &mut Almanac {
+        self.agenda.almanac()
     }
 
     /// Returns the number of plugins.

@@ -60,7 +60,7 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return false };
         // Occurrences before it by the new rules were decided under the old ones.
         let decided =
-            match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, self.agenda.sun_cache()) {
+            match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, self.agenda.almanac()) {
                 Search::Found(before) => before,
                 Search::NotUntil(_) | Search::Never(_) => state.watermark,
             };
@@ -75,14 +75,14 @@ impl Scheduler {
     /// Returns the occurrence nearest to one that was found by earlier rules.
     fn nearest(&mut self, key: JobKey, due: Instant, site: &Site) -> Option<Instant> {
         let state = self.catalog.job(key)?;
-        let (trigger, watermark, sun_cache) = (&state.job.trigger, state.watermark, self.agenda.sun_cache());
+        let (trigger, watermark, almanac) = (&state.job.trigger, state.watermark, self.agenda.almanac());
         let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
         let just_before = due.plus_ms(-1);
-        let after = found(trigger.next(watermark.max(just_before), site, sun_cache));
+        let after = found(trigger.next(watermark.max(just_before), site, almanac));
         if after == Some(due) {
             return after;
         }
-        let before = found(trigger.last(watermark, just_before, site, sun_cache));
+        let before = found(trigger.last(watermark, just_before, site, almanac));
         match (before, after) {
             (Some(before), Some(after)) if due.ms_since(before) < after.ms_since(due) => Some(before),
             (before, after) => after.or(before),

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::DateTime;
 use solar_positioning::{Horizon, SolarPositions, delta_t};
 
-use super::sun::{SunCache, SunEvent, solar_day};
+use super::sun::{Almanac, SunEvent, solar_day};
 use crate::time::{Instant, Location};
 
 /// How light it is, by the height of the sun's centre above the horizon.
@@ -70,7 +70,7 @@ pub struct Band {
     pub to: Instant,
 }
 
-impl SunCache {
+impl Almanac {
     /// Returns how light it is in a period, without gaps: each band ends at a sun event, to the second, or at the end of
     /// the period. In a polar night or day, one band may last for the whole of it. `None` after the year 3000. A day
     /// takes about 24 events to compute, so the period should not be long.
@@ -108,7 +108,7 @@ mod tests {
 
     fn bands(latitude: f64, longitude: f64, from: &str, to: &str) -> Vec<Band> {
         let location = Location::new(latitude, longitude).unwrap();
-        let bands = SunCache::default().bands((at(from), at(to)), location).unwrap();
+        let bands = Almanac::default().bands((at(from), at(to)), location).unwrap();
         assert!(bands.windows(2).all(|pair| pair[0].to == pair[1].from && pair[0].light != pair[1].light));
         assert_eq!((bands[0].from, bands[bands.len() - 1].to), (at(from), at(to)));
         bands
@@ -156,7 +156,7 @@ mod tests {
             (-66.0, "2027-12-10T00:00:00Z", "2028-01-09T00:00:00Z"),
         ] {
             let location = Location::new(latitude, 25.0).unwrap();
-            let mut cache = SunCache::default();
+            let mut cache = Almanac::default();
             let mut events = Vec::new();
             for day in solar_day(at(from), location) - 1..=solar_day(at(to), location) + 1 {
                 for (event, before, after) in [
@@ -186,6 +186,6 @@ mod tests {
             let quarter = band.from.plus_ms(band.to.ms_since(band.from) / 4);
             assert_eq!(Light::at(quarter, location), Some(band.light), "{band:?}");
         }
-        assert_eq!(SunCache::default().bands((at("3005-01-01T00:00:00Z"), at("3005-01-02T00:00:00Z")), location), None);
+        assert_eq!(Almanac::default().bands((at("3005-01-01T00:00:00Z"), at("3005-01-02T00:00:00Z")), location), None);
     }
 }

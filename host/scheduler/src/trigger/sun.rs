@@ -134,10 +134,10 @@ impl Sun {
         Some(OutOfOrder { earlier, later, counted_from: self.start(noon).time() })
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sun_cache: &mut SunCache) -> Search {
+    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, almanac: &mut Almanac) -> Search {
         let first = solar_day(after.plus_ms(-REACH_MS), location);
         let end = first + i64::from(limits::SUN_DAYS_PER_SEARCH);
-        let mut later = |day| self.due(day, zone, location, sun_cache).into_iter().find(|due| *due > after);
+        let mut later = |day| self.due(day, zone, location, almanac).into_iter().find(|due| *due > after);
         for day in first..end {
             if let Some(due) = later(day) {
                 let next = self.otherwise.and_then(|_| later(day + 1));
@@ -155,11 +155,11 @@ impl Sun {
         until: Instant,
         zone: Zone,
         location: Location,
-        sun_cache: &mut SunCache,
+        almanac: &mut Almanac,
     ) -> Search {
         let end = solar_day(until.plus_ms(REACH_MS), location) + 1;
         let first = end - i64::from(limits::SUN_DAYS_PER_SEARCH);
-        let mut earlier = |day| self.due(day, zone, location, sun_cache).into_iter().rfind(|due| *due <= until);
+        let mut earlier = |day| self.due(day, zone, location, almanac).into_iter().rfind(|due| *due <= until);
         for day in (first..end).rev() {
             if let Some(due) = earlier(day) {
                 let before = self.otherwise.and_then(|_| earlier(day - 1));
@@ -175,19 +175,19 @@ impl Sun {
 
     /// Returns whether its event occurs on the morning, noon or evening of a local date.
     #[must_use]
-    pub fn occurs_on(&self, date: NaiveDate, location: Location, zone: Zone, sun_cache: &mut SunCache) -> bool {
+    pub fn occurs_on(&self, date: NaiveDate, location: Location, zone: Zone, almanac: &mut Almanac) -> bool {
         let day = solar_day(to_instant(date, NOON, zone), location);
-        !sun_cache.on(self.event, day, location).is_empty()
+        !almanac.on(self.event, day, location).is_empty()
     }
 
     /// Returns its occurrences on a solar day, in order: one, or near the poles perhaps none or two.
-    fn due(&self, day: i64, zone: Zone, location: Location, sun_cache: &mut SunCache) -> Vec<Instant> {
+    fn due(&self, day: i64, zone: Zone, location: Location, almanac: &mut Almanac) -> Vec<Instant> {
         let at = |time| {
             let local = self.on(noon_of(day, zone, location), time);
             to_instant(local.date(), local.time(), zone)
         };
         let (not_before, not_after) = (self.not_before.map(at), self.not_after.map(at));
-        let events = sun_cache.on(self.event, day, location);
+        let events = almanac.on(self.event, day, location);
         if events.is_empty() {
             return self.otherwise.map(at).into_iter().collect();
         }
@@ -250,7 +250,7 @@ fn solar_noon(day: i64, location: Location) -> i64 {
 ///
 /// An event takes tens of microseconds to compute, and a plan of many doors needs the same ones again and again.
 #[derive(Debug, Default)]
-pub struct SunCache {
+pub struct Almanac {
     young: HashMap<Day, Vec<Instant>>,
     /// The previous `young`; entries that are not used until `young` is full are dropped (I10).
     old: HashMap<Day, Vec<Instant>>,
@@ -265,7 +265,7 @@ struct Day {
     longitude: u64,
 }
 
-impl SunCache {
+impl Almanac {
     /// Returns the times of an event on a local date, in order: one on most days, near the poles perhaps none or two.
     #[must_use]
     pub fn times(&mut self, event: SunEvent, date: NaiveDate, location: Location, zone: Zone) -> Vec<Instant> {
@@ -284,7 +284,7 @@ impl SunCache {
     pub(super) fn on(&mut self, event: SunEvent, number: i64, location: Location) -> &[Instant] {
         let (latitude, longitude) = (location.latitude().to_bits(), location.longitude().to_bits());
         let day = Day { event, number, latitude, longitude };
-        if !self.young.contains_key(&day) && self.young.len() >= limits::SUN_CACHE_DAYS / 2 {
+        if !self.young.contains_key(&day) && self.young.len() >= limits::ALMANAC_DAYS / 2 {
             self.old = mem::take(&mut self.young);
         }
         let old = &mut self.old;

@@ -13,7 +13,7 @@ use roost_scheduler::{
     scheduler::{Phase, RunStatus},
     time::Instant,
     topic::Grant,
-    trigger::{Search, SunCache},
+    trigger::{Almanac, Search},
 };
 
 use crate::{
@@ -371,7 +371,7 @@ impl Checker {
         let plan = self.plans.get(&(of.plugin.clone(), of.device.clone()));
         plan.into_iter().flatten().filter(|planned| planned.id == *job && planned.policy.group().is_some()).any(
             |planned| {
-                let found = planned.trigger.last(at.plus_ms(-1), at, &site(), &mut SunCache::default());
+                let found = planned.trigger.last(at.plus_ms(-1), at, &site(), &mut Almanac::default());
                 found == Search::Found(at)
             },
         )

@@ -17,7 +17,7 @@ use roost_scheduler::{
     scheduler::api_device,
     time::Instant,
     topic::{Grant, Topic, TopicFilter},
-    trigger::{Search, SunCache},
+    trigger::{Almanac, Search},
 };
 
 use crate::{
@@ -336,7 +336,7 @@ fn history(seed: u64) -> i64 {
     assert_eq!(world.scheduler.attempts_under_way(), 0, "I10: attempts wait for answers that never come");
     world.checker.all_is_done(&world.disk);
     for job in fixed_jobs() {
-        let next = |after: Instant| match job.trigger.next(after, &site(), &mut SunCache::default()) {
+        let next = |after: Instant| match job.trigger.next(after, &site(), &mut Almanac::default()) {
             Search::Found(next) => next,
             Search::NotUntil(_) | Search::Never(_) => Instant::MAX,
         };

@@ -10,7 +10,7 @@ use roost_scheduler::{
     outcome::Outcome,
     pause::Pause,
     time::Instant,
-    trigger::SunCache,
+    trigger::Almanac,
 };
 
 use crate::{
@@ -270,7 +270,7 @@ fn the_jitter_of_a_run_decides_whether_it_is_in_a_pause() {
     let jittered = with(job("tick", "cron 30 6 * * *", &[(0, "tick")]), |job| job.policy.jitter_ms = 20_000);
     let (plugin, device, id) = named("tick");
     let status = world(std::slice::from_ref(&jittered)).scheduler.job(&plugin, &device, &id).expect("a job");
-    let start = status.start(clock("06:30"), &mut SunCache::default());
+    let start = status.start(clock("06:30"), &mut Almanac::default());
     assert!(start > clock("06:30"), "it has a jitter");
     let is_skipped = |from: Option<i64>, until: i64| {
         let mut world = world(std::slice::from_ref(&jittered));
@@ -360,7 +360,7 @@ proptest! {
         world.run_until(end);
         let (plugin, device, id) = named("tick");
         let status = world.scheduler.job(&plugin, &device, &id).expect("a job");
-        let mut cache = SunCache::default();
+        let mut cache = Almanac::default();
         let mut due = at(START);
         while status.start(due, &mut cache) < end.plus_ms(-60_000) {
             let start = status.start(due, &mut cache);

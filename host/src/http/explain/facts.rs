@@ -6,7 +6,7 @@ use roost_scheduler::{
     scheduler::{JobStatus, NextRun, RunStatus, Scheduler},
     time::{Instant, Site},
     topic::Grant,
-    trigger::{Never, Search, SunCache, Trigger},
+    trigger::{Almanac, Never, Search, Trigger},
 };
 
 use super::super::limits;
@@ -57,7 +57,7 @@ impl Facts {
 
     /// Returns the occurrence of the trigger that is nearest to `at`, or with `is_last` the last one. Fails if there is
     /// none.
-    pub(super) fn nominal(&self, at: Instant, is_last: bool, sun: &mut SunCache) -> Result<Instant, Option<Never>> {
+    pub(super) fn nominal(&self, at: Instant, is_last: bool, sun: &mut Almanac) -> Result<Instant, Option<Never>> {
         let JobStatus { job, site, .. } = self.planned.as_ref().ok_or(None)?;
         let before = last(&job.trigger, at, site, sun);
         let after = job.trigger.find(at, site, sun);
@@ -70,7 +70,7 @@ impl Facts {
     }
 
     /// Returns the next occurrence after `now`. Past occurrences are skipped even if they are not decided yet.
-    pub(super) fn next(&self, now: Instant, sun: &mut SunCache) -> Option<NextRun> {
+    pub(super) fn next(&self, now: Instant, sun: &mut Almanac) -> Option<NextRun> {
         let JobStatus { next, job, site, .. } = self.planned.as_ref()?;
         Some(match *next {
             NextRun::Due(at) | NextRun::NotBefore(at) if at <= now => match job.trigger.find(now, site, sun) {
@@ -96,7 +96,7 @@ impl Facts {
 }
 
 /// Returns the newest occurrence up to an instant, if it is found within [`limits::EXPLAIN_SEARCHES`] searches.
-fn last(trigger: &Trigger, at: Instant, site: &Site, sun: &mut SunCache) -> Option<Instant> {
+fn last(trigger: &Trigger, at: Instant, site: &Site, sun: &mut Almanac) -> Option<Instant> {
     let mut until = at;
     for _ in 0..limits::EXPLAIN_SEARCHES {
         match trigger.last(Instant::MIN, until, site, sun) {

@@ -99,7 +99,7 @@ impl Sentence {
                 let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
                 let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
                 advice = holders.first().map(|run| {
-                    format!("`roost abandon {run}` would free it; the owed messages of that run would never be sent")
+                    format!("to abandon `{run}` would free it; the owed messages of that run would never be sent")
                 });
                 format!("it waits to start: {why}{by}{or_missed}")
             }
@@ -136,13 +136,14 @@ impl Sentence {
         }
     }
 
-    /// Returns the clause about an occurrence that has no run yet.
+    /// Returns the clause about an occurrence that has no run yet, and what makes it due.
     fn is_due(&self, occurrence: Instant) -> String {
         let due = self.local(occurrence);
+        let rule = self.rule.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
         if occurrence > self.now {
-            format!("it has not run yet: it is due {due}")
+            format!("it has not run yet: it is due {due}{rule}")
         } else {
-            format!("it has not started yet: it was due {due}")
+            format!("it has not started yet: it was due {due}{rule}")
         }
     }
 

@@ -9,7 +9,7 @@ use roost_scheduler::{
     outcome::{
         Attempt, Cancelled, Cause, Denied, Failed, Late, Missed, MissedReason, Outcome, Several, Skipped, Success,
     },
-    pause::Pauses,
+    pause::{Level, Pauses},
     scheduler::{NextStep, Phase},
     time::Site,
     topic::{Grant, Topic},
@@ -255,16 +255,16 @@ fn every_outcome_and_every_reason_is_explained() {
         it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT
         it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; step 2 was sent 1m30s late
         it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; the broker had no subscriber for the topic of step 2
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker accepted the message, and had no subscriber for its topic; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the host was stopped before the broker answered; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker refused the message: not authorized; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed the connection; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: a later step was due; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was possibly sent, and is not to be repeated; if it did not arrive, `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up: the subscription to the device's reports failed; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and the plugin was called 3 times for its messages: `run-task` said: zone 9; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the device did not confirm the step within 30s; its last report was `OPENING`; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker accepted the message, and had no subscriber for its topic
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the host was stopped before the broker answered
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker refused the message: not authorized
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed the connection
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: a later step was due
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was possibly sent, and is not to be repeated; replay it if it did not arrive
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up: the subscription to the device's reports failed
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and the plugin was called 3 times for its messages: `run-task` said: zone 9
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the device did not confirm the step within 30s; its last report was `OPENING`
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the host was not running, or the machine slept; it would have started 12m late, and its grace is 5m
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the clock was set forward; it would have started 12m late, and its grace is 5m
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: it was planned only after it was due; it would have started 12m late, and its grace is 5m
@@ -371,7 +371,7 @@ fn a_run_under_way_is_explained_by_what_it_waits_for() {
         held: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and it waits to start: `pump` is in use
           note: it is due next Tue 2027-03-02 06:30:00 GMT
         held: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and it waits to start: `pump` is in use by `greedy/greedy/hog/2027-03-01T11:00:00Z`
-          note: `roost abandon greedy/greedy/hog/2027-03-01T11:00:00Z` would free it; the owed messages of that run would never be sent
+          note: to abandon `greedy/greedy/hog/2027-03-01T11:00:00Z` would free it; the owed messages of that run would never be sent
           note: it is due next Tue 2027-03-02 06:30:00 GMT
         held: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and it waits to start: an earlier run has not ended; it will be missed if it cannot start by Mon 2027-03-01 12:05:00 GMT
           note: it is due next Tue 2027-03-02 06:30:00 GMT
@@ -416,13 +416,13 @@ fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
     ];
     let shown = explanations.map(|one| format!("{}: {}\n", one.verdict, one.sentence));
     expect![[r#"
-        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT
-        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT, and will be skipped, because its device is paused
-        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT, and will be skipped, because its plugin is paused until Tue 2027-03-02 06:30:00 GMT (rain)
-        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT
-        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT, and will be skipped, because the operator requested it
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30)
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30), and will be skipped, because its device is paused
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30), and will be skipped, because its plugin is paused until Tue 2027-03-02 06:30:00 GMT (rain)
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30)
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30), and will be skipped, because the operator requested it
         undecided: it is waiting: it was due Mon 2027-03-01 06:30:00 GMT, 5h30m ago, and is being decided
-        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT; it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: no run has been recorded yet
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30); it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: no run has been recorded yet
         forgotten: there is no record of a run due Mon 2027-03-01 06:30:00 GMT: no run has been recorded yet
         never: nothing was due within a day of Mon 2027-03-01 06:30:00 GMT; the nearest occurrence is Tue 2027-06-01 07:00:00 BST
         never: nothing is due within a day of Mon 2027-06-21 05:00:00 BST: that sun event does not occur at the device's location on that day; the nearest occurrence is Tue 2027-05-18 00:07:05 BST

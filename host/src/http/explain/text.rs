@@ -1,6 +1,6 @@
 //! What the sentences and the reasons of explanations are written with: times and lines.
 
-use roost_scheduler::{time::Instant, zone::Zone};
+use roost_scheduler::{names::RunId, time::Instant, zone::Zone};
 
 use crate::report::in_one_line;
 
@@ -8,12 +8,20 @@ use crate::report::in_one_line;
 pub(super) struct Sentence {
     pub(super) zone: Zone,
     pub(super) now: Instant,
+    /// The job's trigger in words, if it is planned.
+    pub(super) rule: Option<String>,
 }
 
 impl Sentence {
     /// Formats a local time, such as `Mon 2027-03-01 06:30:00 GMT`.
     pub(super) fn local(&self, at: Instant) -> String {
         at.to_utc().with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+
+    /// Names a run by its job and its local time: `coop-door/north/open of Mon 2027-03-01 06:30:00 GMT`.
+    pub(super) fn run(&self, run: &RunId) -> String {
+        let RunId { plugin, device, job, .. } = run;
+        format!("{plugin}/{device}/{job} of {}", self.local(run.moment()))
     }
 }
 

@@ -7,7 +7,7 @@ use roost_scheduler::{
     body::PackedJob,
     names::{DeviceName, PluginName},
     time::{Instant, Site},
-    trigger::SunCache,
+    trigger::Almanac,
     zone::Zone,
 };
 
@@ -106,7 +106,7 @@ struct Messages<'j> {
     /// The next message of a run: its time, its job, its occurrence and its step, counted from 1; step 0 is the
     /// occurrence itself.
     waiting: BinaryHeap<Reverse<(Instant, usize, Instant, usize)>>,
-    sun: SunCache,
+    sun: Almanac,
     /// The number of messages that may still be examined.
     left: usize,
     /// When messages were first left out.
@@ -121,7 +121,7 @@ impl<'j> Messages<'j> {
         cut_at: &'j Cell<Option<Instant>>,
     ) -> Self {
         let (waiting, left) = (BinaryHeap::new(), limits::CHECK_MESSAGES);
-        let mut messages = Self { plugin, jobs, until, waiting, sun: SunCache::default(), left, cut_at };
+        let mut messages = Self { plugin, jobs, until, waiting, sun: Almanac::default(), left, cut_at };
         (0..jobs.len()).for_each(|job| messages.push_next(job, from));
         messages
     }

@@ -11,7 +11,7 @@ use roost_scheduler::{
     names::{DeviceName, GroupName, JobName, PluginName},
     scheduler::{JobStatus, RunStatus, Scheduler},
     time::Instant,
-    trigger::SunCache,
+    trigger::Almanac,
 };
 
 use super::{
@@ -123,7 +123,7 @@ struct Occurrences<'j> {
 
 impl<'j> Occurrences<'j> {
     /// Collects the occurrences with messages that may fall into a period.
-    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sun: &mut SunCache) -> Self {
+    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sun: &mut Almanac) -> Self {
         let (mut numbers, mut spans_ms) = (HashMap::new(), Vec::new());
         let number_of = |job: &Planned| {
             let next = numbers.len();
@@ -187,7 +187,7 @@ pub(super) fn ahead(
     after: Option<&SortKey>,
     most: usize,
 ) -> (Vec<Expected>, bool) {
-    let mut sun = SunCache::default();
+    let mut sun = Almanac::default();
     let begin = after.map_or(from, |after| after.at);
     let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sun);
     let mut heap = BinaryHeap::new();

@@ -6,11 +6,11 @@ use roost_scheduler::{
     pause::Pauses,
     scheduler::{JobStatus, NextRun},
     time::{Instant, Site},
-    trigger::{Search, Sun, SunCache, Trigger},
+    trigger::{Almanac, Search, Sun, Trigger},
 };
 
 /// Returns the first undecided occurrence of a job that is at `from` or later, and before `to`.
-pub(super) fn first(job: &JobStatus, (from, to): (Instant, Instant), sun: &mut SunCache) -> Option<Instant> {
+pub(super) fn first(job: &JobStatus, (from, to): (Instant, Instant), sun: &mut Almanac) -> Option<Instant> {
     let after = job.watermark.max(from.plus_ms(-1));
     match job.next {
         NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
@@ -21,7 +21,7 @@ pub(super) fn first(job: &JobStatus, (from, to): (Instant, Instant), sun: &mut S
 }
 
 /// Returns the first occurrence of a job after an instant and before `to`.
-pub(super) fn following(job: &JobStatus, after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
+pub(super) fn following(job: &JobStatus, after: Instant, to: Instant, sun: &mut Almanac) -> Option<Instant> {
     next_before((&job.job.trigger, &job.site), after, to, sun)
 }
 
@@ -30,7 +30,7 @@ pub(in super::super) fn next_before(
     (trigger, site): (&Trigger, &Site),
     mut after: Instant,
     to: Instant,
-    sun: &mut SunCache,
+    sun: &mut Almanac,
 ) -> Option<Instant> {
     loop {
         match trigger.next(after, site, sun) {
@@ -134,7 +134,7 @@ impl Rule {
 #[derive(Debug)]
 pub(super) struct Forecast {
     window: (Instant, Instant),
-    sun: SunCache,
+    sun: Almanac,
     found: HashMap<Rule, (Arc<[Instant]>, bool)>,
     /// The number of occurrences that may still be searched for.
     left: usize,
@@ -146,7 +146,7 @@ impl Forecast {
     /// Once `most` occurrences were searched for, only the first `least` of each further trigger are. A job that is due
     /// once or periodically needs no search.
     pub(super) fn new(window: (Instant, Instant), most: usize, least: usize) -> Self {
-        Self { window, sun: SunCache::default(), found: HashMap::new(), left: most, least }
+        Self { window, sun: Almanac::default(), found: HashMap::new(), left: most, least }
     }
 
     /// Returns the undecided occurrences of a job.

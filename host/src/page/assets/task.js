@@ -2,7 +2,7 @@
 import { bodies } from "./act.js";
 
 /** Returns the value of a field as its schema wants it. */
-function value({ id, checked, value: text, dataset: { kind, name } }) {
+function value({ labels, checked, value: text, dataset: { kind } }) {
   if (kind === "boolean") return checked;
   if (kind === "number") return Number(text);
   if (kind === "text") return text;
@@ -10,7 +10,7 @@ function value({ id, checked, value: text, dataset: { kind, name } }) {
     return JSON.parse(text);
   } catch {
     if (kind === "text-or-json") return text;
-    throw new Error(`${name ?? id} is not JSON.`);
+    throw new Error(`“${labels[0].textContent.trim()}” is not JSON: a text has quotation marks, as in "lawn".`);
   }
 }
 

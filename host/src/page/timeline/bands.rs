@@ -23,7 +23,7 @@ pub(super) fn sky(bands: &[Band], scale: Scale) -> Markup {
 mod tests {
     use roost_scheduler::{
         time::{Instant, Location},
-        trigger::SunCache,
+        trigger::Almanac,
     };
 
     use super::super::scale::{
@@ -36,7 +36,7 @@ mod tests {
     fn drawn(latitude: f64, from: &str, to: &str) -> Vec<(String, Instant, Instant)> {
         let scale = scale(from, to);
         let place = Location::new(latitude, 20.0).unwrap();
-        let bands = SunCache::default().bands((scale.from(), scale.to()), place).unwrap();
+        let bands = Almanac::default().bands((scale.from(), scale.to()), place).unwrap();
         let drawing = sky(&bands, scale).into_string();
         let value = |rest: &str, name: &str| {
             let (_, value) = rest.split_once(&format!("{name}=\"")).unwrap();
@@ -57,7 +57,7 @@ mod tests {
             [("2027-03-01T06:00:00Z", "2027-03-02T18:00:00Z"), ("2027-03-01T06:00:00Z", "2027-03-08T06:00:00Z")]
         {
             let window = (instant(from).unwrap(), instant(to).unwrap());
-            let bands = SunCache::default().bands(window, Location::new(51.5, 20.0).unwrap()).unwrap();
+            let bands = Almanac::default().bands(window, Location::new(51.5, 20.0).unwrap()).unwrap();
             let expected: Vec<&Band> = bands.iter().filter(|band| band.light != Light::Day).collect();
             let drawn = drawn(51.5, from, to);
             assert!(drawn.len() == expected.len() && drawn.len() > 7, "{drawn:?}");

@@ -111,7 +111,7 @@ pub(super) fn lane(lane: &Lane, Common { scale, axis, now, is_one_place }: Commo
 
 /// Draws a job that is due often as one band, in the colours of what became of its runs, and says how often.
 fn strip(job: &CollapsedRecord) -> Markup {
-    let expected = if job.paused.is_some() { "off" } else { "ahead" };
+    let expected = if job.paused.is_some() { "paused" } else { "ahead" };
     let of_shape = |name: &str| {
         let shape = |state: &str| if state == "expected" { expected } else { shape(state) };
         job.spread.iter().filter(move |(state, _)| shape(state) == name).map(|(_, spread)| spread).collect::<Vec<_>>()
@@ -120,7 +120,7 @@ fn strip(job: &CollapsedRecord) -> Markup {
         p.often { (often(job)) }
         svg.strip width="100%" height="10" viewBox={ "0 0 " (BUCKETS) " 10" } preserveAspectRatio="none" aria-hidden="true" {
             // Faults are drawn last, and not less than two buckets wide: one of thousands is seen.
-            @for (shape, least) in [("ahead", 1), ("off", 1), ("done", 1), ("under-way", 1), ("missed", 2), ("wrong", 2)] {
+            @for (shape, least) in [("ahead", 1), ("paused", 1), ("off", 1), ("done", 1), ("under-way", 1), ("missed", 2), ("wrong", 2)] {
                 @let cells = cells(&of_shape(shape), least);
                 @if !cells.is_empty() { path.band.(shape) d=(cells) {} }
             }
@@ -153,6 +153,6 @@ pub(super) fn often(job: &CollapsedRecord) -> String {
     let name = text::line(job.label.as_deref().unwrap_or(&job.job));
     let faults = job.states.iter().filter(|(state, _)| !matches!(state.as_str(), "expected" | "succeeded" | "running"));
     let faults: String = faults.map(|(state, count)| format!(", {} {state}", text::grouped(*count as usize))).collect();
-    let paused = job.paused.as_ref().map(|what| format!(", its {what} is paused")).unwrap_or_default();
+    let paused = job.paused.as_ref().map(|what| format!(", {}", text::paused(what))).unwrap_or_default();
     format!("{name}: {every}{}{more} times{faults}{paused}", text::grouped(job.count as usize))
 }

@@ -17,12 +17,13 @@ pub(super) const ROW: u32 = 28;
 const MIDDLE: u32 = ROW / 2;
 
 /// The shapes, by the id that they are drawn with, and their names in the legend.
-pub(super) const SHAPES: [(&str, &str); 6] = [
+pub(super) const SHAPES: [(&str, &str); 7] = [
     ("done", "done"),
     ("wrong", "failed"),
     ("ahead", "expected"),
     ("under-way", "under way"),
-    ("off", "skipped or paused"),
+    ("off", "skipped"),
+    ("paused", "paused"),
     ("missed", "missed"),
 ];
 
@@ -32,7 +33,8 @@ pub(super) fn shape(state: &str) -> &'static str {
         "succeeded" => "done",
         "failed" | "denied" => "wrong",
         "missed" => "missed",
-        "skipped" | "cancelled" | "paused" => "off",
+        "skipped" | "cancelled" => "off",
+        "paused" => "paused",
         "running" => "under-way",
         _ => "ahead",
     }
@@ -48,6 +50,7 @@ pub(super) fn shapes() -> Markup {
                 g #mark-ahead { circle r="4.75" {} }
                 g #mark-under-way { circle r="4.75" {} path d="M0-4.75a4.75 4.75 0 0 1 0 9.5z" {} }
                 g #mark-off { circle r="5" {} path d="M-3.5 3.5 3.5-3.5" {} }
+                g #mark-paused { circle r="5" stroke-dasharray="2 1.93" {} }
                 g #mark-missed { circle r="7" {} text y="4.5" text-anchor="middle" { "?" } }
                 pattern #owed width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
                     rect width="6" height="6" {}

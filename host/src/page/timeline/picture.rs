@@ -76,7 +76,7 @@ fn legend() -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::{calendar::parse_zone, time::Location, trigger::SunCache};
+    use roost_scheduler::{calendar::parse_zone, time::Location, trigger::Almanac};
     use serde_json::json;
 
     use super::super::scale::{
@@ -117,7 +117,7 @@ mod tests {
     fn lane_of(device: &str, (zone, latitude): (&str, f64), runs: Vec<Vec<TimelineRecord>>) -> Lane {
         let location = Location::new(latitude, 0.0);
         let window = (instant(FROM).unwrap(), instant(TO).unwrap());
-        let bands = SunCache::default().bands(window, location.unwrap()).unwrap();
+        let bands = Almanac::default().bands(window, location.unwrap()).unwrap();
         let lane = Lane::gone("coop", device, parse_zone(zone).unwrap());
         Lane { location, bands, runs, ..lane }
     }
@@ -149,7 +149,7 @@ mod tests {
             (past("running", &json!({})), "under-way"),
             (entry(&json!({})), "ahead"),
             (entry(&json!({ "skipped": true })), "off"),
-            (entry(&json!({ "paused": "device" })), "off"),
+            (entry(&json!({ "paused": "device" })), "paused"),
         ] {
             let page = shown(vec![north(vec![vec![run]])]);
             assert!(page.contains(&format!("class=\"why mark {shape}\"")), "{shape}: {page}");

@@ -10,7 +10,7 @@ use crate::{
     scheduler::occurrences::admission::Due,
     scheduler::state::Scheduler,
     time::{Instant, Site},
-    trigger::{Search, SunCache, Trigger},
+    trigger::{Almanac, Search, Trigger},
 };
 
 /// The occurrences of a job that have passed: those up to the next beginning or end of a pause.
@@ -81,14 +81,14 @@ impl Scheduler {
         if let Some(bound) = bound.filter(|bound| *bound <= until) {
             until = bound.plus_ms(-1);
             // Only the last one before the bound may start after it, by its jitter.
-            if let Search::Found(at) = trigger.last(oldest, until, &site, self.agenda.sun_cache())
+            if let Search::Found(at) = trigger.last(oldest, until, &site, self.agenda.almanac())
                 && self.start_at(key, at)? >= bound
             {
                 until = at.plus_ms(-1);
             }
         }
         let mut passed = PassedOccurrences::only(key, site, oldest);
-        passed.count_until(&trigger, until, self.agenda.sun_cache());
+        passed.count_until(&trigger, until, self.agenda.almanac());
         Some(passed)
     }
 
@@ -104,7 +104,7 @@ impl Scheduler {
         let (trigger, site) = (self.catalog.job(key)?.job.trigger.clone(), self.catalog.site_of(key)?);
         // Each search passes over a pause, or over the one occurrence that starts in it only by its jitter.
         for _ in 0..=2 * Level::ALL.len() {
-            let Search::Found(at) = trigger.last(after, until, &site, self.agenda.sun_cache()) else { return None };
+            let Search::Found(at) = trigger.last(after, until, &site, self.agenda.almanac()) else { return None };
             let start = self.start_at(key, at)?;
             let Some(by) = self.paused_at(key, start) else { return Some(at) };
             until = by.pause.from()?.min(at).plus_ms(-1);
@@ -174,7 +174,7 @@ impl PassedOccurrences {
     }
 
     /// Finds the newest of several passed occurrences, and counts the others.
-    fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
+    fn count_until(&mut self, trigger: &Trigger, until: Instant, almanac: &mut Almanac) {
         if let Trigger::Every(every) = trigger {
             let period_ms = i64::from(every.period_ms);
             let passed = until.ms_since(self.oldest).max(0) / period_ms;
@@ -183,7 +183,7 @@ impl PassedOccurrences {
             self.count = u32::try_from(passed).unwrap_or(u32::MAX);
             return;
         }
-        while let Search::Found(next) = trigger.next(self.newest, &self.site, sun_cache)
+        while let Search::Found(next) = trigger.next(self.newest, &self.site, almanac)
             && next <= until
         {
             if self.count == limits::LOOK_BACK {
@@ -195,9 +195,9 @@ impl PassedOccurrences {
         }
         let mut until = until;
         while self.more {
-            match trigger.last(self.newest, until, &self.site, sun_cache) {
+            match trigger.last(self.newest, until, &self.site, almanac) {
                 Search::Found(newest) => {
-                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sun_cache) {
+                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, almanac) {
                         Search::Found(before) => before,
                         Search::NotUntil(_) | Search::Never(_) => self.newest,
                     };

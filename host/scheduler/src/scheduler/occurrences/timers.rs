@@ -10,7 +10,7 @@ use crate::{
     occurrence::{Next, jitter_of},
     scheduler::state::Scheduler,
     time::{Instant, Site},
-    trigger::{Search, SunCache},
+    trigger::{Almanac, Search},
 };
 
 impl Scheduler {
@@ -50,18 +50,18 @@ impl Scheduler {
     /// Returns what a job waits for after an occurrence.
     pub(crate) fn next_after(&mut self, key: JobKey, after: Instant) -> Next {
         let (Some(state), Some(site)) = (self.catalog.job(key), self.catalog.site_of(key)) else { return Next::Never };
-        next_of(self.agenda.sun_cache(), &self.catalog, &state.job, state.device, after, &site)
+        next_of(self.agenda.almanac(), &self.catalog, &state.job, state.device, after, &site)
     }
 
     /// Returns what a job of a device waits for after an instant.
     pub(crate) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        next_of(self.agenda.sun_cache(), &self.catalog, job, device, after, site)
+        next_of(self.agenda.almanac(), &self.catalog, job, device, after, site)
     }
 
     /// Returns the jitter of a run, in milliseconds.
     pub(crate) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
         let run = || self.catalog.run_of(job, device, occurrence, Origin::Trigger);
-        jitter_of(job, occurrence, site, self.agenda.sun_cache(), run)
+        jitter_of(job, occurrence, site, self.agenda.almanac(), run)
     }
 
     /// Arms a job for what follows after everything up to its new watermark is decided.
@@ -85,17 +85,17 @@ impl Scheduler {
 }
 
 fn next_of(
-    sun_cache: &mut SunCache,
+    almanac: &mut Almanac,
     catalog: &Catalog,
     job: &PackedJob,
     device: DeviceKey,
     after: Instant,
     site: &Site,
 ) -> Next {
-    match job.trigger.next(after, site, sun_cache) {
+    match job.trigger.next(after, site, almanac) {
         Search::Found(occurrence) => {
             let run = || catalog.run_of(job, device, occurrence, Origin::Trigger);
-            Next::Due { occurrence, jitter_ms: jitter_of(job, occurrence, site, sun_cache, run) }
+            Next::Due { occurrence, jitter_ms: jitter_of(job, occurrence, site, almanac, run) }
         }
         Search::NotUntil(until) => Next::Search(until),
         Search::Never(_) => Next::Never,

@@ -58,7 +58,7 @@ fn a_replay_is_suggested_for_a_failed_run_only_if_it_is_possible() {
     let advised = |facts: Facts| sentence(facts) != unadvised;
     expect![[r#"
         it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it"#]].assert_eq(&[&unadvised[..], &sentence(daily())].join("\n"));
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered"#]].assert_eq(&[&unadvised[..], &sentence(daily())].join("\n"));
     assert!(!advised(Facts { grant: None, has_device: false, planned: None, ..daily() }));
     assert!(!advised(Facts { has_device: false, planned: None, ..daily() }));
     assert!(!advised(Facts { under_way: vec![RunStatus { id: again.clone(), ..active(Phase::Sent(1)) }], ..daily() }));
@@ -95,11 +95,11 @@ fn a_past_occurrence_that_has_not_started_is_explained_by_its_start_or_its_skip(
     let skipped = soon(|planned| planned.job_override.skip = Some(at(DUE)));
     let paused = soon(|planned| planned.pauses = Pauses::from_iter([until_resumed(Level::Job)]));
     expect![[r#"
-        it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT, and starts Mon 2027-03-01 06:30:19 GMT, because its runs are spread over 30s
-        it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT, and will be skipped, because the operator requested it
-        it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT, and will be skipped, because its job is paused"#]].assert_eq(&[&explanation, &skipped, &paused].map(|one| one.sentence.as_str()).join("\n"));
+        it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT (every day at 06:30), and starts Mon 2027-03-01 06:30:19 GMT, because its runs are spread over 30s
+        it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT (every day at 06:30), and will be skipped, because the operator requested it
+        it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT (every day at 06:30), and will be skipped, because its job is paused"#]].assert_eq(&[&explanation, &skipped, &paused].map(|one| one.sentence.as_str()).join("\n"));
     expect![[r#"
-        its job is paused now; `roost resume coop-door/north/open` resumes it
+        its job is paused now
         it is due next Tue 2027-03-02 06:30:00 GMT"#]]
     .assert_eq(&paused.notes.join("\n"));
     // The start is also given in advance.
@@ -145,7 +145,7 @@ fn a_missing_record_is_explained_by_the_history_that_is_kept() {
         there is no record of a run due Wed 2026-07-01 06:30:00 BST: the oldest recorded run was due Mon 2027-03-01 06:30:00 GMT, and outcomes are kept for 30 days
         there is no record of a run due Wed 2026-07-01 06:30:00 BST: outcomes are kept for 30 days
         there is no record of a run due Sat 2027-02-20 06:30:00 GMT: most likely the job was planned or its trigger changed after that, or an older backup was restored
-        it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT; it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: no run has been recorded yet"#]].assert_eq(&sentences.join("\n"));
+        it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30); it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: no run has been recorded yet"#]].assert_eq(&sentences.join("\n"));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn hints_are_notes() {
     let why = format!("task `open`: `topic` `barn/door` is outside what `coop-door` may publish to\n{hint}");
     let explanation =
         explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&failed(Attempt::Unanswered(why.clone())))]);
-    expect!["it failed: it was due Mon 2027-03-01 06:30:00 GMT, and the plugin was called 3 times for its messages: task `open`: `topic` `barn/door` is outside what `coop-door` may publish to; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it"].assert_eq(&explanation.sentence);
+    expect!["it failed: it was due Mon 2027-03-01 06:30:00 GMT, and the plugin was called 3 times for its messages: task `open`: `topic` `barn/door` is outside what `coop-door` may publish to"].assert_eq(&explanation.sentence);
     assert_eq!(explanation.notes[0], hint);
     let last = Some(Attempt::Unanswered(why.clone()));
     let under_way = vec![RunStatus { last, attempts: 1, ..active(Phase::Pausing(at(DUE))) }];
@@ -225,6 +225,7 @@ fn without_a_time_the_run_under_way_is_explained_or_the_last_one_known_or_the_ne
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn remedies_are_requests_of_the_api() {
     let daily = || facts("cron 30 6 * * *");
     let with = |change: fn(&mut JobStatus)| {
@@ -253,42 +254,49 @@ fn remedies_are_requests_of_the_api() {
         ),
         explain(with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, vec![]),
         explain(with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))), Some(DUE), vec![]),
+        // Another run than the one that is skipped.
+        explain(
+            with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))),
+            Some("2027-03-03T06:30:00Z"),
+            vec![],
+        ),
         explain(Facts { under_way: vec![held], ..daily() }, None, vec![]),
         explain(Facts { under_way: vec![pausing], ..daily() }, None, vec![]),
     ];
     let mut shown = String::new();
     for explanation in explanations {
         shown += &format!("{}\n", explanation.verdict);
-        for Remedy { method, path, body, label, note } in explanation.remedies {
+        for Remedy { method, path, body, label, command, note } in explanation.remedies {
             let body = body.map(|body| format!(" {body}")).unwrap_or_default();
-            shown += &format!("  {label}: {method} {path}{body}\n");
+            shown += &format!("  {label}: {method} {path}{body} (`{command}`)\n");
             note.iter().for_each(|note| shown += &format!("    for: {}\n", explanation.notes[*note]));
         }
     }
     expect![[r#"
         succeeded
         failed
-          Replay coop-door/north/open/2027-03-01T06:30:00Z: POST /api/v1/runs/replay {"run":"coop-door/north/open/2027-03-01T06:30:00Z"}
+          Replay coop-door/north/open of Mon 2027-03-01 06:30:00 GMT: POST /api/v1/runs/replay {"run":"coop-door/north/open/2027-03-01T06:30:00Z"} (`roost replay coop-door/north/open/2027-03-01T06:30:00Z`)
         failed
         missed
-          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run (`roost run-now coop-door/north/open`)
         denied
-          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run (`roost run-now coop-door/north/open`)
         denied
         skipped
-          Resume coop-door/north: POST /api/v1/devices/coop-door/north/resume
-            for: its device is paused now; `roost resume coop-door/north` resumes it
-          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
+          Resume coop-door/north: POST /api/v1/devices/coop-door/north/resume (`roost resume coop-door/north`)
+            for: its device is paused now
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run (`roost run-now coop-door/north/open`)
         due
-          Do not skip coop-door/north/open: DELETE /api/v1/jobs/coop-door/north/open/skip
+          Do not skip coop-door/north/open of Tue 2027-03-02 06:30:00 GMT: DELETE /api/v1/jobs/coop-door/north/open/skip (`roost skip coop-door/north/open --undo`)
         forgotten
-          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run
-          Do not skip coop-door/north/open: DELETE /api/v1/jobs/coop-door/north/open/skip
+          Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run (`roost run-now coop-door/north/open`)
+          Do not skip coop-door/north/open of Tue 2027-03-02 06:30:00 GMT: DELETE /api/v1/jobs/coop-door/north/open/skip (`roost skip coop-door/north/open --undo`)
             for: it is due next Tue 2027-03-02 06:30:00 GMT, and will be skipped then, because the operator requested it
+        due
         running
-          Abandon greedy/greedy/hog/2027-03-01T11:00:00Z: POST /api/v1/runs/abandon {"run":"greedy/greedy/hog/2027-03-01T11:00:00Z"}
-            for: `roost abandon greedy/greedy/hog/2027-03-01T11:00:00Z` would free it; the owed messages of that run would never be sent
+          Abandon greedy/greedy/hog of Mon 2027-03-01 11:00:00 GMT: POST /api/v1/runs/abandon {"run":"greedy/greedy/hog/2027-03-01T11:00:00Z"} (`roost abandon greedy/greedy/hog/2027-03-01T11:00:00Z`)
+            for: to abandon `greedy/greedy/hog/2027-03-01T11:00:00Z` would free it; the owed messages of that run would never be sent
         running
-          Abandon coop-door/north/open/2027-03-01T06:30:00Z: POST /api/v1/runs/abandon {"run":"coop-door/north/open/2027-03-01T06:30:00Z"}
+          Abandon coop-door/north/open of Mon 2027-03-01 06:30:00 GMT: POST /api/v1/runs/abandon {"run":"coop-door/north/open/2027-03-01T06:30:00Z"} (`roost abandon coop-door/north/open/2027-03-01T06:30:00Z`)
     "#]].assert_eq(&shown);
 }
