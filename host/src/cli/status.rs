@@ -104,7 +104,7 @@ fn describe(status: &Status) -> String {
         );
     }
     if let Some(pause) = pause {
-        let _ = writeln!(text, "paused    everything is {}", pause.in_words(now, |at| times.format(at)));
+        let _ = writeln!(text, "paused    everything: {}", pause.in_words(now, |at| times.format(at)).0);
     }
     if paused.count > 0 {
         let _ = writeln!(text, "paused    {}", named(paused.count, &paused.first));

@@ -245,14 +245,16 @@ impl PauseRecord {
         }
     }
 
-    /// Writes it for users, after the name of what is paused: `paused until 08:00 (rain)`.
-    pub(crate) fn in_words(&self, now: Instant, time: impl Fn(&str) -> String) -> String {
+    /// Writes it for users, after the name of what is paused: `paused until 08:00 (rain)`. Also returns whether it has
+    /// begun.
+    pub(crate) fn in_words(&self, now: Instant, time: impl Fn(&str) -> String) -> (String, bool) {
         let at = |text: &str| DateTime::parse_from_rfc3339(text).map_or(Instant::MIN, Into::into);
         let from = self.from.as_deref().filter(|from| at(from) > now);
+        let has_begun = from.is_none();
         let from = from.map(|from| format!(" from {}", time(from))).unwrap_or_default();
         let until = self.until.as_deref().map(|until| format!(" until {}", time(until))).unwrap_or_default();
         let reason = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        format!("paused{from}{until}{reason}")
+        (format!("paused{from}{until}{reason}"), has_begun)
     }
 
     /// Returns the pause to show of those that apply: the one in force, or the next one.
