@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod codes;
 mod connections;
+mod device_pauses;
 mod devices;
 mod events;
 mod explain;
@@ -66,7 +67,7 @@ pub(crate) use self::{
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
-    limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
+    limits::{COLLAPSED_BUCKETS, DEVICES_PAUSED, NEXT_BYTES, REQUEST, UPLOAD},
     login::Login,
     logs::{Logs, newest as newest_logs},
     pagination::Page,

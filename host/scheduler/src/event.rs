@@ -192,6 +192,13 @@ pub enum Request {
         /// The pause; `None` removes the one that there is, also if it has not begun.
         pause: Option<Pause>,
     },
+    /// Pause or resume devices: all of them, or none if one does not exist. The client bounds their number (I10).
+    PauseDevices {
+        /// The devices.
+        devices: Vec<(PluginName, DeviceName)>,
+        /// The pause, which replaces those that they have; `None` removes these.
+        pause: Option<Pause>,
+    },
     /// Request new plans for all devices of a plugin.
     Replan(PluginName),
     /// Add an ad-hoc job.
@@ -254,6 +261,8 @@ pub enum Done {
         /// Whether it is new.
         is_new: bool,
     },
+    /// The devices that the request has changed: those that were paused, or not, already are not among them.
+    Devices(Vec<(PluginName, DeviceName)>),
     /// The request was carried out; there is nothing else to return.
     Nothing,
 }

@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Guard, check, content_type, is_page, security_headers},
-    codes, devices, events, explain,
+    codes, device_pauses, devices, events, explain,
     extract::{NoParameters, Query},
     faults, health,
     host_events::{GapRecord, HostEventRecord},
@@ -110,6 +110,8 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(pauses::resume))
         .routes(routes!(pauses::pause_all))
         .routes(routes!(pauses::resume_all))
+        .routes(routes!(device_pauses::pause_devices))
+        .routes(routes!(device_pauses::resume_devices))
         .routes(routes!(steering::replan))
         .routes(routes!(steering::roll_back))
         .routes(routes!(steering::remove));

@@ -117,8 +117,10 @@ pub(super) const BODY: Duration = Duration::from_secs(10);
 pub(super) const EXPLAIN_SEARCHES: usize = 13;
 /// Bytes of an idempotency key at the most.
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 255;
-/// Bytes of the part of a name that devices are searched for: a plugin's and a device's name have at most 128.
-pub(super) const PART_BYTES: usize = 130;
+/// Characters of the part of a name that devices are searched for: a plugin's and a device's name have at most 128.
+pub(super) const PART_CHARS: usize = 130;
+/// Devices that one request pauses or resumes: the scheduler does it in one step, in less than a millisecond.
+pub(crate) const DEVICES_PAUSED: usize = 1_000;
 /// Bytes of a fault's reason by which it is grouped: a plugin's own may have several thousand.
 pub(super) const TEMPLATE_BYTES: usize = 256;
 /// Groups of faults that are listed, and faults of each.

@@ -47,7 +47,7 @@ pub(crate) struct NewPauseRecord {
 
 impl NewPauseRecord {
     /// Returns the pause, with local times taken in a zone.
-    fn pause(&self, zone: Zone, now: Instant) -> Result<Pause, Problem> {
+    pub(super) fn pause(&self, zone: Zone, now: Instant) -> Result<Pause, Problem> {
         let at = |field: &str, text: &Option<String>| {
             let parse = |text: &String| {
                 let wrong = |why| Problem::bad_request(format!("`{field}` is not a time: `{text}`")).hint(why);

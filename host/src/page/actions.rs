@@ -94,6 +94,16 @@ pub(super) fn pause_device(name: &str, is_paused: bool) -> Markup {
     }
 }
 
+/// Returns the button that pauses all devices with a fault of one reason, and then undoes that.
+pub(super) fn pause_faulty(reason: &str, devices: usize) -> Markup {
+    let all = format!("the {}", text::count(devices, "device"));
+    html! {
+        button type="button" id={ "pause-" (reason.replace(char::is_whitespace, "-")) } data-method="POST" data-path="/api/v1/devices/pause" data-body=(json!({ "fault": reason }))
+            data-done={ "Paused: " (all) ", unless they were before." } data-undo-method="POST" data-undo-path="/api/v1/devices/resume" data-undo-answer=""
+            aria-label={ "Pause " (all) ": " (reason) } { "Pause " (all) }
+    }
+}
+
 /// Returns the button that resumes a plugin.
 pub(super) fn resume_plugin(name: &str) -> Markup {
     html! {

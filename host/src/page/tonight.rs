@@ -20,7 +20,8 @@ use super::{
 use crate::{
     clock, describe,
     http::{
-        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
+        ApiState, CollapsedRecord, DEVICES_PAUSED, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped,
+        host_status,
     },
 };
 
@@ -140,9 +141,16 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
             @if group.count > group.first.len() { "and " (text::grouped(group.count - group.first.len())) " more" }
         }
         @if group.devices > group.first.len() {
-            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } }
+            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } (pause_faulty(group)) }
+        } @else if group.devices > 1 {
+            div.actions { (pause_faulty(group)) }
         }
     }
+}
+
+/// Returns the button for all devices of a group, unless it has more than one request may pause.
+fn pause_faulty(group: &FaultGroup) -> Markup {
+    html! { @if group.devices <= DEVICES_PAUSED { (actions::pause_faulty(&group.reason, group.devices)) } }
 }
 
 /// Names what is at fault, with a link to the explanation if it is a job.

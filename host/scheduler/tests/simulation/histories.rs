@@ -105,11 +105,15 @@ fn random_request(world: &mut World, rng: &mut Rng) {
         0 | 1 => Request::RunNow(job),
         2 => Request::Skip { job, undo: rng.one_in(4) },
         3 | 4 => {
-            let what = match rng.below::<u8>(7) {
+            let what = match rng.below::<u8>(8) {
                 0 | 1 => Part::Plugin(plugin),
                 2 | 3 => Part::Device(plugin, device),
                 4 | 5 => Part::Job(job),
-                _ => Part::All,
+                6 => Part::All,
+                _ => {
+                    let pause = (!rng.one_in(3)).then(|| any_pause(rng, world.now));
+                    return world.request(Request::PauseDevices { devices: devices()[..2].to_vec(), pause });
+                }
             };
             Request::Pause { what, pause: (!rng.one_in(4)).then(|| any_pause(rng, world.now)) }
         }

@@ -9,7 +9,7 @@ use std::{
 
 use roost_scheduler::{
     event::{
-        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, PauseChange, Plan, Publish, Request,
+        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish, Request,
         Version, WatchId,
     },
     model::{Confirm, Job, Reply, Task},
@@ -277,6 +277,11 @@ impl World {
                     Ok(Done::Job { job: (plugin, device, job), is_new }) => {
                         format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })
                     }
+                    Ok(Done::Devices(devices)) => devices
+                        .iter()
+                        .map(|(plugin, device)| format!("{plugin}/{device}"))
+                        .collect::<Vec<_>>()
+                        .join(" "),
                     Ok(Done::Nothing) => "done".to_owned(),
                     Err(refusal) => refusal.to_string(),
                 };
@@ -516,6 +521,10 @@ impl World {
     pub(crate) fn request(&mut self, what: Request) {
         if let Request::Pause { what: part, pause: Some(pause) } = &what {
             self.checker.pauses.push((part.clone(), pause.clone()));
+        }
+        if let Request::PauseDevices { devices, pause: Some(pause) } = &what {
+            let parts = devices.iter().map(|(plugin, device)| Part::Device(plugin.clone(), device.clone()));
+            self.checker.pauses.extend(parts.map(|part| (part, pause.clone())));
         }
         self.step(Event::Requested { request: 1, what });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     event::{Done, Effect, Part, PauseChange, PauseScope, Refusal},
-    names::JobName,
+    names::{DeviceName, JobName, PluginName},
     occurrence::NextRun,
     pause::Pause,
     scheduler::state::Scheduler,
@@ -36,17 +36,38 @@ impl Scheduler {
             Part::Device(plugin, device) => PauseScope::Device(self.find_device(plugin, device)?),
             Part::Job(job) => PauseScope::Job(self.find_job(job)?),
         };
-        let pause = pause.map(Arc::new);
-        let before = self.set_pause(scope, pause.clone());
-        if before == pause {
-            return Ok(Done::Nothing);
-        }
-        if let Some(pause) = pause {
-            self.report_pause(what, pause, PauseChange::Set);
-        } else if let Some(before) = before.filter(|before| !before.is_over(self.now)) {
-            self.report_pause(what, before, PauseChange::Removed);
-        }
+        self.replace_pause(what, scope, pause.map(Arc::new));
         Ok(Done::Nothing)
+    }
+
+    /// Pauses or resumes devices in one commit. Returns those that had no pause before, or had one that is removed.
+    pub(crate) fn pause_devices(
+        &mut self,
+        mut devices: Vec<(PluginName, DeviceName)>,
+        pause: Option<Pause>,
+    ) -> Result<Done, Refusal> {
+        let keys = devices.iter().map(|(plugin, device)| self.find_device(plugin, device));
+        let mut keys = keys.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let pause = pause.map(Arc::new);
+        devices.retain(|(plugin, device)| {
+            let part = Part::Device(plugin.clone(), device.clone());
+            let before = keys.next().map(|key| self.replace_pause(part, PauseScope::Device(key), pause.clone()));
+            before.is_some_and(|had_one| had_one != pause.is_some())
+        });
+        Ok(Done::Devices(devices))
+    }
+
+    /// Sets or removes a pause, and reports that. Returns whether there was one that had not ended.
+    fn replace_pause(&mut self, what: Part, scope: PauseScope, pause: Option<Arc<Pause>>) -> bool {
+        let all = self.set_pause(scope, pause.clone());
+        let before = all.as_ref().filter(|before| !before.is_over(self.now));
+        let had_one = before.is_some();
+        match (pause, before.cloned()) {
+            (Some(pause), _) if all.as_ref() != Some(&pause) => self.report_pause(what, pause, PauseChange::Set),
+            (None, Some(before)) => self.report_pause(what, before, PauseChange::Removed),
+            _ => {}
+        }
+        had_one
     }
 
     /// Handles a pause's timer: it begins, ends, or can be forgotten.
