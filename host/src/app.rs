@@ -367,6 +367,9 @@ impl App {
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => self.announce(announcement),
+            Effect::PauseChanged { what, pause, change } => {
+                self.event_log.log(HostEvent::Pause { what, pause, change });
+            }
             Effect::ZonesMoved { rules, jobs } => log::zones_moved(&rules, jobs),
             Effect::NotifyDurable(token) => self.step(Event::Durable(token), batch),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),

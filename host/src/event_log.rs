@@ -15,9 +15,10 @@ use std::{
 
 use bytes::Bytes;
 use roost_scheduler::{
-    event::{Announcement, Change, RunEnded, SavedDevice},
+    event::{Announcement, Change, Part, PauseChange, RunEnded, SavedDevice},
     names::{DeviceName, PluginName, ResourceName, RunId},
     outcome::{Outcome, Success},
+    pause::Pause,
     scheduler::Scheduler,
     time::Instant,
 };
@@ -82,6 +83,12 @@ pub(crate) enum HostEvent {
         by_ms: i64,
         now: Instant,
     },
+    /// A pause was set or removed, or has begun or ended.
+    Pause {
+        what: Part,
+        pause: Arc<Pause>,
+        change: PauseChange,
+    },
 }
 
 impl HostEvent {
@@ -94,6 +101,7 @@ impl HostEvent {
             Self::Logged { .. } => Kind::Log,
             Self::Link { .. } => Kind::Link,
             Self::ClockSet { .. } => Kind::Clock,
+            Self::Pause { .. } => Kind::Pause,
         }
     }
 
@@ -108,6 +116,10 @@ impl HostEvent {
             | Self::Removed(plugin)
             | Self::Logged { plugin, .. } => Some(plugin),
             Self::NotLoaded { plugin, .. } => plugin.as_ref(),
+            Self::Pause { what, .. } => match what {
+                Part::Plugin(plugin) | Part::Device(plugin, _) | Part::Job((plugin, ..)) => Some(plugin),
+                Part::All => None,
+            },
             Self::Link { .. } | Self::ClockSet { .. } => None,
         }
     }
@@ -119,6 +131,7 @@ impl HostEvent {
             Self::Ended(run) => Some(&run.id.device),
             Self::PlanRefused { device, .. } => Some(device),
             Self::Logged { device, .. } => device.as_ref(),
+            Self::Pause { what: Part::Device(_, device) | Part::Job((_, device, _)), .. } => Some(device),
             _ => None,
         }
     }
@@ -134,7 +147,11 @@ impl HostEvent {
             | Self::Freed { .. }
             | Self::Removed(_)
             | Self::Logged { .. } => true,
-            Self::Started { .. } | Self::Planned(_) | Self::Link { .. } | Self::ClockSet { .. } => false,
+            Self::Started { .. }
+            | Self::Planned(_)
+            | Self::Link { .. }
+            | Self::ClockSet { .. }
+            | Self::Pause { .. } => false,
         }
     }
 
@@ -152,6 +169,7 @@ impl HostEvent {
                 what.len() + causes.iter().map(String::len).sum::<usize>() + hint.as_ref().map_or(0, String::len)
             }
             Self::Logged { line, .. } => line.len(),
+            Self::Pause { pause, .. } => pause.reason().map_or(0, str::len),
             _ => 0,
         }
     }
@@ -191,10 +209,12 @@ pub(crate) enum Kind {
     Log,
     Link,
     Clock,
+    Pause,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [Self::Run, Self::Plan, Self::Plugin, Self::Log, Self::Link, Self::Clock];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Run, Self::Plan, Self::Plugin, Self::Log, Self::Link, Self::Clock, Self::Pause];
 
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -204,6 +224,7 @@ impl Kind {
             Self::Log => "log",
             Self::Link => "link",
             Self::Clock => "clock",
+            Self::Pause => "pause",
         }
     }
 }

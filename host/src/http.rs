@@ -24,6 +24,7 @@ mod not_found;
 mod overrides;
 mod pagination;
 mod params;
+pub(crate) mod pauses;
 mod plugins;
 mod preconditions;
 mod problem;

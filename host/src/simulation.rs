@@ -237,7 +237,7 @@ impl<'w> Simulation<'w> {
                 };
                 self.events.push_back(Event::Answered { call, reply });
             }
-            Effect::Announce(_) | Effect::Answer { .. } | Effect::ZonesMoved { .. } => {}
+            Effect::Announce(_) | Effect::Answer { .. } | Effect::ZonesMoved { .. } | Effect::PauseChanged { .. } => {}
         }
     }
 

@@ -71,6 +71,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/schema/6.sql"),
     include_str!("store/schema/7.sql"),
     include_str!("store/schema/8.sql"),
+    include_str!("store/schema/9.sql"),
 ];
 
 /// An open database, and the lock on its folder.

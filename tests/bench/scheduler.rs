@@ -143,6 +143,7 @@ impl World {
                 Effect::NotifyDurable(token) => self.answers.push(Event::Durable(token)),
                 Effect::Announce(_)
                 | Effect::ZonesMoved { .. }
+                | Effect::PauseChanged { .. }
                 | Effect::Call { .. }
                 | Effect::Plan { .. }
                 | Effect::Watch { .. }

@@ -116,7 +116,7 @@ fn events_resume_where_a_client_left_off_and_a_restart_is_a_gap() {
     let invalid = ["/api/v1/events?kind=tide", "/api/v1/events?after=x"].map(|path| ["GET", path, "", ""]);
     expect![[r#"
         GET /api/v1/events?kind=tide
-          400 Bad Request: the query is not understood: kind: `tide` is not a comma-separated list of kinds: use run, plan, plugin, log, link, clock
+          400 Bad Request: the query is not understood: kind: `tide` is not a comma-separated list of kinds: use run, plan, plugin, log, link, clock, pause
         GET /api/v1/events?after=x
           400 Bad Request: `x` is neither the id of an event nor `oldest`
     "#]].assert_eq(&refusals(&address, invalid));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    event::{Change, DeviceKey, JobKey, Step},
+    event::{Change, DeviceKey, JobKey, PauseScope, Step},
     keys::{GroupKey, RunSlot},
     mutants::{Mutation, mutated},
     names::{Origin, RunId},
@@ -24,7 +24,12 @@ pub(crate) enum Timer {
     Replan(DeviceKey),
     /// Expired tombstones are to be removed.
     Forget,
+    /// A pause begins, ends, or can be forgotten.
+    Pause(PauseScope),
 }
+
+/// There is one for each job.
+const _: () = assert!(size_of::<(Instant, Timer)>() == 16);
 
 /// See the module.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Plugins, their devices and jobs, and what the operator has changed of them.
 
 mod overrides;
+mod pauses;
 mod tombstones;
 
 use std::{
@@ -11,15 +12,15 @@ use std::{
 
 use hashbrown::HashTable;
 
-pub(crate) use self::{overrides::Overrides, tombstones::Tombstones};
+pub(crate) use self::{overrides::Overrides, pauses::PausesByScope, tombstones::Tombstones};
 use crate::{
     body::{Body, PackedJob},
-    event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PluginKey, SavedDevice, Version},
+    event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PauseScope, PluginKey, SavedDevice, Version},
     keys::GroupKey,
     mutants::{Mutation, mutated},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::Next,
-    outcome::Level,
+    pause::{Level, PausedBy, Pauses},
     slab::Slab,
     time::{Instant, Site},
     topic::Grant,
@@ -40,6 +41,7 @@ pub(crate) struct Catalog {
     /// Hashes the ids in [`Device::jobs`].
     hasher: RandomState,
     pub(crate) overrides: Overrides,
+    pub(crate) pauses: PausesByScope,
     /// The watermarks of removed jobs.
     pub(crate) tombstones: Tombstones,
 }
@@ -51,7 +53,6 @@ pub(crate) struct Plugin {
     pub(crate) generation: Generation,
     pub(crate) grant: Grant,
     pub(crate) devices: BTreeMap<DeviceName, DeviceKey>,
-    pub(crate) paused: bool,
     /// What its new plans have changed so far.
     pub(crate) announcement: Announcement,
 }
@@ -59,7 +60,7 @@ pub(crate) struct Plugin {
 impl Plugin {
     pub(crate) fn new(name: PluginName, version: Version, grant: Grant) -> Self {
         let announcement = Announcement::new(name.clone());
-        Self { name, version, generation: 0, grant, devices: BTreeMap::new(), paused: false, announcement }
+        Self { name, version, generation: 0, grant, devices: BTreeMap::new(), announcement }
     }
 }
 
@@ -77,7 +78,6 @@ pub(crate) struct Device {
     pub(crate) error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
     pub(crate) plan_requested: bool,
-    pub(crate) paused: bool,
     /// Indexed by the job's id, which is stored in the job.
     jobs: HashTable<JobKey>,
 }
@@ -93,7 +93,6 @@ impl Device {
             failures: 0,
             error: None,
             plan_requested: false,
-            paused: false,
             jobs: HashTable::new(),
         }
     }
@@ -103,7 +102,6 @@ impl Device {
             replan_at: saved.replan_at,
             failures: u32::from(saved.error.is_some()),
             error: saved.error,
-            paused: saved.paused,
             ..Self::new(saved.plugin, saved.name, saved.site)
         }
     }
@@ -166,6 +164,10 @@ impl Catalog {
 
     pub(crate) fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
         self.by_name.keys()
+    }
+
+    pub(crate) fn plugin_keys(&self) -> impl Iterator<Item = PluginKey> {
+        self.by_name.values().copied()
     }
 
     pub(crate) fn plugin_count(&self) -> usize {
@@ -397,20 +399,41 @@ impl Catalog {
 
 /// Pauses.
 impl Catalog {
-    /// Returns what is paused of a job, if anything.
-    pub(crate) fn is_paused(&self, key: JobKey) -> Option<Level> {
-        if self.overrides.is_paused(key) {
-            return Some(Level::Job);
-        }
-        self.is_device_paused(self.jobs.get(key)?.device)
+    /// Returns the pauses that apply to a job.
+    pub(crate) fn pauses_of(&self, key: JobKey) -> Pauses {
+        self.jobs.get(key).map(|state| self.pauses_in(Some(key), state.device)).unwrap_or_default()
     }
 
-    /// Returns what is paused of a device, if anything.
-    pub(crate) fn is_device_paused(&self, key: DeviceKey) -> Option<Level> {
-        let device = self.devices.get(key)?;
-        if device.paused {
-            return Some(Level::Device);
+    /// Returns the pauses that apply to all jobs of a device.
+    pub(crate) fn pauses_of_device(&self, key: DeviceKey) -> Pauses {
+        self.pauses_in(None, key)
+    }
+
+    /// Returns the pauses that apply to all jobs of a plugin.
+    pub(crate) fn pauses_of_plugin(&self, name: &PluginName) -> Pauses {
+        let plugin = self.plugin_key(name).map(PauseScope::Plugin);
+        self.pauses_among([(Level::Plugin, plugin), (Level::All, Some(PauseScope::All))])
+    }
+
+    /// Returns the pause of all.
+    pub(crate) fn pauses_of_all(&self) -> Pauses {
+        self.pauses_among([(Level::All, Some(PauseScope::All))])
+    }
+
+    fn pauses_in(&self, job: Option<JobKey>, device: DeviceKey) -> Pauses {
+        if self.pauses.is_empty() {
+            return Pauses::default();
         }
-        self.plugins.get(device.plugin).is_some_and(|plugin| plugin.paused).then_some(Level::Plugin)
+        self.pauses_among([
+            (Level::Job, job.map(PauseScope::Job)),
+            (Level::Device, Some(PauseScope::Device(device))),
+            (Level::Plugin, self.devices.get(device).map(|device| PauseScope::Plugin(device.plugin))),
+            (Level::All, Some(PauseScope::All)),
+        ])
+    }
+
+    fn pauses_among<const N: usize>(&self, scopes: [(Level, Option<PauseScope>); N]) -> Pauses {
+        let pause = |(what, scope)| Some(PausedBy { what, pause: self.pauses.get(scope?)?.clone() });
+        scopes.into_iter().filter_map(pause).collect()
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     body::{Body, PackedJob},
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     outcome::{Cancelled, Failed, Late, Outcome},
+    pause::Pause,
     time::{Instant, Site},
     topic::Grant,
     version::{Digest, Version},
@@ -20,6 +21,19 @@ pub type JobKey = u32;
 /// A saved run's key in the store.
 pub type RunKey = u64;
 
+/// What a pause is set on, by key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PauseScope {
+    /// All plugins, and the host's own jobs.
+    All,
+    /// A plugin.
+    Plugin(PluginKey),
+    /// A device.
+    Device(DeviceKey),
+    /// A job.
+    Job(JobKey),
+}
+
 /// A change to store.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -31,8 +45,6 @@ pub enum Change {
         name: PluginName,
         /// The version that runs now.
         version: Version,
-        /// Whether it is paused.
-        paused: bool,
     },
     /// A plugin was removed, after its devices.
     PluginRemoved {
@@ -41,13 +53,6 @@ pub enum Change {
     },
     /// A device is new or has changed.
     DeviceSaved(SavedDevice),
-    /// A device was paused or resumed.
-    DevicePaused {
-        /// The device's key.
-        key: DeviceKey,
-        /// Whether it is paused.
-        paused: bool,
-    },
     /// A device was removed, after its jobs.
     DeviceRemoved {
         /// The device's key.
@@ -80,6 +85,13 @@ pub enum Change {
         key: JobKey,
         /// The overrides.
         job_override: Override,
+    },
+    /// A pause was set or removed.
+    PauseSaved {
+        /// What it was set on.
+        scope: PauseScope,
+        /// The pause; `None` if there is none any more.
+        pause: Option<Arc<Pause>>,
     },
     /// Tombstones that no occurrence can need any more were removed.
     TombstonesForgotten {
@@ -123,8 +135,6 @@ pub enum Change {
 /// What the operator has changed of a job. It is removed with the job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Override {
-    /// Whether the job is paused.
-    pub paused: bool,
     /// The occurrence to skip.
     pub skip: Option<Instant>,
     /// Set for an ad-hoc job, which no plan changes.
@@ -193,6 +203,8 @@ pub struct Saved {
     pub series: u32,
     /// What the operator has changed of jobs.
     pub overrides: Vec<(JobKey, Override)>,
+    /// The pauses.
+    pub pauses: Vec<(PauseScope, Pause)>,
     /// The time zone rules by which the jobs are due; `None` if unknown.
     pub zones: Option<Arc<str>>,
 }
@@ -208,8 +220,6 @@ pub struct SavedPlugin {
     pub version: Version,
     /// What it may publish and subscribe to: from the settings, because the store does not hold it.
     pub grant: Grant,
-    /// Whether it is paused.
-    pub paused: bool,
     /// Its devices.
     pub devices: Vec<SavedDevice>,
 }
@@ -229,8 +239,6 @@ pub struct SavedDevice {
     pub replan_at: Instant,
     /// Why the newest plan was refused, if it was.
     pub error: Option<String>,
-    /// Whether it is paused.
-    pub paused: bool,
 }
 
 /// A stored job.

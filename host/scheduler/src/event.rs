@@ -3,14 +3,15 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 pub use crate::change::{
-    AdHoc, Change, DeviceKey, Idempotency, JobKey, Override, PluginKey, Progress, RunEnded, RunKey, Saved, SavedDevice,
-    SavedJob, SavedPlugin, SavedRun, Tombstone,
+    AdHoc, Change, DeviceKey, Idempotency, JobKey, Override, PauseScope, PluginKey, Progress, RunEnded, RunKey, Saved,
+    SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone,
 };
 pub use crate::version::{Digest, Version};
 use crate::{
     body::{Body, PackedJob, StepRef},
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, JobName, PluginName, RunId},
+    pause::Pause,
     time::{Instant, Site},
     topic::Grant,
     trigger::Calendars,
@@ -186,19 +187,20 @@ pub enum Request {
         /// Whether to undo the skip.
         undo: bool,
     },
-    /// Pause or resume a plugin, a device or a job. Active runs continue, and owed steps are sent.
+    /// Pause or resume a plugin, a device, a job, or all. A pause replaces the one that its scope has. Active runs
+    /// continue, and owed steps are sent.
     Pause {
         /// What is paused or resumed.
         what: Part,
-        /// Whether to pause or to resume.
-        paused: bool,
+        /// The pause; `None` removes the one that there is, also if it has not begun.
+        pause: Option<Pause>,
     },
     /// Pause or resume devices: all of them, or none if one does not exist. The client bounds their number (I10).
     PauseDevices {
         /// The devices.
         devices: Vec<(PluginName, DeviceName)>,
-        /// Whether to pause or to resume.
-        paused: bool,
+        /// The pause, which replaces those that they have; `None` removes these.
+        pause: Option<Pause>,
     },
     /// Request new plans for all devices of a plugin.
     Replan(PluginName),
@@ -211,12 +213,27 @@ pub enum Request {
 /// What a pause applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// All plugins, and jobs made by hand.
+    All,
     /// A whole plugin.
     Plugin(PluginName),
     /// One device.
     Device(PluginName, DeviceName),
     /// One job.
     Job(JobName),
+}
+
+/// What became of a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseChange {
+    /// It was set; without a beginning of its own it has begun.
+    Set,
+    /// Its beginning has come.
+    Begun,
+    /// Its end has come.
+    Ended,
+    /// It was removed before its end.
+    Removed,
 }
 
 /// A new ad-hoc job.
@@ -368,6 +385,15 @@ pub enum Effect {
     },
     /// Reports what a plugin's new version or a new plan changed.
     Announce(Announcement),
+    /// Reports that a pause was set or removed, or has begun or ended.
+    PauseChanged {
+        /// What it was set on.
+        what: Part,
+        /// The pause.
+        pause: Arc<Pause>,
+        /// What became of it.
+        change: PauseChange,
+    },
     /// Requests the plan of one device from its plugin.
     Plan {
         /// The plugin's name.
@@ -397,7 +423,7 @@ impl Effect {
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
-            Self::NotifyDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } => true,
+            Self::NotifyDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } | Self::PauseChanged { .. } => true,
             // A refusal has no changes to wait for.
             Self::Answer { answer, .. } => answer.is_ok(),
             Self::Publish(_) | Self::Plan { .. } | Self::Call { .. } | Self::Watch { .. } | Self::Unwatch { .. } => {

@@ -56,6 +56,7 @@ pub mod names;
 mod occurrence;
 pub mod outcome;
 mod packing;
+pub mod pause;
 mod policy;
 mod qos;
 pub mod rate;

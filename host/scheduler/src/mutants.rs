@@ -181,6 +181,16 @@ mutations! {
     RestartLosesOverrides,
     /// A run that waited when its job was paused starts all the same.
     PausedRunStarts,
+    /// A pause covers what was due before its beginning.
+    PauseBeginsAtOnce,
+    /// A pause covers what is due after its end.
+    PauseNeverEnds,
+    /// A pause covers what is due at its end.
+    PauseEndIsInclusive,
+    /// A pause covers what is decided in it, whenever that was due.
+    PauseCoversWhatIsDecidedInIt,
+    /// Of the occurrences before and after a pause, both are caught up.
+    PauseDividesCatchUp,
     /// A plan that moves a skipped occurrence brings it back.
     MovedSkipIsForgotten,
 }

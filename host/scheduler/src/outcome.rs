@@ -7,6 +7,7 @@ mod wording;
 pub use self::state::RunState;
 use crate::{
     names::{JobId, ResourceName},
+    pause::PausedBy,
     qos::Qos,
     time::Instant,
     topic::Topic,
@@ -171,19 +172,8 @@ pub enum Cause {
     HeldBack(Topic),
 }
 
-/// What a pause applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// A plugin: all jobs of all its devices.
-    Plugin,
-    /// A device: all its jobs.
-    Device,
-    /// A single job.
-    Job,
-}
-
 /// Why a run was skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skipped {
     /// The earlier run of this occurrence had not ended.
     EarlierRun(Instant),
@@ -191,10 +181,10 @@ pub enum Skipped {
     TooManyWaiting(u32),
     /// This many runs were active, which is the limit.
     TooManyRunning(u32),
-    /// Its plugin, device or job was paused.
+    /// It was due in a pause.
     Paused {
-        /// What was paused.
-        what: Level,
+        /// The pause.
+        by: PausedBy,
         /// Set if it stands for several runs of its job, all up to its own occurrence.
         several: Option<Several>,
     },

@@ -5,6 +5,7 @@ mod clock;
 mod lookup;
 mod occurrences;
 mod operator;
+mod pausing;
 mod planning;
 mod restore;
 mod running;

@@ -4,16 +4,24 @@ use std::io::Write;
 
 use anyhow::Result;
 use hyper::Method;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     client::Client,
     output,
+    table::local,
     target::{JobPath, Target},
 };
 use crate::{
+    clock,
     config::DataFlags,
-    http::{JobRecord, PluginRecord, runs::RunName},
+    http::{
+        JobRecord,
+        pauses::{NewPauseRecord, PauseRecord},
+        runs::RunName,
+    },
+    report::Report,
 };
 
 /// Run jobs now, in addition to their triggers
@@ -51,24 +59,42 @@ struct Jobs {
     data: DataFlags,
 }
 
-/// Pause plugins, devices or jobs until they are resumed
+/// Pause plugins, devices or jobs, or everything
 ///
-/// Runs that fall due during a pause are recorded as skipped and are not caught up. Runs that have started continue, so
-/// that a valve that was opened is closed.
+/// Runs that are due in a pause are recorded as skipped and are not caught up. Runs that have started continue, so that a
+/// valve that was opened is closed. Without an end, a pause lasts until it is resumed. A new pause replaces the one that
+/// its plugin, device or job has.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost pause sprinkler
-  roost pause sprinkler/garden
-  roost pause sprinkler/garden/water")]
+  roost pause sprinkler/garden --for 24h --reason rain
+  roost pause sprinkler/garden/water --from 2027-07-01 --until 2027-07-15T08:00
+  roost pause --all --reason 'painting the barn'")]
 pub(super) struct Pause {
     #[command(flatten)]
     targets: Targets,
+    /// How long it lasts, from its beginning on: `24h`, `2d12h`
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
+    lasts: Option<String>,
+    /// When it ends: `2027-03-05T08:00` in the time zone of the device (of the host, for a plugin or `--all`), or an instant
+    /// such as `2027-03-05T08:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// When it begins, in the same form [default: at once]
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Why, in one line: it is shown with the pause, and with each run that it skips
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// Resume plugins, devices or jobs that were paused
+///
+/// Also removes a pause that has not begun. What is paused itself stays so when what it belongs to is resumed.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
-  roost resume sprinkler/garden")]
+#[command(after_help = "Examples:
+  roost resume sprinkler/garden
+  roost resume --all")]
 pub(super) struct Resume {
     #[command(flatten)]
     targets: Targets,
@@ -77,10 +103,82 @@ pub(super) struct Resume {
 #[derive(clap::Args)]
 struct Targets {
     /// The plugins, devices or jobs; a job made with `roost schedule --topic` is `roost/api/NAME`
-    #[arg(required = true, value_name = "PLUGIN[/DEVICE[/JOB]]")]
+    #[arg(required_unless_present = "all", value_name = "PLUGIN[/DEVICE[/JOB]]")]
     targets: Vec<Target>,
+    /// All plugins, and the jobs made with `roost schedule`
+    #[arg(long, conflicts_with = "targets")]
+    all: bool,
     #[command(flatten)]
     data: DataFlags,
+}
+
+impl Targets {
+    /// Returns the client, and what is paused or resumed.
+    fn open(self) -> Result<(Client, Vec<Paused>)> {
+        let named = self.targets.into_iter().map(Paused::Target);
+        Ok((Client::new(self.data)?, if self.all { vec![Paused::All] } else { named.collect() }))
+    }
+}
+
+/// What is paused or resumed.
+enum Paused {
+    All,
+    Target(Target),
+}
+
+impl Paused {
+    /// Returns what of it the API pauses: `POST …/pause`.
+    fn path(&self) -> String {
+        match self {
+            Self::All => "/api/v1".to_owned(),
+            Self::Target(target) => target.path(),
+        }
+    }
+
+    /// Returns its name for users, and for `roost resume`.
+    fn names(&self) -> [String; 2] {
+        match self {
+            Self::All => ["everything".to_owned(), "--all".to_owned()],
+            Self::Target(target) => [format!("`{target}`"), target.to_string()],
+        }
+    }
+
+    /// Returns the word of what it is, as in [`PauseRecord::by`].
+    const fn level(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Target(Target { job: Some(_), .. }) => "job",
+            Self::Target(Target { device: Some(_), .. }) => "device",
+            Self::Target(_) => "plugin",
+        }
+    }
+
+    /// Returns the pause that applies to it: its own, or a wider one.
+    fn pause(&self, client: &Client) -> Result<Option<PauseRecord>, Report> {
+        #[derive(Deserialize)]
+        struct Record {
+            #[serde(default)]
+            pause: Option<PauseRecord>,
+        }
+        let path = if matches!(self, Self::All) { "/api/v1/status".to_owned() } else { self.path() };
+        client.get::<Record>(&path).map(|record| record.pause)
+    }
+
+    /// Returns the sentence about a pause of it and how to end it.
+    fn note(&self, pause: &PauseRecord) -> String {
+        let [name, target] = self.names();
+        let runs = match self.level() {
+            "job" => "its runs",
+            "all" => "all runs",
+            _ => "the runs of its jobs",
+        };
+        let (words, has_begun) = pause.in_words(clock::now(), local);
+        let is = if has_begun { "is" } else { "will be" };
+        if pause.until.is_none() && has_begun {
+            return format!("{name} {is} {words}: {runs} are skipped until `roost resume {target}`");
+        }
+        format!("{name} {is} {words}: {runs} are skipped; `roost resume {target}` ends that before")
+    }
 }
 
 pub(super) fn run_now(args: RunNow) -> Result<()> {
@@ -110,47 +208,51 @@ pub(super) fn skip(args: Skip) -> Result<()> {
 }
 
 pub(super) fn pause(args: Pause) -> Result<()> {
-    let Targets { targets, data } = args.targets;
-    let client = Client::new(data)?;
+    let Pause { targets, lasts, until, from, reason } = args;
+    let new = NewPauseRecord { from, until, lasts, reason };
+    let (client, targets) = targets.open()?;
     for target in &targets {
-        client.send::<()>(Method::POST, &format!("{}/pause", target.path()))?;
-        writeln!(output::stderr(), "{}", paused_note(target))?;
+        client.post::<()>(&format!("{}/pause", target.path()), &new)?;
+        // A wider pause may end later.
+        let own = target.pause(&client)?.filter(|pause| pause.by == target.level());
+        let [name, resume] = target.names();
+        let note = own.map_or_else(
+            || format!("{name}: the pause is set; `roost resume {resume}` removes it"),
+            |pause| target.note(&pause),
+        );
+        writeln!(output::stderr(), "{note}")?;
     }
     Ok(())
-}
-
-/// Returns the sentence about a pause and how to end it.
-fn paused_note(target: &Target) -> String {
-    let runs = if target.job.is_some() { "its runs" } else { "the runs of its jobs" };
-    format!("`{target}` is paused: {runs} are skipped until `roost resume {target}`")
 }
 
 pub(super) fn resume(args: Resume) -> Result<()> {
-    let Targets { targets, data } = args.targets;
-    let client = Client::new(data)?;
+    let (client, targets) = args.targets.open()?;
     for target in &targets {
         client.send::<()>(Method::POST, &format!("{}/resume", target.path()))?;
-        writeln!(output::stderr(), "`{target}` is resumed")?;
-        let still = match target {
-            Target { job: Some(_), .. } => paused(&client.get(&target.path())?),
-            Target { plugin, device: Some(_), .. } => {
-                let plugin: PluginRecord = client.get(&format!("/api/v1/plugins/{plugin}"))?;
-                plugin.paused.then(|| plugin.plugin.parse().ok()).flatten().map(|plugin| paused_note(&plugin))
-            }
-            _ => None,
-        };
-        still.map_or(Ok(()), |still| writeln!(output::stderr(), "note: {still}"))?;
+        let [name, _] = target.names();
+        let is = if matches!(target, Paused::All) { "all that is not paused itself" } else { &*name };
+        writeln!(output::stderr(), "{is} is resumed")?;
+        if let (Paused::Target(target), Some(pause)) = (target, target.pause(&client)?) {
+            writeln!(output::stderr(), "note: {}", wider(target, &pause).note(&pause))?;
+        }
     }
     Ok(())
 }
 
-/// Returns the sentence about the pause of a job, of its device or of its plugin, if one of them is paused.
+/// Returns what a pause of a target was set on.
+fn wider(target: &Target, pause: &PauseRecord) -> Paused {
+    let Target { plugin, device, job } = target.clone();
+    match &*pause.by {
+        "all" => Paused::All,
+        "plugin" => Paused::Target(Target { plugin, device: None, job: None }),
+        "device" => Paused::Target(Target { plugin, device, job: None }),
+        _ => Paused::Target(Target { plugin, device, job }),
+    }
+}
+
+/// Returns the sentence about the pause of a job, its device, its plugin or all, if there is one.
 pub(super) fn paused(job: &JobRecord) -> Option<String> {
-    let JobRecord { plugin, device, job, paused, .. } = job;
-    let target = match paused.as_deref()? {
-        "plugin" => plugin.clone(),
-        "device" => format!("{plugin}/{device}"),
-        _ => format!("{plugin}/{device}/{job}"),
-    };
-    Some(paused_note(&target.parse().ok()?))
+    let pause = job.pause.as_ref()?;
+    let target = format!("{}/{}/{}", job.plugin, job.device, job.job).parse().ok()?;
+    Some(wider(&target, pause).note(pause))
 }

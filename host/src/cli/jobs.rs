@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Result;
-use roost_scheduler::names::{DeviceName, PluginName};
+use roost_scheduler::{
+    names::{DeviceName, PluginName},
+    time::Instant,
+};
 
 use super::{
     client::Client,
@@ -92,9 +95,10 @@ pub(super) fn main(args: Args) -> Result<()> {
     let is_over = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
     let hidden = if args.all { 0 } else { jobs.iter().filter(is_over).count() };
     let times = jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref()));
-    let times = Times::new(times, clock::now());
+    let now = clock::now();
+    let times = Times::new(times, now);
     let shown = jobs.iter().filter(|job| args.all || !is_over(job));
-    let rows: Vec<[String; 4]> = shown.map(|job| row(job, &times)).collect();
+    let rows: Vec<[String; 4]> = shown.map(|job| row(job, &times, now)).collect();
     let head = [&times.heading("NEXT"), "JOB", "TRIGGER", "LABEL"];
     out.write_all(table(head, &rows, terminal::stdout_columns()).as_bytes())?;
     out.flush()?;
@@ -114,14 +118,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn row(job: &JobRecord, times: &Times) -> [String; 4] {
+fn row(job: &JobRecord, times: &Times, now: Instant) -> [String; 4] {
     let mut next = match (&job.due, &job.not_before) {
         (Some(due), _) => times.format(due),
         (None, Some(at)) => format!("after {}", times.format(at)),
         (None, None) => "never".into(),
     };
-    if job.paused.is_some() {
-        next.push_str(", paused");
+    if let Some(pause) = &job.pause {
+        next = format!("{next}, {}", pause.in_words(now, |at| times.format(at)).0);
     } else if job.skip.is_some() {
         next.push_str(", skipped");
     }

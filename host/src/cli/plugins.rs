@@ -7,8 +7,13 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roost_scheduler::names::PluginName;
 
-use super::{client::Client, output, table::table};
+use super::{
+    client::Client,
+    output,
+    table::{local, table},
+};
 use crate::{
+    clock,
     config::DataFlags,
     http::{DeviceRecord, PluginRecord},
     report::in_one_line,
@@ -109,7 +114,12 @@ fn fault(plugin: &PluginRecord) -> String {
 }
 
 fn state(plugin: &PluginRecord) -> String {
-    if plugin.paused { format!("{}, paused", plugin.state) } else { plugin.state.clone() }
+    let own = plugin.pause.as_ref().filter(|pause| pause.by == "plugin");
+    match own {
+        Some(pause) => format!("{}, {}", plugin.state, pause.in_words(clock::now(), local).0),
+        None if plugin.paused => format!("{}, paused", plugin.state),
+        None => plugin.state.clone(),
+    }
 }
 
 /// Formats a size, such as `3.1 MiB`.

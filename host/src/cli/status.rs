@@ -49,6 +49,7 @@ fn describe(status: &Status) -> String {
         counts,
         faults,
         paused,
+        pause,
         stopping,
         not_ready,
         loading: _,
@@ -101,6 +102,9 @@ fn describe(status: &Status) -> String {
             text,
             "held back {all}: the broker closes the connection at messages on these topics; see the host's log"
         );
+    }
+    if let Some(pause) = pause {
+        let _ = writeln!(text, "paused    everything: {}", pause.in_words(now, |at| times.format(at)).0);
     }
     if paused.count > 0 {
         let _ = writeln!(text, "paused    {}", named(paused.count, &paused.first));

@@ -1,7 +1,7 @@
 //! The texts of events: in the host's log, in plugins' logs, in event streams.
 
 use roost_scheduler::{
-    event::{Announcement, RunEnded},
+    event::{Announcement, Part, PauseChange, RunEnded},
     outcome::{Cause, Outcome, Success},
     trigger::Duration,
 };
@@ -9,6 +9,16 @@ use tracing::Level;
 
 use super::HostEvent;
 use crate::report::{Report, counted};
+
+/// Returns what a pause was set on, in words.
+fn named(what: &Part) -> String {
+    match what {
+        Part::All => "everything".into(),
+        Part::Plugin(plugin) => format!("`{plugin}`"),
+        Part::Device(plugin, device) => format!("`{plugin}/{device}`"),
+        Part::Job((plugin, device, job)) => format!("`{plugin}/{device}/{job}`"),
+    }
+}
 
 impl HostEvent {
     /// Returns the event's level and text, without a hint.
@@ -57,6 +67,20 @@ impl HostEvent {
             Self::ClockSet { by_ms, now } => {
                 let how = if *by_ms < 0 { "back" } else { "forward" };
                 (Level::WARN, format!("the clock was set {how} by {}, to {now}", Duration(by_ms.unsigned_abs())))
+            }
+            Self::Pause { what, pause, change } => {
+                let what = named(what);
+                let suffix = pause.suffix(&|at| at.to_string());
+                let from = pause.from().map(|from| format!(" from {from}")).unwrap_or_default();
+                (
+                    Level::INFO,
+                    match change {
+                        PauseChange::Set => format!("the pause of {what} was set{from}{suffix}"),
+                        PauseChange::Begun => format!("the pause of {what} has begun{suffix}"),
+                        PauseChange::Ended => format!("the pause of {what} has ended"),
+                        PauseChange::Removed => format!("the pause of {what} was removed"),
+                    },
+                )
             }
         }
     }

@@ -36,7 +36,7 @@ use super::{
     extract::{NoParameters, Query},
     faults, health,
     host_events::{GapRecord, HostEventRecord},
-    jobs, limits, links, logs, metrics, overrides, plugins,
+    jobs, limits, links, logs, metrics, overrides, pauses, plugins,
     plugins::{settings, steering, uploads},
     problem::Problem,
     runs, schedule, session,
@@ -102,15 +102,17 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(schedule::replace, schedule::cancel))
         .routes(routes!(overrides::run_now))
         .routes(routes!(overrides::skip, overrides::unskip))
-        .routes(routes!(overrides::pause_job))
-        .routes(routes!(overrides::resume_job))
-        .routes(routes!(overrides::pause_device))
-        .routes(routes!(overrides::resume_device))
+        .routes(routes!(pauses::pause_job))
+        .routes(routes!(pauses::resume_job))
+        .routes(routes!(pauses::pause_device))
+        .routes(routes!(pauses::resume_device))
+        .routes(routes!(pauses::pause))
+        .routes(routes!(pauses::resume))
+        .routes(routes!(pauses::pause_all))
+        .routes(routes!(pauses::resume_all))
         .routes(routes!(device_pauses::pause_devices))
         .routes(routes!(device_pauses::resume_devices))
         .routes(routes!(steering::replan))
-        .routes(routes!(steering::pause))
-        .routes(routes!(steering::resume))
         .routes(routes!(steering::roll_back))
         .routes(routes!(steering::remove));
     // Separate from the reads at the same path, which must not wait for compilations. The number at a time is limited in

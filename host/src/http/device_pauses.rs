@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::{Done, Request},
     names::{DeviceName, PluginName},
+    pause::Pause,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,9 +13,11 @@ use super::{
     devices::{DeviceFilter, list},
     extract::Json as Body,
     limits,
+    pauses::NewPauseRecord,
     problem::{Answered, Problem},
     state::ApiState,
 };
+use crate::clock;
 
 /// Several devices: a list of them, or those with a fault of one reason.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -31,6 +34,34 @@ pub(crate) struct DevicesRecord {
     pub(crate) fault: Option<String>,
 }
 
+/// A pause of several devices: which, from when, until when, and why. All times can be left out.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"devices": ["coop-door/north", "coop-door/south"], "for": "24h", "reason": "rain"}))]
+pub(crate) struct DevicesPauseRecord {
+    /// The devices, each as `PLUGIN/DEVICE`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 1000)]
+    pub(crate) devices: Option<Vec<String>>,
+    /// The reason of the fault, as `GET /api/v1/faults` returns it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+    /// As of one device, with local times of the host
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// As of one device, with local times of the host
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
+    /// Instead of `until`: how long it lasts from its beginning on
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "24h", pattern = "^([0-9]+(d|h|m|s|ms))+$")]
+    pub(crate) lasts: Option<String>,
+    /// Why, in one line
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "rain", max_length = 200)]
+    pub(crate) reason: Option<String>,
+}
+
 /// Devices that a request has changed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ChangedDevices {
@@ -39,11 +70,11 @@ pub(crate) struct ChangedDevices {
     pub(crate) devices: Vec<String>,
 }
 
-/// Pause several devices until they are resumed
+/// Pause several devices
 ///
-/// Either all of them are paused, in one transaction, or none. The response has those that were not paused before. Runs
-/// that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue.
-#[utoipa::path(post, path = "/api/v1/devices/pause", tag = "devices", request_body = DevicesRecord,
+/// Either all of them are paused, in one transaction, or none, as each of them would be alone: the pause replaces the one
+/// that a device has. The response has those that had none before.
+#[utoipa::path(post, path = "/api/v1/devices/pause", tag = "devices", request_body = DevicesPauseRecord,
     responses(
         (status = 200, body = ChangedDevices),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "One of them does not exist; none is changed"),
@@ -51,14 +82,17 @@ pub(crate) struct ChangedDevices {
     ))]
 pub(super) async fn pause_devices(
     State(state): State<ApiState>,
-    Body(devices): Body<DevicesRecord>,
+    Body(new): Body<DevicesPauseRecord>,
 ) -> Answered<ChangedDevices> {
-    change_devices(&state, devices, true).await.map(Json)
+    let DevicesPauseRecord { devices, fault, from, until, lasts, reason } = new;
+    let pause = NewPauseRecord { from, until, lasts, reason }.pause(state.zone(), clock::now())?;
+    change_devices(&state, DevicesRecord { devices, fault }, Some(pause)).await.map(Json)
 }
 
 /// Resume several devices
 ///
-/// Either all of them are resumed, in one transaction, or none. The response has those that were paused before.
+/// Either all of them are resumed, in one transaction, or none. The response has those that had a pause, also one that
+/// had not begun.
 #[utoipa::path(post, path = "/api/v1/devices/resume", tag = "devices", request_body = DevicesRecord,
     responses(
         (status = 200, body = ChangedDevices),
@@ -69,10 +103,10 @@ pub(super) async fn resume_devices(
     State(state): State<ApiState>,
     Body(devices): Body<DevicesRecord>,
 ) -> Answered<ChangedDevices> {
-    change_devices(&state, devices, false).await.map(Json)
+    change_devices(&state, devices, None).await.map(Json)
 }
 
-async fn change_devices(state: &ApiState, of: DevicesRecord, paused: bool) -> Result<ChangedDevices, Problem> {
+async fn change_devices(state: &ApiState, of: DevicesRecord, pause: Option<Pause>) -> Result<ChangedDevices, Problem> {
     let names = match of {
         DevicesRecord { devices: Some(names), fault: None } => names,
         DevicesRecord { devices: None, fault: Some(reason) } => with_fault(state, reason).await?,
@@ -83,7 +117,7 @@ async fn change_devices(state: &ApiState, of: DevicesRecord, paused: bool) -> Re
         return Err(Problem::unprocessable(detail).hint("pause the whole plugin, or some of them at a time"));
     }
     let devices = names.iter().map(|name| parse_device(name)).collect::<Result<_, _>>()?;
-    let Done::Devices(changed) = state.request(Request::PauseDevices { devices, paused }).await? else {
+    let Done::Devices(changed) = state.request(Request::PauseDevices { devices, pause }).await? else {
         return Err(Problem::bug(&"the scheduler did not name the devices"));
     };
     Ok(ChangedDevices { devices: changed.iter().map(|(plugin, device)| format!("{plugin}/{device}")).collect() })

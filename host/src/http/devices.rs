@@ -9,6 +9,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::Part,
     names::{DeviceName, PluginName},
+    pause::{Level, Pauses},
     scheduler::{DeviceView, Scheduler},
     time::Instant,
     zone::Zone,
@@ -19,14 +20,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     faulty_jobs::devices_of_faulty_jobs,
-    limits, overrides,
+    limits,
     pagination::{Limit, Page, cut, resume},
     params::{Device, DevicePath, Plugin},
+    pauses::{self, PauseRecord},
     problem::{Answered, Problem},
     reason_template,
     state::ApiState,
 };
-use crate::{store::LastOutcome, zones};
+use crate::{clock, store::LastOutcome, zones};
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -49,14 +51,17 @@ pub(crate) struct DeviceRecord {
     pub(crate) error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
     pub(crate) planning: bool,
-    /// Whether the device itself is paused.
+    /// Whether the device itself is paused now.
     pub(crate) paused: bool,
-    /// Whether its plugin is paused, and all devices of it with it.
+    /// Whether its plugin is paused now, and all devices of it with it.
     pub(crate) plugin_paused: bool,
+    /// The pause in force of the device, its plugin or all, or the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     pub(crate) jobs: usize,
-    /// How many of its jobs are paused themselves.
+    /// How many of its jobs are paused themselves now.
     pub(crate) paused_jobs: usize,
-    /// When the next run of its jobs is due, those that are paused left out.
+    /// When the next run of its jobs is due, without the jobs that skip theirs because of a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) due: Option<String>,
@@ -70,8 +75,8 @@ pub(crate) struct DeviceRecord {
 
 impl From<DeviceView<'_>> for DeviceRecord {
     fn from(device: DeviceView<'_>) -> Self {
-        let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, is_paused, is_plugin_paused } =
-            device;
+        let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, pauses } = device;
+        let now = clock::now();
         Self {
             plugin: plugin.to_string(),
             device: name.to_string(),
@@ -81,8 +86,9 @@ impl From<DeviceView<'_>> for DeviceRecord {
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
             planning: plan_requested,
-            paused: is_paused,
-            plugin_paused: is_plugin_paused,
+            paused: is_paused(&pauses, Level::Device, now),
+            plugin_paused: is_paused(&pauses, Level::Plugin, now),
+            pause: PauseRecord::shown(&pauses, now, site.zone),
             jobs,
             paused_jobs: 0,
             due: None,
@@ -188,9 +194,9 @@ impl DeviceFilter {
     /// Checks whether a device is listed, where `part` is in lower case. `faulty` has the devices of which a job is at
     /// fault.
     fn matches(&self, device: &DeviceView<'_>, faulty: &HashSet<Name>, paused: &PausedJobs) -> bool {
-        let DeviceView { plugin, name, error, is_paused, is_plugin_paused, .. } = device;
+        let DeviceView { plugin, name, error, pauses, .. } = device;
         let has_paused =
-            || *is_paused || *is_plugin_paused || paused.contains_key(&((*plugin).clone(), (*name).clone()));
+            || pauses.at(clock::now()).is_some() || paused.contains_key(&((*plugin).clone(), (*name).clone()));
         let has_reason = |error: &str| {
             let of_plan = || reason_template::of_fault(error, [plugin.as_str(), name.as_str(), ""]);
             self.reason.as_ref().is_none_or(|reason| *reason == of_plan())
@@ -201,6 +207,11 @@ impl DeviceFilter {
             && (self.part.0.is_empty() || format!("{plugin}/{name}").to_ascii_lowercase().contains(&self.part.0))
             && self.is_faulty.or(self.reason.as_ref().map(|_| true)).is_none_or(|expected| expected == is_faulty())
     }
+}
+
+/// Checks whether a device, or its plugin, is paused itself.
+pub(super) fn is_paused(pauses: &Pauses, what: Level, now: Instant) -> bool {
+    pauses.of(what).is_some_and(|pause| pause.covers(now))
 }
 
 /// A position in the list of all devices: after this device, or at the beginning of this plugin.
@@ -265,7 +276,7 @@ type PausedJobs = HashMap<Name, usize>;
 
 async fn paused_jobs(state: &ApiState) -> Result<PausedJobs, Problem> {
     let mut of_device = PausedJobs::new();
-    for (plugin, device, _) in overrides::paused_jobs(state).await? {
+    for (plugin, device, _) in pauses::paused_jobs(state).await? {
         *of_device.entry((plugin, device)).or_default() += 1;
     }
     Ok(of_device)

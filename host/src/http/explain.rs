@@ -13,6 +13,7 @@ use roost_scheduler::{
     accept::Permission,
     names::{JobName, PluginName, RunId},
     outcome::{Attempt, Cause, Denied, Outcome, RunState, Skipped},
+    pause::PausedBy,
     scheduler::{JobStatus, NextRun, RunStatus},
     time::Instant,
     trigger::{Never, Trigger},
@@ -377,13 +378,17 @@ impl Case {
     /// Explains an occurrence without a run. Returns the verdict and the sentence.
     fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
-        let JobStatus { job, job_override, paused, watermark, .. } = planned;
-        let skip_reason = match paused {
-            Some(what) => Some(format!("{what} is paused")),
+        let JobStatus { job, job_override, pauses, watermark, .. } = planned;
+        let start = self.start.unwrap_or(occurrence);
+        let skip_reason = match pauses.at(start) {
+            Some(PausedBy { what, pause }) => {
+                // Of one to come: what it will be then.
+                let is = if pause.covers(self.now) { "is" } else { "will be" };
+                Some(format!("{what} {is} paused{}", pause.suffix(&|at| writer.local(at))))
+            }
             None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),
             None => None,
         };
-        let start = self.start.unwrap_or(occurrence);
         if occurrence <= *watermark && occurrence <= self.now {
             let kept_ms = i64::from(self.kept_days) * DAY_MS;
             let is_kept = self.now.ms_since(occurrence) < kept_ms;
@@ -445,6 +450,17 @@ impl Case {
         Some(how)
     }
 
+    /// Returns the note about a pause.
+    fn paused(&self, writer: &Sentence, PausedBy { what, pause }: &PausedBy) -> String {
+        let local = |at| writer.local(at);
+        let suffix = pause.suffix(&local);
+        match pause.from().filter(|from| *from > self.now) {
+            Some(from) => format!("{what} will be paused from {}{suffix}", writer.local(from)),
+            None if pause.until().is_some() => format!("{what} is paused{suffix}"),
+            None => format!("{what} is paused now{suffix}"),
+        }
+    }
+
     /// Returns what makes the job due, in words.
     fn rule(&self) -> Option<String> {
         match &self.facts.planned.as_ref()?.job.trigger {
@@ -482,9 +498,9 @@ impl Case {
             notes.extend(hint);
         }
         if let Some(planned) = planned {
-            if let Some(what) = planned.paused {
-                remedies.insert(0, Remedy::resume(&self.name, what).for_note(notes.len()));
-                notes.push(format!("{what} is paused now"));
+            if let Some(by) = planned.pauses.shown(self.now) {
+                remedies.insert(0, Remedy::resume(&self.name, by.what).for_note(notes.len()));
+                notes.push(self.paused(writer, by));
             }
             let skip = planned.job_override.skip;
             let next = self.next.filter(|_| verdict != "due");

@@ -1,6 +1,7 @@
 //! Extractors for the parts of a request. Their rejections are [`Problem`]s.
 
 use axum::{
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
     http::{StatusCode, Uri, request::Parts},
 };
@@ -74,6 +75,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             }
             Err(error) => Err(Problem::new(status(&error), format!("the body is not understood: {}", cause(&error)))),
         }
+    }
+}
+
+/// The body, as JSON, or nothing.
+pub(super) struct OptionalJson<T>(pub(super) Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let read = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+        let body = read.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        Json::from_request(Request::from_parts(parts, body.into()), state).await.map(|Json(body)| Self(body))
     }
 }
 

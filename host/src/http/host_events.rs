@@ -20,9 +20,9 @@ pub(crate) struct HostEventRecord {
     pub(crate) id: String,
     #[schema(format = DateTime)]
     pub(crate) time: String,
-    /// The subject: a run, a plan, a version of a plugin, a log line of a plugin, the connection to the broker, or the
-    /// clock.
-    #[schema(pattern = "^(run|plan|plugin|log|link|clock)$")]
+    /// The subject: a run, a plan, a version of a plugin, a log line of a plugin, the connection to the broker, the
+    /// clock, or a pause.
+    #[schema(pattern = "^(run|plan|plugin|log|link|clock|pause)$")]
     pub(crate) kind: String,
     #[schema(pattern = "^(error|warn|info|debug|trace)$")]
     pub(crate) level: String,
@@ -68,7 +68,7 @@ pub(super) struct Streamed<'e> {
     /// The id of the event, to continue from as `Last-Event-ID` or `after`.
     pub(super) id: &'e str,
     /// The kind of the event, or `gap`.
-    #[schema(pattern = "^(run|plan|plugin|log|link|clock|gap)$")]
+    #[schema(pattern = "^(run|plan|plugin|log|link|clock|pause|gap)$")]
     pub(super) event: &'e str,
     /// A `HostEventRecord` as JSON; of a `gap`, a `GapRecord`.
     #[schema(content_media_type = "application/json")]
@@ -141,6 +141,7 @@ impl HostEventRecord {
             | HostEvent::Loaded { .. }
             | HostEvent::Freed { .. }
             | HostEvent::Removed(_)
+            | HostEvent::Pause { .. }
             | HostEvent::Logged { .. } => {}
         }
         record

@@ -4,7 +4,6 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::{JobKey, Part},
     names::JobName,
-    outcome::Level,
     scheduler::{JobStatus, NextRun, NextStep, RunStatus},
     time::Instant,
     trigger::Almanac,
@@ -19,11 +18,12 @@ use super::{
     limits,
     pagination::{Limit, Page, resume},
     params::{Device, Job, JobPath, Plugin},
+    pauses::PauseRecord,
     problem::{Answered, Problem},
     state::ApiState,
     timeline::OwnerFilter,
 };
-use crate::{calendars, job_json};
+use crate::{calendars, clock, job_json};
 
 /// A job.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -66,10 +66,13 @@ pub(crate) struct JobRecord {
     /// Instead of steps: the task of its plugin that is called when the job is due, and that returns the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<TaskRecord>,
-    /// What is paused: its `plugin`, its `device`, or the `job` itself.
+    /// What is paused now: `all`, its `plugin`, its `device`, or the `job` itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^(plugin|device|job)$")]
+    #[schema(pattern = "^(all|plugin|device|job)$")]
     pub(crate) paused: Option<String>,
+    /// The pause in force of the job, its device, its plugin or all, or the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     /// The occurrence that the operator has requested to skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -123,7 +126,8 @@ pub(crate) struct RunUnderWayRecord {
 impl JobRecord {
     /// Converts a job with as many occurrences as requested. Expensive, because of sun events.
     fn new(status: JobStatus, following: u32, sun: &mut Almanac) -> Self {
-        let JobStatus { plugin, device, site, job, next, job_override, paused, .. } = status;
+        let JobStatus { plugin, device, site, job, next, job_override, pauses, .. } = status;
+        let now = clock::now();
         let text = |at: Instant| at.in_zone(site.zone);
         let (due, not_before) = match next {
             NextRun::Due(at) => (Some(at), None),
@@ -153,7 +157,8 @@ impl JobRecord {
                 task: task.name.to_string(),
                 args: serde_json::from_str(&task.args).unwrap_or_default(),
             }),
-            paused: paused.map(|what| level(what).to_owned()),
+            paused: pauses.at(now).map(|by| by.what.as_str().to_owned()),
+            pause: PauseRecord::shown(&pauses, now, site.zone),
             skip: job_override.skip.filter(|skip| due == Some(*skip)).map(text),
             made: job_override.ad_hoc.map(|ad_hoc| text(ad_hoc.made)),
             runs: Vec::new(),
@@ -164,14 +169,6 @@ impl JobRecord {
 /// Returns the size of a job's messages.
 fn bytes(job: &JobStatus) -> usize {
     job.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
-}
-
-pub(super) const fn level(what: Level) -> &'static str {
-    match what {
-        Level::Plugin => "plugin",
-        Level::Device => "device",
-        Level::Job => "job",
-    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

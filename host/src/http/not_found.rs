@@ -9,18 +9,20 @@ use roost_scheduler::{
 
 use super::{limits, problem::Problem};
 
-fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
-    match part {
+fn parts(part: &Part) -> Option<(&PluginName, Option<&DeviceName>, Option<&JobId>)> {
+    Some(match part {
+        Part::All => return None,
         Part::Plugin(plugin) => (plugin, None, None),
         Part::Device(plugin, device) => (plugin, Some(device), None),
         Part::Job((plugin, device, job)) => (plugin, Some(device), Some(job)),
-    }
+    })
 }
 
 /// Returns the problem for a plugin, device or job that does not exist; `is_refused` states whether every version of the
 /// plugin was refused.
 pub(super) fn not_found(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
-    match parts(part) {
+    let Some(parts) = parts(part) else { return Problem::bug(&"all plugins are always there") };
+    match parts {
         (plugin, Some(device), Some(job)) if *plugin == PluginName::host() && *device == api_device() => {
             no_ad_hoc_job(scheduler, job)
         }

@@ -1,15 +1,12 @@
-//! The operator's overrides of jobs: run now, skip, pause.
+//! The operator's overrides of jobs: run now, skip.
 
-use axum::{extract::State, http::StatusCode};
-use roost_scheduler::{
-    event::{Part, Request},
-    names::JobName,
-};
+use axum::extract::State;
+use roost_scheduler::event::Request;
 
 use super::{
     extract::Path,
-    params::{DevicePath, JobPath},
-    problem::{Answered, Problem},
+    params::JobPath,
+    problem::Answered,
     runs::{RunName, run_name},
     state::ApiState,
 };
@@ -40,64 +37,4 @@ pub(super) async fn skip(State(state): State<ApiState>, Path(path): Path<JobPath
     responses((status = 200, body = RunName)))]
 pub(super) async fn unskip(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<RunName> {
     run_name(state.request(Request::Skip { job: path.name(), undo: true }).await?)
-}
-
-/// Pause a job until it is resumed
-///
-/// Runs that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue.
-#[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/pause", tag = "jobs",
-    params(JobPath),
-    responses((status = 204)))]
-pub(super) async fn pause_job(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
-    pause(&state, Part::Job(path.name()), true).await
-}
-
-/// Resume a job
-#[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/resume", tag = "jobs",
-    params(JobPath),
-    responses((status = 204)))]
-pub(super) async fn resume_job(
-    State(state): State<ApiState>,
-    Path(path): Path<JobPath>,
-) -> Result<StatusCode, Problem> {
-    pause(&state, Part::Job(path.name()), false).await
-}
-
-/// Pause the jobs of a device until it is resumed
-#[utoipa::path(post, path = "/api/v1/devices/{plugin}/{device}/pause", tag = "devices",
-    params(DevicePath),
-    responses((status = 204)))]
-pub(super) async fn pause_device(
-    State(state): State<ApiState>,
-    Path(path): Path<DevicePath>,
-) -> Result<StatusCode, Problem> {
-    let (plugin, device) = path.name();
-    pause(&state, Part::Device(plugin, device), true).await
-}
-
-/// Resume the jobs of a device
-#[utoipa::path(post, path = "/api/v1/devices/{plugin}/{device}/resume", tag = "devices",
-    params(DevicePath),
-    responses((status = 204)))]
-pub(super) async fn resume_device(
-    State(state): State<ApiState>,
-    Path(path): Path<DevicePath>,
-) -> Result<StatusCode, Problem> {
-    let (plugin, device) = path.name();
-    pause(&state, Part::Device(plugin, device), false).await
-}
-
-/// Returns the jobs that are paused themselves, in batches.
-pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<JobName>, Problem> {
-    let (mut found, mut from) = (Vec::new(), Some(0));
-    while let Some(key) = from {
-        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
-        found.extend(jobs);
-        from = next;
-    }
-    Ok(found)
-}
-
-pub(super) async fn pause(state: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {
-    state.request(Request::Pause { what, paused }).await.map(|_| StatusCode::NO_CONTENT)
 }

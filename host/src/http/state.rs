@@ -255,8 +255,12 @@ impl ApiState {
 
     /// Returns the problem for a plugin, device or job that does not exist.
     pub(super) async fn not_found(&self, part: Part) -> Problem {
-        let (Part::Plugin(plugin) | Part::Device(plugin, _) | Part::Job((plugin, ..))) = &part;
-        let is_refused = self.plugins().statuses.plugin(plugin).is_some();
+        let is_refused = match &part {
+            Part::Plugin(plugin) | Part::Device(plugin, _) | Part::Job((plugin, ..)) => {
+                self.plugins().statuses.plugin(plugin).is_some()
+            }
+            Part::All => false,
+        };
         let problem = self.inspect(move |scheduler| not_found(scheduler, &part, is_refused));
         problem.await.unwrap_or_else(|stopping| stopping)
     }

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use roost_scheduler::{
     names::{DeviceName, PluginName},
+    pause::Level,
     scheduler::Scheduler,
     time::Instant,
 };
@@ -10,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    health, limits, overrides,
+    devices::is_paused,
+    health, limits,
+    pauses::{self, PauseRecord},
     problem::{Answered, Problem},
     state::ApiState,
 };
@@ -38,6 +41,9 @@ pub(crate) struct Status {
     pub(crate) faults: FaultCounts,
     #[serde(default)]
     pub(crate) paused: Paused,
+    /// The pause of all that is in force, or that will be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     /// Whether it is stopping.
     pub(crate) stopping: bool,
     /// Why the host is not ready, if it is not: the problem that `/readyz` returns.
@@ -158,7 +164,7 @@ pub(crate) struct FaultCounts {
     pub(crate) devices: usize,
 }
 
-/// The paused plugins, devices and jobs.
+/// The plugins, devices and jobs that are paused now.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Paused {
     pub(crate) count: usize,
@@ -186,6 +192,7 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
         .inspect(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
     let (faults, paused) = faults_and_pauses(state).await?;
+    let pauses = state.inspect(Scheduler::pauses_of_all).await?;
     let not_ready = health::not_ready(state).await?;
     let loading = state.plugins().statuses.first_loads.progress().map(|(done, of)| LoadingStatus { done, of });
     let zone = state.zone();
@@ -201,6 +208,7 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
         counts,
         faults,
         paused,
+        pause: PauseRecord::shown(&pauses, clock::now(), zone),
         stopping,
         not_ready,
         loading,
@@ -221,7 +229,7 @@ async fn faults_and_pauses(state: &ApiState) -> Result<(FaultCounts, Paused), Pr
             break;
         }
     }
-    let jobs = overrides::paused_jobs(state).await?;
+    let jobs = pauses::paused_jobs(state).await?;
     paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
     Ok((faults, paused))
 }
@@ -233,21 +241,23 @@ type After = (PluginName, Option<DeviceName>);
 /// position to continue from.
 fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String>, Option<After>) {
     let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_QUERY);
-    let mut from = after;
+    let (mut from, now) = (after, clock::now());
     loop {
         let (name, device) = match from {
             Some((name, device @ Some(_))) => (name, device),
             last => {
                 let last = last.map(|(name, _)| name);
                 let Some(plugin) = scheduler.plugins_after(last.as_ref()).next() else { return (faults, paused, None) };
-                paused.extend(plugin.is_paused.then(|| plugin.name.to_string()));
+                paused.extend(is_paused(&plugin.pauses, Level::Plugin, now).then(|| plugin.name.to_string()));
                 (plugin.name.clone(), None)
             }
         };
         let mut last = None;
         for device in scheduler.devices_after(&name, device.as_ref()).take(left) {
             faults += usize::from(device.error.is_some());
-            paused.extend(device.is_paused.then(|| format!("{}/{}", device.plugin, device.name)));
+            paused.extend(
+                is_paused(&device.pauses, Level::Device, now).then(|| format!("{}/{}", device.plugin, device.name)),
+            );
             (left, last) = (left - 1, Some(device.name.clone()));
         }
         // A plugin without devices counts as well.

@@ -35,6 +35,7 @@ use super::{
     limits,
     pagination::{Limit, Page, resume},
     params::{Device, Job, Plugin, Time},
+    pauses::PauseRecord,
     problem::{Answered, Problem},
     runs::RunRecord,
     state::ApiState,
@@ -100,10 +101,14 @@ pub(crate) struct TimelineRecord {
     /// Instead of a message: the task that is called then, and that returns the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<TaskRecord>,
-    /// What is paused, so that the message will not be sent: its `plugin`, its `device`, or the `job` itself.
+    /// What is paused when its run is due, so that the message will not be sent: `all`, its `plugin`, its `device`, or
+    /// the `job` itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^(plugin|device|job)$")]
+    #[schema(pattern = "^(all|plugin|device|job)$")]
     pub(crate) paused: Option<String>,
+    /// That pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     /// Whether the operator has requested to skip this occurrence.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) skipped: bool,

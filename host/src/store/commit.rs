@@ -2,8 +2,11 @@
 
 use roost_scheduler::{
     body::{Body, PackedJob},
-    event::{Change, JobKey, Override, Progress, RunEnded, RunKey, SavedDevice, SavedJob, SavedRun, Tombstone},
+    event::{
+        Change, JobKey, Override, PauseScope, Progress, RunEnded, RunKey, SavedDevice, SavedJob, SavedRun, Tombstone,
+    },
     outcome::Outcome,
+    pause::{Level, Pause},
     time::{Instant, Location},
 };
 use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, params};
@@ -30,19 +33,19 @@ pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Ch
 
 pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::PluginSaved { key, name, version, paused } => run(
+        Change::PluginSaved { key, name, version } => run(
             to,
-            "INSERT INTO plugins (id, name, component, settings, paused) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (id) DO UPDATE SET name = ?2, component = ?3, settings = ?4, paused = ?5",
-            params![key, name.as_str(), version.component.to_string(), version.settings.to_string(), paused],
+            "INSERT INTO plugins (id, name, component, settings) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, component = ?3, settings = ?4",
+            params![key, name.as_str(), version.component.to_string(), version.settings.to_string()],
         ),
         Change::PluginRemoved { key } => run(to, "DELETE FROM plugins WHERE id = ?1", params![key]),
-        Change::DeviceSaved(SavedDevice { key, plugin, name, site, replan_at, error, paused }) => run(
+        Change::DeviceSaved(SavedDevice { key, plugin, name, site, replan_at, error }) => run(
             to,
-            "INSERT INTO devices (id, plugin, name, time_zone, latitude, longitude, replan_at, error, paused)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            "INSERT INTO devices (id, plugin, name, time_zone, latitude, longitude, replan_at, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (id) DO UPDATE SET plugin = ?2, name = ?3, time_zone = ?4, latitude = ?5, longitude = ?6,
-                                            replan_at = ?7, error = ?8, paused = ?9",
+                                            replan_at = ?7, error = ?8",
             params![
                 key,
                 plugin,
@@ -51,13 +54,9 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
                 site.location.map(Location::latitude),
                 site.location.map(Location::longitude),
                 replan_at.millis(),
-                error,
-                paused
+                error
             ],
         ),
-        Change::DevicePaused { key, paused } => {
-            run(to, "UPDATE devices SET paused = ?2 WHERE id = ?1", params![key, paused])
-        }
         Change::DeviceRemoved { key } => run(to, "DELETE FROM devices WHERE id = ?1", params![key]),
         Change::JobSaved(job) => save_job(to, job),
         Change::JobAdvanced { key, watermark, due, decided } => run(
@@ -71,6 +70,7 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
             tombstone.as_ref().map_or(Ok(()), |tombstone| save_tombstone(to, tombstone))
         }
         Change::OverrideSaved { key, job_override } => save_override(to, *key, job_override),
+        Change::PauseSaved { scope, pause } => save_pause(to, *scope, pause.as_deref()),
         Change::TombstonesForgotten { before } => {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
@@ -149,20 +149,38 @@ fn save_override(to: &Transaction<'_>, key: JobKey, saved: &Override) -> rusqlit
     if *saved == Override::default() {
         return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
     }
-    let Override { paused, skip, ad_hoc } = saved;
+    let Override { skip, ad_hoc } = saved;
     let idempotency = ad_hoc.as_ref().and_then(|ad_hoc| ad_hoc.idempotency);
     run(
         to,
-        "INSERT INTO wishes (job, paused, skip, made, key, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (job) DO UPDATE SET paused = ?2, skip = ?3, made = ?4, key = ?5, request = ?6",
+        "INSERT INTO wishes (job, skip, made, key, request) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (job) DO UPDATE SET skip = ?2, made = ?3, key = ?4, request = ?5",
         params![
             key,
-            paused,
             skip.map(Instant::millis),
             ad_hoc.as_ref().map(|ad_hoc| ad_hoc.made.millis()),
             idempotency.map(|idempotency| idempotency.key.to_string()),
             idempotency.map(|idempotency| idempotency.request.to_string())
         ],
+    )
+}
+
+fn save_pause(to: &Transaction<'_>, scope: PauseScope, pause: Option<&Pause>) -> rusqlite::Result<()> {
+    let (level, item) = match scope {
+        PauseScope::All => (Level::All, 0),
+        PauseScope::Plugin(key) => (Level::Plugin, key),
+        PauseScope::Device(key) => (Level::Device, key),
+        PauseScope::Job(key) => (Level::Job, key),
+    };
+    let level = level.as_str();
+    let Some(pause) = pause else {
+        return run(to, "DELETE FROM pauses WHERE level = ?1 AND item = ?2", params![level, item]);
+    };
+    run(
+        to,
+        "INSERT INTO pauses (level, item, since, until, reason) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (level, item) DO UPDATE SET since = ?3, until = ?4, reason = ?5",
+        params![level, item, pause.from().map(Instant::millis), pause.until().map(Instant::millis), pause.reason()],
     )
 }
 

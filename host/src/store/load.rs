@@ -10,11 +10,12 @@ use std::{
 use roost_scheduler::{
     body::PackedJob,
     event::{
-        AdHoc, DeviceKey, Digest, Idempotency, JobKey, Override, PluginKey, Progress, RunKey, Saved, SavedDevice,
-        SavedJob, SavedPlugin, SavedRun, Tombstone, Version,
+        AdHoc, DeviceKey, Digest, Idempotency, JobKey, Override, PauseScope, PluginKey, Progress, RunKey, Saved,
+        SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version,
     },
     model::Policy,
     names::{DeviceName, JobId, PluginName, RunId},
+    pause::{Level, Pause},
     time::{Instant, Location, Site},
     topic::Grant,
     trigger,
@@ -39,8 +40,9 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     devices(&transaction, &mut plugins)?;
     let (series, zones) =
         transaction.query_row("SELECT series, zones FROM clock", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (runs, tombstones, overrides) = (runs(&transaction)?, tombstones(&transaction)?, overrides(&transaction)?);
-    Ok(Saved { plugins, runs, tombstones, series, overrides, zones })
+    let (runs, tombstones) = (runs(&transaction)?, tombstones(&transaction)?);
+    let (overrides, pauses) = (overrides(&transaction)?, pauses(&transaction)?);
+    Ok(Saved { plugins, runs, tombstones, series, overrides, pauses, zones })
 }
 
 /// A row, with its table and number for errors.
@@ -117,27 +119,19 @@ fn each_row(
 
 fn plugins(connection: &Connection) -> Result<Vec<SavedPlugin>, Damage> {
     let mut plugins = Vec::new();
-    each_row(
-        connection,
-        "plugins",
-        "SELECT id, name, component, settings, paused FROM plugins ORDER BY id",
-        [],
-        |row| {
-            let name = row.parsed(1, PluginName::parse_owner)?;
-            let version = Version { component: row.digest(2)?, settings: row.digest(3)? };
-            let grant = Grant::default_for(&name);
-            let paused = row.get(4)?;
-            plugins.push(SavedPlugin { key: row.get(0)?, name, version, grant, paused, devices: Vec::new() });
-            Ok(())
-        },
-    )?;
+    each_row(connection, "plugins", "SELECT id, name, component, settings FROM plugins ORDER BY id", [], |row| {
+        let name = row.parsed(1, PluginName::parse_owner)?;
+        let version = Version { component: row.digest(2)?, settings: row.digest(3)? };
+        let grant = Grant::default_for(&name);
+        plugins.push(SavedPlugin { key: row.get(0)?, name, version, grant, devices: Vec::new() });
+        Ok(())
+    })?;
     Ok(plugins)
 }
 
 fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), Damage> {
     let of_key: HashMap<PluginKey, usize> = plugins.iter().enumerate().map(|(at, plugin)| (plugin.key, at)).collect();
-    let sql =
-        "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error, paused FROM devices ORDER BY id";
+    let sql = "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error FROM devices ORDER BY id";
     each_row(connection, "devices", sql, [], |row| {
         let owner = row.get(1)?;
         let plugin = *of_key.get(&owner).ok_or_else(|| row.damage("its plugin is missing"))?;
@@ -148,7 +142,6 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), D
             site: site(row, 3)?,
             replan_at: row.instant(6)?,
             error: row.get(7)?,
-            paused: row.get(8)?,
         };
         plugins[plugin].devices.push(device);
         Ok(())
@@ -280,15 +273,34 @@ fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
 
 fn overrides(connection: &Connection) -> Result<Vec<(JobKey, Override)>, Damage> {
     let mut overrides = Vec::new();
-    let sql = "SELECT job, paused, skip, made, key, request FROM wishes";
+    let sql = "SELECT job, skip, made, key, request FROM wishes";
     each_row(connection, "wishes", sql, [], |row| {
-        let idempotency = match row.optional_text(4)? {
-            Some(_) => Some(Idempotency { key: row.digest(4)?, request: row.digest(5)? }),
+        let idempotency = match row.optional_text(3)? {
+            Some(_) => Some(Idempotency { key: row.digest(3)?, request: row.digest(4)? }),
             None => None,
         };
-        let ad_hoc = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
-        overrides.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, ad_hoc }));
+        let ad_hoc = row.optional_instant(2)?.map(|made| AdHoc { made, idempotency });
+        overrides.push((row.get(0)?, Override { skip: row.optional_instant(1)?, ad_hoc }));
         Ok(())
     })?;
     Ok(overrides)
+}
+
+fn pauses(connection: &Connection) -> Result<Vec<(PauseScope, Pause)>, Damage> {
+    let mut pauses = Vec::new();
+    let sql = "SELECT item, level, since, until, reason FROM pauses ORDER BY level, item";
+    each_row(connection, "pauses", sql, [], |row| {
+        let key = row.get(0)?;
+        let scope = match Level::parse(row.text(1)?) {
+            Some(Level::All) => PauseScope::All,
+            Some(Level::Plugin) => PauseScope::Plugin(key),
+            Some(Level::Device) => PauseScope::Device(key),
+            Some(Level::Job) => PauseScope::Job(key),
+            None => return Err(row.damage("its level is unknown")),
+        };
+        let pause = Pause::new(row.optional_instant(2)?, row.optional_instant(3)?, row.optional_text(4)?);
+        pauses.push((scope, pause.map_err(|fault| row.damage(fault))?));
+        Ok(())
+    })?;
+    Ok(pauses)
 }

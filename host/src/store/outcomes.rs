@@ -3,7 +3,8 @@
 use roost_scheduler::{
     model::Qos,
     names::{JobId, ResourceName},
-    outcome::{Cause, Denied, Level, Missed, MissedReason, Outcome, Several, Skipped, Success},
+    outcome::{Cause, Denied, Missed, MissedReason, Outcome, Several, Skipped, Success},
+    pause::{Level, Pause, PausedBy},
     time::Instant,
     topic::Topic,
 };
@@ -87,19 +88,18 @@ enum SkippedRecord {
     Waiting(u32),
     GoingOn(u32),
     Paused {
-        what: LevelRecord,
+        /// The word of the level.
+        what: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         #[serde(flatten)]
         several: Option<SeveralRecord>,
     },
     Unwanted,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LevelRecord {
-    Plugin,
-    Device,
-    Job,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -204,14 +204,13 @@ impl From<&Skipped> for SkippedRecord {
             Skipped::EarlierRun(earlier) => Self::Earlier(text(earlier)),
             Skipped::TooManyWaiting(most) => Self::Waiting(*most),
             Skipped::TooManyRunning(most) => Self::GoingOn(*most),
-            Skipped::Paused { what, several } => {
-                let what = match what {
-                    Level::Plugin => LevelRecord::Plugin,
-                    Level::Device => LevelRecord::Device,
-                    Level::Job => LevelRecord::Job,
-                };
-                Self::Paused { what, several: several.as_ref().map(Into::into) }
-            }
+            Skipped::Paused { by: PausedBy { what, pause }, several } => Self::Paused {
+                what: what.as_str().to_owned(),
+                from: pause.from().as_ref().map(text),
+                until: pause.until().as_ref().map(text),
+                reason: pause.reason().map(str::to_owned),
+                several: several.as_ref().map(Into::into),
+            },
             Skipped::ByOperator => Self::Unwanted,
         }
     }
@@ -289,13 +288,12 @@ impl TryFrom<SkippedRecord> for Skipped {
             SkippedRecord::Earlier(earlier) => Self::EarlierRun(instant(&earlier)?),
             SkippedRecord::Waiting(most) => Self::TooManyWaiting(most),
             SkippedRecord::GoingOn(most) => Self::TooManyRunning(most),
-            SkippedRecord::Paused { what, several } => {
-                let what = match what {
-                    LevelRecord::Plugin => Level::Plugin,
-                    LevelRecord::Device => Level::Device,
-                    LevelRecord::Job => Level::Job,
-                };
-                Self::Paused { what, several: several.map(TryInto::try_into).transpose()? }
+            SkippedRecord::Paused { what, from, until, reason, several } => {
+                let what = Level::parse(&what).ok_or_else(|| format!("nothing called {what} can be paused"))?;
+                let at = |text: Option<String>| text.as_deref().map(instant).transpose();
+                let pause = Pause::new(at(from)?, at(until)?, reason.as_deref()).map_err(to_text)?;
+                let by = PausedBy { what, pause: pause.into() };
+                Self::Paused { by, several: several.map(TryInto::try_into).transpose()? }
             }
             SkippedRecord::Unwanted => Self::ByOperator,
         })

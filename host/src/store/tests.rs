@@ -100,12 +100,12 @@ fn site(n: u32) -> Site {
 }
 
 fn plugin_saved(key: u32, name: &str) -> Change {
-    Change::PluginSaved { key, name: PluginName::parse(name).unwrap(), version: version(1), paused: false }
+    Change::PluginSaved { key, name: PluginName::parse(name).unwrap(), version: version(1) }
 }
 
 fn device_saved(key: u32, plugin: u32, name: &str) -> Change {
     let name = DeviceName::parse(name).unwrap();
-    Change::DeviceSaved(SavedDevice { key, plugin, name, site: site(0), replan_at: at(5), error: None, paused: false })
+    Change::DeviceSaved(SavedDevice { key, plugin, name, site: site(0), replan_at: at(5), error: None })
 }
 
 fn job_saved(key: u32, device: u32, id: &str) -> Change {
@@ -213,6 +213,7 @@ fn text_of(saved: &Saved, jobs: &[SavedJob]) -> String {
     }
     saved.runs.sort_by_key(|(key, _)| *key);
     saved.tombstones.sort_by_key(|stone| stone.name.clone());
+    saved.pauses.sort_by_key(|(scope, _)| *scope);
     format!("{saved:#?}\n{jobs:#?}")
 }
 

@@ -1,4 +1,4 @@
-//! What the operator has changed of jobs: pauses, skips, and jobs made by hand.
+//! What the operator has changed of jobs: skips, and jobs made by hand.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,11 +23,6 @@ impl Overrides {
         self.of_job.get(&key)
     }
 
-    /// Returns the overrides from a job on, in the order of keys.
-    pub(crate) fn from(&self, key: JobKey) -> impl Iterator<Item = (JobKey, &Override)> {
-        self.of_job.range(key..).map(|(key, job_override)| (*key, job_override))
-    }
-
     /// Sets a job's overrides; `bytes` is the size of the job's body.
     pub(crate) fn set(&mut self, key: JobKey, job_override: Override, bytes: usize) {
         self.remove(key);
@@ -47,10 +42,6 @@ impl Overrides {
             self.requests.remove(&idempotency.key);
         }
         self.ad_hoc_bytes -= self.ad_hoc.remove(&key).unwrap_or_default();
-    }
-
-    pub(crate) fn is_paused(&self, key: JobKey) -> bool {
-        self.get(key).is_some_and(|job_override| job_override.paused)
     }
 
     /// Returns whether the operator skips an occurrence. The request is kept until another one replaces it.

@@ -3,9 +3,13 @@
 use std::fmt;
 
 use super::{
-    Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, MissedReason, Outcome, Several, Skipped, Success,
+    Attempt, Cancelled, Cause, Denied, Failed, Late, Missed, MissedReason, Outcome, Several, Skipped, Success,
 };
-use crate::{time::Instant, trigger::Duration};
+use crate::{
+    pause::{Level, PausedBy},
+    time::Instant,
+    trigger::Duration,
+};
 
 impl Outcome {
     /// Returns the reason in one sentence, with times as `time` formats them; nothing for a run that succeeded without
@@ -41,13 +45,14 @@ impl Several {
     }
 }
 
-/// Writes `its plugin`, `its device` or `its job`.
+/// Writes `its job`, `its device`, `its plugin` or `everything`.
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Plugin => "its plugin",
-            Self::Device => "its device",
             Self::Job => "its job",
+            Self::Device => "its device",
+            Self::Plugin => "its plugin",
+            Self::All => "everything",
         })
     }
 }
@@ -61,7 +66,9 @@ impl Skipped {
             Self::EarlierRun(earlier) => write!(f, "the run of {} had not ended", time(*earlier)),
             Self::TooManyWaiting(most) => write!(f, "the limit of waiting runs ({most}) was reached"),
             Self::TooManyRunning(most) => write!(f, "the limit of simultaneous runs ({most}) was reached"),
-            Self::Paused { what, .. } => write!(f, "{what} was paused"),
+            Self::Paused { by: PausedBy { what, pause }, .. } => {
+                write!(f, "{what} was paused{}", pause.suffix(time))
+            }
             Self::ByOperator => f.write_str(Self::BY_OPERATOR),
         }
     }

@@ -5,7 +5,7 @@ use super::state::Scheduler;
 use crate::{
     agenda::Timer,
     budget::Budget,
-    event::{DeviceKey, JobKey},
+    event::{DeviceKey, JobKey, PauseScope},
     limits,
     mutants::{Mutation, mutated},
     time::{CLOCK_LOST_BEFORE, Instant},
@@ -41,6 +41,7 @@ impl Scheduler {
                 _ => {}
             }
         }
+        self.rearm_wide_pauses();
         self.agenda.clock_set(self.now, by_ms, &mut self.out);
         self.work.push(Work::ClockSet { device: 0, job: 0 });
     }
@@ -50,10 +51,12 @@ impl Scheduler {
     pub(super) fn after_clock_set(&mut self, mut device: DeviceKey, mut job: JobKey, budget: &mut Budget) {
         while device < self.catalog.device_slots() && budget.spend(limits::SLOT_COST) {
             self.request_plan(device);
+            self.rearm_pause(PauseScope::Device(device));
             device += 1;
         }
         while job < self.catalog.job_slots() && budget.spend(limits::SLOT_COST) {
             self.set_back(job);
+            self.rearm_pause(PauseScope::Job(job));
             job += 1;
         }
         if device < self.catalog.device_slots() || job < self.catalog.job_slots() {

@@ -5,8 +5,6 @@ use crate::{
     event::{DeviceKey, JobKey, PluginKey, Refusal},
     keys::RunSlot,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
-    outcome::Level,
-    runs::Run,
     time::Instant,
 };
 
@@ -41,13 +39,5 @@ impl Scheduler {
 
     pub(super) fn job_id(&self, key: JobKey) -> JobId {
         self.catalog.job(key).expect("the caller has the job").job.body.job_id()
-    }
-
-    /// Returns what is paused of a run; its job may have been removed.
-    pub(super) fn paused_of_run(&self, run: &Run) -> Option<Level> {
-        if self.catalog.job(run.job).is_some() {
-            return self.catalog.is_paused(run.job);
-        }
-        self.catalog.is_device_paused(self.catalog.device_key(&run.id.plugin, &run.id.device)?)
     }
 }

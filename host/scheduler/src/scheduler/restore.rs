@@ -51,6 +51,12 @@ impl Scheduler {
                 scheduler.remember_override(job, job_override);
             }
         }
+        for (scope, pause) in saved.pauses {
+            if !mutated(Mutation::RestartLosesOverrides) {
+                timers.extend(pause.next_change(now).map(|at| (at, Timer::Pause(scope))));
+                scheduler.catalog.pauses.set(scope, Some(pause.into()));
+            }
+        }
         scheduler.move_host_device();
         scheduler.agenda.restore_timers(timers);
         scheduler.restore_groups();
@@ -77,7 +83,7 @@ impl Scheduler {
     }
 
     fn restore_plugin(&mut self, saved: SavedPlugin) {
-        let SavedPlugin { key, name, version, mut grant, paused, devices } = saved;
+        let SavedPlugin { key, name, version, mut grant, devices } = saved;
         if version == Version::BUILT_IN {
             grant = self.host.grant.clone();
         }
@@ -85,7 +91,7 @@ impl Scheduler {
             // A crash interrupted its first load or its removal: none of its jobs is due until it is loaded anew.
             self.work.push(Work::Remove(name.clone()));
         }
-        self.catalog.restore_plugin(key, Plugin { paused, ..Plugin::new(name, version, grant) }, devices);
+        self.catalog.restore_plugin(key, Plugin::new(name, version, grant), devices);
     }
 
     /// Restores a job, which was saved in a clock series. Returns its timer, if it has one.

@@ -14,8 +14,8 @@ use crate::{
 
 impl Scheduler {
     pub(super) fn save_plugin(&mut self, key: PluginKey) {
-        let Some(Plugin { name, version, paused, .. }) = self.catalog.plugin(key) else { return };
-        self.out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version, paused: *paused });
+        let Some(Plugin { name, version, .. }) = self.catalog.plugin(key) else { return };
+        self.out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version });
     }
 
     /// Returns the key of a plugin. An unknown one is added, and saved.
@@ -36,7 +36,6 @@ impl Scheduler {
             site: device.site,
             replan_at: device.replan_at,
             error: device.error.clone(),
-            paused: device.paused,
         }));
     }
 

@@ -5,7 +5,8 @@ use crate::{
     event::{JobKey, Override},
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::{NextRun, start_of},
-    outcome::{Attempt, Cause, Level},
+    outcome::{Attempt, Cause},
+    pause::Pauses,
     runs::Phase,
     time::{Instant, Site},
     trigger::Almanac,
@@ -32,8 +33,8 @@ pub struct JobStatus {
     pub watermark: Instant,
     /// What the operator has changed of it.
     pub job_override: Override,
-    /// What is paused: its plugin, its device, or the job itself.
-    pub paused: Option<Level>,
+    /// The pauses that apply to it.
+    pub pauses: Pauses,
 }
 
 impl JobStatus {

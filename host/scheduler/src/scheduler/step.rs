@@ -88,6 +88,7 @@ impl Scheduler {
                 Timer::Job(job) => self.job_timer(job),
                 Timer::Replan(device) => self.request_plan(device),
                 Timer::Forget => self.forget(),
+                Timer::Pause(scope) => self.pause_timer(scope),
             }
         }
         self.agenda.is_due(self.now)

@@ -12,6 +12,7 @@ use crate::{
     limits,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
     outcome::Cause,
+    pause::Pauses,
     runs::Run,
     time::{Instant, Site},
     topic::Grant,
@@ -29,8 +30,8 @@ pub struct PluginView<'a> {
     pub grant: &'a Grant,
     /// The number of its devices.
     pub devices: usize,
-    /// Whether it is paused.
-    pub is_paused: bool,
+    /// The pauses that apply to it.
+    pub pauses: Pauses,
 }
 
 /// The view of a device.
@@ -50,22 +51,20 @@ pub struct DeviceView<'a> {
     pub plan_requested: bool,
     /// The number of its jobs.
     pub jobs: usize,
-    /// Whether it is paused itself.
-    pub is_paused: bool,
-    /// Whether its plugin is paused.
-    pub is_plugin_paused: bool,
+    /// The pauses that apply to it.
+    pub pauses: Pauses,
 }
 
 impl Scheduler {
     /// Returns the plugins after one, in the order of their names.
     pub fn plugins_after<'a>(&'a self, after: Option<&PluginName>) -> impl Iterator<Item = PluginView<'a>> {
-        self.catalog.plugins_after(after).map(plugin_view)
+        self.catalog.plugins_after(after).map(|plugin| self.plugin_view(plugin))
     }
 
     /// Returns a plugin.
     #[must_use]
     pub fn plugin(&self, name: &PluginName) -> Option<PluginView<'_>> {
-        self.catalog.plugin_named(name).map(plugin_view)
+        self.catalog.plugin_named(name).map(|plugin| self.plugin_view(plugin))
     }
 
     /// Returns the devices of a plugin after one, in the order of their names.
@@ -96,19 +95,18 @@ impl Scheduler {
             error: device.error.as_deref(),
             plan_requested: device.plan_requested,
             jobs: device.job_count(),
-            is_paused: device.paused,
-            is_plugin_paused: self.catalog.plugin(device.plugin).is_some_and(|plugin| plugin.paused),
+            pauses: self.catalog.pauses_of_device(key),
         })
     }
 
-    /// Returns when each job of a device is due next: none if it is paused, or not known to be due.
+    /// Returns when each job of a device is due next: none if a pause covers that, or if it is not known to be due.
     pub fn due_times<'a>(
         &'a self,
         plugin: &PluginName,
         device: &DeviceName,
     ) -> impl Iterator<Item = Option<Instant>> + 'a {
         let device = self.catalog.device_key(plugin, device).and_then(|key| self.catalog.device(key));
-        let due = |key| self.catalog.job(key)?.next.due().filter(|_| self.catalog.is_paused(key).is_none());
+        let due = |key| self.catalog.job(key)?.next.due().filter(|_| !self.is_next_paused(key));
         device.into_iter().flat_map(Device::jobs).map(due)
     }
 
@@ -209,7 +207,7 @@ impl Scheduler {
             origin: self.agenda.origin(),
             watermark: state.watermark,
             job_override: self.catalog.overrides.get(key).cloned().unwrap_or_default(),
-            paused: self.catalog.is_paused(key),
+            pauses: self.catalog.pauses_of(key),
         })
     }
 
@@ -223,15 +221,31 @@ impl Scheduler {
         (runs.collect(), Some(until).filter(|until| *until < end))
     }
 
-    /// Returns some of the jobs that are paused themselves, from a key on in the order of keys, and the key at which to
-    /// continue. Bounded (I10), so that there may be none although more follow.
+    /// Returns some of the jobs with a pause of their own that is in force, from a key on in the order of keys, and the
+    /// key at which to continue. Bounded (I10), so that there may be none although more follow.
     #[must_use]
     pub fn paused_jobs(&self, from: JobKey) -> (Vec<JobName>, Option<JobKey>) {
-        let mut overrides = self.catalog.overrides.from(from);
-        let looked_at = overrides.by_ref().take(limits::SLOTS_PER_VIEW);
-        let paused = looked_at.filter(|(key, job_override)| job_override.paused && self.catalog.job(*key).is_some());
+        let mut pauses = self.catalog.pauses.of_jobs(from);
+        let looked_at = pauses.by_ref().take(limits::SLOTS_PER_VIEW);
+        let paused = looked_at.filter(|(key, pause)| pause.covers(self.now) && self.catalog.job(*key).is_some());
         let names = paused.map(|(key, _)| self.catalog.name_of(key)).collect();
-        (names, overrides.next().map(|(key, _)| key))
+        (names, pauses.next().map(|(key, _)| key))
+    }
+
+    /// Returns the pause of all.
+    #[must_use]
+    pub fn pauses_of_all(&self) -> Pauses {
+        self.catalog.pauses_of_all()
+    }
+
+    fn plugin_view<'a>(&'a self, plugin: &'a Plugin) -> PluginView<'a> {
+        PluginView {
+            name: &plugin.name,
+            version: plugin.version,
+            grant: &plugin.grant,
+            devices: plugin.devices.len(),
+            pauses: self.catalog.pauses_of_plugin(&plugin.name),
+        }
     }
 
     /// Returns the runs of a job that have not ended, in the order of admission.
@@ -350,15 +364,5 @@ impl Scheduler {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping
-    }
-}
-
-fn plugin_view(plugin: &Plugin) -> PluginView<'_> {
-    PluginView {
-        name: &plugin.name,
-        version: plugin.version,
-        grant: &plugin.grant,
-        devices: plugin.devices.len(),
-        is_paused: plugin.paused,
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roost_scheduler::{
-    event::{Publish, RunEnded, SavedRun},
+    event::{Part, Publish, RunEnded, SavedRun},
     limits::{self, HOLD_SLACK_MS},
     model::{Job, Overlap, Policy},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, ResourceName, RunId},
-    outcome::{Cancelled, Cause, Outcome, Several},
+    outcome::{Cancelled, Cause, Outcome, Several, Skipped},
+    pause::{Level, Pause, PausedBy},
     rate::{Rate, Rates},
     scheduler::{Phase, RunStatus},
     time::Instant,
@@ -80,7 +81,12 @@ pub(crate) struct Checker {
     turns: HashMap<ResourceName, (RunId, BTreeSet<RunId>)>,
     /// The runs that wait for a resource now and start as soon as they have it.
     waiting: BTreeMap<RunId, ResourceName>,
+    /// The pauses that were ever set.
+    pub(crate) pauses: Vec<(Part, Pause)>,
 }
+
+/// The longest jitter of any job.
+const LONGEST_JITTER_MS: i64 = 20_000;
 
 /// A run of which the broker may have a step.
 struct Sent {
@@ -112,10 +118,51 @@ impl Checker {
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
     }
 
-    /// Checks that no run of something that is paused starts. All changes are on disk.
+    /// Checks that no run starts that was due in a pause, whenever it starts. All changes are on disk.
     pub(crate) fn check_pause(&self, publish: &Publish, disk: &Disk) {
-        let is_first = publish.step == 0 && publish.number == 1 && publish.run.origin.is_trigger();
-        assert!(!is_first || !disk.is_paused(&publish.run), "{} starts although it is paused", publish.run);
+        if publish.step > 0 || publish.number > 1 || !publish.run.origin.is_trigger() {
+            return;
+        }
+        let start = publish.due.plus_ms(-i64::from(publish.message().after_ms));
+        for pause in disk.pauses_of(&publish.run) {
+            let is_in =
+                pause.from().is_none_or(|from| from <= start) && pause.until().is_none_or(|until| start < until);
+            assert!(!is_in, "{} starts although it was due in {pause:?}", publish.run);
+        }
+    }
+
+    /// Checks that what was due in a pause is recorded as skipped, and not as missed. All changes are on disk.
+    pub(crate) fn check_missed(ended: &RunEnded, disk: &Disk) {
+        if !matches!(ended.outcome, Outcome::Missed(_)) || !ended.id.origin.is_trigger() {
+            return;
+        }
+        let since = ended.outcome.several().map_or(ended.id.occurrence, |several| several.since);
+        for (pause, at) in
+            disk.pauses_of(&ended.id).into_iter().flat_map(|pause| [(pause, since), (pause, ended.id.occurrence)])
+        {
+            let is_in = pause.from().is_none_or(|from| from <= at)
+                && pause.until().is_none_or(|until| at.plus_ms(LONGEST_JITTER_MS) < until);
+            assert!(!is_in, "{} is missed, and {at} was in {pause:?}: {}", ended.id, ended.outcome);
+        }
+    }
+
+    /// Checks that a run was skipped by a pause only if that was set, and if the run was due in it.
+    fn check_skipped(&self, ended: &RunEnded) {
+        let Outcome::Skipped(Skipped::Paused { by: PausedBy { what, pause }, several }) = &ended.outcome else {
+            return;
+        };
+        let RunId { plugin, device, job, occurrence, .. } = ended.id.clone();
+        let part = match what {
+            Level::All => Part::All,
+            Level::Plugin => Part::Plugin(plugin),
+            Level::Device => Part::Device(plugin, device),
+            Level::Job => Part::Job((plugin, device, job)),
+        };
+        let is_set = self.pauses.iter().any(|(of, set)| *of == part && *set == **pause);
+        assert!(is_set, "{} was skipped by a pause of {part:?} that was never set: {pause:?}", ended.id);
+        assert!(pause.until().is_none_or(|until| occurrence < until), "{} was due after {pause:?}", ended.id);
+        let oldest = several.map_or(occurrence, |several| several.since).plus_ms(LONGEST_JITTER_MS);
+        assert!(pause.from().is_none_or(|from| from <= oldest), "{} was due before {pause:?}", ended.id);
     }
 
     /// Checks that no plugin sends more than its rate allows (I7).
@@ -404,6 +451,7 @@ impl Checker {
 
     /// Records the end of a run that is not durable yet.
     pub(crate) fn ended_in_memory(&mut self, ended: &RunEnded) {
+        self.check_skipped(ended);
         if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
             self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
         }

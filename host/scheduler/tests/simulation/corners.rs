@@ -219,7 +219,7 @@ fn a_crash_during_a_removal_leaves_no_part_of_a_plugin() {
     while world.commit() {}
     world.crash();
     let (plugins, devices) = (world.disk.plugins.len(), world.disk.devices.len());
-    let version = world.disk.plugins.values().next().map(|(_, version, _)| version.component.0[0]);
+    let version = world.disk.plugins.values().next().map(|(_, version)| version.component.0[0]);
     assert!(
         (plugins, devices) == (1, 2) || plugins == 0 || version == Some(0),
         "version {version:?} with {devices} of its 2 devices"

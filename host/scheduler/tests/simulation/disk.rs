@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     body::Body,
-    event::{Change, Override, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
+    event::{
+        Change, Override, PauseScope, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version,
+    },
     model::Resource,
     names::{JobName, PluginName, ResourceName, RunId},
+    pause::Pause,
     rate::Rates,
     scheduler::{Operator, Scheduler},
     time::Instant,
@@ -18,7 +21,7 @@ use crate::dsl::site;
 
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
-    pub(crate) plugins: BTreeMap<u32, (PluginName, Version, bool)>,
+    pub(crate) plugins: BTreeMap<u32, (PluginName, Version)>,
     pub(crate) devices: BTreeMap<u32, SavedDevice>,
     pub(crate) jobs: BTreeMap<u32, SavedJob>,
     pub(crate) runs: BTreeMap<u64, SavedRun>,
@@ -26,6 +29,7 @@ pub(crate) struct Disk {
     pub(crate) tombstones: HashMap<JobName, Instant>,
     pub(crate) series: u32,
     pub(crate) overrides: BTreeMap<u32, Override>,
+    pub(crate) pauses: BTreeMap<PauseScope, Pause>,
     /// The grants of plugins, which are settings and not stored: of each plugin the one in force or last in force, and
     /// those that are loaded and may be in force already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
@@ -47,23 +51,26 @@ impl Disk {
         })
     }
 
-    /// Returns whether a run's job, device or plugin is paused.
-    pub(crate) fn is_paused(&self, run: &RunId) -> bool {
+    /// Returns the pauses of a run: those of its job, its device, its plugin, and of all.
+    pub(crate) fn pauses_of(&self, run: &RunId) -> Vec<&Pause> {
         let is_plugin = |key: &u32| self.plugins.get(key).is_some_and(|(name, ..)| *name == run.plugin);
-        let device = self.devices.iter().find(|(_, row)| row.name == run.device && is_plugin(&row.plugin));
-        device.is_some_and(|(key, row)| {
-            let is_job = |saved: &SavedJob| saved.device == *key && saved.job.body.id() == run.job.as_str();
-            let job = self.jobs.values().find(|saved| is_job(saved)).and_then(|saved| self.overrides.get(&saved.key));
-            row.paused || self.plugins[&row.plugin].2 || job.is_some_and(|job| job.paused)
-        })
+        let Some((device, row)) = self.devices.iter().find(|(_, row)| row.name == run.device && is_plugin(&row.plugin))
+        else {
+            return Vec::new();
+        };
+        let is_job = |saved: &&SavedJob| saved.device == *device && saved.job.body.id() == run.job.as_str();
+        let job = self.jobs.values().find(is_job).map(|saved| PauseScope::Job(saved.key));
+        let wider = [PauseScope::Device(*device), PauseScope::Plugin(row.plugin), PauseScope::All];
+        wider.into_iter().chain(job).filter_map(|scope| self.pauses.get(&scope)).collect()
     }
 
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
-            Change::PluginSaved { key, name, version, paused } => {
-                self.plugins.insert(key, (name, version, paused));
+            Change::PluginSaved { key, name, version } => {
+                self.plugins.insert(key, (name, version));
             }
             Change::PluginRemoved { key } => {
+                self.is_not_paused(PauseScope::Plugin(key));
                 self.plugins.remove(&key).expect("a plugin that is removed was there");
             }
             Change::DeviceSaved(device) => {
@@ -73,10 +80,8 @@ impl Disk {
                 assert!(!self.devices.values().any(is_same), "there are two devices `{}`", device.name);
                 self.devices.insert(device.key, device);
             }
-            Change::DevicePaused { key, paused } => {
-                self.devices.get_mut(&key).expect("a device that is paused is there").paused = paused;
-            }
             Change::DeviceRemoved { key } => {
+                self.is_not_paused(PauseScope::Device(key));
                 self.devices.remove(&key).expect("a device that is removed was there");
             }
             Change::JobSaved(job) => {
@@ -92,6 +97,7 @@ impl Disk {
                 (row.watermark, row.due, row.decided) = (watermark, due, decided);
             }
             Change::JobRemoved { key, tombstone } => {
+                self.is_not_paused(PauseScope::Job(key));
                 self.jobs.remove(&key).expect("a job that is removed was there");
                 self.overrides.remove(&key);
                 self.tombstones.extend(tombstone.map(|stone| (stone.name, stone.watermark)));
@@ -103,6 +109,7 @@ impl Disk {
                     self.overrides.insert(key, job_override);
                 }
             }
+            Change::PauseSaved { scope, pause } => self.save_pause(scope, pause.as_deref()),
             Change::TombstonesForgotten { before } => self.tombstones.retain(|_, watermark| *watermark >= before),
             Change::RunSaved { key, run } => {
                 self.runs.insert(key, *run);
@@ -128,6 +135,28 @@ impl Disk {
         }
     }
 
+    fn save_pause(&mut self, scope: PauseScope, pause: Option<&Pause>) {
+        let is_there = match scope {
+            PauseScope::All => true,
+            PauseScope::Plugin(key) => self.plugins.contains_key(&key),
+            PauseScope::Device(key) => self.devices.contains_key(&key),
+            PauseScope::Job(key) => self.jobs.contains_key(&key),
+        };
+        assert!(is_there, "the pause of {scope:?} is saved, which is not there");
+        match pause {
+            Some(pause) => {
+                self.pauses.insert(scope, pause.clone());
+            }
+            None => {
+                self.pauses.remove(&scope).expect("a pause that is removed was there");
+            }
+        }
+    }
+
+    fn is_not_paused(&self, scope: PauseScope) {
+        assert!(!self.pauses.contains_key(&scope), "{scope:?} is removed, and its pause is not");
+    }
+
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
         #[cfg(feature = "mutants")]
         crate::mutants::mutate_core();
@@ -136,8 +165,7 @@ impl Disk {
 
     fn saved(&self) -> Saved {
         let devices_of = |plugin: u32| self.devices.values().filter(move |device| device.plugin == plugin).cloned();
-        let plugins = self.plugins.iter().map(|(key, (name, version, paused))| SavedPlugin {
-            paused: *paused,
+        let plugins = self.plugins.iter().map(|(key, (name, version))| SavedPlugin {
             key: *key,
             name: name.clone(),
             version: *version,
@@ -153,6 +181,7 @@ impl Disk {
             tombstones: self.tombstones.iter().map(tombstone).collect(),
             series: self.series,
             overrides: self.overrides.iter().map(|(key, job_override)| (*key, job_override.clone())).collect(),
+            pauses: self.pauses.iter().map(|(scope, pause)| (*scope, pause.clone())).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ use roost_scheduler::{
     event::{Digest, Event, Idempotency, NewJob, Part, Request},
     model::{Action, Confirm, Job, Matches, Message, Misfire, Overlap, Qos, Reply, Step, Task},
     names::{DeviceName, GroupName, JobId, JobName, PluginName, ResourceName, TaskName},
+    pause::Pause,
     rate::{Rate, Rates},
     scheduler::api_device,
     time::Instant,
@@ -104,16 +105,17 @@ fn random_request(world: &mut World, rng: &mut Rng) {
         0 | 1 => Request::RunNow(job),
         2 => Request::Skip { job, undo: rng.one_in(4) },
         3 | 4 => {
-            let what = match rng.below::<u8>(4) {
-                0 => Part::Plugin(plugin),
-                1 => Part::Device(plugin, device),
-                2 => Part::Job(job),
+            let what = match rng.below::<u8>(8) {
+                0 | 1 => Part::Plugin(plugin),
+                2 | 3 => Part::Device(plugin, device),
+                4 | 5 => Part::Job(job),
+                6 => Part::All,
                 _ => {
-                    return world
-                        .request(Request::PauseDevices { devices: devices()[..2].to_vec(), paused: rng.one_in(3) });
+                    let pause = (!rng.one_in(3)).then(|| any_pause(rng, world.now));
+                    return world.request(Request::PauseDevices { devices: devices()[..2].to_vec(), pause });
                 }
             };
-            Request::Pause { what, paused: rng.one_in(3) }
+            Request::Pause { what, pause: (!rng.one_in(4)).then(|| any_pause(rng, world.now)) }
         }
         5 => Request::Replan(plugin),
         6 => Request::Cancel((plugin, device, ad_hoc_id(rng.below(2)))),
@@ -129,6 +131,14 @@ fn random_request(world: &mut World, rng: &mut Rng) {
     world.request(what);
 }
 
+/// Returns a pause that often begins and ends in the next hour, on full minutes: so it meets occurrences exactly.
+fn any_pause(rng: &mut Rng, now: Instant) -> Pause {
+    let minute = |minutes: i64| now.plus_ms(-(now.millis() % 60_000) + minutes * 60_000);
+    let from = (!rng.one_in(3)).then(|| minute(rng.below::<i64>(40) - 10));
+    let until = (!rng.one_in(4)).then(|| from.unwrap_or(now).plus_ms(1).max(minute(1 + rng.below::<i64>(40))));
+    name(Pause::new(from, until, rng.one_in(2).then_some("rain")))
+}
+
 /// Undoes all pauses and skips, and cancels all ad-hoc jobs.
 fn undo_requests(world: &mut World) {
     for (plugin, device) in devices() {
@@ -137,11 +147,12 @@ fn undo_requests(world: &mut World) {
         }
         for id in ["every", "cron"] {
             let job = (plugin.clone(), device.clone(), name(JobId::parse(id)));
-            world.request(Request::Pause { what: Part::Job(job), paused: false });
+            world.request(Request::Pause { what: Part::Job(job), pause: None });
         }
-        world.request(Request::Pause { what: Part::Device(plugin.clone(), device), paused: false });
-        world.request(Request::Pause { what: Part::Plugin(plugin), paused: false });
+        world.request(Request::Pause { what: Part::Device(plugin.clone(), device), pause: None });
+        world.request(Request::Pause { what: Part::Plugin(plugin), pause: None });
     }
+    world.request(Request::Pause { what: Part::All, pause: None });
 }
 
 fn any_step(rng: &mut Rng, step: &Step) -> Step {

@@ -13,6 +13,7 @@ mod large;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod overrides;
+mod pauses;
 mod policies;
 mod rates;
 mod reconcile;

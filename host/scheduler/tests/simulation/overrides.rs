@@ -6,6 +6,7 @@ use roost_scheduler::{
     event::{Digest, Event, Idempotency, NewJob, Part, Request},
     model::{Action, Job},
     names::{DeviceName, JobId, JobName, PluginName},
+    pause::Pause,
     scheduler::api_device,
 };
 
@@ -19,7 +20,7 @@ fn named(job: &str) -> JobName {
 }
 
 fn pause(world: &mut World, what: Part, paused: bool) {
-    world.request(Request::Pause { what, paused });
+    world.request(Request::Pause { what, pause: paused.then_some(Pause::UNTIL_RESUMED) });
 }
 
 fn new(job: &Job) -> NewJob {
@@ -204,7 +205,7 @@ fn a_paused_or_skipped_run_replaces_no_other_of_its_group() {
     // As for a door: the run that was due last sets the state that should hold, unless it was paused or skipped.
     for (request, expected) in [
         (
-            Request::Pause { what: Part::Job(named("open")), paused: true },
+            Request::Pause { what: Part::Job(named("open")), pause: Some(Pause::UNTIL_RESUMED) },
             expect![[r#"
                 06:00:00 answer: done
                 09:00:00 crash

@@ -9,7 +9,8 @@ use std::{
 
 use roost_scheduler::{
     event::{
-        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Plan, Publish, Request, Version, WatchId,
+        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish, Request,
+        Version, WatchId,
     },
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
@@ -152,6 +153,12 @@ impl World {
         }
         for change in &step.changes {
             self.observe(change);
+            if let Change::RunEnded(ended) = change
+                && self.uncommitted.is_empty()
+                && !may_pause
+            {
+                Checker::check_missed(ended, &self.disk);
+            }
         }
         self.checker.check_holders(self.now, &self.scheduler.runs_from(0).0);
         let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
@@ -260,6 +267,10 @@ impl World {
                 }
                 self.subscribing.retain(|other| *other != watch);
             }
+            Effect::PauseChanged { what, change: change @ (PauseChange::Begun | PauseChange::Ended), .. } => {
+                self.note(&format!("pause of {what:?} has {change:?}").to_lowercase());
+            }
+            Effect::PauseChanged { .. } => {}
             Effect::Answer { answer, .. } => {
                 let answer = match answer {
                     Ok(Done::Run(run)) => run.job.to_string(),
@@ -508,6 +519,13 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, what: Request) {
+        if let Request::Pause { what: part, pause: Some(pause) } = &what {
+            self.checker.pauses.push((part.clone(), pause.clone()));
+        }
+        if let Request::PauseDevices { devices, pause: Some(pause) } = &what {
+            let parts = devices.iter().map(|(plugin, device)| Part::Device(plugin.clone(), device.clone()));
+            self.checker.pauses.extend(parts.map(|part| (part, pause.clone())));
+        }
         self.step(Event::Requested { request: 1, what });
     }
 

@@ -86,7 +86,9 @@ fn device_row(device: &DeviceRecord, times: &Times) -> [String; 5] {
         (Some(at), false) => times.format(at),
         (None, false) => "none".into(),
     };
-    let paused = if device.paused { ", paused" } else { "" };
+    let own = device.pause.as_ref().filter(|pause| pause.by == "device");
+    let paused = own.map(|pause| format!(", {}", pause.in_words(clock::now(), |at| times.format(at)).0));
+    let paused = paused.unwrap_or_else(|| if device.paused { ", paused".into() } else { String::new() });
     [
         format!("{}{paused}", device.device),
         device.jobs.to_string(),

@@ -2,7 +2,8 @@
 
 use roost_scheduler::{
     names::{JobName, RunId},
-    outcome::{Level, RunState},
+    outcome::RunState,
+    pause::Level,
     scheduler::{Phase, RunStatus},
     time::Instant,
 };
@@ -66,6 +67,10 @@ impl Remedy {
 
     pub(super) fn resume((plugin, device, job): &JobName, what: Level) -> Self {
         let (kind, name) = match what {
+            Level::All => {
+                let path = "/api/v1/resume".to_owned();
+                return Self::new("POST", path, "Resume everything".to_owned(), "roost resume --all".to_owned());
+            }
             Level::Plugin => ("plugins", plugin.to_string()),
             Level::Device => ("devices", format!("{plugin}/{device}")),
             Level::Job => ("jobs", format!("{plugin}/{device}/{job}")),

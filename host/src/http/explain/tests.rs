@@ -7,16 +7,19 @@ use roost_scheduler::{
     model::{Job as Model, Policy, Qos},
     names::{DeviceName, JobId, Origin, PluginName, ResourceName, RunId},
     outcome::{
-        Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, MissedReason, Outcome, Several, Skipped,
-        Success,
+        Attempt, Cancelled, Cause, Denied, Failed, Late, Missed, MissedReason, Outcome, Several, Skipped, Success,
     },
+    pause::{Level, Pauses},
     scheduler::{NextStep, Phase},
     time::Site,
     topic::{Grant, Topic},
     trigger::{CronCache, parse},
 };
 
-use super::*;
+use super::{
+    super::pauses::tests::{paused_by, until_resumed},
+    *,
+};
 use crate::{
     store::{outcome_from_json, why_as_json},
     zones::zone,
@@ -77,8 +80,12 @@ fn planned(trigger: &str) -> JobStatus {
         origin: Origin::Trigger,
         watermark: at(DUE),
         job_override: Override::default(),
-        paused: None,
+        pauses: Pauses::default(),
     }
+}
+
+fn until(end: &str) -> Pauses {
+    Pauses::from_iter([paused_by(Level::Plugin, None, Some(at(end)))])
 }
 
 fn site() -> Site {
@@ -198,9 +205,13 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Skipped(Skipped::EarlierRun(by)),
         Outcome::Skipped(Skipped::TooManyWaiting(3)),
         Outcome::Skipped(Skipped::TooManyRunning(2)),
-        Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }),
-        Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }),
-        Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }),
+        Outcome::Skipped(Skipped::Paused { by: until_resumed(Level::Plugin), several: None }),
+        Outcome::Skipped(Skipped::Paused { by: until_resumed(Level::Device), several: None }),
+        Outcome::Skipped(Skipped::Paused { by: until_resumed(Level::Job), several: None }),
+        Outcome::Skipped(Skipped::Paused {
+            by: paused_by(Level::All, None, Some(at("2027-03-02T08:00:00Z"))),
+            several: None,
+        }),
         Outcome::Skipped(Skipped::ByOperator),
         Outcome::Cancelled(Cancelled::DeviceRemoved),
         Outcome::Cancelled(Cancelled::PluginRemoved),
@@ -274,6 +285,7 @@ fn every_outcome_and_every_reason_is_explained() {
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: its plugin was paused
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: its device was paused
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: its job was paused
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: everything was paused until Tue 2027-03-02 08:00:00 GMT (rain)
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the operator requested it
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its device was removed
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its plugin was removed
@@ -298,7 +310,7 @@ fn an_occurrence_is_found_in_the_record_that_covers_it() {
     let several = Some(Several { since: at("2027-02-25T06:30:00Z"), count: 5, more: false });
     let why = MissedReason::Superseded { job: None, by: at("2027-03-02T06:30:00Z") };
     let missed = run(&Outcome::Missed(Missed { why, several }));
-    let paused = run(&Outcome::Skipped(Skipped::Paused { what: Level::Job, several }));
+    let paused = run(&Outcome::Skipped(Skipped::Paused { by: until_resumed(Level::Job), several }));
     let sentences = [missed, paused].map(|run| {
         let explanation = explain(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![run]);
         assert_eq!(explanation.occurrence.as_deref(), Some("2027-02-27T06:30:00Z"));
@@ -386,7 +398,9 @@ fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
     let in_june = |year: &str| explain(facts("sunrise"), Some(&format!("{year}-06-21T04:00:00Z")), vec![]);
     let explanations = [
         explain(daily(), tomorrow, vec![]),
-        explain(with(|job| job.paused = Some(Level::Device)), tomorrow, vec![]),
+        explain(with(|job| job.pauses = Pauses::from_iter([until_resumed(Level::Device)])), tomorrow, vec![]),
+        explain(with(|job| job.pauses = until("2027-03-02T06:30:00.001Z")), tomorrow, vec![]),
+        explain(with(|job| job.pauses = until("2027-03-02T06:30:00Z")), tomorrow, vec![]),
         explain(with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, vec![]),
         explain(with(|job| job.watermark = Instant::MIN), None, vec![]),
         // No time is requested, and no run is recorded.
@@ -404,6 +418,8 @@ fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
     expect![[r#"
         due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30)
         due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30), and will be skipped, because its device is paused
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30), and will be skipped, because its plugin is paused until Tue 2027-03-02 06:30:00 GMT (rain)
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30)
         due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30), and will be skipped, because the operator requested it
         undecided: it is waiting: it was due Mon 2027-03-01 06:30:00 GMT, 5h30m ago, and is being decided
         due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT (every day at 06:30); it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: no run has been recorded yet

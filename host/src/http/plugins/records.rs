@@ -3,6 +3,7 @@
 use roost_scheduler::{
     event::Version,
     model::Qos,
+    pause::{Level, Pauses},
     scheduler::PluginView,
     topic::{Grant, TopicFilter},
     zone::Zone,
@@ -11,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::params::{Device, Job, Plugin};
+use super::super::{
+    params::{Device, Job, Plugin},
+    pauses::PauseRecord,
+};
 use crate::{
+    clock,
     config::{call_limits::CallLimits, grant::notes},
     job_json,
     plugins::{Fault, PluginStatus, State, TaskDescription, Usage},
@@ -49,8 +54,11 @@ pub(crate) struct PluginRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) previous: Option<String>,
-    /// Whether the plugin is paused.
+    /// Whether the plugin itself is paused now. It is also held by the pause of all.
     pub(crate) paused: bool,
+    /// The pause in force of the plugin or of all, or the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     /// The grant; omitted if no version runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) grant: Option<GrantRecord>,
@@ -328,6 +336,7 @@ impl PluginRecord {
         let version = core.map(|core| core.version).filter(|version| *version != Version::NONE);
         let is_own = version == Some(Version::BUILT_IN);
         let version = version.filter(|_| !is_own);
+        let now = clock::now();
         Self {
             plugin: name,
             state: status.map_or(if is_own { "built-in" } else { "removed" }, |status| word(status.state)).into(),
@@ -337,7 +346,8 @@ impl PluginRecord {
             component: version.map(|version| version.component.to_string()),
             settings: version.map(|version| version.settings.to_string()),
             previous: status.and_then(|status| status.previous).map(|digest| digest.to_string()),
-            paused: core.is_some_and(|core| core.is_paused),
+            paused: core.and_then(|core| core.pauses.of(Level::Plugin)).is_some_and(|pause| pause.covers(now)),
+            pause: core.and_then(|core| PauseRecord::shown(&core.pauses, now, zone)),
             grant: core.map(|core| core.grant.clone()),
             limits: status.and_then(|status| status.running).map(|(_, limits)| limits.into()),
             used: status.map(|status| status.used.into()),
@@ -355,12 +365,12 @@ pub(super) struct Core {
     version: Version,
     grant: GrantRecord,
     devices: usize,
-    is_paused: bool,
+    pauses: Pauses,
 }
 
 impl From<PluginView<'_>> for Core {
-    fn from(PluginView { version, grant, devices, is_paused, .. }: PluginView<'_>) -> Self {
-        Self { version, grant: grant.into(), devices, is_paused }
+    fn from(PluginView { version, grant, devices, pauses, .. }: PluginView<'_>) -> Self {
+        Self { version, grant: grant.into(), devices, pauses }
     }
 }
 

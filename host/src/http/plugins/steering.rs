@@ -1,4 +1,4 @@
-//! Commands for plugins: replan, pause, resume, remove, roll back.
+//! Commands for plugins: replan, remove, roll back.
 
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::event::{Part, Request};
@@ -25,31 +25,6 @@ pub(in super::super) async fn replan(
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     request(&state, Request::Replan(plugin)).await
-}
-
-/// Pause the jobs of a plugin until it is resumed
-///
-/// Runs that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue,
-/// and owed messages are sent.
-#[utoipa::path(post, path = "/api/v1/plugins/{plugin}/pause", tag = "plugins",
-    params(PluginPath),
-    responses((status = 204, description = "The plugin is paused")))]
-pub(in super::super) async fn pause(
-    State(state): State<ApiState>,
-    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
-) -> Result<StatusCode, Problem> {
-    request(&state, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
-}
-
-/// Resume the jobs of a plugin
-#[utoipa::path(post, path = "/api/v1/plugins/{plugin}/resume", tag = "plugins",
-    params(PluginPath),
-    responses((status = 204, description = "The plugin is resumed")))]
-pub(in super::super) async fn resume(
-    State(state): State<ApiState>,
-    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
-) -> Result<StatusCode, Problem> {
-    request(&state, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
 }
 
 async fn request(state: &ApiState, what: Request) -> Result<StatusCode, Problem> {

@@ -46,8 +46,8 @@ impl Planned {
     /// Checks whether the run of an occurrence starts exactly then: it has no jitter, and is neither paused nor
     /// skipped.
     fn starts_at(&self, at: Instant) -> bool {
-        let JobStatus { paused, job_override, .. } = &self.status;
-        self.body().policy().jitter_ms == 0 && paused.is_none() && job_override.skip != Some(at)
+        let JobStatus { pauses, job_override, .. } = &self.status;
+        self.body().policy().jitter_ms == 0 && pauses.at(at).is_none() && job_override.skip != Some(at)
     }
 
     /// Returns the longest time from an occurrence to the last message of its run.
@@ -92,6 +92,8 @@ pub(super) struct Expected {
     pub(super) job: usize,
     /// The run, if it is under way.
     pub(super) run: Option<RunStatus>,
+    /// When the run is due, including jitter.
+    pub(super) start: Instant,
 }
 
 impl Expected {
@@ -236,7 +238,8 @@ pub(super) fn ahead(
         if found.len() == most {
             return (found, false);
         }
-        found.push(Expected { key, job: index, run });
+        let start = run.as_ref().map_or_else(|| job.status.start(occurrence, &mut sun), |run| run.start);
+        found.push(Expected { key, job: index, run, start });
     }
 }
 
@@ -247,7 +250,7 @@ pub(super) mod tests {
         event::Override,
         model::{Message, Misfire, Policy, Qos, Step},
         names::{JobId, Origin},
-        outcome::Level,
+        pause::{Level, Pauses},
         scheduler::{NextRun, NextStep, Phase},
         time::Site,
         topic::Topic,
@@ -255,7 +258,7 @@ pub(super) mod tests {
         zone::Zone,
     };
 
-    use super::*;
+    use super::{super::super::pauses::tests::until_resumed, *};
 
     pub(in super::super) const DAY: Instant = Instant::from_millis(1_803_859_200_000).unwrap();
 
@@ -289,7 +292,7 @@ pub(super) mod tests {
             origin: Origin::Trigger,
             watermark: DAY.plus_ms(-1),
             job_override: Override::default(),
-            paused: None,
+            pauses: Pauses::default(),
         };
         Planned { status, runs: Vec::new() }
     }
@@ -377,9 +380,13 @@ pub(super) mod tests {
         let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_600_000)), None, 99);
         assert!(found.is_empty(), "{:?}", shown(&found));
         // A paused job, or one of another device, does not supersede a run.
-        for change in [(|job: &mut Planned| job.status.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
-            job.status.device = DeviceName::parse("south").unwrap();
-        }] {
+        for change in [
+            (|job: &mut Planned| job.status.pauses = Pauses::from_iter([until_resumed(Level::Job)]))
+                as fn(&mut Planned),
+            |job| {
+                job.status.device = DeviceName::parse("south").unwrap();
+            },
+        ] {
             let mut jobs = jobs.clone();
             change(&mut jobs[0]);
             let (found, _) = ahead(&jobs, window, None, 99);

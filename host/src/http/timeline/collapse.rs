@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 
 use super::{
     super::{
-        jobs::level,
         limits,
         params::{Device, Plugin},
     },
@@ -67,9 +66,10 @@ pub(crate) struct CollapsedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 60_000)]
     pub(crate) every_ms: Option<i64>,
-    /// What is paused, so that nothing will be sent: its `plugin`, its `device`, or the `job` itself.
+    /// What is paused, so that nothing will be sent in the period: `all`, its `plugin`, its `device`, or the `job`
+    /// itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^(plugin|device|job)$")]
+    #[schema(pattern = "^(all|plugin|device|job)$")]
     pub(crate) paused: Option<String>,
     /// The same as `states`, by the equal parts of the period in which they are. Not in answers.
     #[serde(skip)]
@@ -177,8 +177,9 @@ impl Collapsed {
             every_ms: if self.ahead.count > 1 { self.ahead.every_ms() } else { self.past.every_ms() },
             paused: known
                 .filter(|_| self.ahead.count > 0)
-                .and_then(|job| job.paused)
-                .map(|what| level(what).to_owned()),
+                .zip(self.ahead.span)
+                .and_then(|(job, (first, last))| job.pauses.at(first).filter(|by| by.pause.covers(last)))
+                .map(|by| by.what.as_str().to_owned()),
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::calendars;
 use std::{collections::HashMap, sync::Arc};
 
 use roost_scheduler::{
+    pause::Pauses,
     scheduler::{JobStatus, NextRun},
     time::{Instant, Site},
     trigger::{Almanac, Search, Sun, Trigger},
@@ -57,6 +58,50 @@ impl Times {
         match self {
             Self::Periodic { count, .. } => *count,
             Self::Listed { list, from, .. } => u32::try_from(list.len() - from).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Divides the occurrences into those in no pause, and those in one. Jitter is not considered.
+    pub(super) fn divided(&self, pauses: &Pauses) -> [Vec<Self>; 2] {
+        let (mut rest, mut divided) = (self.clone(), [Vec::new(), Vec::new()]);
+        while let Some(first) = rest.first() {
+            let (paused, end) = match pauses.at(first) {
+                Some(by) => (1, by.pause.until()),
+                None => (0, pauses.next_after(first)),
+            };
+            let (before, after) = end.map_or((rest.clone(), Self::NONE), |end| rest.cut(end));
+            divided[paused].push(before);
+            rest = after;
+        }
+        divided
+    }
+
+    /// Returns the first occurrence.
+    fn first(&self) -> Option<Instant> {
+        match self {
+            Self::Periodic { first, count, .. } => Some(*first).filter(|_| *count > 0),
+            Self::Listed { list, from, .. } => list.get(*from).copied(),
+        }
+    }
+
+    /// Divides the occurrences into those before an instant, and the others.
+    fn cut(&self, at: Instant) -> (Self, Self) {
+        match self {
+            Self::Periodic { first, period_ms, count } => {
+                let before = (at.ms_since(*first) + period_ms - 1).max(0) / period_ms;
+                let before = u32::try_from(before).unwrap_or(u32::MAX).min(*count);
+                let part = |from: u32, count| Self::Periodic {
+                    first: first.plus_ms(period_ms * i64::from(from)),
+                    period_ms: *period_ms,
+                    count,
+                };
+                (part(0, before), part(before, count - before))
+            }
+            Self::Listed { list, from, is_cut } => {
+                let to = list.partition_point(|listed| *listed < at);
+                let before = Self::Listed { list: list[*from..to.max(*from)].into(), from: 0, is_cut: false };
+                (before, Self::Listed { list: list.clone(), from: to.max(*from), is_cut: *is_cut })
+            }
         }
     }
 

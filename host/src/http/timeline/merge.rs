@@ -6,9 +6,10 @@ use roost_scheduler::{body::Body, names::RunId, outcome::RunState, scheduler::Jo
 
 use super::{
     super::{
-        jobs::{TaskRecord, level},
+        jobs::TaskRecord,
         limits,
         pagination::{Page, cursor},
+        pauses::PauseRecord,
         runs::RunRecord,
         state::ApiState,
     },
@@ -84,6 +85,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
         message: None,
         task: None,
         paused: None,
+        pause: None,
         skipped: false,
         run: Some(record),
     }
@@ -94,6 +96,7 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
     let SortKey { at, occurrence, step, .. } = one.key;
     let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
+    let paused = job.pauses.at(one.start).filter(|_| step > 0 && !has_begun);
     let number = step.checked_sub(1).map(|step| step as usize);
     let step_ref = number.and_then(|number| body.step(number));
     let length = step_ref.as_ref().map_or(0, |step| step.payload.len() + step.topic().len());
@@ -112,7 +115,8 @@ fn expected_record(job: &JobStatus, body: &Body, one: &Expected) -> (TimelineRec
             task: task.name.to_string(),
             args: serde_json::from_str(&task.args).unwrap_or_default(),
         }),
-        paused: job.paused.filter(|_| step > 0 && !has_begun).map(|what| level(what).to_owned()),
+        paused: paused.map(|by| by.what.as_str().to_owned()),
+        pause: paused.map(|by| PauseRecord::new(by, job.site.zone)),
         skipped: one.run.is_none() && job.job_override.skip == Some(occurrence),
         run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.body.label(), run.started, job.site.zone)),
     };

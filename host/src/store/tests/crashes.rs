@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use roost_scheduler::{
-    event::{AdHoc, Idempotency, Override, SavedDevice, SavedPlugin, Tombstone},
+    event::{AdHoc, Idempotency, Override, PauseScope, SavedDevice, SavedPlugin, Tombstone},
     outcome::Success,
+    pause::Pause,
     topic::Grant,
 };
 
@@ -45,6 +46,10 @@ enum Act {
     },
     Override {
         slot: usize,
+        variant: i64,
+    },
+    Pause {
+        scope: PauseScope,
         variant: i64,
     },
     Forget {
@@ -93,6 +98,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(slot, watermark, due)| Act::AdvanceJob { slot, watermark, due }),
         slot.clone().prop_map(|slot| Act::RemoveJob { slot }),
         (slot, 0..9_i64).prop_map(|(slot, variant)| Act::Override { slot, variant }),
+        (scope(), 0..9_i64).prop_map(|(scope, variant)| Act::Pause { scope, variant }),
         instant.prop_map(|before| Act::Forget { before }),
         (0..4_u64, 0..5_i64, 0..3_u8, 0..420_u32).prop_map(|(slot, occurrence, origin, variant)| Act::SaveRun {
             slot,
@@ -111,6 +117,23 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn scope() -> impl Strategy<Value = PauseScope> {
+    let key = || 0..4_u32;
+    prop_oneof![
+        Just(PauseScope::All),
+        key().prop_map(PauseScope::Plugin),
+        key().prop_map(PauseScope::Device),
+        key().prop_map(PauseScope::Job),
+    ]
+}
+
+/// Returns a pause, or none.
+fn any_pause(variant: i64) -> Option<Pause> {
+    let from = (variant % 3 == 1).then(|| at(variant));
+    let until = (variant % 2 == 1).then(|| at(variant + 10));
+    (variant > 2).then(|| Pause::new(from, until, (variant % 4 == 3).then_some("rain")).unwrap())
+}
+
 fn origin(number: u8) -> Origin {
     match number {
         0 => Origin::Trigger,
@@ -123,7 +146,6 @@ fn any_override(variant: i64) -> Override {
     let digest = |byte: i64| Digest([byte as u8; 32]);
     let idempotency = (variant % 4 == 3).then(|| Idempotency { key: digest(variant), request: digest(variant + 1) });
     Override {
-        paused: variant % 3 == 1,
         skip: (variant % 5 == 2).then(|| at(variant)),
         ad_hoc: (variant % 2 == 1).then(|| AdHoc { made: at(variant), idempotency }),
     }
@@ -179,6 +201,12 @@ impl Model {
                 self.0.overrides.sort_by_key(|(key, _)| *key);
                 Some(Change::OverrideSaved { key, job_override })
             }
+            Act::Pause { scope, variant } => {
+                let pause = any_pause(variant);
+                self.0.pauses.retain(|(known, _)| *known != scope);
+                self.0.pauses.extend(pause.clone().map(|pause| (scope, pause)));
+                Some(Change::PauseSaved { scope, pause: pause.map(Into::into) })
+            }
             Act::SaveRun { .. } | Act::Advance { .. } | Act::End { .. } | Act::EndUnsaved { .. } => self.take_run(act),
             Act::BeginSeries { series } => {
                 self.0.series = series;
@@ -191,15 +219,14 @@ impl Model {
         match *act {
             Act::SavePlugin { slot, version: n } => {
                 let (key, name) = (slot as u32, PluginName::parse(&format!("plugin-{slot}")).unwrap());
-                let paused = n % 3 == 1;
                 match self.plugin(slot) {
-                    Some(plugin) => (plugin.version, plugin.paused) = (version(n), paused),
+                    Some(plugin) => plugin.version = version(n),
                     None => {
                         let (name, grant, devices) = (name.clone(), Grant::default_for(&name), vec![]);
-                        self.0.plugins.push(SavedPlugin { key, name, version: version(n), grant, paused, devices });
+                        self.0.plugins.push(SavedPlugin { key, name, version: version(n), grant, devices });
                     }
                 }
-                Some(Change::PluginSaved { key, name, version: version(n), paused })
+                Some(Change::PluginSaved { key, name, version: version(n) })
             }
             Act::RemovePlugin { slot } => {
                 self.plugin(slot).filter(|plugin| plugin.devices.is_empty())?;
@@ -215,8 +242,8 @@ impl Model {
             Act::SaveDevice { slot, plugin, variant } => {
                 let (key, name) = (slot as u32, DeviceName::parse(&format!("device-{slot}")).unwrap());
                 let (replan_at, error) = (at(variant.into()), variant.is_multiple_of(2).then(|| "why".to_owned()));
-                let (site, paused) = (site(variant), variant % 3 == 1);
-                let saved = SavedDevice { key, plugin: plugin as u32, name, site, replan_at, error, paused };
+                let site = site(variant);
+                let saved = SavedDevice { key, plugin: plugin as u32, name, site, replan_at, error };
                 if let Some(device) = self.device(slot) {
                     *device = SavedDevice { plugin: device.plugin, ..saved };
                     return Some(Change::DeviceSaved(device.clone()));

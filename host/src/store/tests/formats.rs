@@ -1,7 +1,10 @@
 //! Databases that cannot be used as they are: they are not changed, and the error has a hint.
 
 use expect_test::expect;
-use roost_scheduler::event::Tombstone;
+use roost_scheduler::{
+    event::{PauseScope, Tombstone},
+    pause::Pause,
+};
 
 use super::*;
 
@@ -24,6 +27,31 @@ fn an_empty_file_is_no_database_yet() {
         there is no `[FOLDER]/roost.db`
         hint: it is made when Roost runs first; name its data folder with `--data DIR`"#]]
     .assert_eq(&text);
+}
+
+#[test]
+fn pauses_of_an_older_format_have_no_end() {
+    let data = tempfile::tempdir().unwrap();
+    let old = Connection::open(data.path().join(DATABASE)).unwrap();
+    configure(&old).unwrap();
+    apply(&old, &MIGRATIONS[..8]).unwrap();
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", 8).unwrap();
+    let hash = "01".repeat(32);
+    old.execute_batch(&format!(
+        "INSERT INTO plugins (id, name, component, settings, paused) VALUES (1, 'coop', '{hash}', '{hash}', 1), (2, 'fan', '{hash}', '{hash}', 0);
+        INSERT INTO devices (id, plugin, name, time_zone, replan_at, paused)
+            VALUES (3, 1, 'north', 'Europe/London', 5, 0), (4, 1, 'south', 'Europe/London', 5, 1);
+        INSERT INTO wishes (job, paused, skip) VALUES (5, 1, NULL), (6, 1, 7), (8, 0, 9);"
+    ))
+    .unwrap();
+    drop(old);
+    let (_, saved) = open(data.path()).unwrap();
+    let forever = |scope| (scope, Pause::UNTIL_RESUMED);
+    let scopes = [PauseScope::Device(4), PauseScope::Job(5), PauseScope::Job(6), PauseScope::Plugin(1)];
+    assert_eq!(saved.pauses, scopes.map(forever));
+    let skips: Vec<_> = saved.overrides.iter().map(|(job, job_override)| (*job, job_override.skip)).collect();
+    assert_eq!(skips, [(6, Some(at(7))), (8, Some(at(9)))]);
 }
 
 #[test]
@@ -170,7 +198,7 @@ fn a_newer_format_is_left_alone() {
     let before = fs::read(data.path().join("roost.db")).unwrap();
     let text = report(&open(data.path()).unwrap_err());
     expect![[r#"
-        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 8
+        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 9
         hint: a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"#]].assert_eq(&text);
     assert_eq!(fs::read(data.path().join("roost.db")).unwrap(), before);
 }

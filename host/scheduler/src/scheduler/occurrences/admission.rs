@@ -36,6 +36,7 @@ impl Scheduler {
         let start = occurrence.plus_ms(jitter_ms.into());
         for earlier in self.runs.of_job(key).collect::<Vec<_>>() {
             self.end_if_given_up(earlier);
+            self.end_if_paused(earlier);
             // The end of the earlier run may have armed it for this occurrence.
             self.disarm_timer(key);
         }

@@ -15,7 +15,7 @@ use crate::{
 impl Scheduler {
     /// Handles a job's timer.
     pub(crate) fn job_timer(&mut self, key: JobKey) {
-        if self.catalog.is_paused(key).is_some() || !self.is_caught_up_later(key) {
+        if self.is_next_paused(key) || !self.is_caught_up_later(key) {
             self.decide_misfire(key, self.now);
         }
     }
@@ -48,8 +48,8 @@ impl Scheduler {
         if self.skip_decided(key, occurrence) {
             return;
         }
-        if let Some(what) = self.catalog.is_paused(key) {
-            return self.record_paused(key, what, until);
+        if let Some(by) = self.paused_at(key, occurrence.plus_ms(jitter_ms.into())) {
+            return self.record_paused(key, by, until);
         }
         if self.catalog.overrides.is_skipped(key, occurrence) {
             return self.record_skipped(key, occurrence);

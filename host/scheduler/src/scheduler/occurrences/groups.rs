@@ -1,15 +1,14 @@
 //! Groups: jobs of a device of which only the newest run counts.
 
 use crate::{
-    body::PackedJob,
     event::JobKey,
     mutants::{Mutation, mutated},
     names::{JobId, RunId},
     outcome::MissedReason,
+    runs::Run,
     scheduler::occurrences::passed::PassedOccurrences,
     scheduler::state::Scheduler,
     time::Instant,
-    trigger::Search,
 };
 
 impl Scheduler {
@@ -27,15 +26,15 @@ impl Scheduler {
                 None => self.admit_newest(&passed),
             };
         };
-        let is_newer = (competitor.newest, competitor.key) > (passed.newest, key);
+        let is_newer = (competitor.last(), competitor.key) > (passed.last(), key);
         if is_newer != mutated(Mutation::GroupCatchesUpOldest) {
-            let by = (self.job_id(competitor.key), competitor.newest);
+            let by = (self.job_id(competitor.key), competitor.last());
             return self.record_superseded(&passed, by);
         }
         // It is decided after the others.
         self.arm_timer(key);
         self.disarm_timer(competitor.key);
-        let by = (self.job_id(key), passed.newest);
+        let by = (self.job_id(key), passed.last());
         self.record_superseded(&competitor, by);
     }
 
@@ -48,9 +47,11 @@ impl Scheduler {
     /// removed.
     fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let group = self.catalog.group_of(passed.key)?;
-        let mut runs = self.runs.of_group(group).filter_map(|slot| self.runs.get(slot));
+        // One that waits, and was due in a pause, will not start.
+        let may_start = |run: &&Run| !run.has_not_started() || self.paused_run(run).is_none();
+        let mut runs = self.runs.of_group(group).filter_map(|slot| self.runs.get(slot)).filter(may_start);
         // Compared by the current clock series.
-        let newest = self.run_id(passed.key, passed.newest);
+        let newest = self.run_id(passed.key, passed.last());
         let is_newer =
             |id: &&RunId| id.origin.is_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
         let newer = runs.find(|run| is_newer(&&run.id)).map(|run| &run.id);
@@ -63,32 +64,26 @@ impl Scheduler {
         self.agenda.due_in_group(&group, self.now).find(|competitor| self.counts_in_group(*competitor))
     }
 
-    /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
-    /// skipped.
+    /// Returns whether a job's next occurrence counts for its group: not if it is in a pause, or skipped.
     fn counts_in_group(&self, key: JobKey) -> bool {
         let next = self.catalog.job(key).and_then(|state| state.next.due());
-        self.catalog.is_paused(key).is_none() && next.is_none_or(|next| !self.catalog.overrides.is_skipped(key, next))
+        !self.is_next_paused(key) && next.is_none_or(|next| !self.catalog.overrides.is_skipped(key, next))
     }
 
-    /// Returns another job of the group that was due after all passed occurrences of this one, even if that is decided
-    /// already.
+    /// Returns another job of the group that was due after all passed occurrences of this one, in no pause, even if that
+    /// is decided already.
     fn due_since(&mut self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let (.., group) = self.catalog.group_of(passed.key)?;
         let of_group = |job: &JobKey| {
             let state = self.catalog.job(*job).filter(|state| *job != passed.key && state.grouped);
-            let state = state.filter(|_| self.catalog.is_paused(*job).is_none());
             state.is_some_and(|state| state.job.body.policy().group() == Some(&group))
         };
         let device = self.catalog.device(self.catalog.job(passed.key)?.device)?;
         let mut others: Vec<JobKey> = device.jobs().filter(of_group).collect();
         others.sort_unstable();
         others.into_iter().find_map(|job| {
-            let PackedJob { trigger, body } = &self.catalog.job(job)?.job;
-            match trigger.last(passed.newest, self.now, &passed.site, self.agenda.almanac()) {
-                Search::Found(at) if self.catalog.overrides.is_skipped(job, at) => None,
-                Search::Found(at) => Some((body.job_id(), at)),
-                Search::NotUntil(_) | Search::Never(_) => None,
-            }
+            let at = self.last_unpaused(job, passed.last(), self.now)?;
+            (!self.catalog.overrides.is_skipped(job, at)).then(|| (self.job_id(job), at))
         })
     }
 }

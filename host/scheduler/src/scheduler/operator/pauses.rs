@@ -1,9 +1,12 @@
 //! Pauses and skips, which no plan changes.
 
+use std::sync::Arc;
+
 use crate::{
-    event::{Change, DeviceKey, Done, Part, Refusal},
+    event::{Done, Effect, Part, PauseChange, PauseScope, Refusal},
     names::{DeviceName, JobName, PluginName},
     occurrence::NextRun,
+    pause::Pause,
     scheduler::state::Scheduler,
 };
 
@@ -25,51 +28,75 @@ impl Scheduler {
         Ok(Done::Run(self.run_id(key, next)))
     }
 
-    /// Pauses or resumes a plugin, a device or a job.
-    pub(crate) fn set_paused(&mut self, what: &Part, paused: bool) -> Result<Done, Refusal> {
-        match what {
-            Part::Plugin(plugin) => {
-                let key = self.find_plugin(plugin)?;
-                if let Some(plugin) = self.catalog.plugin_mut(key) {
-                    plugin.paused = paused;
-                }
-                self.save_plugin(key);
-            }
-            Part::Device(plugin, device) => {
-                let key = self.find_device(plugin, device)?;
-                self.set_device_paused(key, paused);
-            }
-            Part::Job(job) => {
-                let key = self.find_job(job)?;
-                self.change_override(key, |job_override| job_override.paused = paused);
-            }
-        }
+    /// Pauses or resumes a plugin, a device, a job, or all.
+    pub(crate) fn pause_part(&mut self, what: Part, pause: Option<Pause>) -> Result<Done, Refusal> {
+        let scope = match &what {
+            Part::All => PauseScope::All,
+            Part::Plugin(plugin) => PauseScope::Plugin(self.find_plugin(plugin)?),
+            Part::Device(plugin, device) => PauseScope::Device(self.find_device(plugin, device)?),
+            Part::Job(job) => PauseScope::Job(self.find_job(job)?),
+        };
+        self.replace_pause(what, scope, pause.map(Arc::new));
         Ok(Done::Nothing)
     }
 
-    /// Pauses or resumes devices in one commit.
-    pub(crate) fn set_devices_paused(
+    /// Pauses or resumes devices in one commit. Returns those that had no pause before, or had one that is removed.
+    pub(crate) fn pause_devices(
         &mut self,
         mut devices: Vec<(PluginName, DeviceName)>,
-        paused: bool,
+        pause: Option<Pause>,
     ) -> Result<Done, Refusal> {
         let keys = devices.iter().map(|(plugin, device)| self.find_device(plugin, device));
         let mut keys = keys.collect::<Result<Vec<_>, _>>()?.into_iter();
-        devices.retain(|_| keys.next().is_some_and(|key| self.set_device_paused(key, paused)));
+        let pause = pause.map(Arc::new);
+        devices.retain(|(plugin, device)| {
+            let part = Part::Device(plugin.clone(), device.clone());
+            let before = keys.next().map(|key| self.replace_pause(part, PauseScope::Device(key), pause.clone()));
+            before.is_some_and(|had_one| had_one != pause.is_some())
+        });
         Ok(Done::Devices(devices))
     }
 
-    /// Pauses or resumes a device, and returns whether that changes it.
-    fn set_device_paused(&mut self, key: DeviceKey, paused: bool) -> bool {
-        let Some(device) = self.catalog.device_mut(key) else { return false };
-        let is_change = device.paused != paused;
-        device.paused = paused;
-        if device.error.is_some() {
-            // It is stored, and its error has been reported.
-            self.out.changes.push(Change::DevicePaused { key, paused });
-        } else {
-            self.save_device(key);
+    /// Sets or removes a pause, and reports that. Returns whether there was one that had not ended.
+    fn replace_pause(&mut self, what: Part, scope: PauseScope, pause: Option<Arc<Pause>>) -> bool {
+        let all = self.set_pause(scope, pause.clone());
+        let before = all.as_ref().filter(|before| !before.is_over(self.now));
+        let had_one = before.is_some();
+        match (pause, before.cloned()) {
+            (Some(pause), _) if all.as_ref() != Some(&pause) => self.report_pause(what, pause, PauseChange::Set),
+            (None, Some(before)) => self.report_pause(what, before, PauseChange::Removed),
+            _ => {}
         }
-        is_change
+        had_one
+    }
+
+    /// Handles a pause's timer: it begins, ends, or can be forgotten.
+    pub(crate) fn pause_timer(&mut self, scope: PauseScope) {
+        let Some(pause) = self.catalog.pauses.get(scope).cloned() else { return };
+        if pause.forgotten_at().is_some_and(|at| at <= self.now) {
+            self.set_pause(scope, None);
+            return;
+        }
+        let change = if pause.is_over(self.now) { PauseChange::Ended } else { PauseChange::Begun };
+        if let Some(what) = self.part(scope) {
+            self.report_pause(what, pause, change);
+        }
+        self.arm_pause(scope);
+    }
+
+    fn report_pause(&mut self, what: Part, pause: Arc<Pause>, change: PauseChange) {
+        self.out.effects.push(Effect::PauseChanged { what, pause, change });
+    }
+
+    /// Returns what a pause was set on, by name.
+    fn part(&self, scope: PauseScope) -> Option<Part> {
+        Some(match scope {
+            PauseScope::All => Part::All,
+            PauseScope::Plugin(key) => Part::Plugin(self.catalog.plugin(key)?.name.clone()),
+            PauseScope::Device(key) => {
+                Part::Device(self.catalog.plugin_of(key)?.name.clone(), self.catalog.device(key)?.name.clone())
+            }
+            PauseScope::Job(key) => Part::Job(self.catalog.job(key).map(|_| self.catalog.name_of(key))?),
+        })
     }
 }

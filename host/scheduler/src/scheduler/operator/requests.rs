@@ -20,8 +20,8 @@ impl Scheduler {
             Request::Abandon(run) => self.abandon(run),
             Request::RunNow(job) => self.run_now(&job),
             Request::Skip { job, undo } => self.skip(&job, undo),
-            Request::Pause { what, paused } => self.set_paused(&what, paused),
-            Request::PauseDevices { devices, paused } => self.set_devices_paused(devices, paused),
+            Request::Pause { what, pause } => self.pause_part(what, pause),
+            Request::PauseDevices { devices, pause } => self.pause_devices(devices, pause),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
             Request::Schedule(new) => return self.work.push(Work::Schedule(request, new)),

@@ -2,7 +2,7 @@
 
 use crate::{
     budget::Budget,
-    event::{Change, DeviceKey, JobKey},
+    event::{Change, DeviceKey, JobKey, PauseScope},
     limits,
     occurrence::Next,
     scheduler::state::Scheduler,
@@ -29,6 +29,7 @@ impl Scheduler {
                 return true;
             }
             self.disarm_timer(key);
+            self.set_pause(PauseScope::Job(key), None);
             self.catalog.remove_job(key, false);
             // No later job reaches back to occurrences of this one.
             self.out.changes.push(Change::JobRemoved { key, tombstone: None });

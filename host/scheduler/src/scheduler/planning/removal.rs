@@ -11,7 +11,7 @@ use std::mem;
 use crate::{
     agenda::Timer,
     budget::Budget,
-    event::{Change, DeviceKey, JobKey, PluginKey, Tombstone, Version},
+    event::{Change, DeviceKey, JobKey, PauseScope, PluginKey, Tombstone, Version},
     limits,
     mutants::{Mutation, mutated},
     names::PluginName,
@@ -27,6 +27,7 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return };
         let (name, watermark) = (self.catalog.name_of(key), state.watermark.max(self.catalog.decided(key)));
         self.disarm_timer(key);
+        self.set_pause(PauseScope::Job(key), None);
         self.catalog.remove_job(key, self.runs.count_of_job(key) > 0);
         self.catalog.tombstones.insert(name.clone(), watermark);
         self.out.changes.push(Change::JobRemoved { key, tombstone: Some(Tombstone { name, watermark }) });
@@ -49,6 +50,7 @@ impl Scheduler {
             self.record_cancelled(job, &reason);
             self.drop_job(job);
         }
+        self.set_pause(PauseScope::Device(key), None);
         let device = self.catalog.remove_device(key)?;
         self.agenda.disarm(device.replan_at, Timer::Replan(key));
         self.out.changes.push(Change::DeviceRemoved { key });
@@ -83,6 +85,7 @@ impl Scheduler {
         }
         if devices.is_empty() {
             self.end_without_device(key, &Cancelled::PluginRemoved);
+            self.set_pause(PauseScope::Plugin(key), None);
             self.catalog.remove_plugin(key);
             self.out.changes.push(Change::PluginRemoved { key });
             return;

@@ -19,7 +19,7 @@ use crate::{
     event::{Change, Progress, RunEnded},
     keys::RunSlot,
     mutants::{Mutation, mutated},
-    outcome::{Attempt, Cancelled, Failed, Outcome, Success},
+    outcome::{Attempt, Cancelled, Failed, Outcome, Skipped, Success},
     runs::Phase,
     scheduler::state::Scheduler,
 };
@@ -46,6 +46,16 @@ impl Scheduler {
             let last = run.last.clone();
             self.stop_waiting(slot);
             self.give_up_step(slot, last);
+        }
+    }
+
+    /// Ends a run that waits and was due in a pause, so that no other one counts as its successor.
+    pub(crate) fn end_if_paused(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot).filter(|run| run.has_not_started() && !run.phase.is_attempt()) else {
+            return;
+        };
+        if let Some(by) = self.paused_run(run) {
+            self.end(slot, Outcome::Skipped(Skipped::Paused { by, several: None }));
         }
     }
 

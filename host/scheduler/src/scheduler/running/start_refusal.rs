@@ -1,4 +1,4 @@
-//! Why a run may not start: its grace, a pause, its plugin's grant, its resource.
+//! Why a run may not start: a pause, its grace, its plugin's grant, its resource.
 
 use crate::{
     body::StepRef,
@@ -13,6 +13,9 @@ use crate::{
 impl Scheduler {
     /// Returns why a run may not start, if so.
     pub(crate) fn start_refusal(&self, run: &Run) -> Option<Outcome> {
+        if let Some(by) = self.paused_run(run) {
+            return Some(Outcome::Skipped(Skipped::Paused { by, several: None }));
+        }
         let late_ms = self.now.ms_since(run.start);
         if grace::is_over(&run.policy, run.start, self.now) && !mutated(Mutation::RunStartsAfterGrace) {
             // A run with a grace that ended before the link came up was not held up by its rate.
@@ -27,12 +30,6 @@ impl Scheduler {
             };
             let why = MissedReason::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
             return Some(Outcome::Missed(Missed { why, several: None }));
-        }
-        if run.id.origin.is_trigger()
-            && !mutated(Mutation::PausedRunStarts)
-            && let Some(what) = self.paused_of_run(run)
-        {
-            return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
         }
         if let Some(denied) = self.denied_resource(run) {
             return Some(Outcome::Denied(denied));

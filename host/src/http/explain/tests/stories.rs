@@ -93,7 +93,7 @@ fn a_past_occurrence_that_has_not_started_is_explained_by_its_start_or_its_skip(
     assert_eq!(explanation.verdict, "undecided");
     assert_eq!(explanation.notes, ["it is due next Tue 2027-03-02 06:30:00 GMT"]);
     let skipped = soon(|planned| planned.job_override.skip = Some(at(DUE)));
-    let paused = soon(|planned| planned.paused = Some(Level::Job));
+    let paused = soon(|planned| planned.pauses = Pauses::from_iter([until_resumed(Level::Job)]));
     expect![[r#"
         it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT (every day at 06:30), and starts Mon 2027-03-01 06:30:19 GMT, because its runs are spread over 30s
         it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT (every day at 06:30), and will be skipped, because the operator requested it
@@ -248,7 +248,7 @@ fn remedies_are_requests_of_the_api() {
         explain(daily(), Some(DUE), vec![denied()]),
         explain(daily(), Some(DUE), vec![forbidden()]),
         explain(
-            with(|job| job.paused = Some(Level::Device)),
+            with(|job| job.pauses = Pauses::from_iter([until_resumed(Level::Device)])),
             Some(DUE),
             vec![run(&Outcome::Skipped(Skipped::ByOperator))],
         ),

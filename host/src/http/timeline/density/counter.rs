@@ -82,10 +82,19 @@ impl Counter {
             return;
         }
         self.more |= times.is_cut();
-        let counts = self.counts(&times);
-        let state = if job.paused.is_some() { PAUSED } else { EXPECTED };
-        let name = name(self.by, (job.plugin.as_str(), job.device.as_str()), String::new, state);
-        self.group(name).add(state, counts.iter().copied());
+        let owner = (job.plugin.as_str(), job.device.as_str());
+        if job.pauses.is_empty() {
+            let counts = self.counts(&times);
+            let name = name(self.by, owner, String::new, EXPECTED);
+            return self.group(name).add(EXPECTED, counts.iter().copied());
+        }
+        for (state, times) in [EXPECTED, PAUSED].into_iter().zip(times.divided(&job.pauses)) {
+            for times in times {
+                let spread = self.grid.spread(&times);
+                let name = name(self.by, owner, String::new, state);
+                self.group(name).add(state, spread.iter());
+            }
+        }
     }
 
     pub(super) fn add_run(&mut self, run: &RunStatus) {
@@ -135,11 +144,14 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::outcome::Level;
+    use roost_scheduler::pause::{Level, Pauses};
 
     use super::{
         super::{
-            super::ahead::tests::{DAY, planned},
+            super::{
+                super::pauses::tests::{paused_by, until_resumed},
+                ahead::tests::{DAY, planned},
+            },
             records::Spread,
         },
         *,
@@ -192,13 +204,17 @@ mod tests {
         decided.next = roost_scheduler::scheduler::NextRun::Due(DAY.plus_ms(9 * HOUR_MS));
         counter.add_job(&job("b", "cron 0 */3 * * *"));
         counter.add_job(&decided);
+        // A pause that ends: the first two of its four runs.
+        let mut ending = job("d", "every 6h");
+        ending.pauses = Pauses::from_iter([paused_by(Level::All, None, Some(DAY.plus_ms(12 * HOUR_MS)))]);
+        counter.add_job(&ending);
         let mut paused = job("c", "at 2027-03-01T23:59:59Z");
-        paused.paused = Some(Level::Device);
+        paused.pauses = Pauses::from_iter([until_resumed(Level::Device)]);
         counter.add_job(&paused);
         let mut past = Groups::new();
         past.entry("coop".into()).or_default().add("failed", [(1, 3)]);
         assert!(!counter.more);
-        let expected = ["coop:1 17 expected 0+[2, 3, 4, 4] failed 1+[3] paused 3+[1]"];
+        let expected = ["coop:1 21 expected 0+[2, 3, 5, 5] failed 1+[3] paused 0+[1, 1, 0, 1]"];
         assert_eq!(shown_groups(counter.into_groups(past)), expected);
     }
 
