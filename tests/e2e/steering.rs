@@ -357,7 +357,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
 
         $ roost schedule every -5m --topic a
         error: `every -5m` is not a trigger: the duration `-5m` has `-` where a unit should be
-        hint: durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`
+        hint: durations are written `500ms`, `2s`, `15m`, `1h30m`, `1d` or `2w`
         (exit 1)
 
         $ roost schedule now --topic a --needs pump
