@@ -18,6 +18,7 @@ mod logs;
 mod plugin;
 mod plugins;
 mod run;
+mod sentence;
 mod settings;
 mod shared;
 mod tasks;

@@ -121,7 +121,7 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let waits = |shown: &String| shown.contains("step 2 of 2 was attempted");
     let shown = host.until("the attempt", || Some(site.roost(&["explain", "roost/api/valve"])).filter(waits));
     expect![[r#"
-        it has not ended: it was started by hand [TIME], and step 2 of 2 was attempted once: the broker accepted the message, and had no subscriber for its topic; the next attempt is [TIME]
+        it has not ended: it was started by hand [TIME], and step 2 of 2 was attempted once: the broker accepted the message, and no device listens on its topic; the next attempt is [TIME]
         remedy: `roost abandon roost/api/valve/[TIME]/manual`
         note: it is due next [TIME]
     "#]].assert_eq(&redact(&shown));
