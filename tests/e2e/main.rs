@@ -29,6 +29,7 @@ mod page_devices;
 mod page_pictures;
 mod page_plugins;
 mod page_runs;
+mod page_tasks;
 mod page_timeline;
 mod plugins;
 mod readiness;

@@ -166,7 +166,7 @@ fn coming_list(Lists { runs, is_cut, is_too_long, .. }: &Lists, now: &WallTime) 
     // The buttons are at the next run of each job: skipping concerns that alone.
     let mut seen = HashSet::new();
     html! {
-        h2 { "What will be sent in the next 36 hours" }
+        h2 { "What will be sent" (span_of("next 36 hours")) }
         @if runs.is_empty() { p.soft { "Nothing, apart from what repeats." } }
         ul.rows {
             @for run in runs {
@@ -208,6 +208,11 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
     }
 }
 
+/// Names the period that a part of the page is about, in its heading.
+fn span_of(period: &str) -> Markup {
+    html! { span.soft { " · " (period) } }
+}
+
 fn label(record: &TimelineRecord) -> &str {
     record.label.as_deref().unwrap_or(&record.job)
 }
@@ -230,7 +235,7 @@ fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
 fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     html! {
         @if !jobs.is_empty() {
-            h2 { "Again and again in the next 36 hours" }
+            h2 { "Again and again" (span_of("next 36 hours")) }
             ul.rows {
                 @for job in jobs.iter().filter(|job| job.next.is_some()) {
                     @let name = JobRef::from(job);
@@ -270,7 +275,7 @@ fn timeline(picture: &Read, now: &WallTime) -> Markup {
     const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
     html! {
         @if !picture.view.lanes.is_empty() {
-            h2 { a href="/timeline" { "Timeline" } ", from 12 hours ago to 24 hours ahead" }
+            h2 { a href="/timeline" { "Timeline" } (span_of("12 hours back, 24 ahead")) }
             (timeline::picture(&picture.view, SAME, now))
             @if picture.next.is_some() { p { a href="/timeline" { "Timeline of all devices" } } }
         }
@@ -281,7 +286,7 @@ fn timeline(picture: &Read, now: &WallTime) -> Markup {
 fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
     html! {
-        h2 { "What happened in the last 12 hours" }
+        h2 { "What happened" (span_of("last 12 hours")) }
         @if runs.is_empty() && repeated.is_empty() && !is_too_long { p.soft { "Nothing." } }
         ul.rows {
             @for run in ended {
