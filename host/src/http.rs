@@ -53,7 +53,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    api::{BodyBounds, buffer_body, limit_time},
+    api::{BodyBounds, buffer_body, limit_time, unknown},
     auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
     codes::CodeRecord,
     devices::{
@@ -61,12 +61,12 @@ pub(crate) use self::{
         plugin_names,
     },
     explain::{Explanation, Remedy, explain_id, explain_run},
-    extract::Query,
+    extract::{NoParameters, Query},
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
     limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
-    login::{Login, Refused},
+    login::Login,
     logs::{Logs, newest as newest_logs},
     pagination::Page,
     plugins::{

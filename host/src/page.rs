@@ -32,7 +32,7 @@ use axum::{
     Extension, Router,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::{Next, from_fn, from_fn_with_state, map_response},
+    middleware::{Next, from_extractor, from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -43,7 +43,10 @@ use self::{
     frame::{Current, frame},
     shared::Shared,
 };
-use crate::http::{ApiState, BodyBounds, LOGIN, Problem, REQUEST, UPLOAD, buffer_body, limit_time};
+use crate::http::{
+    ApiState, BodyBounds, LOGIN, NoParameters, Problem, Query, REQUEST, UPLOAD, buffer_body, is_page, limit_time,
+    unknown,
+};
 
 /// Pages that are made at a time: each reads the database.
 const AT_A_TIME: usize = 4;
@@ -60,28 +63,53 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/plugins", post(install::check))
         .route("/plugins/{plugin}/settings", post(settings::check))
         .route_layer(from_fn_with_state(UPLOAD, limit_time));
+    let no_parameters = || from_extractor::<Query<NoParameters>>();
     let pages = Router::new()
-        .route("/devices", get(devices::devices))
         .route("/devices/{plugin}/{device}", get(device::device))
-        .route("/plugins", get(plugins::plugins))
         .route("/plugins/{plugin}", get(plugin::plugin))
         .route("/plugins/{plugin}/settings", get(settings::settings))
-        .route("/logs", get(logs::logs))
-        .route("/timeline", get(timeline::timeline))
         .route("/devices/{plugin}/{device}/tasks", get(tasks::tasks))
         .route("/jobs/{plugin}/{device}/{job}", get(job::job))
-        .route("/runs", get(history::history))
         .route("/runs/{*run}", get(run::run))
+        .route_layer(no_parameters())
+        .route("/devices", get(devices::devices))
+        .route("/plugins", get(plugins::plugins))
+        .route("/logs", get(logs::logs))
+        .route("/timeline", get(timeline::timeline))
+        .route("/runs", get(history::history))
         .route("/why/{plugin}/{device}/{job}", get(why::why));
     // Made once for all readers, their number needs no limit.
-    let tonight = get(tonight::tonight).layer(Extension(Shared::default())).layer(from_fn(in_time));
+    let tonight = Router::new().route("/", get(tonight::tonight)).layer(Extension(Shared::default()));
     limited(pages)
-        .route("/", tonight)
+        .merge(tonight.layer(from_fn(in_time)).layer(no_parameters()))
         // A form that comes slowly takes no place meanwhile.
         .merge(checks)
         .merge(login.route_layer(from_fn_with_state(BodyBounds::of_login(), buffer_body)))
+        .fallback(unknown)
         .layer(map_response(headers))
+        .layer(from_fn(problem_as_page))
         .route("/assets/{digest}/{name}", get(assets::asset))
+}
+
+/// Shows a problem as a page to a client that asks for one.
+async fn problem_as_page(request: Request, next: Next) -> Response {
+    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_asked_for = is_page(request.uri().path()) && accepted.into_iter().any(|kinds| kinds.contains("text/html"));
+    let mut response = next.run(request).await;
+    if !is_asked_for {
+        return response;
+    }
+    let mut problem = response.extensions_mut().remove::<Problem>();
+    // The library writes what it refuses by itself in a line of text.
+    let is_text =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if response.status() == StatusCode::BAD_REQUEST && is_text {
+        problem = Some(Problem::bad_request("the address is not understood"));
+    }
+    match problem {
+        Some(problem) => headers(Failed::from(problem).into_response()).await,
+        None => response,
+    }
 }
 
 /// Limits how many requests of these routes run at a time, and how long each may take, including the wait for its turn.
@@ -137,6 +165,7 @@ impl IntoResponse for Failed {
                 p { (detail) }
                 @if let Some(hint) = hint { p.soft { (text::lines(&hint)) } }
                 (below)
+                p { "Go on with " a href="/" { "Tonight" } ", " a href="/devices" { "Devices" } " or " a href="/plugins" { "Plugins" } "." }
             },
         );
         (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Html(page)).into_response()

@@ -116,7 +116,7 @@ fn an_invalid_request_gets_a_problem_document() {
     expect![[r#"
         GET /nothing
           404 Not Found: there is no `/nothing`
-          hint: see `/api/v1/openapi.json` for the paths that exist
+          hint: `/` is the first page, and `/api/v1/openapi.json` describes the API
         GET /api/v1/nothing
           404 Not Found: there is no `/api/v1/nothing`
           hint: see `/api/v1/openapi.json` for the paths that exist

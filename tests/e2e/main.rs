@@ -25,6 +25,7 @@ mod other_brokers;
 mod outages;
 mod page;
 mod page_accessibility;
+mod page_addresses;
 mod page_devices;
 mod page_pictures;
 mod page_plugins;

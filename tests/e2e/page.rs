@@ -52,10 +52,7 @@ fn what_another_client_does_is_shown_without_a_reload() {
     browser.wait_for("● succeeded");
     assert_eq!(browser.eval("window.isTheSame"), true);
     assert!(host.stop().success());
-    browser.wait_for("The host does not answer.");
-    let buttons = browser.eval("[...document.querySelectorAll('button[data-path]')].map((button) => button.disabled)");
-    let buttons = buttons.as_array().unwrap();
-    assert!(!buttons.is_empty() && buttons.iter().all(|disabled| disabled == true), "{buttons:?}");
+    wait_until_away(&mut browser);
 }
 
 #[test]
@@ -74,5 +71,37 @@ fn why_is_answered_in_place_and_the_focus_returns() {
         (focused == name).then_some(())
     });
     assert_eq!(browser.complaints(), [] as [String; 0]);
+    assert!(host.stop().success());
+}
+
+/// Waits until the page shows that the host is away, with all that follows from it.
+fn wait_until_away(browser: &mut Chromium) {
+    browser.wait_for("The host does not answer.");
+    assert!(!browser.text().contains("Connected"), "{}", browser.text());
+    let buttons = browser.eval("[...document.querySelectorAll('button[data-path]')].map((button) => button.disabled)");
+    let buttons = buttons.as_array().unwrap();
+    assert!(!buttons.is_empty() && buttons.iter().all(|disabled| disabled == true), "{buttons:?}");
+}
+
+#[test]
+fn a_host_that_hangs_is_away_and_links_keep_what_is_known_until_it_is_back() {
+    let (_broker, _site, host, mut browser) = door();
+    browser.wait_for("coop-door/set");
+    browser.eval("window.isTheSame = true");
+    // Its connections stay open, as those of a machine that has lost its power do.
+    host.suspend();
+    wait_until_away(&mut browser);
+    browser.click("link", "Devices");
+    browser.wait_for("so this page stays");
+    assert_eq!((browser.eval("location.pathname"), browser.eval("window.isTheSame")), ("/".into(), true.into()));
+    browser.wait_for("coop-door/set");
+
+    host.resume();
+    browser.wait_for("Connected");
+    browser.click("button", "Run coop-door/coop-door/close now");
+    browser.wait_for("● succeeded");
+    assert_eq!(browser.eval("window.isTheSame"), true);
+    browser.click("link", "Devices");
+    browser.wait_for_role("heading", "Devices");
     assert!(host.stop().success());
 }

@@ -177,6 +177,16 @@ impl Roost {
         self.log.wait_for(0, text)
     }
 
+    /// Suspends it: its connections stay open, and nothing is answered until it is resumed.
+    pub fn suspend(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::STOP).expect("it runs");
+    }
+
+    /// Resumes it.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::CONT).expect("it runs");
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(mut self) {
         self.process.kill().expect("it ran");

@@ -1,31 +1,40 @@
 //! The routes of the API, their limits, and their OpenAPI description.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::{HttpBody as _, to_bytes},
-    extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, Uri, header},
+    body::to_bytes,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{Method, StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http_body_util::LengthLimitError;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{sync::oneshot, time::timeout};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use utoipa::{
     PartialSchema as _,
     openapi::{
         ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
+        path::{Operation, Parameter, ParameterIn},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth::{Guard, check, content_type, security_headers},
-    codes, devices, events, explain, faults, health,
+    auth::{Guard, check, content_type, is_page, security_headers},
+    codes, devices, events, explain,
+    extract::{NoParameters, Query},
+    faults, health,
     host_events::{GapRecord, HostEventRecord},
     jobs, limits, links, logs, metrics, overrides, plugins,
     plugins::{settings, steering, uploads},
@@ -45,8 +54,8 @@ pub(super) fn router(state: ApiState, others: Router<ApiState>, guard: Option<Gu
     let description = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
     let routes = routes
         .route("/api/v1/openapi.json", description)
+        .route_layer(from_fn_with_state(without_parameters(&api), refuse_parameters))
         .merge(others)
-        .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .with_state(state.clone())
         .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
@@ -134,8 +143,8 @@ where
 pub(crate) struct BodyBounds {
     bytes: usize,
     within: Duration,
-    /// How many such bodies may be read at a time, if that is limited.
-    slots: Option<Arc<Semaphore>>,
+    /// The bodies that are being read, the oldest first, if their number is limited. Each ends if its sender is dropped.
+    slots: Option<Arc<Mutex<VecDeque<oneshot::Sender<Infallible>>>>>,
 }
 
 impl BodyBounds {
@@ -145,30 +154,46 @@ impl BodyBounds {
 
     /// Any client can send the form of the login.
     pub(crate) fn of_login() -> Self {
-        let slots = Some(Arc::new(Semaphore::new(limits::LOGIN_BODIES)));
-        Self { bytes: limits::LOGIN_BYTES, within: limits::LOGIN_BODY, slots }
+        Self { bytes: limits::LOGIN_BYTES, within: limits::LOGIN_BODY, slots: Some(Arc::default()) }
+    }
+
+    /// Takes a place when first polled, and waits until a newer body takes it.
+    async fn displaced(&self) {
+        let Some(slots) = &self.slots else { return pending().await };
+        let displaced = {
+            let (place, displaced) = oneshot::channel();
+            let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.retain(|place| !place.is_closed());
+            if slots.len() >= limits::LOGIN_BODIES {
+                slots.pop_front();
+            }
+            slots.push_back(place);
+            displaced
+        };
+        drop(displaced.await);
     }
 }
 
 /// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
 /// others.
 pub(crate) async fn buffer_body(
-    State(BodyBounds { bytes: most, within, slots }): State<BodyBounds>,
+    State(bounds): State<BodyBounds>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    let BodyBounds { bytes: most, within, .. } = bounds;
     let (parts, body) = request.into_parts();
-    let slot = match &slots {
-        Some(slots) if !body.is_end_stream() => Some(slots.try_acquire().map_err(|_| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients are logging in").hint("try again")
-        })?),
-        _ => None,
+    let read = tokio::select! {
+        biased;
+        read = timeout(within, to_bytes(body, most)) => read.map_err(|_| {
+            let detail = format!("the body was not received within {} s", within.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        })?,
+        () = bounds.displaced() => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients are logging in");
+            return Err(problem.hint("try again"));
+        }
     };
-    let read = timeout(within, to_bytes(body, most)).await.map_err(|_| {
-        let detail = format!("the body was not received within {} s", within.as_secs());
-        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
-    })?;
-    drop(slot);
     let bytes = read.map_err(|error| match error.into_inner() {
         error if error.is::<LengthLimitError>() => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"))
@@ -196,9 +221,47 @@ pub(crate) async fn limit_time(
     })
 }
 
-async fn unknown(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is no `{}`", uri.path()))
-        .hint("see `/api/v1/openapi.json` for the paths that exist")
+/// Returns the operations of the API that have no parameters in the query, by path. The others refuse unknown ones when
+/// they read their own.
+fn without_parameters(api: &OpenApi) -> Arc<HashSet<(Method, String)>> {
+    let has_none = |operation: &&Operation| {
+        let mut parameters = operation.parameters.iter().flatten();
+        parameters.all(|parameter| !matches!(parameter, RefOr::T(Parameter { parameter_in: ParameterIn::Query, .. })))
+    };
+    let operations = api.paths.paths.iter().flat_map(|(path, item)| {
+        let methods = [
+            (Method::GET, &item.get),
+            (Method::POST, &item.post),
+            (Method::PUT, &item.put),
+            (Method::DELETE, &item.delete),
+        ];
+        let without = methods.into_iter().filter(|(_, operation)| operation.as_ref().is_some_and(|one| has_none(&one)));
+        without.map(|(method, _)| (method, path.clone()))
+    });
+    // Programs that watch hosts add parameters of their own to other paths.
+    Arc::new(operations.filter(|(_, path)| path.starts_with("/api/")).collect())
+}
+
+async fn refuse_parameters(
+    State(without): State<Arc<HashSet<(Method, String)>>>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if request.uri().query().is_some() && without.contains(&(request.method().clone(), path.as_str().to_owned())) {
+        Query::<NoParameters>::of(request.uri())?;
+    }
+    Ok(next.run(request).await)
+}
+
+/// Answers requests of a path that does not exist.
+pub(crate) async fn unknown(uri: Uri) -> Problem {
+    let hint = if is_page(uri.path()) {
+        "`/` is the first page, and `/api/v1/openapi.json` describes the API"
+    } else {
+        "see `/api/v1/openapi.json` for the paths that exist"
+    };
+    Problem::not_found(format!("there is no `{}`", uri.path())).hint(hint)
 }
 
 async fn not_allowed(request: Request) -> Response {
@@ -316,12 +379,14 @@ mod tests {
         for request in &mut held {
             assert!(poll_fn(|context| Poll::Ready(request.as_mut().poll(context).is_pending())).await);
         }
-        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(status(send(Body::empty()).await), Ok(StatusCode::OK), "without a body it takes no place");
-        for request in held {
-            assert_eq!(status(request.await), Ok(StatusCode::REQUEST_TIMEOUT));
+        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::OK), "what is there takes no place");
+        let mut newest = slow();
+        assert!(poll_fn(|context| Poll::Ready(newest.as_mut().poll(context).is_pending())).await);
+        held.push(newest);
+        for (number, request) in held.into_iter().enumerate() {
+            let expected = if number == 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::REQUEST_TIMEOUT };
+            assert_eq!(status(request.await), Ok(expected), "{number}");
         }
-        assert_eq!(status(send("secret=a".into()).await), Ok(StatusCode::OK), "the places are free again");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
     http::{StatusCode, Uri, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::problem::Problem;
 
@@ -13,6 +13,11 @@ pub(super) struct Path<T>(pub(super) T);
 
 /// The parameters in the query.
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// The query of an address that has no parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoParameters {}
 
 /// The body, as JSON.
 pub(super) struct Json<T>(pub(super) T);
@@ -46,7 +51,7 @@ impl<T: DeserializeOwned> Query<T> {
         Self::of(&Uri::try_from(format!("/?{query}")).map_err(|error| not_understood(&error))?)
     }
 
-    fn of(uri: &Uri) -> Result<Self, Problem> {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
         let axum::extract::Query(query) =
             axum::extract::Query::try_from_uri(uri).map_err(|error| not_understood(&error))?;
         Ok(Self(query))

@@ -119,6 +119,8 @@ pub(super) const EXPLAIN_SEARCHES: usize = 13;
 pub(super) const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Bytes of the part of a name that devices are searched for: a plugin's and a device's name have at most 128.
 pub(super) const PART_BYTES: usize = 130;
+/// Bytes of a fault's reason by which it is grouped: a plugin's own may have several thousand.
+pub(super) const TEMPLATE_BYTES: usize = 256;
 /// Groups of faults that are listed, and faults of each.
 pub(super) const FAULT_GROUPS: usize = 100;
 pub(super) const FIRST_FAULTS: usize = 5;
@@ -159,16 +161,13 @@ pub(super) const SESSION_COOKIES: usize = 256;
 pub(super) const CODES: usize = 10;
 /// How long a one-time code is valid: time to find the phone.
 pub(super) const CODE_VALID: Duration = Duration::from_secs(600);
-/// Wrong tries to log in, of all clients together, after which no code is examined until the oldest of them is as old as
-/// this: a code cannot be guessed.
-pub(super) const WRONG_TRIES: usize = 5;
-pub(super) const WRONG_TRIES_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of the form of the login: the path that it leads back to, each byte of which may be encoded as three, and a secret.
 pub(super) const LOGIN_BYTES: usize = 8 << 10;
 /// Timeout for that form, which is the only body that a client without a token or session may send. It is shorter in
 /// tests.
 pub(super) const LOGIN_BODY: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 3_000 });
-/// Such forms that are received at a time. A further one is refused at once, so that strangers hold few connections.
+/// Such forms that are received at a time. A further one takes the place of the oldest, so that strangers hold few
+/// connections, and keep no other client out with slow ones.
 pub(super) const LOGIN_BODIES: usize = 16;
 /// Bytes of the path that a login leads back to.
 pub(crate) const NEXT_BYTES: usize = 2_048;

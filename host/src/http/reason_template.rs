@@ -1,8 +1,17 @@
 //! The template of a reason: its text without what differs between faults of the same cause.
 
-/// Returns the template of the first line of a fault's reason, with the names of its plugin, device and job.
+use super::limits;
+
+/// Returns the template of the beginning of a fault's reason, with the names of its plugin, device and job. The rest of a
+/// long one tells no causes apart, and the scheduler waits meanwhile (I10).
 pub(super) fn of_fault(reason: &str, names: [&str; 3]) -> String {
-    template(reason.lines().next().unwrap_or_default(), &names)
+    let line = reason.lines().next().unwrap_or_default();
+    let most = line.floor_char_boundary(limits::TEMPLATE_BYTES);
+    let mut text = template(&line[..most], &names);
+    if most < line.len() && !text.ends_with('…') {
+        text.push('…');
+    }
+    text
 }
 
 /// Replaces what is quoted, the given names, and each word with a digit by `…`; several of them in a row by one.
@@ -39,6 +48,14 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn of_a_long_reason_only_the_beginning_counts() {
+        let reason = |end: &str| format!("the device answers ü{}{end}", " and".repeat(1_000));
+        let template = of_fault(&reason(" no"), ["", "", ""]);
+        assert_eq!(template, of_fault(&reason(" yes\nhint: 7"), ["", "", ""]));
+        assert!(template.len() <= limits::TEMPLATE_BYTES + 3 && template.ends_with('…'), "{template}");
+    }
 
     #[test]
     fn names_and_numbers_are_taken_out_of_reasons() {

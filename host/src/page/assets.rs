@@ -18,6 +18,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("page.js", JAVASCRIPT, include_str!("assets/page.js")),
     ("act.js", JAVASCRIPT, include_str!("assets/act.js")),
     ("check.js", JAVASCRIPT, include_str!("assets/check.js")),
+    ("host.js", JAVASCRIPT, include_str!("assets/host.js")),
     ("login.js", JAVASCRIPT, include_str!("assets/login.js")),
     ("clock.js", JAVASCRIPT, include_str!("assets/clock.js")),
     ("picture.js", JAVASCRIPT, include_str!("assets/picture.js")),

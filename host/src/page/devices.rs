@@ -26,7 +26,7 @@ const FIRST_FAULTY: usize = 20;
 
 /// What is listed, as the form sends it: a field may be empty.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct DevicesQuery {
     /// A part of the name.
     q: NamePart,

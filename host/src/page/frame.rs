@@ -32,7 +32,7 @@ pub(super) fn frame(title: &str, current: Current, main: &Markup) -> Markup {
                 a.skip-link href="#main" { "Skip to the content" }
                 (menu(current))
                 div #away .banner.bad hidden {
-                    "The host does not answer. What you see is as of " span #as-of {} "; buttons work again when it is back."
+                    "The host does not answer. What you see is as of " span #as-of {} "; buttons and links work again when it is back."
                 }
                 p #report .banner role="status" {}
                 noscript { p.banner { "Buttons and live updates need JavaScript. Everything can be read without it." } }

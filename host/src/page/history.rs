@@ -63,9 +63,9 @@ pub(super) fn of_job(plugin: &str, device: &str, job: &str) -> String {
     format!("{ADDRESS}?plugin={plugin}&device={device}&job={job}")
 }
 
-/// A filter as it was written, each of several states by itself. What is wrong is shown again.
+/// A filter as it was written, each of several states by itself, and a name that is no field. What is wrong is shown again.
 #[derive(Debug, Default)]
-struct Filter(Vec<(String, String)>);
+struct Filter(Vec<(String, String)>, Option<String>);
 
 impl Filter {
     /// Reads a query. Fields that were left empty do not count, nor do repetitions, whose addresses would take the square
@@ -73,12 +73,16 @@ impl Filter {
     fn parse(query: &str) -> Self {
         let is_known = |name: &str| TEXTS.iter().chain(&TIMES).any(|(known, _)| *known == name);
         let mut fields: Vec<(String, String)> = Vec::new();
+        let mut unknown = None;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let values: Vec<&str> = match &*name {
                 STATE => value.split(',').collect(),
                 CURSOR => vec![&value],
                 name if is_known(name) => vec![value.trim()],
-                _ => Vec::new(),
+                _ => {
+                    unknown.get_or_insert_with(|| name.to_string());
+                    continue;
+                }
             };
             for value in values.into_iter().filter(|value| !value.is_empty()) {
                 let mut same = fields.iter().filter(|(known, _)| *known == *name);
@@ -91,7 +95,7 @@ impl Filter {
                 }
             }
         }
-        Self(fields)
+        Self(fields, unknown)
     }
 
     fn value(&self, name: &str) -> Option<&str> {
@@ -104,6 +108,11 @@ impl Filter {
 
     /// Writes the query of the API, with local times taken in a zone.
     fn query(&self, zone: Zone) -> Result<String, Problem> {
+        if let Some(unknown) = &self.1 {
+            let known: Vec<_> = TEXTS.iter().chain(&TIMES).map(|(name, _)| *name).chain([STATE, CURSOR]).collect();
+            let problem = Problem::bad_request(format!("there is no parameter `{unknown}`"));
+            return Err(problem.hint(format!("the parameters are `{}`", known.join("`, `"))));
+        }
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in self.0.iter().filter(|(name, _)| name != STATE) {
             if TIMES.iter().any(|(known, _)| known == name) {
@@ -345,9 +354,11 @@ mod tests {
     fn a_filter_becomes_the_query_of_the_api() {
         let query = |text: &str| Filter::parse(text).query(zone("Europe/Berlin"));
         assert_eq!(
-            query("plugin=coop-door&device=&state=failed&state=missed%2Cdenied&since=2027-03-01T06:30&utm=1").unwrap(),
+            query("plugin=coop-door&device=&state=failed&state=missed%2Cdenied&since=2027-03-01T06:30").unwrap(),
             "plugin=coop-door&since=2027-03-01T05%3A30%3A00Z&state=failed%2Cmissed%2Cdenied&limit=50"
         );
+        let unknown = query("state=failed&outcome=failed").unwrap_err();
+        assert_eq!(unknown.detail, "there is no parameter `outcome`");
         let wrong = query("until=tomorrow").unwrap_err();
         assert_eq!(wrong.status, 400);
         assert!(wrong.detail.starts_with("`until`: `tomorrow` is no time: write `2027-03-01T06:30:00Z`"), "{wrong:?}");

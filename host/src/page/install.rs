@@ -40,6 +40,7 @@ pub(super) fn form() -> Markup {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct CheckQuery {
     /// The name that the plugin would have.
     plugin: String,

@@ -1,6 +1,6 @@
 //! The page at which a browser logs in, and at which sessions are ended.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use axum::{
     body::Bytes,
@@ -17,13 +17,13 @@ use super::{Html, assets, frame::head as common_head};
 use crate::{
     clock,
     http::{
-        ApiState, Found, LOGIN, Login, NEXT_BYTES, Problem, Query, Refused, Session, comes_from_elsewhere, is_page,
-        is_secure,
+        ApiState, Found, LOGIN, Login, NEXT_BYTES, Problem, Query, Session, comes_from_elsewhere, is_page, is_secure,
     },
     report::Report,
 };
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LoginQuery {
     /// The page to go to after the login.
     next: Option<String>,
@@ -44,7 +44,7 @@ pub(super) async fn show(
         // A browser leaves out the cookie where a link on another site has led here. It sends it with the next request,
         // which comes from this page.
         (None, Some(next)) if comes_from_elsewhere(&headers) => Html(again(next)).into_response(),
-        (None, next) => Html(form(next, None)).into_response(),
+        (None, next) => Html(form(next, false)).into_response(),
     }
 }
 
@@ -75,18 +75,9 @@ async fn begin(
     next: Option<Cow<'_, str>>,
 ) -> Result<Response, Problem> {
     let next = next.as_deref().filter(|next| is_safe(next));
-    if let Err(refused) = login.check(secret, clock::monotonic()) {
-        let page = Html(form(next, Some(refused)));
-        return Ok(match refused {
-            Refused::Wrong => {
-                let scheme = [(header::WWW_AUTHENTICATE, "Bearer realm=\"roost\"")];
-                (StatusCode::UNAUTHORIZED, scheme, page).into_response()
-            }
-            Refused::TooMany(wait) => {
-                let wait = [(header::RETRY_AFTER, seconds(wait).to_string())];
-                (StatusCode::TOO_MANY_REQUESTS, wait, page).into_response()
-            }
-        });
+    if !login.check(secret, clock::monotonic()) {
+        let scheme = [(header::WWW_AUTHENTICATE, "Bearer realm=\"roost\"")];
+        return Ok((StatusCode::UNAUTHORIZED, scheme, Html(form(next, true))).into_response());
     }
     let agent = headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let agent = agent.as_deref().unwrap_or("unknown browser");
@@ -121,10 +112,6 @@ fn is_safe(next: &str) -> bool {
     is_local && next.len() <= NEXT_BYTES && next.bytes().all(|byte| byte.is_ascii_graphic()) && is_page(path)
 }
 
-fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + 1
-}
-
 fn frame(title: &str, head: &Markup, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -135,19 +122,15 @@ fn frame(title: &str, head: &Markup, content: &Markup) -> Markup {
     }
 }
 
-fn form(next: Option<&str>, refused: Option<Refused>) -> Markup {
-    let error = refused.map(|refused| match refused {
-        Refused::Wrong => "This is neither the token nor a valid code.".to_owned(),
-        Refused::TooMany(wait) => format!("There were too many wrong tries. Try again in {} s.", seconds(wait)),
-    });
+fn form(next: Option<&str>, is_wrong: bool) -> Markup {
     let content = html! {
         form #login method="post" action=(LOGIN) {
-            @if let Some(error) = &error { p #error role="alert" { (error) } }
+            @if is_wrong { p #error role="alert" { "This is neither the token nor a valid code." } }
             p { label for="secret" { "Token or one-time code" } }
             p {
                 input #secret type="password" name="secret" required autocomplete="current-password"
-                    aria-describedby=(if error.is_some() { "error help" } else { "help" })
-                    aria-invalid[error.is_some()];
+                    aria-describedby=(if is_wrong { "error help" } else { "help" })
+                    aria-invalid[is_wrong];
             }
             @if let Some(next) = next { input type="hidden" name="next" value=(next); }
             p { button { "Log in" } }
@@ -230,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_a_request_says_is_shown_as_text() {
-        let shown = form(Some("/\"><script>alert(1)</script>"), None).into_string();
+        let shown = form(Some("/\"><script>alert(1)</script>"), false).into_string();
         assert!(shown.contains("value=\"/&quot;&gt;&lt;script&gt;") && !shown.contains("<script>"), "{shown}");
         let shown = again("/?a=\"><script>").into_string();
         assert!(shown.contains("url=/login?next=%2F%3Fa%3D%22%3E%3Cscript%3E\""), "{shown}");

@@ -19,6 +19,7 @@ use crate::{
 const AT_ONCE: usize = 100;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PluginsQuery {
     /// The place of the page in the list.
     cursor: Option<String>,

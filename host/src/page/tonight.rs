@@ -93,8 +93,9 @@ fn host(status: &Status, now: &WallTime) -> Markup {
     let zone = &status.clock.zone;
     html! {
         p.soft {
-            @if status.link.up { "Connected" } @else { "Not connected to the broker" }
-            " · " span data-now { (now.clock()) } " in " (zone) " · times by each device's clock"
+            // Nothing is known of the broker while the host is away.
+            span.link-state { @if status.link.up { "Connected" } @else { "Not connected to the broker" } " · " }
+            span data-now { (now.clock()) } " in " (zone) " · times by each device's clock"
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why: the explanation of one run, as a page and in the dialog of other pages.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use maud::{Markup, html};
 use roost_scheduler::names::{DeviceName, JobId, JobName, PluginName};
 use serde::Deserialize;
@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     clock,
-    http::{ApiState, Explanation, Problem, explain_run, runs::find},
+    http::{ApiState, Explanation, Problem, Query, explain_run, runs::find},
     when::When,
 };
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WhyQuery {
     /// The time that is asked about, in RFC 3339.
     at: Option<String>,

@@ -1,11 +1,14 @@
 // Follows the host's events. One stream a page, closed while the page is hidden.
+import { ask, watch } from "./host.js";
 import { swap } from "./swap.js";
 
 // At most one new page in this time, and the first at once.
 const PAUSE_MS = 1000;
-// At most this part of the time is spent on fetching.
+// At most this part of the time is spent on fetching, but what is new is not put off for longer than this.
 const PART = 5;
-const AWAY_AFTER_MS = 1500;
+const LONGEST_PAUSE_MS = 5000;
+// A connection may break while the host is there: the next one is tried after a second.
+const BROKEN_AFTER_MS = 1500;
 // A run begins, or sends its next message, at a time that the page shows: that is no event.
 const BEGUN_AFTER_MS = 1500;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -16,7 +19,7 @@ let waiting = null;
 let earliest = 0;
 let isFetching = false;
 let isOld = false;
-let away = null;
+let broken = null;
 let next = null;
 
 /** Fetches the page again, one at a time; a host that takes long is asked less often. */
@@ -26,10 +29,9 @@ function refresh() {
   waiting = setTimeout(async () => {
     const begun = Date.now();
     [waiting, isFetching, isOld] = [null, true, false];
-    // The stream's own error says that the host is away.
     await swap().catch(() => {});
     isFetching = false;
-    earliest = begun + Math.max(PAUSE_MS, PART * (Date.now() - begun));
+    earliest = Math.max(begun + PAUSE_MS, Math.min(begun + PART * (Date.now() - begun), Date.now() + LONGEST_PAUSE_MS));
     if (isOld) refresh();
   }, Math.max(0, earliest - Date.now()));
 }
@@ -42,35 +44,26 @@ function awaitNext() {
   if (wait < LONGEST_TIMER_MS) next = setTimeout(refresh, wait);
 }
 
-function setAway(isAway) {
-  const banner = document.getElementById("away");
-  if (banner.hidden !== isAway) return;
-  banner.hidden = !isAway;
-  document.body.classList.toggle("away", isAway);
-  document.getElementById("as-of").textContent = isAway ? document.querySelector("main [data-now]")?.textContent ?? "" : "";
-  for (const button of document.querySelectorAll("button[data-path]")) button.disabled = isAway;
-}
-
 function open() {
   if (source || document.hidden) return;
   // A page with a list of log lines follows these as well.
   const kinds = KINDS.concat(document.querySelector("[data-follows]")?.dataset.follows ?? []);
   source = new EventSource(`/api/v1/events?kind=${kinds}`);
   source.onopen = () => {
-    clearTimeout(away);
-    away = null;
-    setAway(false);
+    clearTimeout(broken);
+    broken = null;
     // What happened between the page and the stream is no event of it.
     refresh();
   };
   source.onerror = () => {
     if (source?.readyState !== EventSource.CLOSED) {
-      away ??= setTimeout(() => setAway(true), AWAY_AFTER_MS);
+      broken ??= setTimeout(ask, BROKEN_AFTER_MS);
       return;
     }
     // A browser gives up at some errors: a proxy's answer, a session that ended. The page says which.
     close();
-    swap().then(() => setAway(false), () => setAway(true));
+    ask();
+    swap().catch(() => {});
     setTimeout(open, 3000);
   };
   for (const kind of [...kinds, "gap"]) source.addEventListener(kind, refresh);
@@ -82,8 +75,12 @@ function close() {
 }
 
 export function listen() {
+  watch();
   open();
   awaitNext();
+  // A host that has vanished did not end the stream, and nothing will come by it.
+  document.addEventListener("away", close);
+  document.addEventListener("back", open);
   document.addEventListener("swapped", awaitNext);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return close();

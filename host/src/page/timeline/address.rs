@@ -71,7 +71,7 @@ impl Span {
 
 /// The parameters of an address, as a form sends them: those that are not filled in are empty.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(in super::super) struct TimelineQuery {
     from: String,
     span: String,
