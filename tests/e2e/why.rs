@@ -37,7 +37,7 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
         assert_eq!((text(&shown["run"], "run"), text(&shown, "verdict")), (run.as_str(), "succeeded"), "{shown}");
     }
     expect![[r#"
-        it ran: it was started by hand [TIME], began at once, and ended [TIME]; the broker had no subscriber for the topic of step 1
+        it ran: it was started by hand [TIME], began at once, and ended [TIME]; no device listens on `lamp`
         note: it is due next [TIME]
     "#]].assert_eq(&redact(&site.roost(&["explain", job])));
 }
