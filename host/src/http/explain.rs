@@ -455,6 +455,9 @@ impl Case {
         match &self.facts.planned.as_ref()?.job.trigger {
             // Its time is that of the occurrence.
             Trigger::At(_) => Some("once".to_owned()),
+            trigger @ Trigger::Cron(cron) if !describe::is_in_words(cron) => {
+                Some(format!("{}, `{trigger}`", describe::trigger(trigger, self.zone)))
+            }
             trigger => Some(describe::trigger(trigger, self.zone)),
         }
     }
