@@ -17,35 +17,18 @@ pub(super) struct JobRef<'a> {
     job: &'a str,
 }
 
-impl<'a> From<&'a TimelineRecord> for JobRef<'a> {
-    fn from(TimelineRecord { plugin, device, job, .. }: &'a TimelineRecord) -> Self {
-        Self { plugin, device, job }
-    }
+/// Makes the names of the job from a record that has them.
+macro_rules! job_of {
+    ($($record:ident),+) => {
+        $(impl<'a> From<&'a $record> for JobRef<'a> {
+            fn from($record { plugin, device, job, .. }: &'a $record) -> Self {
+                Self { plugin, device, job }
+            }
+        })+
+    };
 }
 
-impl<'a> From<&'a CollapsedRecord> for JobRef<'a> {
-    fn from(CollapsedRecord { plugin, device, job, .. }: &'a CollapsedRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a RunRecord> for JobRef<'a> {
-    fn from(RunRecord { plugin, device, job, .. }: &'a RunRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a Explanation> for JobRef<'a> {
-    fn from(Explanation { plugin, device, job, .. }: &'a Explanation) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a JobRecord> for JobRef<'a> {
-    fn from(JobRecord { plugin, device, job, .. }: &'a JobRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
+job_of!(TimelineRecord, CollapsedRecord, RunRecord, Explanation, JobRecord);
 
 impl JobRef<'_> {
     /// Returns its whole name: `coop-door/north/close`.
@@ -97,6 +80,16 @@ pub(super) fn pause_device(name: &str, is_paused: bool) -> Markup {
     html! {
         button type="button" id={ "pause-" (name) } data-method="POST" data-path=(path(verb)) data-done={ (name) " " (done) "." }
             data-undo-method=[undo.as_ref().map(|_| "POST")] data-undo-path=[undo] aria-label={ (text) " " (name) } { (text) }
+    }
+}
+
+/// Returns the button that pauses all devices with a fault of one reason, and then undoes that.
+pub(super) fn pause_faulty(reason: &str, devices: usize) -> Markup {
+    let all = format!("the {}", text::count(devices, "device"));
+    html! {
+        button type="button" id={ "pause-" (reason.replace(char::is_whitespace, "-")) } data-method="POST" data-path="/api/v1/devices/pause" data-body=(json!({ "fault": reason }))
+            data-done={ "Paused: " (all) ", unless they were before." } data-undo-method="POST" data-undo-path="/api/v1/devices/resume" data-undo-answer=""
+            aria-label={ "Pause " (all) ": " (reason) } { "Pause " (all) }
     }
 }
 

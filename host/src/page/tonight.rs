@@ -1,6 +1,6 @@
 //! Tonight: what is wrong, what will be sent in the next hours, and what happened in the last ones.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
@@ -13,6 +13,7 @@ use super::{
     devices::{search_field, with_fault},
     frame::{Current, frame},
     lists::{Lists, lists},
+    refusals,
     sentence::sentence,
     shared::Shared,
     text::{self, WallTime},
@@ -21,7 +22,8 @@ use super::{
 use crate::{
     clock, describe,
     http::{
-        ApiState, CollapsedRecord, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped, host_status,
+        ApiState, CollapsedRecord, DEVICES_PAUSED, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped,
+        host_status,
     },
 };
 
@@ -140,13 +142,31 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
             @for faulty in &group.first { (self::faulty(faulty)) }
             @if group.count > group.first.len() { "and " (text::grouped(group.count - group.first.len())) " more" }
         }
+        @if let Some(kept) = group.kept { (refused(group, kept)) }
         @if group.devices > group.first.len() {
-            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } }
+            div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } (pause_faulty(group)) }
+        } @else if group.devices > 1 {
+            div.actions { (pause_faulty(group)) }
         }
     }
 }
 
-/// Names what is at fault, with a link to the explanation if it is a job.
+/// Returns the button for all devices of a group, unless it has more than one request may pause.
+fn pause_faulty(group: &FaultGroup) -> Markup {
+    html! { @if group.devices <= DEVICES_PAUSED { (actions::pause_faulty(&group.reason, group.devices)) } }
+}
+
+/// Says what goes on where new versions or plans were refused, and leads to the settings of their plugins.
+fn refused(group: &FaultGroup, kept: usize) -> Markup {
+    let thing = if group.kind == "plan" { "plan" } else { "version" };
+    let plugins: BTreeSet<&str> = group.first.iter().map(|faulty| faulty.plugin.as_str()).collect();
+    html! {
+        p { (refusals::goes_on(thing, group.count, group.count.saturating_sub(kept))) }
+        div.actions { @for plugin in plugins { (refusals::settings(plugin)) } }
+    }
+}
+
+/// Names what is at fault, with a link to it; of a job, to the explanation.
 fn faulty(Faulty { plugin, device, job, at, .. }: &Faulty) -> Markup {
     let name =
         [Some(plugin), device.as_ref(), job.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
@@ -154,8 +174,10 @@ fn faulty(Faulty { plugin, device, job, at, .. }: &Faulty) -> Markup {
     html! {
         @if job.is_some() {
             a.why id={ "fault-" (name) } href={ "/why/" (name) (at) } aria-label={ "Why did " (name) " fail?" } { (name) }
+        } @else if device.is_some() {
+            a href={ "/devices/" (name) } { (name) }
         } @else {
-            span { (name) }
+            a href={ "/plugins/" (name) } { (name) }
         }
     }
 }
@@ -402,6 +424,31 @@ mod tests {
         let page = shown("mist", Some("job"));
         assert!(page.contains("Resume greenhouse/tomatoes/mist") && page.contains("◌ paused"), "{page}");
         assert!(!shown("mist-*", None).contains("<button"));
+    }
+
+    #[test]
+    fn a_refused_plan_leads_to_its_device_and_the_settings_and_says_what_goes_on() {
+        let shown = |kind: &str, device: Option<&str>, count: usize, kept: usize| {
+            let first = json!([{ "plugin": "coop-door", "device": device, "href": "" }]);
+            let group = json!({ "kind": kind, "reason": "no", "example": "<b>", "count": count, "devices": 0, "kept": kept,
+                "first": first });
+            fault_group(&serde_json::from_value(group).unwrap(), &now()).into_string()
+        };
+        let page = shown("plan", Some("north"), 1, 1);
+        for part in [
+            "&lt;b&gt;",
+            "<a href=\"/devices/coop-door/north\">coop-door/north</a>",
+            "Its earlier plan goes on.",
+            "href=\"/plugins/coop-door/settings\">Settings of coop-door</a>",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        assert!(shown("plan", Some("north"), 3, 0).contains("They have no earlier plans: nothing is sent for them."));
+        let page = shown("plugin", None, 1, 0);
+        assert!(
+            page.contains("It has no earlier version") && page.contains("<a href=\"/plugins/coop-door\">"),
+            "{page}"
+        );
     }
 
     #[test]
