@@ -23,8 +23,8 @@ fn a_task_is_called_by_its_form_and_its_run_has_its_name() {
 
     // Its run waits for the step that closes the valve.
     browser.open(&format!("{address}/runs"));
-    browser.wait_for("sprinkler/garden/lawn/set");
-    let label = browser.eval("document.querySelector('ul.rows > li a.name + span').innerText");
-    assert_eq!(label, "water");
+    browser.until("the label", |browser| {
+        (browser.eval("document.querySelector('ul.rows > li a.name + span')?.innerText") == "water").then_some(())
+    });
     assert!(host.stop().success());
 }
