@@ -32,6 +32,7 @@ mod page_keyboard;
 mod page_pictures;
 mod page_plugins;
 mod page_runs;
+mod page_tasks;
 mod page_timeline;
 mod pauses;
 mod plugins;

@@ -72,7 +72,8 @@ fn what_is_not_due_yet_follows_a_changed_calendar_and_nothing_is_caught_up() {
 
 #[test]
 fn a_run_that_waits_for_its_jitter_is_not_lost_when_a_calendar_changes() {
-    let late = with(job("late", "cron 0 7 * * * except holidays", &[(0, "late")]), |job| job.policy.jitter_ms = 3_600_000);
+    let late =
+        with(job("late", "cron 0 7 * * * except holidays", &[(0, "late")]), |job| job.policy.jitter_ms = 3_600_000);
     let mut world = world(&[2], vec![late]);
     world.run_until(at("2027-03-01T07:00:01Z"));
     assert_eq!(sent(&world, "late"), Vec::<String>::new(), "it waits");
