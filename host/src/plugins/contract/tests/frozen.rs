@@ -17,7 +17,7 @@ fn items(text: &str) -> BTreeMap<String, String> {
         item.extend(line.split_whitespace());
         if depth == 0 {
             let name = item.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-            let text = item.drain(..).collect::<Vec<_>>().join(" ");
+            let text = std::mem::take(&mut item).join(" ");
             assert!(items.insert(name, text).is_none());
         }
     }
