@@ -19,7 +19,7 @@ const PAGES: [(&str, &[&str]); 6] = [
     ("docs/promises.md", &[]),
 ];
 
-const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
+const SAMPLES: [&str; 4] = ["coop-door", "greenhouse", "sprinkler", "timers"];
 
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
 const ELSEWHERE: [(&str, &str); 14] = [
@@ -71,9 +71,9 @@ fn world() -> (Broker, Site, Roost) {
     fs::create_dir(site.path().join("new")).expect("a folder");
     fs::write(site.path().join("new/coop-door.wasm"), component).expect("a file");
     let roost = site.start(&broker);
-    roost.wait_for_log("jobs of `coop-door`");
-    roost.wait_for_log("jobs of `greenhouse`");
-    roost.wait_for_log("jobs of `sprinkler`");
+    for name in SAMPLES {
+        roost.wait_for_log(&format!("jobs of `{name}`"));
+    }
     (broker, site, roost)
 }
 

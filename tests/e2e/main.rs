@@ -39,6 +39,7 @@ mod steering;
 mod stream;
 mod tasks;
 mod timeline;
+mod timers;
 mod uploads;
 mod why;
 mod zones;
