@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod codes;
 mod connections;
+mod device_pauses;
 mod devices;
 mod events;
 mod explain;
@@ -65,7 +66,7 @@ pub(crate) use self::{
     faults::{FaultGroup, Faults, Faulty, grouped},
     host_events::{GapRecord, HostEventRecord},
     jobs::{JobRecord, list as list_jobs, record as job_record},
-    limits::{COLLAPSED_BUCKETS, NEXT_BYTES, REQUEST, UPLOAD},
+    limits::{COLLAPSED_BUCKETS, DEVICES_PAUSED, NEXT_BYTES, REQUEST, UPLOAD},
     login::Login,
     logs::{Logs, newest as newest_logs},
     pagination::Page,
@@ -73,7 +74,9 @@ pub(crate) use self::{
         ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
         LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
         TaskDescriptionRecord, TrialRecord, UsedRecord, list as list_plugins, record as plugin_record,
-        settings::{check as check_settings, file as settings_file},
+        settings::{
+            check as check_settings, file as settings_file, has_file as has_settings, receive as receive_settings,
+        },
         tasks as plugin_tasks,
         uploads::{Days, parse_name as plugin_name, try_upload},
     },

@@ -26,7 +26,7 @@ const SHOWN: &str = "there is no `/nothing`";
 const TLS: u8 = 0x16;
 
 /// Serves a page at another origin, and receives the page's results.
-fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
+pub(crate) fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (reports, messages) = mpsc::channel();

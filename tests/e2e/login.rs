@@ -48,7 +48,7 @@ fn port(address: &str) -> &str {
 }
 
 /// Logs in, and returns the header line with the cookie.
-fn log_in(address: &str, secret: &str) -> String {
+pub(crate) fn log_in(address: &str, secret: &str) -> String {
     let headers = format!("origin: http://{address}\r\nuser-agent: <img onerror=x>\r\n");
     let (status, head, body) = send(address, &headers, &format!("secret={secret}&next=%2Fdevices"));
     assert_eq!((status, has_header(&head, "location", "/devices")), (303, true), "{head}\n{body}");

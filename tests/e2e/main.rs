@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_lines, reason = "snapshots are in their tests")]
 
 mod api;
+mod attacks;
 mod brokers;
 mod browser;
 mod built_in_broker;
@@ -27,9 +28,11 @@ mod page;
 mod page_accessibility;
 mod page_addresses;
 mod page_devices;
+mod page_keyboard;
 mod page_pictures;
 mod page_plugins;
 mod page_runs;
+mod page_tasks;
 mod page_timeline;
 mod plugins;
 mod readiness;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
 /// Each page, with its title.
-const PAGES: &[(&str, &str)] = &[
+pub(crate) const PAGES: &[(&str, &str)] = &[
     ("/", "Tonight"),
     ("/timeline", "Timeline"),
     ("/devices/coop-door/north", "coop-door/north"),
@@ -40,7 +40,7 @@ pub(crate) fn wait_for_samples(host: &Roost) {
 }
 
 /// Starts a host with the samples, and a browser.
-fn samples() -> (Broker, Site, Roost, Chromium) {
+pub(crate) fn samples() -> (Broker, Site, Roost, Chromium) {
     let (broker, site) = (Broker::new(), Site::new());
     install_samples(&site);
     let host = site.start(&broker);

@@ -2,7 +2,7 @@
 
 use roost_tests::{
     Broker, Chromium, Roost, Site, guest,
-    http::{get, text},
+    http::{get, post, text},
 };
 use serde_json::{Value, json};
 
@@ -96,6 +96,32 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
     assert!(host.stop().success());
 }
 
+/// Pauses the faulty doors by the button of their group, one of which is paused before, and undoes that.
+fn pause_all_and_undo(address: &str, browser: &mut Chromium) {
+    let paused = || get(address, "/api/v1/devices?paused=true&limit=1000")["items"].as_array().unwrap().len();
+    let devices = |verb: &str, body: &Value| post(address, &format!("/api/v1/devices/{verb}"), body);
+    assert_eq!(devices("pause", &json!({ "devices": ["doors/door-7"] })).1, json!({ "devices": ["doors/door-7"] }));
+    let reason = &get(address, "/api/v1/faults")["groups"][0]["reason"];
+    browser.click("button", &format!("Pause the 52 devices: {}", reason.as_str().unwrap()));
+    browser.wait_for("Paused: the 52 devices");
+    assert_eq!(paused(), FAULTY);
+    browser.click("button", "Undo: Paused: the 52 devices, unless they were before.");
+    browser.wait_for("It is undone.");
+    assert_eq!(paused(), 1, "what was paused before stays so");
+    for (body, status) in [
+        (json!({ "devices": ["doors/door-1", "doors/door-99"] }), 404),
+        (json!({ "devices": ["door-1"] }), 400),
+        (json!({ "devices": ["doors/door-1"], "fault": "x" }), 400),
+        (json!({}), 400),
+        (json!({ "devices": vec!["doors/door-1"; 1_001] }), 422),
+    ] {
+        assert_eq!(devices("pause", &body).0, status, "{body}");
+        assert_eq!(paused(), 1);
+    }
+    assert_eq!(devices("resume", &json!({ "fault": reason })).1, json!({ "devices": ["doors/door-7"] }));
+    assert_eq!(paused(), 0);
+}
+
 #[test]
 fn of_thousands_of_devices_the_faulty_ones_are_one_line_and_each_is_found_by_a_part_of_its_name() {
     let (broker, site) = (Broker::new(), Site::new());
@@ -115,6 +141,7 @@ fn of_thousands_of_devices_the_faulty_ones_are_one_line_and_each_is_found_by_a_p
         nodes <= 3_000 && bytes <= 250 << 10 && requests <= 15,
         "{nodes} nodes, {bytes} bytes, {requests} requests"
     );
+    pause_all_and_undo(&address, &mut browser);
     assert_eq!(browser.eval("document.documentElement.scrollWidth"), 360, "nothing is wider than the screen");
     // The hour after noon has a tenth of the runs.
     browser.click("DisclosureTriangle", "The same as numbers");

@@ -67,3 +67,47 @@ fn the_first_page_of_ten_thousand_devices() {
     browser.wait_for("✕ failed: 52");
     draw(&mut browser, "many");
 }
+
+/// Checks that the close of each door is on the first screen, above the menu, and returns where the last of them ends.
+fn closes_end_at(browser: &mut Chromium, state: &str) -> f64 {
+    let ends = browser.eval(
+        "[...document.querySelectorAll('ul.rows > li')].filter((row) => row.innerText.includes('Close the door'))
+            .slice(0, 2).map((row) => row.querySelector('.row').getBoundingClientRect().bottom)",
+    );
+    let ends: Vec<f64> = ends.as_array().unwrap().iter().filter_map(serde_json::Value::as_f64).collect();
+    let menu = browser.eval("document.querySelector('nav.menu').getBoundingClientRect().top").as_f64().unwrap();
+    fs::write(root().join(format!("target/pictures/first-{state}.png")), browser.picture()).unwrap();
+    assert_eq!(ends.len(), 2, "{state}: {}", browser.text());
+    assert!(ends.iter().all(|end| *end <= menu), "{state}: {ends:?} of {menu}: {}", browser.text());
+    ends[1]
+}
+
+#[test]
+fn a_banner_leaves_the_closes_of_tonight_on_the_first_screen() {
+    let (mut broker, site) = (Broker::new(), Site::new());
+    install_samples(&site);
+    let settings = "time_zone = \"Europe/London\"\nlatitude = 51.4779\nlongitude = -0.0015\n";
+    fs::write(site.path().join("roost.toml"), settings).unwrap();
+    fs::create_dir_all(root().join("target/pictures")).unwrap();
+    let host = site.start_at(&broker, EVENING);
+    wait_for_samples(&host);
+    host.wait_for_log("connected to the broker");
+    let mut browser = Chromium::start(site.path());
+    browser.resize(360, 740);
+    browser.open(&format!("http://{}/", host.address()));
+    browser.wait_for("Close the door");
+    browser.wait_for("Connected");
+    let without = closes_end_at(&mut browser, "well");
+    // A component that is none is refused: one fault.
+    fs::write(site.plugin("broken.wasm"), "no component").unwrap();
+    browser.wait_for("What is wrong");
+    closes_end_at(&mut browser, "fault");
+    fs::remove_file(site.plugin("broken.wasm")).unwrap();
+    browser.until("the fault to be gone", |browser| (!browser.text().contains("What is wrong")).then_some(()));
+    broker.stop();
+    browser.wait_for("Not connected to the broker");
+    closes_end_at(&mut browser, "broker");
+    assert!(host.stop().success());
+    browser.wait_for("The host does not answer.");
+    assert!(closes_end_at(&mut browser, "away") >= without);
+}

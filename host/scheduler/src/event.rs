@@ -193,6 +193,13 @@ pub enum Request {
         /// Whether to pause or to resume.
         paused: bool,
     },
+    /// Pause or resume devices: all of them, or none if one does not exist. The client bounds their number (I10).
+    PauseDevices {
+        /// The devices.
+        devices: Vec<(PluginName, DeviceName)>,
+        /// Whether to pause or to resume.
+        paused: bool,
+    },
     /// Request new plans for all devices of a plugin.
     Replan(PluginName),
     /// Add an ad-hoc job.
@@ -240,6 +247,8 @@ pub enum Done {
         /// Whether it is new.
         is_new: bool,
     },
+    /// The devices that the request has changed: those that were paused, or not, already are not among them.
+    Devices(Vec<(PluginName, DeviceName)>),
     /// The request was carried out; there is nothing else to return.
     Nothing,
 }

@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Guard, check, content_type, is_page, security_headers},
-    codes, devices, events, explain,
+    codes, device_pauses, devices, events, explain,
     extract::{NoParameters, Query},
     faults, health,
     host_events::{GapRecord, HostEventRecord},
@@ -106,6 +106,8 @@ fn routes() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(overrides::resume_job))
         .routes(routes!(overrides::pause_device))
         .routes(routes!(overrides::resume_device))
+        .routes(routes!(device_pauses::pause_devices))
+        .routes(routes!(device_pauses::resume_devices))
         .routes(routes!(steering::replan))
         .routes(routes!(steering::pause))
         .routes(routes!(steering::resume))

@@ -163,8 +163,8 @@ pub(crate) struct NamePart(pub(crate) String);
 impl<'de> Deserialize<'de> for NamePart {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        if text.len() > limits::PART_BYTES {
-            return Err(D::Error::custom(format!("it has more than {} bytes", limits::PART_BYTES)));
+        if text.chars().count() > limits::PART_CHARS {
+            return Err(D::Error::custom(format!("it has more than {} characters", limits::PART_CHARS)));
         }
         Ok(Self(text))
     }

@@ -35,7 +35,7 @@ pub(crate) struct Status {
     pub(crate) store: StoreStatus,
     pub(crate) counts: Counts,
     #[serde(default)]
-    pub(crate) faults: Faults,
+    pub(crate) faults: FaultCounts,
     #[serde(default)]
     pub(crate) paused: Paused,
     /// Whether it is stopping.
@@ -151,7 +151,7 @@ pub(crate) struct Counts {
 
 /// Numbers of refused versions and plans. The reasons are in `GET /api/v1/plugins` and `GET /api/v1/devices`.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Faults {
+pub(crate) struct FaultCounts {
     /// Plugins with newest files that were refused.
     pub(crate) plugins: usize,
     /// Devices that keep an earlier plan because the newest one was refused.
@@ -208,9 +208,9 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
 }
 
 /// Counts faults and pauses, in batches.
-async fn faults_and_pauses(state: &ApiState) -> Result<(Faults, Paused), Problem> {
+async fn faults_and_pauses(state: &ApiState) -> Result<(FaultCounts, Paused), Problem> {
     let mut paused = Paused::default();
-    let mut faults = Faults { plugins: state.plugins().statuses.faults(), devices: 0 };
+    let mut faults = FaultCounts { plugins: state.plugins().statuses.faults(), devices: 0 };
     let mut after = None;
     loop {
         let (of_devices, names, last) = state.inspect(move |scheduler| of_devices(scheduler, after)).await?;

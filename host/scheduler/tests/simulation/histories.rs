@@ -104,10 +104,14 @@ fn random_request(world: &mut World, rng: &mut Rng) {
         0 | 1 => Request::RunNow(job),
         2 => Request::Skip { job, undo: rng.one_in(4) },
         3 | 4 => {
-            let what = match rng.below::<u8>(3) {
+            let what = match rng.below::<u8>(4) {
                 0 => Part::Plugin(plugin),
                 1 => Part::Device(plugin, device),
-                _ => Part::Job(job),
+                2 => Part::Job(job),
+                _ => {
+                    return world
+                        .request(Request::PauseDevices { devices: devices()[..2].to_vec(), paused: rng.one_in(3) });
+                }
             };
             Request::Pause { what, paused: rng.one_in(3) }
         }

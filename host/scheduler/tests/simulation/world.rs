@@ -266,6 +266,11 @@ impl World {
                     Ok(Done::Job { job: (plugin, device, job), is_new }) => {
                         format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })
                     }
+                    Ok(Done::Devices(devices)) => devices
+                        .iter()
+                        .map(|(plugin, device)| format!("{plugin}/{device}"))
+                        .collect::<Vec<_>>()
+                        .join(" "),
                     Ok(Done::Nothing) => "done".to_owned(),
                     Err(refusal) => refusal.to_string(),
                 };

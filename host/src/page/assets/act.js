@@ -21,8 +21,9 @@ function ask(question, verb) {
 }
 
 /** Offers for some seconds to undo what a button did. */
-function offerUndo(done, method, path, back) {
+function offerUndo(done, method, path, back, body) {
   const button = document.createElement("button");
+  if (body !== undefined) bodies.set(button, body);
   Object.assign(button.dataset, { method, path, back, done: "It is undone." });
   button.textContent = "Undo";
   button.setAttribute("aria-label", `Undo: ${done}`);
@@ -32,7 +33,7 @@ function offerUndo(done, method, path, back) {
 
 async function send(button) {
   const { method, path, type = "application/json", ifMatch, ifNoneMatch } = button.dataset;
-  const { done = "Done.", confirm: question, undoMethod, undoPath } = button.dataset;
+  const { done = "Done.", confirm: question, undoMethod, undoPath, undoAnswer } = button.dataset;
   const body = bodies.get(button) ?? button.dataset.body;
   if (question && !(await ask(question, button.textContent))) return;
   // Not `disabled`, which would take the focus away.
@@ -47,7 +48,9 @@ async function send(button) {
     if (response.ok) {
       report(done);
       document.querySelector("dialog[open]")?.close();
-      if (undoPath) offerUndo(done, undoMethod, undoPath, button.id);
+      // Of several devices, only those that were changed are changed back.
+      const changed = undoAnswer === undefined ? undefined : await response.text();
+      if (undoPath) offerUndo(done, undoMethod, undoPath, button.id, changed);
     } else {
       const problem = await response.json().catch(() => ({ detail: response.statusText }));
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));

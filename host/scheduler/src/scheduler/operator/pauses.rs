@@ -1,8 +1,8 @@
 //! Pauses and skips, which no plan changes.
 
 use crate::{
-    event::{Change, Done, Part, Refusal},
-    names::JobName,
+    event::{Change, DeviceKey, Done, Part, Refusal},
+    names::{DeviceName, JobName, PluginName},
     occurrence::NextRun,
     scheduler::state::Scheduler,
 };
@@ -37,14 +37,7 @@ impl Scheduler {
             }
             Part::Device(plugin, device) => {
                 let key = self.find_device(plugin, device)?;
-                let Some(device) = self.catalog.device_mut(key) else { return Ok(Done::Nothing) };
-                device.paused = paused;
-                if device.error.is_some() {
-                    // It is stored, and its error has been reported.
-                    self.out.changes.push(Change::DevicePaused { key, paused });
-                } else {
-                    self.save_device(key);
-                }
+                self.set_device_paused(key, paused);
             }
             Part::Job(job) => {
                 let key = self.find_job(job)?;
@@ -52,5 +45,31 @@ impl Scheduler {
             }
         }
         Ok(Done::Nothing)
+    }
+
+    /// Pauses or resumes devices in one commit.
+    pub(crate) fn set_devices_paused(
+        &mut self,
+        mut devices: Vec<(PluginName, DeviceName)>,
+        paused: bool,
+    ) -> Result<Done, Refusal> {
+        let keys = devices.iter().map(|(plugin, device)| self.find_device(plugin, device));
+        let mut keys = keys.collect::<Result<Vec<_>, _>>()?.into_iter();
+        devices.retain(|_| keys.next().is_some_and(|key| self.set_device_paused(key, paused)));
+        Ok(Done::Devices(devices))
+    }
+
+    /// Pauses or resumes a device, and returns whether that changes it.
+    fn set_device_paused(&mut self, key: DeviceKey, paused: bool) -> bool {
+        let Some(device) = self.catalog.device_mut(key) else { return false };
+        let is_change = device.paused != paused;
+        device.paused = paused;
+        if device.error.is_some() {
+            // It is stored, and its error has been reported.
+            self.out.changes.push(Change::DevicePaused { key, paused });
+        } else {
+            self.save_device(key);
+        }
+        is_change
     }
 }

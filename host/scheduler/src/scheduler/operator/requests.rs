@@ -21,6 +21,7 @@ impl Scheduler {
             Request::RunNow(job) => self.run_now(&job),
             Request::Skip { job, undo } => self.skip(&job, undo),
             Request::Pause { what, paused } => self.set_paused(&what, paused),
+            Request::PauseDevices { devices, paused } => self.set_devices_paused(devices, paused),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
             Request::Schedule(new) => return self.work.push(Work::Schedule(request, new)),
