@@ -21,6 +21,7 @@ mod grants;
 mod guests;
 mod hostile;
 mod login;
+mod moving;
 mod operations;
 mod other_brokers;
 mod outages;
