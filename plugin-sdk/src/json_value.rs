@@ -41,8 +41,8 @@ impl JsonValue {
         self.0
     }
 
-    /// Deserializes the value. Errors begin with `subject`, and name the key within the value: for settings of which
-    /// each entry has a name of its own.
+    /// Deserializes the value of a setting with this key, `lamps[1]`: for settings of which each entry is read by itself,
+    /// so that its name can be added to an error.
     ///
     /// ```
     /// # use roost_plugin_sdk::JsonValue;
@@ -52,14 +52,14 @@ impl JsonValue {
     /// }
     ///
     /// let lamp = JsonValue::parse(r#"{"brightness": 300}"#);
-    /// let error = lamp.read::<Lamp>("lamp `porch`").unwrap_err();
-    /// assert_eq!(error.to_string(), "lamp `porch` `brightness`: `300` is not a whole number, not negative");
+    /// let error = lamp.read::<Lamp>("lamps[1]").unwrap_err();
+    /// assert_eq!(error.to_string(), "config `lamps[1].brightness`: `300` is not a whole number, not negative");
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the value does not fit the type.
-    pub fn read<T: DeserializeOwned>(&self, subject: &str) -> Result<T> {
-        config::read(subject, &self.0)
+    /// Returns an error, which begins with the key of what is wrong, if the value does not fit the type.
+    pub fn read<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        config::read_setting(key, &self.0)
     }
 
     /// Returns the value as the payload of a message: text as it is, anything else as JSON text.
@@ -170,11 +170,11 @@ mod tests {
 
         let json = r#"{"state":"O\"N","on_time":90,"level":1.0,"far":-3e2,"all":[true,null,{}],"none":[]}"#;
         let config = JsonValue::parse(format!(r#"{{ "payload" : [ {json} , "a" ]}}"#));
-        let mut payload = config.read::<Lamp>("config").unwrap().payload.into_iter();
+        let mut payload = config::read::<Lamp>("config", &config.0).unwrap().payload.into_iter();
         assert_eq!(payload.next().map(JsonValue::into_payload).as_deref(), Some(json));
         assert_eq!(payload.next().map(JsonValue::into_payload).as_deref(), Some("a"));
-        let error = JsonValue::parse(r#"{"payload": [1, {"a": ]}"#).read::<Lamp>("config").err();
-        assert_eq!(error.unwrap().to_string(), "config `payload[1]`: it is not JSON");
+        let error = JsonValue::parse(r#"{"payload": [1, {"a": ]}"#).read::<Lamp>("lamps[0]").err();
+        assert_eq!(error.unwrap().to_string(), "config `lamps[0].payload[1]`: it is not JSON");
         assert_eq!(JsonValue::from("a \"b\"").into_payload(), "a \"b\"");
         assert_eq!(JsonValue::from(5).into_payload(), "5");
     }

@@ -56,31 +56,30 @@ impl Device for Timers {
 }
 
 fn job(index: usize, settings: &JsonValue) -> Result<Job> {
-    let Id { id } = settings.read(&format!("config `job[{index}]`"))?;
-    let subject = format!("job `{id}`");
-    let entry: Entry = settings.read(&subject)?;
-    entry.into_job().map_err(|error| Error::new(format!("{subject} {error}")))
+    let key = format!("job[{index}]");
+    let Id { id } = settings.read(&key)?;
+    let job = settings.read(&key).and_then(|entry: Entry| entry.into_job(&key));
+    job.map_err(|error| Error::new(format!("{error} (job `{id}`)")))
 }
 
 impl Entry {
-    /// Returns the job; errors begin with the field.
-    fn into_job(self) -> Result<Job> {
+    /// Returns the job of the entry with this key.
+    fn into_job(self, key: &str) -> Result<Job> {
+        let wrong = |field: &str, why: &str| Err(Error::new(format!("config `{key}.{field}`: {why}")));
         let Self { id, label, trigger, topic, payload, payload_base64, qos, retain, steps, policy } = self;
         let of_message = payload.is_some() || payload_base64.is_some() || qos.is_some() || retain.is_some();
         let messages = match (topic, steps) {
             (Some(topic), None) => {
                 let payload = Payload { payload, payload_base64 };
-                let messages = Messages::new().publish(topic, payload.bytes("")?).qos(qos.unwrap_or(1));
+                let messages = Messages::new().publish(topic, payload.bytes(key)?).qos(qos.unwrap_or(1));
                 if retain == Some(true) { messages.retain() } else { messages }
             }
-            (None, Some(steps)) if !of_message => steps::messages(steps)?,
-            (Some(_), Some(_)) => return Err(Error::new("`topic`: there are `steps` too; leave one of them out")),
+            (None, Some(steps)) if !of_message => steps::messages(steps, key)?,
+            (Some(_), Some(_)) => return wrong("topic", "there are `steps` too; leave one of them out"),
             (None, Some(_)) => {
-                return Err(Error::new("`steps`: a payload, `qos` and `retain` belong to each step, not beside them"));
+                return wrong("steps", "a payload, `qos` and `retain` belong to each step, not beside them");
             }
-            (None, None) => {
-                return Err(Error::new("`topic`: it is missing; set it for one message, or `steps` for several"));
-            }
+            (None, None) => return wrong("topic", "it is missing; set it for one message, or `steps` for several"),
         };
         let job = policy.apply(Job::when(id, trigger)).messages(messages);
         Ok(match label {

@@ -68,26 +68,26 @@ enum Condition {
     JsonRange { pointer: String, min: String, max: String },
 }
 
-/// Returns the messages of the steps; errors begin with the field.
-pub(crate) fn messages(steps: Vec<Step>) -> Result<Messages> {
+/// Returns the messages of the steps of a job with this key.
+pub(crate) fn messages(steps: Vec<Step>, key: &str) -> Result<Messages> {
     let (mut messages, mut before) = (Messages::new(), Span::default());
     for (index, step) in steps.into_iter().enumerate() {
-        let place = format!("steps[{index}].");
+        let key = format!("{key}.steps[{index}]");
         let after = step.after_ms;
         if after < before {
-            let error = format!("`{place}after_ms`: {after} is before {before}, when the step before it is due");
+            let error = format!("config `{key}.after_ms`: {after} is before {before}, when the step before it is due");
             return Err(Error::new(error));
         }
-        messages = step.append(messages, after - before, &place)?;
+        messages = step.append(messages, after - before, &key)?;
         before = after;
     }
     Ok(messages)
 }
 
 impl Step {
-    fn append(self, messages: Messages, wait: Span, place: &str) -> Result<Messages> {
+    fn append(self, messages: Messages, wait: Span, key: &str) -> Result<Messages> {
         let Self { after_ms: _, topic, payload, payload_base64, qos, retain, properties, once, confirm } = self;
-        let payload = Payload { payload, payload_base64 }.bytes(place)?;
+        let payload = Payload { payload, payload_base64 }.bytes(key)?;
         let mut messages = messages.then(wait, topic, payload).qos(qos.unwrap_or(1));
         if retain {
             messages = messages.retain();
@@ -99,21 +99,21 @@ impl Step {
             messages = properties.apply(messages);
         }
         match confirm {
-            Some(confirm) => confirm.apply(messages, place),
+            Some(confirm) => confirm.apply(messages, key),
             None => Ok(messages),
         }
     }
 }
 
 impl Payload {
-    /// Returns text as it is, and any other value as JSON text.
-    pub(crate) fn bytes(self, place: &str) -> Result<Vec<u8>> {
+    /// Returns text as it is, and any other value as JSON text; an error has the key of the message.
+    pub(crate) fn bytes(self, key: &str) -> Result<Vec<u8>> {
         match (self.payload, self.payload_base64) {
             (None, None) => Ok(Vec::new()),
             (Some(value), None) => Ok(value.into_payload().into_bytes()),
-            (None, Some(text)) => from_base64(&format!("{place}payload_base64"), &text),
+            (None, Some(text)) => from_base64(&format!("{key}.payload_base64"), &text),
             (Some(_), Some(_)) => {
-                Err(Error::new(format!("`{place}payload`: there is `payload_base64` too; leave one of them out")))
+                Err(Error::new(format!("config `{key}.payload`: there is `payload_base64` too; leave one of them out")))
             }
         }
     }
@@ -135,16 +135,16 @@ impl Properties {
 }
 
 impl Confirm {
-    fn apply(self, messages: Messages, place: &str) -> Result<Messages> {
-        let place = format!("{place}confirm.matches.");
-        let number = |key: &str, text: &str| {
-            let wrong = |_| Error::new(format!("`{place}json_range.{key}`: `{text}` is not a number"));
+    fn apply(self, messages: Messages, key: &str) -> Result<Messages> {
+        let key = format!("{key}.confirm.matches");
+        let number = |end: &str, text: &str| {
+            let wrong = |_| Error::new(format!("config `{key}.json_range.{end}`: `{text}` is not a number"));
             text.parse::<f64>().map_err(wrong)
         };
         let matches = match self.matches {
             Condition::Any => Matches::any(),
             Condition::Text(text) => text.into(),
-            Condition::Base64(text) => Matches::bytes(from_base64(&format!("{place}base64"), &text)?),
+            Condition::Base64(text) => Matches::bytes(from_base64(&format!("{key}.base64"), &text)?),
             Condition::Json { pointer, value } => Matches::json(pointer, JsonValue::parse(value)),
             Condition::JsonRange { pointer, min, max } => {
                 Matches::json_range(pointer, number("min", &min)?..=number("max", &max)?)
@@ -155,8 +155,8 @@ impl Confirm {
     }
 }
 
-fn from_base64(field: &str, text: &str) -> Result<Vec<u8>> {
-    BASE64_STANDARD.decode(text).map_err(|_| Error::new(format!("`{field}`: `{text}` is not base64 with padding")))
+fn from_base64(key: &str, text: &str) -> Result<Vec<u8>> {
+    BASE64_STANDARD.decode(text).map_err(|_| Error::new(format!("config `{key}`: `{text}` is not base64 with padding")))
 }
 
 /// Reads a length of time: a number of milliseconds, or text such as `"1h30m"`.

@@ -114,36 +114,42 @@ fn errors_have_the_id_and_the_field() {
         error(job)
     };
     assert_eq!(error(json!({ "trigger": "sunset" })), "config `job[0]`: missing field `id`");
-    assert_eq!(error(json!({ "id": "light", "topic": "t" })), "job `light`: missing field `trigger`");
+    assert_eq!(error(json!({ "id": "light", "topic": "t" })), "config `job[0]`: missing field `trigger` (job `light`)");
     assert_eq!(
         error(json!({ "id": "light", "trigger": "sunset" })),
-        "job `light` `topic`: it is missing; set it for one message, or `steps` for several"
+        "config `job[0].topic`: it is missing; set it for one message, or `steps` for several (job `light`)"
     );
-    assert_eq!(with("steps", json!([])), "job `light` `topic`: there are `steps` too; leave one of them out");
+    assert_eq!(
+        with("steps", json!([])),
+        "config `job[0].topic`: there are `steps` too; leave one of them out (job `light`)"
+    );
     assert_eq!(
         error(json!({ "id": "light", "trigger": "sunset", "retain": true, "steps": [] })),
-        "job `light` `steps`: a payload, `qos` and `retain` belong to each step, not beside them"
+        "config `job[0].steps`: a payload, `qos` and `retain` belong to each step, not beside them (job `light`)"
     );
-    assert_eq!(with("payload_base64", json!("AP8")), "job `light` `payload_base64`: `AP8` is not base64 with padding");
+    assert_eq!(
+        with("payload_base64", json!("AP8")),
+        "config `job[0].payload_base64`: `AP8` is not base64 with padding (job `light`)"
+    );
     assert_eq!(
         with("policy", json!({ "grace": "soon" })),
-        "job `light` `policy.grace`: `soon` is not a length of time, write it like `90s`, `15m`, `1h30m` or `-20m`"
+        "config `job[0].policy.grace`: `soon` is not a length of time, write it like `90s`, `15m`, `1h30m` or `-20m` (job `light`)"
     );
     assert_eq!(
         with("policy", json!({ "overlap": "wait" })),
-        "job `light` `policy.overlap`: unknown variant `wait`, expected one of `queue`, `allow`, `replace`"
+        "config `job[0].policy.overlap`: unknown variant `wait`, expected one of `queue`, `allow`, `replace` (job `light`)"
     );
     let step = |step: Value| {
         error(json!({ "id": "light", "trigger": "sunset", "steps": [{ "topic": "t", "after": "5s" }, step] }))
     };
-    assert_eq!(step(json!({ "after": "6s" })), "job `light` `steps[1]`: missing field `topic`");
+    assert_eq!(step(json!({ "after": "6s" })), "config `job[0].steps[1]`: missing field `topic` (job `light`)");
     assert_eq!(
         step(json!({ "topic": "t", "after_ms": 4_000 })),
-        "job `light` `steps[1].after_ms`: 4s is before 5s, when the step before it is due"
+        "config `job[0].steps[1].after_ms`: 4s is before 5s, when the step before it is due (job `light`)"
     );
     assert_eq!(
         step(json!({ "topic": "t", "after": "5s", "payload": 1, "payload_base64": "" })),
-        "job `light` `steps[1].payload`: there is `payload_base64` too; leave one of them out"
+        "config `job[0].steps[1].payload`: there is `payload_base64` too; leave one of them out (job `light`)"
     );
     // The host parses the trigger.
     assert!(with("trigger", json!("at dusk")).starts_with("job `light`: `trigger.text`: `at dusk` is not a trigger: "));
