@@ -97,7 +97,7 @@ fn a_check_shows_the_jobs_of_a_plugin() {
         $ roost check plugins/coop.wasm
         coop
           exports  roost:device/schedule@1.0.0, roost:device/tasks@1.0.0
-          imports  13 of WASI 0.2
+          imports  roost:device/calendar@1.0.0, 13 of WASI 0.2
           it may publish to coop/#, and read coop/#
           task open: Open the door
           task close: Close the door
