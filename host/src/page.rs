@@ -15,6 +15,7 @@ mod job;
 mod lists;
 mod login;
 mod logs;
+mod pauses;
 mod plugin;
 mod plugins;
 mod run;

@@ -107,7 +107,12 @@ fn describe(status: &Status) -> String {
         let _ = writeln!(text, "paused    everything: {}", pause.in_words(now, |at| times.format(at)).0);
     }
     if paused.count > 0 {
-        let _ = writeln!(text, "paused    {}", named(paused.count, &paused.first));
+        // An older host returns no pauses.
+        let names = paused.first.iter().enumerate().map(|(index, name)| {
+            let words = paused.pauses.get(index).map(|pause| pause.in_words(now, |at| times.format(at)).0);
+            format!("{name}{}", words.as_deref().and_then(|words| words.strip_prefix("paused")).unwrap_or_default())
+        });
+        let _ = writeln!(text, "paused    {}", named(paused.count, &names.collect::<Vec<_>>()));
     }
     text
 }

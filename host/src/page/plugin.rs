@@ -5,9 +5,11 @@ use maud::{Markup, html};
 use roost_scheduler::names::PluginName;
 
 use super::{
-    Failed, Html,
+    Failed, Html, actions,
     frame::{Current, frame},
-    logs, plugins,
+    logs,
+    pauses::choice,
+    plugins,
     text::{self, WallTime},
 };
 use crate::{
@@ -41,7 +43,7 @@ fn content(plugin: &PluginRecord, log: &Logs, now: &WallTime) -> Markup {
         p.row { (plugins::state(plugin, now)) }
         @if let Some(error) = &plugin.error { (plugins::fault(error, now)) }
         @if plugin.faults > 0 { p.banner.bad { (plugins::plans_refused(plugin.faults)) } }
-        (buttons(plugin))
+        (buttons(plugin, now))
         dl {
             dt { "Devices" } dd { a href={ "/devices?plugin=" (name) } { (text::grouped(plugin.devices)) } }
             dt { "Jobs" } dd { (text::grouped(plugin.jobs)) }
@@ -56,15 +58,18 @@ fn content(plugin: &PluginRecord, log: &Logs, now: &WallTime) -> Markup {
 }
 
 /// Shows the requests that concern the whole plugin. Those of its versions are beside them.
-fn buttons(plugin: &PluginRecord) -> Markup {
+fn buttons(plugin: &PluginRecord, now: &WallTime) -> Markup {
     let name = &plugin.plugin;
     html! {
         div.actions {
-            @if plugin.paused {
+            @let own = plugin.pause.as_ref().filter(|pause| pause.by == "plugin");
+            @if plugin.paused || own.is_some() {
                 (button(name, ("POST", "resume"), ("Resume", &format!("{name} is resumed.")), None))
             } @else {
                 (button(name, ("POST", "pause"), ("Pause", &format!("{name} is paused.")), None))
             }
+            @if plugin.pause.as_ref().is_some_and(|pause| pause.by == "all") { (actions::resume_all()) }
+            (choice(name, &format!("/api/v1/plugins/{name}"), now))
             @if plugin.state != "built-in" {
                 a.button href={ "/plugins/" (name) "/settings" } aria-label={ "Settings of " (name) } { "Settings" }
                 (button(name, ("POST", "replan"), ("Plan again", &format!("{name} is asked for new plans.")), None))
