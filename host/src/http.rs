@@ -75,7 +75,9 @@ pub(crate) use self::{
         ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
         LimitsRecord, MessageChangesRecord, PluginRecord, RemovedRecord, RolledBackRecord, SettingsRecord,
         TaskDescriptionRecord, TrialRecord, UsedRecord, list as list_plugins, record as plugin_record,
-        settings::{check as check_settings, file as settings_file},
+        settings::{
+            check as check_settings, file as settings_file, has_file as has_settings, receive as receive_settings,
+        },
         tasks as plugin_tasks,
         uploads::{Days, parse_name as plugin_name, try_upload},
     },
@@ -85,7 +87,7 @@ pub(crate) use self::{
     session::{Found, Session},
     socket::path as socket_path,
     state::ApiState,
-    status::{Status, host_status},
+    status::{Paused, Status, host_status},
     sun::skies,
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,

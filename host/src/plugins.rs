@@ -52,8 +52,9 @@ use tokio::{
 pub(crate) use roost_scheduler::accept::TaskDescription;
 
 pub(crate) use self::{
-    installer::{COMPONENT_BYTES, Expected, Installed, Installer, Refused, SETTINGS_BYTES, SettingsFile},
+    installer::{COMPONENT_BYTES, Expected, Installed, Installer, Refused, SETTINGS_BYTES, SettingsFile, Tried},
     queries::PluginQueries,
+    settings::places,
     statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
     trigger_cache::TriggerCache,
 };

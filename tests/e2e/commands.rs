@@ -212,10 +212,10 @@ fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
         its next run is due [TIME]
 
         $ roost explain declared/declared/first
-        it has not run yet: it is due [TIME] (by the calendar); it was last due [TIME], and there is no record of that run: no run has been recorded yet
+        it has not run yet: it is due [TIME] (by the calendar, `cron 0 6 1-7 * 1`); it was last due [TIME], and there is no record of that run: no run has been recorded yet
 
         $ roost explain roost/api/by-hand
-        it has not run yet: it is due [TIME] (by the calendar); it was last due [TIME], and there is no record of that run: no run has been recorded yet
+        it has not run yet: it is due [TIME] (by the calendar, `cron 0 6 1-7 * 1`); it was last due [TIME], and there is no record of that run: no run has been recorded yet
     "#]].assert_eq(&transcript(&site, commands));
     let address = host.address();
     let note = |job: &str| text(&get(&address, &format!("/api/v1/jobs/{job}")), "note").to_owned();

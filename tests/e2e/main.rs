@@ -33,6 +33,7 @@ mod page_pauses;
 mod page_pictures;
 mod page_plugins;
 mod page_runs;
+mod page_tasks;
 mod page_timeline;
 mod pauses;
 mod plugins;

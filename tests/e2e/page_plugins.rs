@@ -157,17 +157,149 @@ fn settings_are_checked_then_saved_as_they_are_and_a_change_on_disk_is_noticed()
     browser.wait_for("The settings of declared are saved, and are being loaded.");
     assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), later);
 
-    // By another hand.
-    let other = format!("{later}# mine\n");
-    site.settings("declared", &other);
-    browser.fill(label, &format!("{later}# yours\n"));
+    assert_eq!(browser.dialogs(), [] as [String; 0]);
+    assert!(host.stop().success());
+}
+
+/// Starts a host with one job, and a browser at the settings of its plugin.
+fn at_settings(site: &Site, text: &str) -> (Broker, Roost, Chromium) {
+    site.settings("declared", text);
+    site.drop_in(&guest("declared"), "declared");
+    let (broker, host, mut browser) = opened("/plugins", site);
+    browser.wait_for("● runs");
+    browser.open(&format!("http://{}/plugins/declared/settings", host.address()));
+    (broker, host, browser)
+}
+
+const SETTINGS: &str = "plugins/declared.toml";
+const TEXT: &str = "document.getElementById('text')?.value";
+
+#[test]
+fn a_change_by_another_hand_is_shown_and_ones_own_text_can_be_kept() {
+    let site = Site::new();
+    let text = close_at("30 22 * * *");
+    let (_broker, host, mut browser) = at_settings(&site, &text);
+    let mine = format!("# yours\n{}", close_at("40 22 * * *"));
+    browser.fill(SETTINGS, &mine);
+    let theirs = format!("# mine\n{}", close_at("50 22 * * *"));
+    site.settings("declared", &theirs);
+    // It is loaded, which the page follows.
+    browser.wait_for("The file was changed meanwhile. Check shows how it differs from your text.");
+    assert_eq!(browser.eval(TEXT), mine.as_str());
+
     browser.click("button", "Check");
-    browser.wait_for("The file was changed on disk");
-    assert_eq!(changing_buttons(&mut browser), 0);
-    browser.click("link", "Load the file");
-    browser.until("the file to be loaded", |browser| {
-        (browser.eval("document.getElementById('text')?.value") == other.as_str()).then_some(())
-    });
-    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), other);
+    for line in ["− # mine", "+ # yours", "another program has changed it. Nothing was written."] {
+        browser.wait_for(line);
+    }
+    assert_eq!((changing_buttons(&mut browser), browser.eval(TEXT)), (0, mine.as_str().into()));
+    browser.click("button", "Keep my text of the settings of declared");
+    browser.wait_for("What the settings would change");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), theirs);
+    browser.click("button", "Save the settings of declared");
+    browser.wait_for("The settings of declared are saved, and are being loaded.");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), mine);
+
+    // Without a change of the version, nothing is reported before the check.
+    let other = format!("{mine}# theirs\n");
+    site.settings("declared", &other);
+    browser.click("button", "Check");
+    browser.wait_for("− # theirs");
+    browser.click("link", "Load the file of declared");
+    browser.until("the file to be loaded", |browser| (browser.eval(TEXT) == other.as_str()).then_some(()));
+    assert_eq!(browser.dialogs(), [] as [String; 0], "the text was that of the file as it was loaded");
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_text_that_is_not_saved_is_left_only_after_a_question() {
+    let site = Site::new();
+    let (_broker, host, mut browser) = at_settings(&site, &close_at("30 22 * * *"));
+    browser.click("link", "declared");
+    browser.wait_for("Limits of a call");
+    browser.click("link", "Settings of declared");
+    browser.wait_for_role("textbox", SETTINGS);
+    assert_eq!(browser.dialogs(), [] as [String; 0], "nothing was changed");
+
+    let text = close_at("40 22 * * *");
+    browser.fill(SETTINGS, &text);
+    browser.accept_dialogs(false);
+    browser.click("link", "Tonight");
+    browser.until("a question", |browser| (browser.eval("1") == 1 && !browser.dialogs().is_empty()).then_some(()));
+    assert_eq!((browser.eval(TEXT), browser.dialogs().len()), (text.as_str().into(), 1), "the page was not left");
+    browser.click("button", "Check");
+    browser.click("button", "Save the settings of declared");
+    browser.wait_for("The settings of declared are saved, and are being loaded.");
+    browser.click("link", "Tonight");
+    browser.wait_for("What will be sent");
+    assert_eq!(browser.dialogs(), ["beforeunload"]);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn settings_are_fetched_again_when_their_plugin_changes_and_not_with_each_run() {
+    let site = Site::new();
+    let often = job("often", "every_ms = 1000", "declared/set");
+    let (_broker, host, mut browser) = at_settings(&site, &often);
+    let requests = |browser: &mut Chromium| {
+        let own = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/settings')).length";
+        browser.eval(own).as_i64().unwrap()
+    };
+    // Once when the stream is open.
+    browser.until("the stream", |browser| (requests(browser) == 1).then_some(()));
+    let typed = format!("# typed\n{often}");
+    browser.fill(SETTINGS, &typed);
+    let runs = |host: &Roost| get(&host.address(), "/api/v1/runs?limit=100")["items"].as_array().unwrap().len();
+    let begun = runs(&host);
+    browser.until("three runs", |_| (runs(&host) > begun + 2).then_some(()));
+    assert_eq!(requests(&mut browser), 1);
+    site.settings("declared", &job("often", "every_ms = 2000", "declared/set"));
+    browser.wait_for("The file was changed meanwhile.");
+    assert!(requests(&mut browser) > 1);
+    assert_eq!(browser.eval(TEXT), typed.as_str(), "what was typed is still there");
+    assert!(host.stop().success());
+}
+
+/// Returns a device with one job, as TOML.
+fn device(name: &str, topic: &str) -> String {
+    format!(
+        "[[device]]\nname = \"{name}\"\n[[device.config.jobs]]\nid = \"close\"\ntrigger = {{ cron = \"30 22 * * *\" }}\n\
+         steps = [{{ topic = \"{topic}\", payload = \"close\" }}]\n"
+    )
+}
+
+#[test]
+fn settings_that_spoil_a_plan_are_saved_only_by_a_button_that_says_what_goes_on() {
+    let site = Site::new();
+    let good = [device("north", "declared/north"), device("south", "declared/south")].concat();
+    site.settings("declared", &good);
+    site.drop_in(&guest("declared"), "declared");
+    let (_broker, host, mut browser) = opened("/plugins", &site);
+    browser.wait_for("● runs");
+    browser.open(&format!("http://{}/plugins/declared/settings", host.address()));
+    let spoilt = [device("north", "declared/north"), device("south", "elsewhere"), device("west", "other")].concat();
+    browser.fill("plugins/declared.toml", &spoilt);
+    browser.click("button", "Check");
+    browser.wait_for("The plan of south is refused: job `close`, step 1: `topic` `elsewhere`");
+    browser.wait_for("Its earlier plan goes on.");
+    browser.wait_for("It has no earlier plan: nothing is sent for it.");
+    browser.click("button", "Show line 8, of south");
+    let selected = "(() => { const { value, selectionStart, selectionEnd } = document.getElementById('text'); \
+                    return value.slice(selectionStart, selectionEnd); })()";
+    assert_eq!(browser.eval(selected), "name = \"south\"");
+    assert_eq!(changing_buttons(&mut browser), 1, "there is no button that saves without naming what goes on");
+    browser.click(
+        "button",
+        "Save all the same: south keeps its earlier plan, west has no plan (the settings of declared)",
+    );
+    browser.wait_for("The settings of declared are saved, and are being loaded.");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), spoilt);
+
+    browser.open(&format!("http://{}/", host.address()));
+    browser.wait_for("Of these, 1 has no earlier plan: nothing is sent for it. The earlier plans of the others go on.");
+    browser.click("link", "declared/west");
+    browser.wait_for("It has no earlier plan: nothing is sent for it.");
+    browser.click("link", "Settings of declared");
+    browser.wait_for_role("textbox", "plugins/declared.toml");
+    assert_eq!(browser.complaints(), [] as [String; 0]);
     assert!(host.stop().success());
 }

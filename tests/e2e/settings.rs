@@ -7,6 +7,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::{PermissionsExt as _, symlink},
     process::Command,
+    thread,
 };
 
 use expect_test::expect;
@@ -88,6 +89,49 @@ fn settings_are_read_checked_and_written_with_their_comments() {
 }
 
 #[test]
+fn a_plan_that_is_refused_has_its_line_and_concerns_its_device_alone() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let check = |plugin: &str, text: &str| {
+        ask(&address, "PUT", &format!("/api/v1/plugins/{plugin}/settings?dry_run=true"), TOML, text)
+    };
+    let device = |name: &str, topic: &str| {
+        format!(
+            "\n[[device]]\nname = \"{name}\"\nconfig.jobs = [{{ id = \"a\", trigger = {{ every_ms = 1000 }}, \
+             steps = [{{ topic = \"{topic}\", payload = \"\" }}] }}]\n"
+        )
+    };
+    let (status, checked) = check("declared", &[device("a", "declared/a"), device("declared", "elsewhere")].concat());
+    let jobs = &checked["trial"]["jobs"];
+    assert_eq!((status, &jobs["refused"], &jobs["new"], &jobs["gone"]), (200, &1.into(), &1.into(), &0.into()));
+    let refused = &jobs["devices"][0];
+    assert_eq!((&refused["device"], &refused["line"]), (&"declared".into(), &7.into()), "{refused}");
+    assert_eq!(refused["unchanged"]["ids"], serde_json::json!(["tick"]), "its earlier plan goes on");
+    assert_eq!(jobs["devices"][1]["line"], Value::Null);
+
+    let text = [device("a", "declared/a"), device("declared", "elsewhere")].concat();
+    let put = |most: &str| ask(&address, "PUT", &format!("{PATH}{most}"), &format!("{TOML}if-match: *\r\n"), &text);
+    expect![[r#"
+        409 Conflict: the settings of plugin `declared` were not written: 1 device would have no new plan
+          hint: check them with `?dry_run=true`, which has the reasons, or raise `refused_at_most`"#]]
+    .assert_eq(&problem(&put("?refused_at_most=0")));
+    assert_ne!(read(&address).1, text);
+    assert_eq!(put("?refused_at_most=1").0, 200);
+    assert_eq!(read(&address).1, text);
+
+    site.drop_in(&guest("errors"), "errors");
+    host.wait_for_log("plugin `errors` was not loaded");
+    expect![[r#"
+        422 Unprocessable Entity: the settings of plugin `errors` are refused: errors.toml:3:9: device `errors` has no plan: `schedule-jobs` returned an error: no tide table for [DATE], put one into `tides`
+          hint: the error is the plugin's own: see the documentation of its settings"#]]
+    .assert_eq(&redact_in(site.path(), &problem(&check("errors", "\n[config]\ntides = \"none\"\n"))));
+    let removed = |plugin: &str| ask(&address, "DELETE", &format!("/api/v1/plugins/{plugin}"), "", "").1;
+    assert_eq!(removed("errors"), serde_json::json!({ "plugin": "errors", "settings": false }));
+    assert_eq!(removed("declared"), serde_json::json!({ "plugin": "declared", "settings": true }));
+    assert!(host.stop().success());
+}
+
+#[test]
 fn settings_may_come_first_and_a_link_is_left_alone() {
     let (_broker, site, _listener, host) = ticking("declared");
     let address = host.address();
@@ -116,7 +160,7 @@ fn settings_may_come_first_and_a_link_is_left_alone() {
 }
 
 #[test]
-fn slow_uploads_delay_no_settings() {
+fn slow_uploads_delay_neither_settings_nor_other_uploads() {
     let (_broker, _site, _listener, host) = ticking("declared");
     let address = host.address();
     let begin = |head: &str, kind: &str| {
@@ -130,10 +174,43 @@ fn slow_uploads_delay_no_settings() {
     slow.extend((0..3).map(|_| begin(&format!("PUT {text}"), "application/toml")));
     let check = || ask(&address, "PUT", &text, TOML, &job("tick", "every_ms = 2000", "declared/tick"));
     assert_eq!(check().0, 200);
+    let component = Command::new("curl")
+        .args(["-s", "-H", "content-type: application/wasm", "-T", guest("declared").to_str().unwrap()])
+        .arg(format!("http://{address}/api/v1/plugins/declared"))
+        .output()
+        .unwrap();
+    let installed: Value = serde_json::from_slice(&component.stdout).unwrap();
+    assert_eq!(installed["new"], false, "{installed}");
     for stream in &slow {
         stream.set_nonblocking(true).unwrap();
         assert_eq!(stream.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it is still received");
     }
+    assert!(host.stop().success());
+}
+
+#[test]
+fn of_two_changes_of_one_text_at_a_time_the_second_is_refused() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let (tag, _) = read(&address);
+    let put = |period: u32| {
+        let text = job("tick", &format!("every_ms = {period}"), "declared/tick");
+        let (status, answer) = ask(&address, "PUT", PATH, &format!("{TOML}if-match: {tag}\r\n"), &text);
+        (status, text, answer)
+    };
+    let mut both = thread::scope(|scope| {
+        [2000, 3000]
+            .map(|period| {
+                let put = &put;
+                scope.spawn(move || put(period))
+            })
+            .map(|put| put.join().unwrap())
+    });
+    both.sort_by_key(|(status, ..)| *status);
+    let [(first, text, _), (second, _, refused)] = both;
+    assert_eq!((first, second), (200, 412), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().ends_with("is not the file that the request expects"), "{refused}");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), text);
     assert!(host.stop().success());
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::ticking;
 
 /// Starts a host with the sprinkler and its garden, which is not due soon.
-fn garden() -> (Broker, Site, Listener, Roost) {
+pub(crate) fn garden() -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let zones = r#"zones = [{ name = "lawn", water = "1m" }, { name = "beds", water = "1m" }]"#;

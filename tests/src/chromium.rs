@@ -36,6 +36,10 @@ pub struct Chromium {
     calls: u64,
     /// The errors and warnings of the page.
     complaints: Vec<String>,
+    /// The kinds of the dialogs of the browser that the page has opened.
+    dialogs: Vec<String>,
+    /// Whether the next dialogs are accepted. The browser does nothing else while one waits for its answer.
+    accepts: bool,
 }
 
 impl Chromium {
@@ -49,7 +53,16 @@ impl Chromium {
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut process = spawned.expect("`make setup` installs chromium");
         let (to, from) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
-        let mut chromium = Self { process, to, from, session: None, calls: 0, complaints: Vec::new() };
+        let mut chromium = Self {
+            process,
+            to,
+            from,
+            session: None,
+            calls: 0,
+            complaints: Vec::new(),
+            dialogs: Vec::new(),
+            accepts: true,
+        };
         let target = chromium.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attached =
             chromium.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
@@ -68,18 +81,13 @@ impl Chromium {
     /// Makes a call, and returns its result or its error.
     #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
     fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
-        self.calls += 1;
-        let mut call = json!({ "id": self.calls, "method": method, "params": params });
-        if let Some(session) = &self.session {
-            call["sessionId"] = session.clone().into();
-        }
-        self.to.write_all(format!("{call}\0").as_bytes()).unwrap();
+        let id = self.send(method, &params);
         loop {
             let mut message = Vec::new();
             let length = self.from.read_until(0, &mut message).unwrap();
             assert!(length > 0, "the browser has ended during {method}");
             let message: Value = serde_json::from_slice(&message[..length - 1]).unwrap();
-            if message["id"] == self.calls {
+            if message["id"] == id {
                 let error = &message["error"];
                 return if error.is_null() { Ok(message["result"].clone()) } else { Err(error.clone()) };
             }
@@ -87,7 +95,32 @@ impl Chromium {
             if is_complaint {
                 self.complaints.push(message["params"].to_string());
             }
+            if message["method"] == "Page.javascriptDialogOpening" {
+                self.dialogs.push(message["params"]["type"].as_str().unwrap_or_default().to_owned());
+                self.send("Page.handleJavaScriptDialog", &json!({ "accept": self.accepts }));
+            }
         }
+    }
+
+    /// Sends a call, and returns its number.
+    fn send(&mut self, method: &str, params: &Value) -> u64 {
+        self.calls += 1;
+        let mut call = json!({ "id": self.calls, "method": method, "params": params });
+        if let Some(session) = &self.session {
+            call["sessionId"] = session.clone().into();
+        }
+        self.to.write_all(format!("{call}\0").as_bytes()).unwrap();
+        self.calls
+    }
+
+    /// Determines whether the next dialogs of the browser are accepted. By default, they are.
+    pub fn accept_dialogs(&mut self, accepts: bool) {
+        self.accepts = accepts;
+    }
+
+    /// Returns the kinds of the dialogs so far: `alert`, `confirm`, `prompt`, `beforeunload`.
+    pub fn dialogs(&self) -> &[String] {
+        &self.dialogs
     }
 
     /// Makes the page as large as a device's screen.

@@ -15,7 +15,7 @@ use crate::{
 
 /// Remove a plugin
 ///
-/// Deletes the component from the plugin folder; its settings file stays. Its jobs are removed 3 seconds later, and the
+/// Deletes the component from the plugin folder; its settings file stays, if it has one. Its jobs are removed 3 seconds later, and the
 /// owed messages of its runs are sent.
 #[derive(clap::Args)]
 pub(super) struct Remove {
@@ -58,7 +58,8 @@ pub(super) fn remove(Remove { target: Target { name, json, data } }: Remove) -> 
     if json {
         return line(&mut out, &removed);
     }
-    Ok(writeln!(out, "{name} is removed: its jobs end in 3 s, its settings file stays in the folder")?)
+    let rest = if removed.settings { ", its settings file stays in the folder" } else { "" };
+    Ok(writeln!(out, "{name} is removed: its jobs end in 3 s{rest}")?)
 }
 
 pub(super) fn rollback(Rollback { target: Target { name, json, data } }: Rollback) -> Result<()> {

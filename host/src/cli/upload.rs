@@ -107,11 +107,8 @@ fn job_changes(jobs: &DifferencesRecord) -> String {
             }
         }
         if let Some(error) = &device.error {
-            text.push_str(&format!(
-                "  ! {} keeps its plan: {}\n",
-                device.device,
-                printable(error).replace('\n', "\n    ")
-            ));
+            let keeps = if device.unchanged.count > 0 { "keeps its plan" } else { "has no plan" };
+            text.push_str(&format!("  ! {} {keeps}: {}\n", device.device, printable(error).replace('\n', "\n    ")));
         }
     }
     if jobs.left_out > 0 {
@@ -137,10 +134,17 @@ mod tests {
                 "gone": { "count": 1, "ids": ["c"] },
                 "unchanged": { "count": 1, "ids": ["d"] },
                 "error": "no\nplan",
+            }, {
+                "device": "south",
+                "new": { "count": 0, "ids": [] },
+                "changed": { "count": 0, "ids": [] },
+                "gone": { "count": 0, "ids": [] },
+                "unchanged": { "count": 0, "ids": [] },
+                "error": "no",
             }],
         }));
-        let expected = "  + north/a\n  + north/b\n  + 1 more of north\n  - north/c\n  ! north keeps its plan: no\n    plan\n  2 \
-                        more devices\n";
+        let expected = "  + north/a\n  + north/b\n  + 1 more of north\n  - north/c\n  ! north keeps its plan: no\n    plan\n  ! \
+                        south has no plan: no\n  2 more devices\n";
         assert_eq!(job_changes(&jobs.unwrap()), expected);
     }
 }

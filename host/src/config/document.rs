@@ -146,6 +146,11 @@ impl<'d> Value<'d> {
         self.error(format!("`{}` is {is}, and must be {what}", self.key))
     }
 
+    /// Returns the byte of the text at which the value begins.
+    pub(crate) const fn start(&self) -> usize {
+        self.span.start
+    }
+
     /// Returns the value's key.
     pub(crate) fn key(&self) -> &'d str {
         self.key

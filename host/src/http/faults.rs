@@ -48,6 +48,10 @@ pub(crate) struct FaultGroup {
     pub(crate) count: usize,
     /// The number of devices that they belong to.
     pub(crate) devices: usize,
+    /// Of refused versions and plans: how many of these plugins or devices go on with an earlier one. For the others,
+    /// nothing is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<usize>,
     /// When the oldest of them began, if known: when a version was refused, or the last run of a job ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -118,7 +122,7 @@ fn of_plugins(state: &ApiState) -> Vec<Fault> {
         for (plugin, status) in page {
             let Some(plugins::Fault { report: Report { what, causes, .. }, at }) = status.fault else { continue };
             let reason = if causes.is_empty() { what } else { causes.join(": ") };
-            faults.push(Fault::of_plugin(plugin, reason, at));
+            faults.push(Fault::of_plugin(plugin, reason, at, status.running.is_some()));
         }
     }
 }
@@ -139,6 +143,6 @@ async fn of_devices(state: &ApiState) -> Result<Vec<Fault>, Problem> {
 fn refused_plans(scheduler: &Scheduler, after: Option<After>) -> (Vec<Fault>, Option<After>) {
     devices::visit(scheduler, None, after, limits::DEVICES_PER_QUERY, |device| {
         let error = device.error?;
-        Some(Fault::of_device(device.plugin.clone(), device.name.clone(), error.to_owned()))
+        Some(Fault::of_device(device.plugin.clone(), device.name.clone(), error.to_owned(), device.jobs > 0))
     })
 }

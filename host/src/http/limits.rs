@@ -63,15 +63,20 @@ pub(super) const FOLLOWING: u32 = 10;
 pub(super) const RUNS_OF_JOB: usize = 100;
 /// Concurrent uploads: each holds a component, and later its plans.
 pub(super) const UPLOADS: usize = 2;
+/// Bytes of a component that are received before its turn: a client that sends slowly stays below that, and delays no other.
+/// From there on, so many must come within [`UPLOAD_STALL`].
+pub(super) const UPLOAD_BEGINNING: u64 = 1 << 20;
+/// Beginnings of components that are received, or wait for their turn, at a time.
+pub(super) const UPLOAD_BEGINNINGS: usize = 32;
 /// Texts of settings that are received or checked at a time: each has at most 8 MiB.
 pub(super) const SETTINGS: usize = 8;
 /// Such texts that are checked at a time: each check loads the component and requests a plan of each device. Besides
 /// uploads, so that a large component that comes slowly does not delay a change of settings.
 pub(super) const TRIALS_OF_SETTINGS: usize = 1;
-/// Timeout for the body of an upload, which counts against [`UPLOADS`].
+/// Timeout for the body of an upload: for its beginning, and for the rest.
 pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
-/// Timeout for each part of that body.
-pub(super) const UPLOAD_STALL: Duration = Duration::from_secs(15);
+/// Timeout for each part of that body. It is shorter in tests.
+pub(super) const UPLOAD_STALL: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 15_000 });
 /// Timeout for an upload, including the wait for others, the compilation, and a plan of each device.
 pub(crate) const UPLOAD: Duration = Duration::from_secs(600);
 /// Devices that the changes of an upload are listed of, and ids of jobs in each of their lists.

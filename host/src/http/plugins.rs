@@ -74,8 +74,7 @@ pub(crate) async fn list(state: &ApiState, cursor: Option<&str>, limit: usize) -
     let mut items = Vec::with_capacity(found.len());
     for (name, (core, status)) in found {
         let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());
-        let (jobs, faults) = counts(state, &name).await?;
-        items.push(PluginRecord { jobs, faults, ..record });
+        items.push(counted(state, &name, record).await?);
     }
     Ok(Page { items, next })
 }
@@ -109,29 +108,32 @@ pub(crate) async fn record(state: &ApiState, name: &PluginName) -> Result<Plugin
         return Err(state.not_found(Part::Plugin(name.clone())).await);
     }
     let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());
-    let (jobs, faults) = counts(state, name).await?;
-    Ok(PluginRecord { jobs, faults, ..record })
+    counted(state, name, record).await
 }
 
-/// Counts the jobs of a plugin and its devices with refused plans, in batches: a plugin may have many devices.
-async fn counts(state: &ApiState, plugin: &PluginName) -> Result<(usize, usize), Problem> {
-    let (mut jobs, mut faults, mut after): (usize, usize, Option<DeviceName>) = (0, 0, None);
+/// Adds the numbers of jobs of a plugin and of its devices with refused plans. They are counted in batches, because a
+/// plugin may have many devices.
+async fn counted(state: &ApiState, plugin: &PluginName, mut record: PluginRecord) -> Result<PluginRecord, Problem> {
+    let mut after: Option<DeviceName> = None;
     loop {
         let plugin = plugin.clone();
         let batch = state.inspect(move |scheduler| {
             let devices = scheduler.devices_after(&plugin, after.as_ref()).take(limits::DEVICES_PER_QUERY);
-            let (mut jobs, mut faults, mut seen, mut last) = (0, 0, 0, None);
+            let (mut counts, mut seen, mut last) = ([0; 3], 0, None);
             for device in devices {
-                jobs += device.jobs;
-                faults += usize::from(device.error.is_some());
+                let is_refused = device.error.is_some();
+                let of_device = [device.jobs, is_refused.into(), (is_refused && device.jobs == 0).into()];
+                counts.iter_mut().zip(of_device).for_each(|(count, number)| *count += number);
                 (seen, last) = (seen + 1, Some(device.name));
             }
-            (jobs, faults, last.filter(|_| seen == limits::DEVICES_PER_QUERY).cloned())
+            (counts, last.filter(|_| seen == limits::DEVICES_PER_QUERY).cloned())
         });
-        let (more_jobs, more_faults, last) = batch.await?;
-        (jobs, faults) = (jobs + more_jobs, faults + more_faults);
+        let ([jobs, faults, without_plan], last) = batch.await?;
+        record.jobs += jobs;
+        record.faults += faults;
+        record.without_plan += without_plan;
         if last.is_none() {
-            return Ok((jobs, faults));
+            return Ok(record);
         }
         after = last;
     }

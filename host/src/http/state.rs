@@ -54,6 +54,7 @@ struct Parts {
     link: LinkInfo,
     streams: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    upload_beginnings: Semaphore,
     uploads: Semaphore,
     settings: Semaphore,
     trials_of_settings: Semaphore,
@@ -92,6 +93,7 @@ impl ApiState {
             link,
             streams,
             reads: Arc::new(Semaphore::new(limits::BLOCKING_READS)),
+            upload_beginnings: Semaphore::new(limits::UPLOAD_BEGINNINGS),
             uploads: Semaphore::new(limits::UPLOADS),
             settings: Semaphore::new(limits::SETTINGS),
             trials_of_settings: Semaphore::new(limits::TRIALS_OF_SETTINGS),
@@ -164,6 +166,12 @@ impl ApiState {
     /// Returns the semaphore that limits event streams.
     pub(super) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
+    }
+
+    /// Waits for the place of an upload that has no turn yet. The permit is held until it has one.
+    pub(super) async fn upload_beginnings(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.0.upload_beginnings.acquire().await.ok()
     }
 
     /// Waits for the turn of an upload. The permit is held until the upload ends.

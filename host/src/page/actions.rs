@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::text::{self, WallTime};
 use crate::{
-    http::{Explanation, JobRecord, Remedy, TimelineRecord, runs::RunRecord},
+    http::{CollapsedRecord, Explanation, JobRecord, Remedy, TimelineRecord, runs::RunRecord},
     report::counted,
 };
 
@@ -17,29 +17,18 @@ pub(super) struct JobRef<'a> {
     job: &'a str,
 }
 
-impl<'a> From<&'a TimelineRecord> for JobRef<'a> {
-    fn from(TimelineRecord { plugin, device, job, .. }: &'a TimelineRecord) -> Self {
-        Self { plugin, device, job }
-    }
+/// Makes the names of the job from a record that has them.
+macro_rules! job_of {
+    ($($record:ident),+) => {
+        $(impl<'a> From<&'a $record> for JobRef<'a> {
+            fn from($record { plugin, device, job, .. }: &'a $record) -> Self {
+                Self { plugin, device, job }
+            }
+        })+
+    };
 }
 
-impl<'a> From<&'a RunRecord> for JobRef<'a> {
-    fn from(RunRecord { plugin, device, job, .. }: &'a RunRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a Explanation> for JobRef<'a> {
-    fn from(Explanation { plugin, device, job, .. }: &'a Explanation) -> Self {
-        Self { plugin, device, job }
-    }
-}
-
-impl<'a> From<&'a JobRecord> for JobRef<'a> {
-    fn from(JobRecord { plugin, device, job, .. }: &'a JobRecord) -> Self {
-        Self { plugin, device, job }
-    }
-}
+job_of!(TimelineRecord, CollapsedRecord, RunRecord, Explanation, JobRecord);
 
 impl JobRef<'_> {
     /// Returns its whole name: `coop-door/north/close`.
@@ -193,6 +182,11 @@ fn resume(job: &JobRef<'_>) -> Markup {
     button(job, ("pause", "POST", "resume"), text, None)
 }
 
+/// Returns the button that pauses a job, or resumes it. `paused` is what is paused.
+pub(super) fn pause_or_resume(job: &JobRef<'_>, paused: Option<&str>) -> Markup {
+    if paused == Some("job") { resume(job) } else { pause(job) }
+}
+
 /// Returns the buttons that skip the next run of a job and pause it, or undo that. `paused` is what is paused.
 pub(super) fn skip_and_pause(job: &JobRef<'_>, paused: Option<&str>, is_skipped: bool) -> Markup {
     html! {
@@ -201,7 +195,7 @@ pub(super) fn skip_and_pause(job: &JobRef<'_>, paused: Option<&str>, is_skipped:
             None => (skip(job)),
             Some(_) => {},
         }
-        @if paused == Some("job") { (resume(job)) } @else { (pause(job)) }
+        (pause_or_resume(job, paused))
     }
 }
 

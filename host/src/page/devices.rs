@@ -8,6 +8,8 @@ use serde::Deserialize;
 use super::{
     Failed, Html,
     frame::{Current, frame},
+    refusals,
+    sentence::{sentence, sentences},
     text::{self, WallTime},
 };
 use crate::{
@@ -236,12 +238,15 @@ pub(super) fn faults(device: &DeviceRecord, now: &WallTime) -> Markup {
     html! {
         @if let Some(error) = &device.error {
             p.state-failed { "✕ its newest plan was refused" }
-            p { (text::lines(error)) }
+            p { (sentences(error, &device.time_zone, now)) }
+            p { (refusals::of_device(device.jobs)) }
+            p { (refusals::settings(&device.plugin)) }
         }
         @if let Some(fault) = &device.fault {
             @let is_last = device.last.as_ref().is_some_and(|last| last.run == fault.run);
             @if !is_last { p { (outcome(fault, &device.time_zone, now)) } }
-            p { (text::line(fault.reason.as_deref().unwrap_or("The reason was not recorded."))) }
+            @let reason = fault.reason.as_deref().unwrap_or("The reason was not recorded.");
+            p { (sentence(reason, &device.time_zone, now)) }
         }
     }
 }
@@ -331,6 +336,8 @@ mod tests {
             "<h2>At fault</h2>",
             "✕ its newest plan was refused",
             "zone &lt;i&gt; is unknown<pre>hint: name it</pre>",
+            "Its earlier plan goes on.",
+            "href=\"/plugins/coop-door/settings\"",
             "&lt;b&gt; did \\u{202e}not confirm",
             "href=\"/why/coop-door/south/close?at=2027-02-28T17%3A44%3A00Z\"",
             "href=\"/devices?fault=true\">All devices at fault</a>",

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     clock,
-    http::{ApiState, GrantRecord, LimitsRecord, Logs, PluginRecord, Problem, UsedRecord, newest_logs, plugin_record},
+    http::{
+        ApiState, GrantRecord, LimitsRecord, Logs, PluginRecord, Problem, UsedRecord, has_settings, newest_logs,
+        plugin_record,
+    },
 };
 
 /// Lines of the log on the page.
@@ -25,9 +28,10 @@ const DIGITS: usize = 12;
 pub(super) async fn plugin(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Html, Failed> {
     let name = parse(&name)?;
     let plugin = plugin_record(&state, &name).await?;
+    let has_settings = has_settings(&state, &name).await;
     let log = newest_logs(&state, Some(name), LOG_LINES).await?;
     let now = WallTime::of(clock::now(), state.zone());
-    Ok(Html(frame(&plugin.plugin, Current::Plugins, &content(&plugin, &log, &now))))
+    Ok(Html(frame(&plugin.plugin, Current::Plugins, &content(&plugin, has_settings, &log, &now))))
 }
 
 /// Parses the name of a plugin in an address.
@@ -35,15 +39,15 @@ pub(super) fn parse(name: &str) -> Result<PluginName, Problem> {
     PluginName::parse_owner(name).map_err(|error| Problem::not_found(error.to_string()))
 }
 
-fn content(plugin: &PluginRecord, log: &Logs, now: &WallTime) -> Markup {
+fn content(plugin: &PluginRecord, has_settings: bool, log: &Logs, now: &WallTime) -> Markup {
     let name = &plugin.plugin;
     let is_own = plugin.state == "built-in";
     html! {
         h1 { (name) }
         p.row { (plugins::state(plugin, now)) }
         @if let Some(error) = &plugin.error { (plugins::fault(error, now)) }
-        @if plugin.faults > 0 { p.banner.bad { (plugins::plans_refused(plugin.faults)) } }
-        (buttons(plugin, now))
+        @if plugin.faults > 0 { (plugins::plans_refused(plugin)) }
+        (buttons(plugin, has_settings, now))
         dl {
             dt { "Devices" } dd { a href={ "/devices?plugin=" (name) } { (text::grouped(plugin.devices)) } }
             dt { "Jobs" } dd { (text::grouped(plugin.jobs)) }
@@ -58,7 +62,7 @@ fn content(plugin: &PluginRecord, log: &Logs, now: &WallTime) -> Markup {
 }
 
 /// Shows the requests that concern the whole plugin. Those of its versions are beside them.
-fn buttons(plugin: &PluginRecord, now: &WallTime) -> Markup {
+fn buttons(plugin: &PluginRecord, has_settings: bool, now: &WallTime) -> Markup {
     let name = &plugin.plugin;
     html! {
         div.actions {
@@ -73,7 +77,8 @@ fn buttons(plugin: &PluginRecord, now: &WallTime) -> Markup {
             @if plugin.state != "built-in" {
                 a.button href={ "/plugins/" (name) "/settings" } aria-label={ "Settings of " (name) } { "Settings" }
                 (button(name, ("POST", "replan"), ("Plan again", &format!("{name} is asked for new plans.")), None))
-                @let question = format!("Remove {name}? Its file is deleted and its jobs end. Its settings file stays.");
+                @let rest = if has_settings { format!(" Its settings, plugins/{name}.toml, stay.") } else { String::new() };
+                @let question = format!("Remove {name}? Its file is deleted and its jobs end.{rest}");
                 (button(name, ("DELETE", ""), ("Remove", &format!("{name} is removed within seconds.")), Some(&question)))
             }
         }
@@ -168,7 +173,18 @@ mod tests {
 
     fn shown(change: &Value) -> String {
         let log = serde_json::from_value(json!({ "items": [], "more": false, "next": "1-1" })).unwrap();
-        content(&record(change), &log, &now()).into_string()
+        content(&record(change), true, &log, &now()).into_string()
+    }
+
+    #[test]
+    fn settings_stay_at_a_removal_where_there_are_any() {
+        let question = |has_settings| buttons(&record(&json!({})), has_settings, &now()).into_string();
+        assert!(
+            question(true).contains("its jobs end. Its settings, plugins/coop-door.toml, stay.\""),
+            "{}",
+            question(true)
+        );
+        assert!(question(false).contains("its jobs end.\""), "{}", question(false));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Failed, Html,
     frame::{Current, frame},
-    install, plugin,
+    install, plugin, refusals,
     text::{self, WallTime},
 };
 use crate::{
@@ -58,16 +58,31 @@ fn line(plugin: &PluginRecord, now: &WallTime) -> Markup {
             (state(plugin, now))
             span.end.soft { (text::count(plugin.devices, "device")) ", " (text::count(plugin.jobs, "job")) }
         }
-        @if plugin.faults > 0 { p.state-failed { "✕ " (plans_refused(plugin.faults)) } }
+        @if plugin.faults > 0 { (plans_refused(plugin)) }
         @if let Some(error) = &plugin.error { (fault(error, now)) }
-        @if plugin::can_roll_back(plugin) { div.actions { (plugin::roll_back(&plugin.plugin)) } }
+        @let is_faulty = plugin.error.is_some() || plugin.faults > 0;
+        @if is_faulty || plugin::can_roll_back(plugin) {
+            div.actions {
+                @if is_faulty { (refusals::settings(&plugin.plugin)) }
+                @if plugin::can_roll_back(plugin) { (plugin::roll_back(&plugin.plugin)) }
+            }
+        }
     }
 }
 
-/// Writes how many devices have a refused plan.
-pub(super) fn plans_refused(count: usize) -> String {
-    let keeps = if count == 1 { "keeps" } else { "keep" };
-    format!("{} {keeps} an earlier plan, because the newest one was refused", text::count(count, "device"))
+/// Shows how many devices have a refused plan, with a link to them, and what goes on.
+pub(super) fn plans_refused(PluginRecord { plugin, faults, without_plan, .. }: &PluginRecord) -> Markup {
+    let (plan, was) = if *faults == 1 { ("plan", "was") } else { ("plans", "were") };
+    let devices = [("plugin", plugin.as_str()), ("fault", "true")];
+    html! {
+        div.banner.bad {
+            p {
+                "✕ The newest " (plan) " of " a href=(text::address("/devices", &devices)) { (text::count(*faults, "device")) }
+                " " (was) " refused."
+            }
+            p { (refusals::goes_on("plan", *faults, *without_plan)) }
+        }
+    }
 }
 
 /// Shows the state of a plugin, since when, and whether it is paused or a version is being loaded.
@@ -136,9 +151,11 @@ pub(super) mod tests {
         );
         assert!(page.contains("2 devices, 4 jobs") && page.contains("◌ paused"), "{page}");
         assert!(
-            page.contains("1 device keeps an earlier plan") && page.contains("a version is being loaded"),
+            page.contains("plan of <a href=\"/devices?plugin=coop-door&amp;fault=true\">1 device</a> was refused."),
             "{page}"
         );
+        assert!(page.contains("Its earlier plan goes on.") && page.contains("a version is being loaded"), "{page}");
+        assert!(page.contains("href=\"/plugins/coop-door/settings\""), "{page}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tonight: what is wrong, what will be sent in the next hours, and what happened in the last ones.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
@@ -14,6 +14,8 @@ use super::{
     frame::{Current, frame},
     lists::{Lists, lists},
     pauses::rain_delay,
+    refusals,
+    sentence::sentence,
     shared::Shared,
     text::{self, WallTime},
     timeline::{self, Read, Whose},
@@ -155,13 +157,14 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
     html! {
         div.row {
             span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (text::grouped(group.count)) } }
-            span { (group.example) }
+            span { (sentence(&group.example, now.zone(), now)) }
         }
         div.row.soft {
             @if let Some(since) = &group.since { "since " (text::time(since, now.zone(), now)) }
             @for faulty in &group.first { (self::faulty(faulty)) }
             @if group.count > group.first.len() { "and " (text::grouped(group.count - group.first.len())) " more" }
         }
+        @if let Some(kept) = group.kept { (refused(group, kept)) }
         @if group.devices > group.first.len() {
             div.actions { a.button href=(with_fault(&group.reason)) { "All " (text::grouped(group.devices)) " devices" } (pause_faulty(group)) }
         } @else if group.devices > 1 {
@@ -175,7 +178,17 @@ fn pause_faulty(group: &FaultGroup) -> Markup {
     html! { @if group.devices <= DEVICES_PAUSED { (actions::pause_faulty(&group.reason, group.devices)) } }
 }
 
-/// Names what is at fault, with a link to the explanation if it is a job.
+/// Says what goes on where new versions or plans were refused, and leads to the settings of their plugins.
+fn refused(group: &FaultGroup, kept: usize) -> Markup {
+    let thing = if group.kind == "plan" { "plan" } else { "version" };
+    let plugins: BTreeSet<&str> = group.first.iter().map(|faulty| faulty.plugin.as_str()).collect();
+    html! {
+        p { (refusals::goes_on(thing, group.count, group.count.saturating_sub(kept))) }
+        div.actions { @for plugin in plugins { (refusals::settings(plugin)) } }
+    }
+}
+
+/// Names what is at fault, with a link to it; of a job, to the explanation.
 fn faulty(Faulty { plugin, device, job, at, .. }: &Faulty) -> Markup {
     let name =
         [Some(plugin), device.as_ref(), job.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
@@ -183,8 +196,10 @@ fn faulty(Faulty { plugin, device, job, at, .. }: &Faulty) -> Markup {
     html! {
         @if job.is_some() {
             a.why id={ "fault-" (name) } href={ "/why/" (name) (at) } aria-label={ "Why did " (name) " fail?" } { (name) }
+        } @else if device.is_some() {
+            a href={ "/devices/" (name) } { (name) }
         } @else {
-            span { (name) }
+            a href={ "/plugins/" (name) } { (name) }
         }
     }
 }
@@ -196,8 +211,8 @@ fn coming_list(Lists { runs, is_cut, is_too_long, .. }: &Lists, now: &WallTime) 
     // The buttons are at the next run of each job: skipping concerns that alone.
     let mut seen = HashSet::new();
     html! {
-        h2 { "What will be sent" }
-        @if runs.is_empty() { p.soft { "Nothing in the next 36 hours, apart from what repeats." } }
+        h2 { "What will be sent" (span_of("next 36 hours")) }
+        @if runs.is_empty() { p.soft { "Nothing, apart from what repeats." } }
         ul.rows {
             @for run in runs {
                 @let is_next = seen.insert((&run[0].plugin, &run[0].device, &run[0].job));
@@ -242,6 +257,11 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
     }
 }
 
+/// Names the period that a part of the page is about, in its heading.
+fn span_of(period: &str) -> Markup {
+    html! { span.soft { " · " (period) } }
+}
+
 fn label(record: &TimelineRecord) -> &str {
     record.label.as_deref().unwrap_or(&record.job)
 }
@@ -264,9 +284,10 @@ fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
 fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     html! {
         @if !jobs.is_empty() {
-            h2 { "Again and again" }
+            h2 { "Again and again" (span_of("next 36 hours")) }
             ul.rows {
                 @for job in jobs.iter().filter(|job| job.next.is_some()) {
+                    @let name = JobRef::from(job);
                     li {
                         div.row {
                             (repeated_name(job))
@@ -277,6 +298,10 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                         }
                         @if let Some(next) = &job.next {
                             div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(pause) = &job.pause { span.end.state-paused { (text::pause(pause, "job", &job.time_zone, now)) } } }
+                        }
+                        // An id with `*` stands for several jobs.
+                        @if !job.job.contains('*') {
+                            div.actions { (actions::run_now(&name)) (actions::pause_or_resume(&name, job.pause.as_ref().map(|pause| pause.by.as_str()))) }
                         }
                     }
                 }
@@ -299,7 +324,7 @@ fn timeline(picture: &Read, now: &WallTime) -> Markup {
     const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
     html! {
         @if !picture.view.lanes.is_empty() {
-            h2 { a href="/timeline" { "Timeline" } }
+            h2 { a href="/timeline" { "Timeline" } (span_of("12 hours back, 24 ahead")) }
             (timeline::picture(&picture.view, SAME, now))
             @if picture.next.is_some() { p { a href="/timeline" { "Timeline of all devices" } } }
         }
@@ -310,8 +335,8 @@ fn timeline(picture: &Read, now: &WallTime) -> Markup {
 fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
     html! {
-        h2 { "What happened" }
-        @if runs.is_empty() && repeated.is_empty() && !is_too_long { p.soft { "Nothing in the last 12 hours." } }
+        h2 { "What happened" (span_of("last 12 hours")) }
+        @if runs.is_empty() && repeated.is_empty() && !is_too_long { p.soft { "Nothing." } }
         ul.rows {
             @for run in ended {
                 @let (first, job) = (&run[0], JobRef::from(&run[0]));
@@ -327,7 +352,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                             }
                         }
                     }
-                    @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
+                    @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (sentence(reason, &first.time_zone, now)) } }
                     div.actions { (actions::why(first, now)) }
                 }
             }
@@ -411,10 +436,52 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_is_due_often_has_its_buttons_and_several_in_one_line_have_none() {
+        let shown = |job: &str, paused: Option<&str>| {
+            let job = json!({
+                "plugin": "greenhouse", "device": "tomatoes", "job": job, "time_zone": "Europe/London", "count": 91,
+                "more": false, "states": {}, "first": "2027-03-01T15:01:00Z", "last": "2027-03-01T16:31:00Z",
+                "next": "2027-03-01T15:01:00Z", "paused": paused, "pause": paused.map(|by| json!({ "by": by })),
+            });
+            repeated(&[serde_json::from_value(job).unwrap()], &now()).into_string()
+        };
+        let page = shown("mist", None);
+        assert!(page.contains("Run greenhouse/tomatoes/mist now") && page.contains("Pause greenhouse/tomatoes/mist"));
+        let page = shown("mist", Some("job"));
+        assert!(page.contains("Resume greenhouse/tomatoes/mist") && page.contains("◌ paused"), "{page}");
+        assert!(!shown("mist-*", None).contains("<button"));
+    }
+
+    #[test]
+    fn a_refused_plan_leads_to_its_device_and_the_settings_and_says_what_goes_on() {
+        let shown = |kind: &str, device: Option<&str>, count: usize, kept: usize| {
+            let first = json!([{ "plugin": "coop-door", "device": device, "href": "" }]);
+            let group = json!({ "kind": kind, "reason": "no", "example": "<b>", "count": count, "devices": 0, "kept": kept,
+                "first": first });
+            fault_group(&serde_json::from_value(group).unwrap(), &now()).into_string()
+        };
+        let page = shown("plan", Some("north"), 1, 1);
+        for part in [
+            "&lt;b&gt;",
+            "<a href=\"/devices/coop-door/north\">coop-door/north</a>",
+            "Its earlier plan goes on.",
+            "href=\"/plugins/coop-door/settings\">Settings of coop-door</a>",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        assert!(shown("plan", Some("north"), 3, 0).contains("They have no earlier plans: nothing is sent for them."));
+        let page = shown("plugin", None, 1, 0);
+        assert!(
+            page.contains("It has no earlier version") && page.contains("<a href=\"/plugins/coop-door\">"),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn a_list_that_would_be_too_long_says_so() {
         let lists = Lists { is_too_long: true, ..Lists::default() };
         let page = coming_list(&lists, &now()).into_string() + &past_list(&lists, &now()).into_string();
-        assert!(page.contains("too many jobs") && !page.contains("Nothing in the"), "{page}");
+        assert!(page.contains("too many jobs") && !page.contains("Nothing"), "{page}");
     }
 
     #[test]

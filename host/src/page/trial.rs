@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::{
     plugin::sentence,
+    refusals,
     text::{self, WallTime},
 };
 use crate::http::{
@@ -42,15 +43,45 @@ pub(super) fn refused(title: &str, place: Option<(usize, usize)>, problem: &Prob
     }
 }
 
-/// Shows the devices whose plan would fail.
-fn faults(DifferencesRecord { devices, .. }: &DifferencesRecord) -> Markup {
-    let faulty: Vec<_> = devices.iter().filter_map(|device| Some((device, device.error.as_ref()?))).collect();
+/// Shows the devices whose plan would be refused, with the line that this is about, and what would go on.
+fn faults(DifferencesRecord { devices, refused, .. }: &DifferencesRecord) -> Markup {
+    let faulty = devices.iter().filter_map(|device| Some((device, device.error.as_ref()?)));
     html! {
-        @for (device, error) in faulty.iter().take(DEVICES) {
-            p.banner.bad { "✕ " (device.device) " would keep its present plan: " (text::lines(error)) }
+        @for (device, error) in faulty.take(DEVICES) {
+            div.banner.bad {
+                p { "✕ The plan of " (device.device) " is refused: " (text::lines(error)) }
+                p { (refusals::of_device(device.unchanged.count)) }
+                @if let Some(line) = device.line {
+                    button type="button" data-line=(line) aria-label={ "Show line " (line) ", of " (device.device) } {
+                        "Show line " (line)
+                    }
+                }
+            }
         }
-        @if faulty.len() > DEVICES { p.state-failed { "✕ and " (text::count(faulty.len() - DEVICES, "more device")) } }
+        @if *refused > DEVICES { p.state-failed { "✕ and those of " (text::count(refused - DEVICES, "more device")) } }
     }
+}
+
+/// Says in a few words what would go on where plans are refused, if any are.
+pub(super) fn consequence(DifferencesRecord { devices, refused, .. }: &DifferencesRecord) -> Option<String> {
+    let faulty: Vec<_> = devices.iter().filter(|device| device.error.is_some()).collect();
+    let words = |has_jobs, of_one: &str, of_many: &str| {
+        let of: Vec<_> = faulty.iter().filter(|device| (device.unchanged.count > 0) == has_jobs).collect();
+        match of.as_slice() {
+            [] => None,
+            [one] => Some(format!("{} {of_one}", one.device)),
+            many => Some(format!("{} {of_many}", text::count(many.len(), "device"))),
+        }
+    };
+    if *refused > faulty.len() {
+        return Some(format!("{} keep their earlier plans, or have none", text::count(*refused, "device")));
+    }
+    let words = [
+        words(true, "keeps its earlier plan", "keep their earlier plans"),
+        words(false, "has no plan", "have no plan"),
+    ];
+    let words = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    Some(words).filter(|words| !words.is_empty())
 }
 
 /// A message as it is sent now, and as it would be sent.
@@ -211,7 +242,28 @@ pub(super) mod tests {
         let error = json!({ "error": "`<script>`: no" });
         let page = shown(&[], &[message("16:44", "close", "<img src=x onerror=alert(1)>\u{202e}")], &error);
         assert!(!page.contains("<script") && !page.contains("<img") && !page.contains('\u{202e}'), "{page}");
-        assert!(page.contains("north would keep its present plan: `&lt;script&gt;`: no"), "{page}");
+        assert!(page.contains("The plan of north is refused: `&lt;script&gt;`: no"), "{page}");
+        assert!(page.contains("Its earlier plan goes on.") && !page.contains("Show line"), "{page}");
+    }
+
+    #[test]
+    fn a_plan_that_is_refused_has_its_line_and_what_goes_on() {
+        let new = json!({ "error": "no", "line": 7, "unchanged": { "count": 0, "ids": [] } });
+        let page = shown(&[], &[], &new);
+        assert!(page.contains("data-line=\"7\" aria-label=\"Show line 7, of north\">Show line 7<"), "{page}");
+        assert!(page.contains("It has no earlier plan: nothing is sent for it."), "{page}");
+        let words = |change: &[Value], refused: usize| {
+            let mut jobs = trial(&[], &[], &json!({})).jobs;
+            jobs.refused = refused;
+            jobs.devices = change.iter().map(|change| trial(&[], &[], change).jobs.devices.remove(0)).collect();
+            consequence(&jobs)
+        };
+        let kept = json!({ "error": "no" });
+        assert_eq!(words(&[json!({})], 0), None);
+        assert_eq!(words(std::slice::from_ref(&kept), 1).unwrap(), "north keeps its earlier plan");
+        assert_eq!(words(&[kept.clone(), kept.clone()], 2).unwrap(), "2 devices keep their earlier plans");
+        assert_eq!(words(&[kept.clone(), new], 2).unwrap(), "north keeps its earlier plan, north has no plan");
+        assert_eq!(words(&[kept], 1_200).unwrap(), "1,200 devices keep their earlier plans, or have none");
     }
 
     #[test]

@@ -83,6 +83,22 @@ impl Expected {
     }
 }
 
+impl From<Option<Digest>> for Expected {
+    /// Expects what was found.
+    fn from(found: Option<Digest>) -> Self {
+        found.map_or(Self::Nothing, |digest| Self::OneOf(vec![digest]))
+    }
+}
+
+/// The result of a trial.
+#[derive(Debug)]
+pub(crate) struct Tried<L> {
+    pub(crate) loaded: L,
+    /// The settings file that a component was tried with, or the component that settings were tried with. If it is another
+    /// one when the file is written, the two were never tried together.
+    pub(crate) beside: Expected,
+}
+
 /// The result of an installation.
 #[derive(Debug)]
 pub(crate) struct Installed {
@@ -106,7 +122,7 @@ impl Installer {
     ///
     /// # Errors
     /// Returns why the host would refuse the component.
-    pub(crate) async fn try_out(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Loaded, Refused> {
+    pub(crate) async fn try_out(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Tried<Loaded>, Refused> {
         if !component.is_empty() && !complete::is_complete(&component) {
             let report = Report::new(format!("plugin `{plugin}` was not loaded"));
             let report = report.cause("the file is truncated: a section is longer than the rest of the file");
@@ -114,8 +130,10 @@ impl Installer {
         }
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
         let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
+        let beside = settings.as_ref().map(|settings| digest_of(settings.text.as_bytes())).into();
         let candidate = Candidate { plugin: plugin.clone(), component: component.into(), settings };
-        self.ask(|answer| Question::Trial { candidate, answer }).await
+        let loaded = self.ask(|answer| Question::Trial { candidate, answer }).await?;
+        Ok(Tried { loaded, beside })
     }
 
     /// Asks the registry for a trial.
@@ -143,18 +161,25 @@ impl Installer {
         })
     }
 
-    /// Writes a component into the folder, atomically even if the host crashes.
+    /// Writes a component into the folder, atomically even if the host crashes. `expected` is the file that it replaces,
+    /// `beside` the settings file.
     ///
     /// # Errors
-    /// Returns an error if the file there is not the expected one, the folder's disk seems to be missing, or the file
+    /// Returns an error if one of these is not the expected one, the folder's disk seems to be missing, or the file
     /// cannot be written.
     pub(crate) async fn install(
         &self,
         plugin: &PluginName,
         component: Arc<[u8]>,
-        expected: Expected,
+        [expected, beside]: [Expected; 2],
     ) -> Result<Installed, Refused> {
         let guard = self.lock.clone().lock_owned().await;
+        let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
+        let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Conflict)?;
+        if !beside.is(settings.map(|settings| digest_of(settings.text.as_bytes()))) {
+            let report = Report::new(format!("plugin `{plugin}` was not written into the folder"));
+            return Err(self.never_tried_together(report, plugin, "toml"));
+        }
         if expected != Expected::Anything && !expected.is(self.in_folder(plugin).await?) {
             let report = Report::new(format!("plugin `{plugin}` was not written into the folder"));
             let report = report.cause(format!("`{}` was changed meanwhile", self.file(plugin, "wasm").display()));
@@ -253,6 +278,13 @@ impl Installer {
         Err(Refused::Conflict(report.hint("check the disk, or copy any plugin into the folder by hand")))
     }
 
+    /// Refuses a file because the one beside it is not the one that it was tried with: each is valid, but perhaps not the
+    /// two together.
+    fn never_tried_together(&self, report: Report, plugin: &PluginName, extension: &str) -> Refused {
+        let cause = format!("`{}` was changed while it was checked", self.file(plugin, extension).display());
+        Refused::Conflict(report.cause(cause).hint("send it again: it is checked with the file that is there now"))
+    }
+
     fn file(&self, plugin: &PluginName, extension: &str) -> PathBuf {
         self.folder.join(format!("{plugin}.{extension}"))
     }
@@ -307,7 +339,7 @@ mod tests {
         let installer = Installer::new(folder.path(), folder.path(), PluginStatuses::default(), questions);
         let porch = &PluginName::parse("porch").unwrap();
         assert_eq!(installer.in_folder(porch).await.unwrap(), None);
-        let install = |expected| installer.install(porch, Arc::from(*b"component"), expected);
+        let install = |expected| installer.install(porch, Arc::from(*b"component"), [expected, Expected::Anything]);
         assert!(install(Expected::Nothing).await.unwrap().is_new);
         assert_eq!(installer.in_folder(porch).await.unwrap(), Some(digest_of(b"component")));
 
@@ -320,6 +352,29 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().len(), limits::COMPONENT_BYTES + 1, "it is unchanged");
         install(Expected::Anything).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"component");
+    }
+
+    #[tokio::test]
+    async fn two_files_that_were_never_tried_together_do_not_meet_in_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let questions = mpsc::unbounded_channel().0;
+        let installer = Installer::new(folder.path(), folder.path(), PluginStatuses::default(), questions);
+        let porch = &PluginName::parse("porch").unwrap();
+        // Both were tried when the folder was empty.
+        let alone = || [Expected::Anything, Expected::Nothing];
+        installer.write_settings(porch, "# new".into(), alone()).await.unwrap();
+        let refused = installer.install(porch, Arc::from(*b"component"), alone()).await.unwrap_err();
+        let Refused::Conflict(report) = refused else { panic!("{refused:?}") };
+        assert!(report.to_string().contains("porch.toml` was changed while it was checked"), "{report}");
+        assert_eq!(installer.in_folder(porch).await.unwrap(), None);
+
+        fs::remove_file(folder.path().join("porch.toml")).unwrap();
+        installer.install(porch, Arc::from(*b"component"), alone()).await.unwrap();
+        let refused = installer.write_settings(porch, "# new".into(), alone()).await.unwrap_err();
+        let Refused::Conflict(report) = refused else { panic!("{refused:?}") };
+        assert!(report.to_string().contains("porch.wasm` was changed while it was checked"), "{report}");
+        let beside = Expected::from(Some(digest_of(b"component")));
+        installer.write_settings(porch, "# new".into(), [Expected::Nothing, beside]).await.unwrap();
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
     granted_now, limits,
     linked_cache::LinkedCache,
     program::Program,
-    settings::{Device, Settings},
+    settings::{Device, Settings, places},
     statuses::UsageCounter,
     stored_versions::{StoredError, Versions, digest_of},
 };
@@ -64,9 +64,11 @@ pub(super) enum LoadError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Stored(#[from] StoredError),
-    #[error("device `{device}` has no plan")]
+    #[error("{at}device `{device}` has no plan")]
     Plan {
         device: DeviceName,
+        /// The place in the settings, if it is known: `porch.toml:3:8: `.
+        at: Box<str>,
         #[source]
         error: CallError,
     },
@@ -123,6 +125,14 @@ impl LoadError {
             Self::Tasks(error) => format!("{self}: {}", error.in_full()),
             other => other.to_string(),
         }
+    }
+
+    /// Adds the place in the settings that a plan fails at, if they name it.
+    fn in_settings(self, plugin: &PluginName, text: Option<&str>) -> Self {
+        let Self::Plan { device, error, .. } = self else { return self };
+        let place = text.and_then(|text| places(text, plugin, &[(&device, &error.to_string())])[0]);
+        let at = place.map_or_else(String::new, |(line, column)| format!("{plugin}.toml:{line}:{column}: "));
+        Self::Plan { device, at: at.into(), error }
     }
 
     /// Returns the report of the error, with its consequence in the hint.
@@ -288,10 +298,12 @@ impl Loader {
     /// the time of `clock`.
     pub(super) async fn try_out(
         &self,
-        proposal: Proposal,
+        mut proposal: Proposal,
         running: Option<Arc<Program>>,
         clock: impl Fn() -> Instant,
     ) -> Result<Accepted, LoadError> {
+        // They are parsed, and the text is kept for its places alone.
+        let settings = proposal.candidate.settings.take();
         let same_bytes = running.is_some_and(|program| program.version.component == proposal.version.component);
         let program = self.program(proposal).await?;
         let (mut devices, mut planned) = (Vec::new(), 0);
@@ -304,7 +316,9 @@ impl Loader {
                 }
                 // The scheduler reports that the device keeps its plan.
                 Err(LoadError::Plan { error, .. }) if same_bytes && others => Err(error.in_full()),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    return Err(error.in_settings(&program.plugin, settings.as_ref().map(|read| read.text.as_str())));
+                }
             };
             devices.push(LoadedDevice { name: device.name.clone(), site: device.site, plan });
         }
@@ -343,7 +357,7 @@ impl Loader {
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
         let answer = self.calls.call(&ScheduleJobs(&linked.plugin), linked.is_ordinary, program, device, clock()).await;
-        answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
+        answer.map_err(|error| LoadError::Plan { device: device.name.clone(), at: Box::default(), error })
     }
 
     /// Returns a plugin's tasks.

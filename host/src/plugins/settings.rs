@@ -12,6 +12,7 @@ use roost_scheduler::{
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::places::places;
 use self::record::SettingsRecord;
 use super::limits::CONFIG_BYTES;
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     report::Report,
 };
 
+mod places;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -65,7 +67,7 @@ impl Settings {
         let operator = rules.grants.get(plugin);
         let file = format!("{plugin}.toml");
         let document = Document::parse(&file, text.unwrap_or_default())?;
-        let top = document.table_or(&["config", "device", "grants", "limits"], ELSEWHERE)?;
+        let top = document.table_or(&TOP_KEYS, ELSEWHERE)?;
         let granted = top.get("grants").map(|value| read_grant(&value.table(&GRANT_KEYS)?, plugin)).transpose()?;
         let limits = top.get("limits").map(|value| CallLimits::read(&value, &rules.ceilings)).transpose()?;
         Ok(Self {
@@ -130,6 +132,8 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
     }
     Ok(devices)
 }
+
+const TOP_KEYS: [&str; 4] = ["config", "device", "grants", "limits"];
 
 /// The end of the hint for an unknown key at the top.
 const ELSEWHERE: &str =

@@ -23,21 +23,31 @@ pub(super) struct Fault {
     run: Option<(RunId, RunState)>,
     reason: String,
     at: Option<Instant>,
+    /// Whether an earlier version or plan goes on, where a new one was refused.
+    is_kept: Option<bool>,
 }
 
 impl Fault {
-    pub(super) fn of_plugin(plugin: PluginName, reason: String, at: Instant) -> Self {
-        Self { plugin, device: None, job: None, run: None, reason, at: Some(at) }
+    pub(super) fn of_plugin(plugin: PluginName, reason: String, at: Instant, is_kept: bool) -> Self {
+        Self { plugin, device: None, job: None, run: None, reason, at: Some(at), is_kept: Some(is_kept) }
     }
 
-    pub(super) fn of_device(plugin: PluginName, device: DeviceName, reason: String) -> Self {
-        Self { plugin, device: Some(device), job: None, run: None, reason, at: None }
+    pub(super) fn of_device(plugin: PluginName, device: DeviceName, reason: String, is_kept: bool) -> Self {
+        Self { plugin, device: Some(device), job: None, run: None, reason, at: None, is_kept: Some(is_kept) }
     }
 
     pub(super) fn of_job(LastOutcome { run, state, ended, reason }: LastOutcome) -> Self {
         let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
         let (plugin, device, job) = run.clone().into_job_name();
-        Self { plugin, device: Some(device), job: Some(job), run: Some((run, state)), reason, at: Some(ended) }
+        Self {
+            plugin,
+            device: Some(device),
+            job: Some(job),
+            run: Some((run, state)),
+            reason,
+            at: Some(ended),
+            is_kept: None,
+        }
     }
 
     const fn kind(&self) -> &'static str {
@@ -85,6 +95,7 @@ struct Group {
     devices: HashSet<(PluginName, DeviceName)>,
     since: Option<Instant>,
     newest: Option<Instant>,
+    kept: Option<usize>,
     example: String,
     /// The first by name.
     first: BTreeMap<(PluginName, Option<DeviceName>, Option<JobId>), Fault>,
@@ -97,6 +108,9 @@ impl Groups {
         group.count += 1;
         if let Some(device) = &fault.device {
             group.devices.insert((fault.plugin.clone(), device.clone()));
+        }
+        if let Some(is_kept) = fault.is_kept {
+            group.kept = Some(group.kept.unwrap_or_default() + usize::from(is_kept));
         }
         group.since = group.since.into_iter().chain(fault.at).min();
         if group.count == 1 || fault.at > group.newest {
@@ -122,6 +136,7 @@ impl Groups {
             example: group.example,
             count: group.count,
             devices: group.devices.len(),
+            kept: group.kept,
             since: group.since.map(|at| at.in_zone(zone)),
             newest: group.newest.map(|at| at.in_zone(zone)),
             first: group.first.values().map(|fault| fault.record(zone)).collect(),
@@ -149,8 +164,8 @@ mod tests {
             }));
         }
         let (plugin, device) = (PluginName::parse("sprinkler").unwrap(), DeviceName::parse("garden").unwrap());
-        groups.add(Fault::of_device(plugin.clone(), device, "zone 9 of garden is unknown\nhint: name it".into()));
-        groups.add(Fault::of_plugin(plugin, "`schedule-jobs` ran longer than 500 ms".into(), at(7)));
+        groups.add(Fault::of_device(plugin.clone(), device, "zone 9 of garden is unknown\nhint: name it".into(), true));
+        groups.add(Fault::of_plugin(plugin, "`schedule-jobs` ran longer than 500 ms".into(), at(7), false));
         let (records, more) = groups.into_records(Zone::UTC);
         assert_eq!(more, 0);
         let shown = |group: &FaultGroup| {
@@ -176,5 +191,6 @@ mod tests {
         .assert_eq(&records.iter().map(shown).collect::<Vec<_>>().join("\n"));
         assert_eq!(records[0].example, "the device did not confirm step 51");
         assert_eq!(records[0].first.len(), limits::FIRST_FAULTS);
+        assert_eq!(records.iter().map(|group| group.kept).collect::<Vec<_>>(), [None, Some(0), Some(1)]);
     }
 }

@@ -86,7 +86,9 @@ fn compare(
         found.insert(name, gone);
     }
     let mut all = DifferencesRecord::default();
-    for (name, mut device) in found {
+    let (refused, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, device)| device.error.is_some());
+    all.refused = refused.len();
+    for (name, mut device) in refused.into_iter().chain(others) {
         all.new += device.new.count;
         all.changed += device.changed.count;
         all.gone += device.gone.count;
@@ -225,5 +227,16 @@ mod tests {
         let all = compare(BTreeMap::new(), devices);
         assert_eq!((all.new, all.devices.len(), all.left_out), (many * jobs.len(), many / 2, many / 2));
         assert_eq!((all.devices[0].new.count, all.devices[0].new.ids.len()), (jobs.len(), limits::CHANGED_JOBS));
+    }
+
+    #[test]
+    fn devices_whose_plan_is_refused_are_first_however_many_there_are() {
+        let site = Site { zone: Zone::UTC, location: None };
+        let mut devices: Vec<_> =
+            (0..limits::CHANGED_DEVICES).map(|number| planned(&format!("d{number}"), site, &[])).collect();
+        devices.extend(["x", "z"].map(|name| LoadedDevice { plan: Err("no".into()), ..planned(name, site, &[]) }));
+        let all = compare(BTreeMap::new(), devices);
+        let first: Vec<_> = all.devices.iter().take(3).map(|device| device.device.as_str()).collect();
+        assert_eq!((all.refused, all.left_out, first), (2, 2, vec!["x", "z", "d0"]));
     }
 }

@@ -69,9 +69,12 @@ pub(crate) struct PluginRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used: Option<UsedRecord>,
     pub(crate) devices: usize,
-    /// The number of devices that keep an earlier plan because the newest one was refused.
+    /// The number of devices whose newest plan was refused: they keep an earlier one, if they have one.
     #[serde(default)]
     pub(crate) faults: usize,
+    /// The number of these that have no earlier plan: nothing is sent for them.
+    #[serde(default)]
+    pub(crate) without_plan: usize,
     pub(crate) jobs: usize,
     /// Its tasks. Omitted in lists of plugins, and if the plugin does not return them now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,6 +272,9 @@ pub(crate) struct SettingsRecord {
 pub(crate) struct RemovedRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
+    /// Whether it has a settings file, which stays in the folder.
+    #[serde(default)]
+    pub(crate) settings: bool,
 }
 
 /// The result of a rollback.
@@ -288,7 +294,10 @@ pub(crate) struct DifferencesRecord {
     pub(crate) changed: usize,
     pub(crate) gone: usize,
     pub(crate) unchanged: usize,
-    /// The changes of the first devices by name.
+    /// The number of devices whose new plan is refused. Such a device keeps its present plan, if it has one.
+    #[serde(default)]
+    pub(crate) refused: usize,
+    /// The changes of the first devices: those whose new plan is refused, then the others, each by name.
     pub(crate) devices: Vec<DeviceDifferencesRecord>,
     /// The number of further devices.
     pub(crate) left_out: usize,
@@ -303,9 +312,14 @@ pub(crate) struct DeviceDifferencesRecord {
     pub(crate) changed: SomeJobsRecord,
     pub(crate) gone: SomeJobsRecord,
     pub(crate) unchanged: SomeJobsRecord,
-    /// Why its new plan is refused; then it would keep the current plan.
+    /// Why its new plan is refused; then it would keep the current plan, of which `unchanged` has the jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// The line of the settings that are checked which has the key that the error names, or else the device's name; omitted
+    /// if they have neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, example = 12)]
+    pub(crate) line: Option<usize>,
 }
 
 /// A set of jobs of a device.
@@ -339,6 +353,7 @@ impl PluginRecord {
             used: status.map(|status| status.used.into()),
             devices: core.map_or(0, |core| core.devices),
             faults: 0,
+            without_plan: 0,
             jobs: 0,
             tasks: None,
         }

@@ -33,7 +33,7 @@ async fn request(state: &ApiState, what: Request) -> Result<StatusCode, Problem>
 
 /// Remove a plugin
 ///
-/// Deletes its `.wasm` file from the plugin folder; its settings file stays. The host removes its jobs when the file
+/// Deletes its `.wasm` file from the plugin folder; its settings file stays, if it has one. The host removes its jobs when the file
 /// has been missing for 3 s, and sends the owed messages of its runs.
 #[utoipa::path(delete, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
@@ -43,7 +43,8 @@ pub(in super::super) async fn remove(
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<(StatusCode, Json<RemovedRecord>), Problem> {
     state.plugins().installer.remove(&plugin).await?;
-    Ok((StatusCode::ACCEPTED, Json(RemovedRecord { plugin: plugin.to_string() })))
+    let settings = state.plugins().installer.has_settings(&plugin).await;
+    Ok((StatusCode::ACCEPTED, Json(RemovedRecord { plugin: plugin.to_string(), settings })))
 }
 
 /// Roll a plugin back to its previous version

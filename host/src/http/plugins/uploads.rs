@@ -11,8 +11,8 @@ use axum::{
 use http_body_util::BodyExt as _;
 use roost_scheduler::{event::Loaded, names::PluginName, suggest};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use tokio::time::timeout;
-use utoipa::{IntoParams, ToSchema};
+use tokio::{sync::SemaphorePermit, time::timeout};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::{
     super::{
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock,
     config::grant::notes,
-    plugins::{COMPONENT_BYTES, Installed, Refused},
+    plugins::{COMPONENT_BYTES, Expected, Installed, Refused, Tried},
 };
 
 /// The bytes of a component.
@@ -37,6 +37,22 @@ use crate::{
 #[schema(value_type = String, format = Binary)]
 #[allow(dead_code, reason = "it only describes the body, which is read in chunks")]
 struct Component(Vec<u8>);
+
+/// Why a file is checked and not written. The folder is not changed.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it only describes the answers")]
+pub(super) enum NotWritten {
+    /// The file beside it was changed while it was checked, more plans are refused than the request allows, or the folder
+    /// cannot be written
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// The file in the folder is not the one that the request requires
+    #[response(status = 412, content_type = "application/problem+json")]
+    Changed(Problem),
+    /// The component or the settings are refused
+    #[response(status = 422, content_type = "application/problem+json")]
+    Faulty(Problem),
+}
 
 /// Install or replace a plugin
 ///
@@ -55,10 +71,7 @@ struct Component(Vec<u8>);
     responses(
         (status = 200, body = InstalledRecord, description = "The plugin is replaced"),
         (status = 201, body = InstalledRecord, description = "The plugin is installed"),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "The file in the folder is not the one that the request requires; it is not changed"),
-        (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "The component is refused; the folder is not changed"),
+        NotWritten,
     ))]
 pub(in super::super) async fn upload(
     State(state): State<ApiState>,
@@ -67,10 +80,9 @@ pub(in super::super) async fn upload(
 ) -> Result<(StatusCode, Json<InstalledRecord>), Problem> {
     let plugin = parse_name(&name)?;
     let expected = expected(request.headers())?;
-    let _turn = state.uploads().await;
-    let component = component(request).await?;
-    let trial = trial(&state, &plugin, component.clone(), Days::default()).await?;
-    let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component, expected).await?;
+    let (_turn, component) = receive(&state, request).await?;
+    let (trial, beside) = trial(&state, &plugin, component.clone(), Days::default()).await?;
+    let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component, [expected, beside]).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(InstalledRecord { new: is_new, trial })))
 }
@@ -132,19 +144,19 @@ pub(crate) async fn try_upload(
     request: Request,
 ) -> Result<TrialRecord, Problem> {
     let plugin = parse_name(plugin)?;
-    let _turn = state.uploads().await;
-    let component = component(request).await?;
-    trial(state, &plugin, component, days).await
+    let (_turn, component) = receive(state, request).await?;
+    trial(state, &plugin, component, days).await.map(|(trial, _)| trial)
 }
 
+/// Tries a component. Returns the settings file that it was tried with, too.
 async fn trial(
     state: &ApiState,
     plugin: &PluginName,
     component: Arc<[u8]>,
     days: Days,
-) -> Result<TrialRecord, Problem> {
-    let loaded = state.plugins().installer.try_out(plugin, component).await?;
-    trial_record(state, loaded, days).await
+) -> Result<(TrialRecord, Expected), Problem> {
+    let Tried { loaded, beside } = state.plugins().installer.try_out(plugin, component).await?;
+    Ok((trial_record(state, loaded, days).await?, beside))
 }
 
 /// Compares a version that was loaded on trial with what is there.
@@ -185,51 +197,107 @@ pub(crate) fn parse_name(name: &str) -> Result<PluginName, Problem> {
     })
 }
 
-/// Reads a component from the body of a request.
-async fn component(request: Request) -> Result<Arc<[u8]>, Problem> {
-    Ok(body(request, (WASM, "a component"), COMPONENT_BYTES).await?.into())
+/// Reads a component from the body of a request, and takes the turn of an upload for what follows. The beginning of it is
+/// read before that, so that a client that sends little delays no other.
+async fn receive(state: &ApiState, request: Request) -> Result<(Option<SemaphorePermit<'_>>, Arc<[u8]>), Problem> {
+    let mut body = Incoming::of(request, (WASM, "a component"), COMPONENT_BYTES)?;
+    let place = state.upload_beginnings().await;
+    body.read(limits::UPLOAD_BEGINNING).await?;
+    let turn = state.uploads().await;
+    drop(place);
+    Ok((turn, body.rest().await?.into()))
 }
 
 const WASM: &str = "application/wasm";
 
 /// Reads the body of a request, within the bounds of its size and time. `kind` is its content type, with its name.
-pub(super) async fn body(request: Request, (kind, name): (&str, &str), most: u64) -> Result<Vec<u8>, Problem> {
-    let found = request.headers().get(header::CONTENT_TYPE).and_then(|found| found.to_str().ok());
-    let found = found.map(|found| found.split(';').next().unwrap_or(found).trim());
-    if !found.is_some_and(|found| found.eq_ignore_ascii_case(kind)) {
-        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {name}"));
-        return Err(problem.hint(format!("send `Content-Type: {kind}`")));
-    }
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > most) {
-        return Err(too_large(name, most));
-    }
-    let read = read_body(request.into_body(), length.unwrap_or_default(), most);
-    match timeout(limits::UPLOAD_BODY, read).await {
-        Ok(read) => read?.ok_or_else(|| too_large(name, most)),
-        Err(_) => {
-            let detail = format!("the body was not received within {} s", limits::UPLOAD_BODY.as_secs());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
-        }
-    }
+pub(super) async fn body(request: Request, kind: (&str, &'static str), most: u64) -> Result<Vec<u8>, Problem> {
+    let mut body = Incoming::of(request, kind, most)?;
+    body.reserve();
+    body.read(most).await?;
+    Ok(body.bytes)
 }
 
-/// Returns the bytes of a body, unless there are more than `most`.
-async fn read_body(mut body: Body, length: u64, most: u64) -> Result<Option<Vec<u8>>, Problem> {
-    let mut bytes = Vec::with_capacity(usize::try_from(length.min(most)).unwrap_or_default());
-    let slow = |_| {
-        let detail = format!("no part of the body was received for {} s", limits::UPLOAD_STALL.as_secs());
-        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
-    };
-    while let Some(frame) = timeout(limits::UPLOAD_STALL, body.frame()).await.map_err(slow)? {
-        let frame = frame.map_err(|error| Problem::bad_request(format!("the body is incomplete: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() as u64 + data.len() as u64 > most {
-            return Ok(None);
+/// A body that is being read.
+struct Incoming {
+    body: Body,
+    bytes: Vec<u8>,
+    is_complete: bool,
+    /// The number of bytes that it is said to have.
+    length: u64,
+    name: &'static str,
+    most: u64,
+}
+
+impl Incoming {
+    fn of(request: Request, (kind, name): (&str, &'static str), most: u64) -> Result<Self, Problem> {
+        let found = request.headers().get(header::CONTENT_TYPE).and_then(|found| found.to_str().ok());
+        let found = found.map(|found| found.split(';').next().unwrap_or(found).trim());
+        if !found.is_some_and(|found| found.eq_ignore_ascii_case(kind)) {
+            let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {name}"));
+            return Err(problem.hint(format!("send `Content-Type: {kind}`")));
         }
-        bytes.extend_from_slice(&data);
+        let length =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > most) {
+            return Err(too_large(name, most));
+        }
+        let length = length.unwrap_or_default();
+        Ok(Self { body: request.into_body(), bytes: Vec::new(), is_complete: false, length, name, most })
     }
-    Ok(Some(bytes))
+
+    /// Makes room for all of it.
+    fn reserve(&mut self) {
+        let all = usize::try_from(self.length).unwrap_or_default();
+        self.bytes.reserve_exact(all.saturating_sub(self.bytes.len()));
+    }
+
+    /// Reads until there are more bytes than so many, or all.
+    async fn read(&mut self, enough: u64) -> Result<(), Problem> {
+        let read = timeout(limits::UPLOAD_BODY, async {
+            while !self.is_complete && self.bytes.len() as u64 <= enough {
+                self.read_part().await?;
+            }
+            Ok(())
+        });
+        read.await.unwrap_or_else(|_| {
+            let detail = format!("the body was not received within {} s", limits::UPLOAD_BODY.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        })
+    }
+
+    async fn read_part(&mut self) -> Result<(), Problem> {
+        let slow = |_| {
+            let detail = format!("no part of the body was received for {} s", limits::UPLOAD_STALL.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        };
+        let Some(frame) = timeout(limits::UPLOAD_STALL, self.body.frame()).await.map_err(slow)? else {
+            self.is_complete = true;
+            return Ok(());
+        };
+        let frame = frame.map_err(|error| Problem::bad_request(format!("the body is incomplete: {error}")))?;
+        let Ok(data) = frame.into_data() else { return Ok(()) };
+        if self.bytes.len() as u64 + data.len() as u64 > self.most {
+            return Err(too_large(self.name, self.most));
+        }
+        self.bytes.extend_from_slice(&data);
+        Ok(())
+    }
+
+    /// Reads the rest, which others wait for: it must come at some speed.
+    async fn rest(mut self) -> Result<Vec<u8>, Problem> {
+        self.reserve();
+        while !self.is_complete {
+            let next = self.bytes.len() as u64 + limits::UPLOAD_BEGINNING;
+            timeout(limits::UPLOAD_STALL, self.read(next)).await.unwrap_or_else(|_| {
+                let (mib, s) = (limits::UPLOAD_BEGINNING >> 20, limits::UPLOAD_STALL.as_secs());
+                let detail = format!("less than {mib} MiB of the body was received within {s} s");
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+                    .hint("use a faster connection: other uploads wait"))
+            })?;
+        }
+        Ok(self.bytes)
+    }
 }
 
 fn too_large(name: &str, most: u64) -> Problem {
@@ -251,6 +319,16 @@ impl From<Refused> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use bytes::Bytes;
+    use hyper::body::Frame;
+    use tokio::time::{Interval, interval};
+
     use super::*;
 
     #[tokio::test]
@@ -271,11 +349,48 @@ mod tests {
             (None, "application/wasm", most + 1, 413),
             (None, "application/wasm", most, 200),
         ] {
-            let read = component(request(length, kind, vec![0; bytes].into())).await;
+            let read = async {
+                let mut body =
+                    Incoming::of(request(length, kind, vec![0; bytes].into()), (WASM, "a component"), COMPONENT_BYTES)?;
+                body.read(limits::UPLOAD_BEGINNING).await?;
+                body.rest().await
+            };
+            let read = read.await;
             let expected =
                 read.as_ref().map_or_else(|problem| problem.status, |bytes| if bytes.is_empty() { 0 } else { 200 });
             assert_eq!(expected, status, "{length:?} {kind} {bytes}");
         }
+    }
+
+    /// A body of which the first part comes at once, and then a byte now and then, for ever.
+    struct Dripping(Option<Bytes>, Interval);
+
+    impl hyper::body::Body for Dripping {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let first = self.0.take();
+            if first.is_none() && self.1.poll_tick(context).is_pending() {
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Ok(Frame::data(first.unwrap_or(Bytes::from_static(b"0"))))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_given_up_once_others_wait_for_it() {
+        let beginning = vec![0; usize::try_from(limits::UPLOAD_BEGINNING).unwrap() + 1];
+        let body = Dripping(Some(beginning.into()), interval(limits::UPLOAD_STALL / 10));
+        let request = Request::builder().header(header::CONTENT_TYPE, WASM).body(Body::new(body)).unwrap();
+        let mut body = Incoming::of(request, (WASM, "a component"), COMPONENT_BYTES).unwrap();
+        body.read(limits::UPLOAD_BEGINNING).await.unwrap();
+        assert!(!body.is_complete && body.bytes.len() as u64 > limits::UPLOAD_BEGINNING);
+        let problem = body.rest().await.unwrap_err();
+        assert!(problem.status == 408 && problem.detail.starts_with("less than 1 MiB of the body"), "{problem:?}");
     }
 
     #[test]

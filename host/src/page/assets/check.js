@@ -81,7 +81,7 @@ function install(section) {
   plugin.addEventListener("input", () => say("The name was changed: check it again."));
   section.addEventListener("answer", ({ detail: { ok, status } }) => {
     if (ok) say(`${plugin.value} is in the folder. The list shows when it runs.`);
-    else if (status === 412) run();
+    else if ([409, 412].includes(status)) run();
   });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
@@ -94,19 +94,25 @@ function settings(section) {
   const { say, check, result } = checker(section);
   const form = section.querySelector("form");
   const { text } = form.elements;
+  // What was checked last, and the tag of a file of another program that was reported.
+  let checked = "";
+  let reported;
 
   async function run() {
     const { plugin, tag, ends } = form.dataset;
     const condition = tag ? { "if-match": tag } : { "if-none-match": "*" };
     const headers = { "content-type": "application/toml", ...condition };
-    const body = text.value.replaceAll("\n", ends);
+    checked = text.value;
+    const body = checked.replaceAll("\n", ends);
     text.removeAttribute("aria-invalid");
-    const checked = await check(`/plugins/${plugin}/settings`, body, headers);
-    const { line, column } = checked?.querySelector("[data-line]")?.dataset ?? {};
+    const shown = await check(`/plugins/${plugin}/settings`, body, headers);
+    // A difference to that file is shown.
+    reported = shown?.querySelector("[data-mine]")?.dataset.mine ?? reported;
+    const { line, column } = shown?.querySelector("[data-column]")?.dataset ?? {};
     if (line) select(Number(line), Number(column));
   }
 
-  function select(line, column) {
+  function select(line, column = 1) {
     const lines = text.value.split("\n");
     const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
     text.setAttribute("aria-invalid", "true");
@@ -119,12 +125,26 @@ function settings(section) {
     event.preventDefault();
     run();
   });
+  result.addEventListener("click", ({ target: { dataset } }) => {
+    if (dataset.line) select(Number(dataset.line));
+    if (dataset.mine === undefined) return;
+    form.dataset.tag = reported = dataset.mine;
+    run();
+  });
+  addEventListener("beforeunload", (event) => text.value !== text.defaultValue && event.preventDefault());
+  document.addEventListener("swapped", () => {
+    const tag = document.getElementById("file")?.dataset.tag ?? "";
+    if (tag === reported || tag === (form.dataset.tag ?? "")) return;
+    reported = tag;
+    say("The file was changed meanwhile. Check shows how it differs from your text.", "banner bad");
+  });
   text.addEventListener("input", () => result.hasChildNodes() && say("The text was changed: check it again."));
   section.addEventListener("answer", ({ detail: response }) => {
     if (response.ok) {
       form.dataset.tag = response.headers.get("etag");
+      text.defaultValue = checked;
       say("The settings are saved.");
-    } else if (response.status === 412) run();
+    } else if ([409, 412].includes(response.status)) run();
   });
 }
 

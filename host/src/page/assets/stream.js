@@ -39,16 +39,18 @@ function refresh() {
 /** Refreshes when the next of the times that are shown has come. */
 function awaitNext() {
   clearTimeout(next);
-  const times = [...document.querySelectorAll("main time")].map((time) => Date.parse(time.dateTime) - Date.now());
+  // What is kept as it is does not change with time.
+  const times = [...document.querySelectorAll("main time")].filter((time) => !time.closest("[data-keep]")).map((time) => Date.parse(time.dateTime) - Date.now());
   const wait = Math.min(...times.filter((ms) => ms > 0)) + BEGUN_AFTER_MS;
   if (wait < LONGEST_TIMER_MS) next = setTimeout(refresh, wait);
 }
 
 function open() {
   if (source || document.hidden) return;
-  // A page with a list of log lines follows these as well.
-  const kinds = KINDS.concat(document.querySelector("[data-follows]")?.dataset.follows ?? []);
-  source = new EventSource(`/api/v1/events?kind=${kinds}`);
+  // A page may follow one kind of events of one plugin only. One with a list of log lines follows these as well.
+  const { only, plugin } = document.querySelector("[data-only]")?.dataset ?? {};
+  const kinds = only ? [only] : KINDS.concat(document.querySelector("[data-follows]")?.dataset.follows ?? []);
+  source = new EventSource(`/api/v1/events?kind=${kinds}${plugin ? `&plugin=${plugin}` : ""}`);
   source.onopen = () => {
     clearTimeout(broken);
     broken = null;

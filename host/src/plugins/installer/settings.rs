@@ -15,7 +15,7 @@ use super::{
         registry::Question,
         stored_versions::digest_of,
     },
-    Expected, Installed, Installer, Refused, WRITABLE, blocking,
+    Expected, Installed, Installer, Refused, Tried, WRITABLE, blocking,
 };
 use crate::{
     files::{self, Folder},
@@ -54,12 +54,22 @@ impl Installer {
         }
     }
 
+    /// Checks whether a plugin has a settings file.
+    pub(crate) async fn has_settings(&self, plugin: &PluginName) -> bool {
+        let path = self.file(plugin, "toml");
+        blocking(move || fs::symlink_metadata(path).is_ok()).await.unwrap_or_default()
+    }
+
     /// Loads the component in the folder on trial with other settings. Without a component, only the settings are
     /// checked, and there is no result. Nothing is written.
     ///
     /// # Errors
     /// Returns why the host would refuse them, with the place in the text.
-    pub(crate) async fn try_settings(&self, plugin: &PluginName, text: String) -> Result<Option<Loaded>, Refused> {
+    pub(crate) async fn try_settings(
+        &self,
+        plugin: &PluginName,
+        text: String,
+    ) -> Result<Tried<Option<Loaded>>, Refused> {
         let path = self.file(plugin, "wasm");
         let component = match blocking(move || files::read(&path, limits::COMPONENT_BYTES)).await? {
             Ok(bytes) => Some(bytes),
@@ -70,6 +80,7 @@ impl Installer {
                 return Err(Refused::Conflict(report.cause(format!("`{}` cannot be read: {error}", path.display()))));
             }
         };
+        let beside = component.as_deref().map(digest_of).into();
         let (is_alone, component) = (component.is_none(), component.unwrap_or_default().into());
         let settings = Some(SettingsText { text, may_quote: true });
         let candidate = Candidate { plugin: plugin.clone(), component, settings };
@@ -77,6 +88,7 @@ impl Installer {
             true => self.ask(|answer| Question::Settings { candidate, answer }).await.map(|()| None),
             false => self.ask(|answer| Question::Trial { candidate, answer }).await.map(Some),
         };
+        let tried = tried.map(|loaded| Tried { loaded, beside });
         tried.map_err(|refused| match refused {
             Refused::Faulty(report) => {
                 Refused::Faulty(Report { what: format!("the settings of plugin `{plugin}` are refused"), ..report })
@@ -86,17 +98,21 @@ impl Installer {
     }
 
     /// Writes a plugin's settings file, atomically even if the host crashes. The file keeps its mode and its owner.
+    /// `expected` is the file that it replaces, `beside` the component.
     ///
     /// # Errors
-    /// Returns an error if the file is not the expected one, is a link, or cannot be written, or if the folder's disk
-    /// seems to be missing.
+    /// Returns an error if one of these is not the expected one, if the file is a link or cannot be written, or if the
+    /// folder's disk seems to be missing.
     pub(crate) async fn write_settings(
         &self,
         plugin: &PluginName,
         text: String,
-        expected: Expected,
+        [expected, beside]: [Expected; 2],
     ) -> Result<Installed, Refused> {
         let guard = self.lock.clone().lock_owned().await;
+        if !beside.is(self.in_folder(plugin).await?) {
+            return Err(self.never_tried_together(not_written(plugin), plugin, "wasm"));
+        }
         self.check_mounted(plugin)?;
         let (folder, name) = (self.folder.clone(), plugin.clone());
         let written = blocking(move || {

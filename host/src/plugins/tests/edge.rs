@@ -12,6 +12,8 @@ use super::{
 };
 use crate::plugins::{Expected, PluginHandle, Refused, State, limits, stored_grant};
 
+const ANY: [Expected; 2] = [Expected::Anything, Expected::Anything];
+
 #[tokio::test]
 async fn a_dropped_file_is_loaded_and_a_broken_update_changes_nothing() {
     let place = TestFolder::new();
@@ -111,14 +113,14 @@ async fn trials_leave_only_the_last_compiled_components() {
     let edge = place.start(Vec::new());
     let installer = edge.plugins.handle().installer;
     for number in 1..=5 {
-        let loaded = installer.try_out(&name("porch"), guests::numbered(number).into()).await.unwrap();
+        let loaded = installer.try_out(&name("porch"), guests::numbered(number).into()).await.unwrap().loaded;
         assert_eq!(loaded.devices.len(), 2, "with the settings in the folder");
     }
     let refused = installer.try_out(&name("porch"), guests::guest(guests::TRAPS).into()).await.unwrap_err();
     let Refused::Faulty(report) = refused else { panic!("{refused:?}") };
     expect![[r#"
         plugin `porch` was not loaded
-          caused by: device `north` has no plan
+          caused by: porch.toml:2:8: device `north` has no plan
           caused by: `schedule-jobs` trapped: wasm trap: wasm `unreachable` instruction executed, in `fails` < `plan`
         hint: the fault is in the plugin: its author can reproduce it with `roost check`"#]]
     .assert_eq(&redact(&report.to_string()));
@@ -136,7 +138,7 @@ async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() 
     let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
     let PluginHandle { statuses, installer, .. } = edge.plugins.handle();
-    installer.install(&name("porch"), guests::numbered(1).into(), Expected::Anything).await.unwrap();
+    installer.install(&name("porch"), guests::numbered(1).into(), ANY).await.unwrap();
     let first = edge.loaded().await.version;
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
     let traps = || statuses.plugin(&name("porch")).unwrap().used.traps;
@@ -144,7 +146,7 @@ async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() 
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert!(installer.roll_back(&name("porch")).await.unwrap().digest == first.component, "the running version");
-    installer.install(&name("porch"), guests::numbered(2).into(), Expected::Anything).await.unwrap();
+    installer.install(&name("porch"), guests::numbered(2).into(), ANY).await.unwrap();
     let second = edge.loaded().await.version;
     let status = statuses.plugin(&name("porch")).unwrap();
     assert_eq!((status.state, status.previous), (State::Running, Some(first.component)));
