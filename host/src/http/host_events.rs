@@ -1,8 +1,11 @@
 //! Host events as JSON, in streams and in logs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use roost_scheduler::{
-    event::{Announcement, RunEnded},
+    event::{Announcement, Part, PauseChange, RunEnded},
+    pause::{self, Pause, PausedBy},
     time::Instant,
     zone::Zone,
 };
@@ -10,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 use utoipa::ToSchema;
 
-use super::runs::RunRecord;
+use super::{pauses::PauseRecord, runs::RunRecord};
 use crate::event_log::{Entry, EventLog, HostEvent};
 
 /// An event.
@@ -48,6 +51,23 @@ pub(crate) struct HostEventRecord {
     /// For kind `clock`: by how many milliseconds the clock was set; negative if it was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by_ms: Option<i64>,
+    /// For kind `pause`: the pause, and what became of it. Times are in the host's time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseChangeRecord>,
+}
+
+/// What became of a pause.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PauseChangeRecord {
+    /// `set`: it was set, and has begun if it has no beginning. `begun` and `ended`: that time has come. `removed`: it was
+    /// removed before its end.
+    #[schema(pattern = "^(set|begun|ended|removed)$")]
+    pub(crate) change: String,
+    /// The job, if it was set on a job; its plugin and its device are those of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<String>,
+    #[serde(flatten)]
+    pub(crate) pause: PauseRecord,
 }
 
 /// The number of jobs that a plan has changed.
@@ -129,6 +149,7 @@ impl HostEventRecord {
             plan: None,
             up: None,
             by_ms: None,
+            pause: None,
         };
         match what {
             HostEvent::Started { run, at } => record.run = Some(RunRecord::under_way(run, None, Some(*at), zone)),
@@ -137,14 +158,35 @@ impl HostEventRecord {
             HostEvent::NotLoaded { report, .. } => record.hint.clone_from(&report.hint),
             HostEvent::Link { up } => record.up = Some(*up),
             HostEvent::ClockSet { by_ms, .. } => record.by_ms = Some(*by_ms),
+            HostEvent::Pause { what, pause, change } => {
+                record.pause = Some(PauseChangeRecord::new(what, pause.clone(), *change, zone));
+            }
             HostEvent::PlanRefused { .. }
             | HostEvent::Loaded { .. }
             | HostEvent::Freed { .. }
             | HostEvent::Removed(_)
-            | HostEvent::Pause { .. }
             | HostEvent::Logged { .. } => {}
         }
         record
+    }
+}
+
+impl PauseChangeRecord {
+    fn new(what: &Part, pause: Arc<Pause>, change: PauseChange, zone: Zone) -> Self {
+        let change = match change {
+            PauseChange::Set => "set",
+            PauseChange::Begun => "begun",
+            PauseChange::Ended => "ended",
+            PauseChange::Removed => "removed",
+        };
+        let (level, job) = match what {
+            Part::All => (pause::Level::All, None),
+            Part::Plugin(_) => (pause::Level::Plugin, None),
+            Part::Device(..) => (pause::Level::Device, None),
+            Part::Job((.., job)) => (pause::Level::Job, Some(job.to_string())),
+        };
+        let pause = PauseRecord::new(&PausedBy { what: level, pause }, zone);
+        Self { change: change.to_owned(), job, pause }
     }
 }
 
@@ -174,5 +216,28 @@ impl From<&Announcement> for PlanRecord {
     fn from(announcement: &Announcement) -> Self {
         let Announcement { loaded, new, changed, gone, unchanged, .. } = *announcement;
         Self { loaded, new, changed, gone, unchanged }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use roost_scheduler::names::{DeviceName, JobId, PluginName};
+
+    use super::*;
+
+    #[test]
+    fn an_event_about_a_pause_says_what_became_of_which() {
+        let at = |millis| Instant::from_millis(millis);
+        let pause: Arc<Pause> = Pause::new(None, at(1_803_891_600_000), Some("rain")).unwrap().into();
+        let (plugin, device) = (PluginName::parse("coop").unwrap(), DeviceName::parse("north").unwrap());
+        let job = Part::Job((plugin, device, JobId::parse("open").unwrap()));
+        let json = |what: &Part, change| {
+            serde_json::to_string(&PauseChangeRecord::new(what, pause.clone(), change, Zone::UTC)).unwrap()
+        };
+        expect![[r#"
+            {"change":"set","job":"open","until":"2027-03-01T09:00:00Z","reason":"rain","by":"job"}
+            {"change":"ended","until":"2027-03-01T09:00:00Z","reason":"rain","by":"all"}"#]]
+        .assert_eq(&[json(&job, PauseChange::Set), json(&Part::All, PauseChange::Ended)].join("\n"));
     }
 }
