@@ -50,7 +50,8 @@ pub(crate) struct Run {
     pub(crate) watch: Option<Box<Watch>>,
     /// The owed step that is sent without confirmation, because the subscription failed.
     pub(crate) unconfirmed_step: Option<usize>,
-    /// Since when the current step has been sent to a topic without subscribers.
+    /// Since when the current step has been sent to a topic without subscribers; if it was overdue before, since when the
+    /// overdue ones of its run have been.
     pub(crate) unsubscribed_since: Option<Instant>,
     pub(crate) phase: Phase,
 }
@@ -323,23 +324,26 @@ impl Run {
     }
 
     /// Returns until when the current step is sent again while its topic has no subscriber, at most until the next step
-    /// is due; `None` if it is not sent again: it is not owed, an earlier step had no subscriber either, its run was
-    /// cut short, the broker retains it, or it is marked `once`.
+    /// is due, if that was not due already; `None` if it is not sent again: it is not owed, the first step had no
+    /// subscriber either, its run was cut short, the broker retains it, or it is marked `once`.
     pub(crate) fn waits_for_subscriber_until(&self) -> Option<Instant> {
         let step = self.body.step(self.step())?;
         let is_match = self.is_owed()
-            && self.progress.no_subscriber.is_none()
+            && self.progress.no_subscriber != Some(1)
             && self.progress.cancelled.is_none()
             && !step.retain
             && !step.once;
-        let longest = self.unsubscribed_since?.plus_ms(limits::NO_SUBSCRIBER_MS);
-        let next = self.due_of(self.step() + 1).unwrap_or(Instant::MAX);
+        let since = self.unsubscribed_since?;
+        let longest = since.plus_ms(limits::NO_SUBSCRIBER_MS);
+        // After a crash, all later steps may be overdue, and their device not yet back.
+        let next = self.due_of(self.step() + 1).filter(|next| *next > since).unwrap_or(Instant::MAX);
         is_match.then_some(longest.min(next))
     }
 
     /// Returns whether the broker has the current step, and its topic had no subscriber for long enough.
     pub(crate) fn has_waited_for_subscriber(&self, now: Instant) -> bool {
         self.last == Attempt::NoSubscriber
+            && self.progress.attempts > 0
             && self.unsubscribed_since.is_some()
             && self.waits_for_subscriber_until().is_none_or(|until| until <= now)
     }

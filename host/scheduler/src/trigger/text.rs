@@ -257,6 +257,10 @@ fn every(words: &[&str], context: &Context<'_>) -> Result<Trigger, Problem> {
             let hint = "days limit `daily`, `cron` and sun events: `cron */15 * * * * on MON-FRI`";
             return Err(Problem::new(format!("`{word}` cannot follow a period"), hint));
         }
+        [count, unit, ..] if ["day", "days", "week", "weeks"].contains(unit) => {
+            let hint = format!("for days of the calendar write `daily 05:30 every {count} {unit} from 2027-03-17`");
+            return Err(Problem::new(format!("`{unit}` is not part of a period"), hint));
+        }
         [_, word, ..] => return Err(Problem::new(format!("`{word}` is not `from` and a time"), EVERY)),
     };
     match duration_ms(period)? {
@@ -292,6 +296,13 @@ fn cron(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> 
 fn daily(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
     let [time, rest @ ..] = words else { return Err(Problem::new("after `daily`, the time of day is missing", DAILY)) };
     let time = time_of_day(time, "daily")?;
+    if let [word, ..] = rest
+        && !days::is_clause(word)
+    {
+        let meant =
+            if days::is_set(word) { format!("; {}", did_you_mean(format_args!("on {word}"))) } else { String::new() };
+        return Err(Problem::new(format!("`{word}` cannot follow a time of day{meant}"), DAILY));
+    }
     let (second, fields) = (time.second(), format!("{} {} * * *", time.minute(), time.hour()));
     let expression = if second == 0 { fields } else { format!("{second} {fields}") };
     cron(&[&[expression.as_str()], rest].concat(), cron_cache)

@@ -148,3 +148,62 @@ fn a_newer_run_a_retained_message_and_a_once_step_do_not_wait() {
         "#]],
     );
 }
+
+/// A master valve and a zone, on topics of their own.
+fn round() -> Vec<roost_scheduler::model::Job> {
+    vec![job(
+        "round",
+        "at 2027-03-01T06:10:00Z",
+        &[(0, "master/on"), (1, "zone/on"), (3, "zone/off"), (4, "master/off")],
+    )]
+}
+
+#[test]
+fn overdue_steps_after_a_crash_wait_for_a_device_that_is_not_back_yet() {
+    let mut world = world(&round());
+    world.run_until(at("2027-03-01T06:10:00.100Z"));
+    world.crash();
+    world.run_until(at("2027-03-01T06:10:07Z"));
+    without_subscribers(&mut world, &["zone/on", "zone/off", "master/off"]);
+    world.link_up(100);
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:10:20Z"));
+    // The device is back: both valves are closed, in their order.
+    without_subscribers(&mut world, &[]);
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:16:00Z"));
+    let sent: Vec<_> =
+        crate::dsl::lines(&world).iter().filter_map(|line| line.split(" publish ").nth(1).map(str::to_owned)).collect();
+    assert_eq!(
+        sent.iter().map(|sent| sent.split(' ').next().unwrap()).collect::<Vec<_>>(),
+        ["zone/on", "zone/off", "master/off"],
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn the_last_step_waits_although_an_earlier_owed_one_found_no_subscriber() {
+    let mut world = world(&round());
+    world.run_until(at("2027-03-01T06:10:02Z"));
+    without_subscribers(&mut world, &["zone/on", "zone/off", "master/off"]);
+    world.run_until(at("2027-03-01T06:10:30Z"));
+    without_subscribers(&mut world, &[]);
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    assert!(crate::dsl::lines(&world).iter().any(|line| line.contains("publish master/off #")), "{:?}", world.log);
+}
+
+#[test]
+fn overdue_steps_share_one_wait_for_a_device_that_stays_away() {
+    let mut world = world(&round());
+    world.run_until(at("2027-03-01T06:10:02Z"));
+    world.crash();
+    world.run_until(at("2027-03-01T06:10:10Z"));
+    without_subscribers(&mut world, &["zone/on", "zone/off", "master/off"]);
+    world.link_up(100);
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    let ended: Vec<_> = crate::dsl::lines(&world).into_iter().filter(|line| line.contains("succeeded")).collect();
+    assert_eq!(ended.len(), 1, "{:?}", crate::dsl::lines(&world));
+    assert!(ended[0].starts_with("06:15:"), "{ended:?}");
+}

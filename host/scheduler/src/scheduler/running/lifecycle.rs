@@ -103,7 +103,10 @@ impl Scheduler {
             return self.end(slot, outcome);
         }
         run.progress.attempts = 0;
-        (run.tried_since, run.unsubscribed_since) = (None, None);
+        run.tried_since = None;
+        // Overdue steps share one wait for a device that is away, so that they do not hold up others for long.
+        let is_overdue = run.due_of(run.step()).is_some_and(|due| due <= self.now);
+        run.unsubscribed_since = run.unsubscribed_since.filter(|_| is_overdue);
         self.unwatch(slot);
         if !mutated(Mutation::CompletedStepIsUnsaved) {
             self.save_progress_of(slot);
