@@ -148,11 +148,12 @@ mutants: ## break the core in one way after the other, and see that the simulati
 	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
 
 # `--bin roost`, not `-p roost`: to select packages changes the features of what they share, and wasmtime would be built again.
-oracles: ## compare `roost next` with another cron, with an ephemeris, and with the newest time zones
+oracles: ## compare `roost next` with another cron, with recurrence rules, with an ephemeris, and with the newest time zones
 	cargo build --bin roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
-	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem tzdata
+	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem python-dateutil tzdata
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
+	$(ORACLES)/bin/python tests/oracles/days.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/zones.py target/debug/roost
 

@@ -27,6 +27,7 @@ use chrono::NaiveDate;
 use crate::{
     calendar::to_local,
     limits,
+    mutants::{Mutation, mutated},
     time::{Instant, Site},
     zone::Zone,
 };
@@ -82,6 +83,9 @@ impl Trigger {
     /// is not known yet.
     #[must_use]
     pub fn finish(&self) -> Option<u32> {
+        if mutated(Mutation::FinishIsIgnored) {
+            return None;
+        }
         match self {
             Self::At(_) | Self::Every(_) => None,
             Self::Cron(cron) => cron.finish,

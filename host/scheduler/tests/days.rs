@@ -256,6 +256,16 @@ fn seasons_cross_the_end_of_the_year_and_exceptions_are_left_out() {
 }
 
 #[test]
+fn dates_beyond_the_reach_of_one_search_count_beside_other_days() {
+    let dates = first("daily 09:00 on TUE-SAT in SUN,2027-01-20", "Europe/London", "2027-01-01T00:00:00Z", 2);
+    assert_eq!(dates, ["2027-01-20 09:00"]);
+    let last_sunday = first("cron 30 1 * * 0L in 5,2027-10-15..2027-11-14", "Europe/London", "2027-01-01T00:00:00Z", 2);
+    assert_eq!(last_sunday, ["2027-10-31 01:30"]);
+    let later = first("daily 09:00 on MON except 1970-01-01..2030-12-31", "Europe/London", "2027-01-01T00:00:00Z", 1);
+    assert_eq!(later, ["2031-01-06 09:00"]);
+}
+
+#[test]
 fn an_evening_that_lasts_beyond_midnight_belongs_to_its_date() {
     // In June the sun sinks below -15 degrees after midnight.
     let friday = first("sun at -15 setting on FRI", "Europe/London", "2027-06-10T12:00:00Z", 1);

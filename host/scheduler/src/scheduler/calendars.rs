@@ -8,7 +8,9 @@ use crate::{
     budget::Budget,
     event::JobKey,
     limits,
+    mutants::{Mutation, mutated},
     names::CalendarName,
+    occurrence::Next,
     trigger::{Calendars, Days},
     work_queue::Work,
 };
@@ -18,7 +20,7 @@ impl Scheduler {
     pub(super) fn set_calendars(&mut self, calendars: Calendars) {
         let changed = self.agenda.almanac().calendars.differences(&calendars);
         self.agenda.almanac().calendars = calendars;
-        if !changed.is_empty() {
+        if !changed.is_empty() && !mutated(Mutation::CalendarChangeIsNotFollowed) {
             self.work.push(Work::CalendarsChanged { names: changed, job: 0 });
         }
     }
@@ -38,12 +40,19 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return };
         let names_one = |days: &Days| days.calendars().any(|name| names.contains(name));
         let before = state.next;
-        // What is due now was decided by the old contents.
-        if !state.job.trigger.days().is_some_and(names_one) || before.timer().is_some_and(|at| at <= self.now) {
+        let is_decided = match before {
+            // What was due before was decided by the old contents, although its run may wait for its jitter.
+            Next::Due { occurrence, .. } => occurrence <= self.now && !mutated(Mutation::ChangedCalendarDecidesPast),
+            // The search is about to continue, by the new contents.
+            Next::Search(from) => from <= self.now,
+            Next::Never => false,
+        };
+        if is_decided || !state.job.trigger.days().is_some_and(names_one) {
             return;
         }
         let Some(site) = self.catalog.site_of(key) else { return };
-        let (job, device, watermark) = (state.job.clone(), state.device, state.watermark.max(self.now));
+        let decided = if mutated(Mutation::ChangedCalendarCatchesUp) { state.watermark } else { self.now };
+        let (job, device, watermark) = (state.job.clone(), state.device, state.watermark.max(decided));
         let next = self.next_of(&job, device, watermark, &site);
         if next == before {
             return;

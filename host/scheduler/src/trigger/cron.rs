@@ -5,7 +5,7 @@ mod pattern;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use chrono::{NaiveDateTime, NaiveTime};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use self::pattern::Pattern;
 use super::{
@@ -156,10 +156,11 @@ impl Parsed {
     /// Returns why it never fires, if that is certain: what calendars will contain is not known.
     fn never(&self) -> Option<Never> {
         let fires = match &self.days {
-            Some(days) if days.calendars().next().is_some() => self.pattern.ever_comes(),
+            Some(days) if days.follow_calendars() => self.pattern.ever_comes(),
             Some(days) => {
                 let calendars = Calendars::default();
-                self.local_times(&calendars).first_from(days.earliest().and_time(NaiveTime::MIN)).is_some()
+                let times = self.local_times(&calendars);
+                days.stretches().any(|(start, end)| times.first_between(start, end).is_some())
             }
             None => self.pattern.ever_comes(),
         };
@@ -190,10 +191,19 @@ impl LocalTimes<'_> {
         self.on_its_days(self.pattern.first_from(local)?)
     }
 
+    /// Returns the first one on a date or later, and before `end`.
+    fn first_between(&self, date: NaiveDate, end: NaiveDate) -> Option<NaiveDateTime> {
+        self.on_its_days_before(end, self.pattern.first_from(date.and_time(NaiveTime::MIN))?)
+    }
+
     /// Returns the first one from a match of the pattern on.
-    fn on_its_days(&self, mut local: NaiveDateTime) -> Option<NaiveDateTime> {
+    fn on_its_days(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.on_its_days_before(NaiveDate::MAX, local)
+    }
+
+    fn on_its_days_before(&self, end: NaiveDate, mut local: NaiveDateTime) -> Option<NaiveDateTime> {
         let Some(days) = self.days else { return Some(local) };
-        let end = end_of_search(local.date());
+        let end = end_of_search(local.date()).min(end);
         loop {
             let day = days.first_from(local.date(), end, self.calendars)?;
             if day == local.date() {
@@ -242,7 +252,7 @@ impl Cron {
         match next {
             // Beyond the end of time, every instant is clamped to it.
             Some(next) if next > after && next < Instant::MAX => Search::Found(next),
-            _ if self.days().is_some_and(|days| days.calendars().next().is_some()) => Search::Never(Never::NoSuchDate),
+            _ if self.days().is_some_and(Days::follow_calendars) => Search::Never(Never::NoSuchDate),
             _ => Search::Never(Never::Over),
         }
     }
