@@ -15,7 +15,7 @@ use roost_scheduler::{
 
 use crate::{
     checker::is_accounted_for,
-    dsl::{at, job, name, site},
+    dsl::{at, job, name, site, with},
     rng::Rng,
     world::World,
 };
@@ -121,7 +121,9 @@ fn read(text: &str) -> Trigger {
 }
 
 pub(crate) fn fixed_jobs() -> Vec<Job> {
-    FIXED.iter().map(|fixed| job(fixed.id, fixed.trigger, &[(0, &format!("fixed/{}", fixed.id))])).collect()
+    let jobs = FIXED.iter().map(|fixed| job(fixed.id, fixed.trigger, &[(0, &format!("fixed/{}", fixed.id))]));
+    // A calendar may change between a due time and its run.
+    jobs.map(|job| with(job, |job| job.policy.jitter_ms = if job.id.as_str() == "work" { 20_000 } else { 0 })).collect()
 }
 
 /// Limits a job by the calendar, if it is one that can be.
@@ -155,7 +157,7 @@ pub(crate) struct InForce {
     since: Instant,
     /// When the host stopped, if they changed while it was down.
     stopped: Instant,
-    /// The jobs with an occurrence that had passed and was not decided: those from then on may be decided by these.
+    /// The jobs with an occurrence that had passed and was not decided. It stays; those after it may be decided by these.
     undecided: Vec<(DeviceName, String, Instant)>,
     calendars: Calendars,
 }
@@ -238,7 +240,7 @@ fn in_force<'a>(world: &'a World, (device, job): (&str, &str), at: Instant) -> V
     let since = |change: &InForce| {
         let of_job =
             |(on, of, due): &(DeviceName, String, Instant)| (on.as_str() == device && of == job).then_some(*due);
-        change.undecided.iter().find_map(of_job).map_or(change.stopped, |due| due.min(change.stopped))
+        change.undecided.iter().find_map(of_job).map_or(change.stopped, |due| due.plus_ms(1).min(change.stopped))
     };
     let held = all.iter().enumerate().filter(|(index, change)| since(change) <= at && at <= until(*index));
     held.map(|(_, change)| &change.calendars).collect()
