@@ -234,6 +234,7 @@ impl Days {
     /// away.
     pub(super) fn first_from(&self, date: NaiveDate, end: NaiveDate, calendars: &Calendars) -> Option<NaiveDate> {
         let start = self.every.map_or(date, |every| date.max(every.from));
+        let end = self.latest(calendars).and_then(|latest| latest.succ_opt()).map_or(end, |after| end.min(after));
         start.iter_days().take_while(|day| *day < end).find(|day| self.contain(*day, calendars))
     }
 
@@ -292,6 +293,23 @@ impl Days {
         starts.dedup();
         let ends: Vec<NaiveDate> = starts.iter().skip(1).copied().chain([NaiveDate::MAX]).collect();
         starts.into_iter().zip(ends)
+    }
+
+    /// Returns a date after which there is certainly none of the days, if there is one.
+    fn latest(&self, calendars: &Calendars) -> Option<NaiveDate> {
+        let last = |set: &DaySet| {
+            let last_of = |range: &DayRange| match range {
+                DayRange::Dates(_, to) => Some(*to),
+                DayRange::Calendar(name) => {
+                    let dates = calendars.dates(name).map(Dates::ranges).unwrap_or_default();
+                    Some(dates.last().map_or(NaiveDate::MIN, |(_, to)| *to))
+                }
+                DayRange::Weekdays(..) | DayRange::OfMonth(..) | DayRange::Season(..) => None,
+            };
+            let latest = |latest: NaiveDate, last: Option<NaiveDate>| last.map(|last| latest.max(last));
+            set.ranges.iter().map(last_of).try_fold(NaiveDate::MIN, latest).filter(|_| !set.is_empty())
+        };
+        [&self.on, &self.within].into_iter().filter_map(last).min()
     }
 
     /// Returns a date before which there is certainly none of the days.

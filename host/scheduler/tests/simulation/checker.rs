@@ -375,7 +375,8 @@ impl Checker {
         let plan = self.plans.get(&(of.plugin.clone(), of.device.clone()));
         plan.into_iter().flatten().filter(|planned| planned.id == *job && planned.policy.group().is_some()).any(
             |planned| {
-                let found = planned.trigger.last(at.plus_ms(-1), at, &site(), &mut Almanac::new(disk.calendars.clone()));
+                let found =
+                    planned.trigger.last(at.plus_ms(-1), at, &site(), &mut Almanac::new(disk.calendars.clone()));
                 found == Search::Found(at)
             },
         )

@@ -221,9 +221,6 @@ fn any_rates(rng: &mut Rng) -> Rates {
 
 /// Causes a random event.
 fn random_event(world: &mut World, rng: &mut Rng, kind: Kind) {
-    if kind.has_days && rng.one_in(15) {
-        return days::random_event(world, rng);
-    }
     match rng.below::<u8>(40) {
         0 => {
             let (a, b) = (plan(rng, kind, world.now), plan(rng, kind, world.now));
@@ -345,7 +342,11 @@ fn history(seed: u64) -> i64 {
     world.load("coop", 203, &[("north", kind.fixed_jobs()), ("south", kind.fixed_jobs())]);
     world.run_until(world.now);
     for _ in 0..400 {
-        random_event(&mut world, &mut rng, kind);
+        if kind.has_days && rng.one_in(15) {
+            days::random_event(&mut world, &mut rng);
+        } else {
+            random_event(&mut world, &mut rng, kind);
+        }
     }
     // The faults end: plugins lost in a crash are loaded again, as the scan would do.
     if world.is_failing {
