@@ -10,7 +10,6 @@ use crate::{
     limits,
     mutants::{Mutation, mutated},
     names::CalendarName,
-    occurrence::Next,
     trigger::{Calendars, Days},
     work_queue::Work,
 };
@@ -40,14 +39,10 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return };
         let names_one = |days: &Days| days.calendars().any(|name| names.contains(name));
         let before = state.next;
-        let is_decided = match before {
-            // What was due before was decided by the old contents, although its run may wait for its jitter.
-            Next::Due { occurrence, .. } => occurrence <= self.now && !mutated(Mutation::ChangedCalendarDecidesPast),
-            // The search is about to continue, by the new contents.
-            Next::Search(from) => from <= self.now,
-            Next::Never => false,
-        };
-        if is_decided || !state.job.trigger.days().is_some_and(names_one) {
+        // What is due by now was decided by the old contents, also if it waits for its jitter.
+        let due = if mutated(Mutation::ChangedCalendarDecidesPast) { None } else { before.due() };
+        let is_due = due.or_else(|| before.timer()).is_some_and(|at| at <= self.now);
+        if is_due || !state.job.trigger.days().is_some_and(names_one) {
             return;
         }
         let Some(site) = self.catalog.site_of(key) else { return };
@@ -60,7 +55,6 @@ impl Scheduler {
         self.save_runs_of(key);
         self.disarm_timer(key);
         self.advance(key, watermark, next);
-        self.move_skip(key, before.due());
         self.save_progress(key);
     }
 }
