@@ -147,12 +147,14 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 mutants: ## break the core in one way after the other, and see that the simulation notices: ONLY=word picks, HISTORIES=n for each
 	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
 
+# PYTHONTZPATH: the zones of `tzdata`, not the system's, which may be old.
 # `--bin roost`, not `-p roost`: to select packages changes the features of what they share, and wasmtime would be built again.
-oracles: ## compare `roost next` with another cron, with an ephemeris, and with the newest time zones
+oracles: ## compare `roost next` with another cron, with recurrence rules, with an ephemeris, and with the newest time zones
 	cargo build --bin roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
-	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem tzdata
-	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
+	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem python-dateutil tzdata
+	PYTHONTZPATH= $(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
+	PYTHONTZPATH= $(ORACLES)/bin/python tests/oracles/days.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/zones.py target/debug/roost
 

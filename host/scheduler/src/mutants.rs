@@ -193,6 +193,27 @@ mutations! {
     PauseDividesCatchUp,
     /// A plan that moves a skipped occurrence brings it back.
     MovedSkipIsForgotten,
+
+    /// A job is due on the days that are excepted.
+    ExceptedDaysAreIgnored,
+    /// An interval of days or weeks is counted from the day after its first one.
+    IntervalBeginsADayLate,
+    /// An evening that lasts beyond midnight has the date of its time.
+    EveningHasDateOfItsTime,
+    /// A job is due at the time at which its run is to end.
+    FinishIsIgnored,
+    /// Jobs do not follow changes of calendars.
+    CalendarChangeIsNotFollowed,
+    /// Days that a calendar newly has are caught up.
+    ChangedCalendarCatchesUp,
+    /// An occurrence that has passed is decided by a calendar that changed later (I13).
+    ChangedCalendarDecidesPast,
+    /// After a restart, a job is due by earlier contents of its calendar.
+    RestartKeepsOldCalendars,
+    /// Days that a calendar newly has at a restart are caught up.
+    RestartCatchesUpCalendars,
+    /// A job without a day left by a changed calendar is due after another restart.
+    NoDayLeftIsUnsaved,
 }
 
 /// Returns whether the core has a mutation: without the feature `mutants` it has none.

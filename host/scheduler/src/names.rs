@@ -106,17 +106,20 @@ name!(
     ResourceName, "resource name", is_name, NAME_RULE
 );
 
-const CALENDAR_RULE: &str = "1 to 63 of `a-z 0-9 -`, the first one a letter, and not like days (`may`, `mon-fri`)";
+const CALENDAR_RULE: &str = "1 to 63 of `a-z 0-9 -`, the first one a letter, and not like days (`may`, `mon-fri`), nor `on`, `in`, `every` or `except`";
 
 fn is_calendar_name(name: &str) -> bool {
     const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    // These begin the lists in which calendars are named.
+    const CLAUSES: [&str; 4] = ["on", "in", "every", "except"];
     let is_short = |part: &str| DAYS.contains(&part) || MONTHS.contains(&part);
     name.len() <= limits::PLUGIN_NAME_BYTES
         && name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         // `mon-fri` and `mar-15` are days, too.
         && !name.split('-').next().is_some_and(is_short)
+        && !CLAUSES.contains(&name)
 }
 
 name!(

@@ -27,6 +27,7 @@ use chrono::NaiveDate;
 use crate::{
     calendar::to_local,
     limits,
+    mutants::{Mutation, mutated},
     time::{Instant, Site},
     zone::Zone,
 };
@@ -82,6 +83,9 @@ impl Trigger {
     /// is not known yet.
     #[must_use]
     pub fn finish(&self) -> Option<u32> {
+        if mutated(Mutation::FinishIsIgnored) {
+            return None;
+        }
         match self {
             Self::At(_) | Self::Every(_) => None,
             Self::Cron(cron) => cron.finish,
@@ -148,6 +152,9 @@ impl Trigger {
     #[must_use]
     pub fn left_out(&self, at: Instant, site: &Site, almanac: &mut Almanac) -> Option<(NaiveDate, LeftOut<'_>)> {
         let days = self.days()?;
+        if self.next(at.plus_ms(-1), site, almanac) == Search::Found(at) {
+            return None;
+        }
         let unlimited = match self {
             Self::At(_) | Self::Every(_) => return None,
             Self::Cron(cron) => Self::Cron(cron.on_every_day()),
@@ -159,7 +166,12 @@ impl Trigger {
         let due = at.plus_ms(self.finish().map_or(0, i64::from));
         let dates = match (self, site.location) {
             (Self::Sun(sun), Some(location)) => sun.dates_of(due, (site.zone, location), almanac),
-            _ => vec![to_local(due, self.zone(site)?).0],
+            // The clock may have skipped its time of day beyond midnight.
+            _ => [due, due.plus_ms(-1)]
+                .map(|at| self.zone(site).map(|zone| to_local(at, zone).0))
+                .into_iter()
+                .flatten()
+                .collect(),
         };
         dates.into_iter().find_map(|date| Some((date, days.left_out(date, &almanac.calendars)?)))
     }

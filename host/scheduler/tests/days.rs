@@ -7,8 +7,8 @@ use roost_scheduler::{
     names::CalendarName,
     time::{Instant, Location, Site},
     trigger::{
-        Almanac, Calendars, Context, CronCache, Dates, DayOfYear, DayRange, DaySet, Days, Interval, Search, Trigger,
-        Unit, parse,
+        Almanac, Calendars, Context, CronCache, Dates, DayOfYear, DayRange, DaySet, Days, Interval, Never, Search,
+        Trigger, Unit, parse,
     },
     zone::Zone,
 };
@@ -216,6 +216,25 @@ proptest! {
     }
 }
 
+/// Names of calendars, and words of the grammar that may be names.
+fn names() -> impl Strategy<Value = CalendarName> {
+    let words =
+        vec!["on", "in", "every", "except", "from", "else", "after", "mon", "mon-fri", "feb", "feb-29", "1", "1-7"];
+    let names = prop_oneof!["[a-z0-9][a-z0-9_.-]{0,12}", prop::sample::select(words).prop_map(str::to_owned)];
+    names.prop_filter_map("is a name", |name| CalendarName::parse(&name).ok())
+}
+
+proptest! {
+    #[test]
+    fn a_calendar_of_any_name_is_read_back(name in names(), other in names(), trigger in prop::sample::select(UNLIMITED.to_vec())) {
+        let set = |name: &CalendarName| [DayRange::Calendar(name.clone())].into_iter().collect::<DaySet>();
+        let days = Days { on: set(&name), within: set(&other), every: None, except: set(&other) };
+        let site = Site { zone: Zone::UTC, location: None };
+        let trigger = read(&format!("{trigger}{days}"), &site);
+        prop_assert_eq!(trigger.days(), Some(&days));
+    }
+}
+
 /// The local dates and times of the first occurrences.
 fn first(text: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
     let site = Site { zone: calendar::parse_zone(zone).expect(zone), location: Location::new(51.5, -0.1) };
@@ -253,6 +272,91 @@ fn seasons_cross_the_end_of_the_year_and_exceptions_are_left_out() {
     assert_eq!(weekend, ["2026-12-25 09:00", "2026-12-26 09:00", "2026-12-27 09:00", "2027-01-01 09:00"]);
     let zoned = first("cron 0 6 * * * in Europe/Berlin in MAY", "Europe/London", "2027-01-01T00:00:00Z", 1);
     assert_eq!(zoned, ["2027-05-01 05:00"]);
+}
+
+#[test]
+fn dates_beyond_the_reach_of_one_search_count_beside_other_days() {
+    let dates = first("daily 09:00 on TUE-SAT in SUN,2027-01-20", "Europe/London", "2027-01-01T00:00:00Z", 2);
+    assert_eq!(dates, ["2027-01-20 09:00"]);
+    let last_sunday = first("cron 30 1 * * 0L in 5,2027-10-15..2027-11-14", "Europe/London", "2027-01-01T00:00:00Z", 2);
+    assert_eq!(last_sunday, ["2027-10-31 01:30"]);
+    let later = first("daily 09:00 on MON except 1970-01-01..2030-12-31", "Europe/London", "2027-01-01T00:00:00Z", 1);
+    assert_eq!(later, ["2031-01-06 09:00"]);
+}
+
+#[test]
+fn a_time_that_the_clock_skips_belongs_to_its_own_day() {
+    // The clock is set from 00:00 to 01:00.
+    let gap = first("daily 00:30 on SUN", "America/Sao_Paulo", "2018-10-29T12:00:00Z", 2);
+    assert_eq!(gap, ["2018-11-04 01:00", "2018-11-11 00:30"]);
+    let gap = first("cron 0 0 * * * on SUN every 2 weeks from 2026-03-16", "Asia/Beirut", "2026-03-16T12:00:00Z", 2);
+    assert_eq!(gap, ["2026-03-22 00:00", "2026-04-05 00:00"]);
+    let gap = first("daily 00:15 except SAT", "Asia/Beirut", "2026-03-27T12:00:00Z", 2);
+    assert_eq!(gap, ["2026-03-29 01:00", "2026-03-30 00:15"]);
+    // From 23:00 to 00:00 of the next day; and in Apia, a whole Friday is skipped.
+    let beyond = first("daily 23:30 on SAT", "America/Nuuk", "2027-03-22T12:00:00Z", 2);
+    assert_eq!(beyond, ["2027-03-28 00:00", "2027-04-03 23:30"]);
+    assert_eq!(first("daily 23:30 on SUN", "America/Nuuk", "2027-03-22T12:00:00Z", 1), ["2027-03-28 23:30"]);
+    let friday = first("daily 09:00 on FRI", "Pacific/Apia", "2011-12-24T12:00:00Z", 2);
+    assert_eq!(friday, ["2011-12-31 00:00", "2012-01-06 09:00"]);
+    let days = first("daily 09:00 every 2 days from 2011-12-28", "Pacific/Apia", "2011-12-28T00:00:00Z", 3);
+    assert_eq!(days, ["2011-12-28 09:00", "2011-12-31 00:00", "2012-01-01 09:00"]);
+    let every = first("solar-noon on THU,FRI,SAT", "Pacific/Apia", "2011-12-29T12:00:00Z", 3);
+    assert_eq!(every.iter().map(|at| &at[..10]).collect::<Vec<_>>(), ["2011-12-29", "2011-12-31", "2012-01-05"]);
+}
+
+#[test]
+fn what_is_left_out_says_the_day_that_it_belongs_to() {
+    let site = Site { zone: calendar::parse_zone("America/Nuuk").expect("a zone"), location: None };
+    let shown: Instant = "2027-03-28T01:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().expect("a time").into();
+    let left_out = |text: &str| {
+        let (trigger, mut almanac) = (read(text, &site), Almanac::new(calendars()));
+        trigger.left_out(shown, &site, &mut almanac).map(|(date, _)| date.to_string())
+    };
+    // 23:30 of the Saturday comes at 00:00 of the Sunday.
+    assert_eq!(left_out("daily 23:30 on SAT"), None);
+    assert_eq!(left_out("daily 23:30 except SUN"), None);
+    assert_eq!(left_out("daily 23:30 on SUN").as_deref(), Some("2027-03-27"));
+    assert_eq!(left_out("daily 23:30 except SAT").as_deref(), Some("2027-03-27"));
+}
+
+#[test]
+fn near_a_pole_a_day_without_the_event_counts_by_its_date() {
+    let site = Site {
+        zone: calendar::parse_zone("Arctic/Longyearbyen").expect("a zone"),
+        location: Location::new(78.2, 15.6),
+    };
+    let trigger = read("sunrise else 08:00 on MON except 2027-02-08", &site);
+    let mut almanac = Almanac::new(calendars());
+    let after: Instant = "2027-01-29T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().expect("a time").into();
+    let times = between(&trigger, after, after.plus_ms(40 * DAY_MS), &site, &mut almanac);
+    let times: Vec<String> = times.iter().map(|at| at.in_zone(site.zone)[..16].to_owned()).collect();
+    // The sun rises again on 16 February.
+    let first = ["2027-02-01T08:00", "2027-02-15T08:00"];
+    assert_eq!(times[..2], first);
+    assert_eq!(times[2..].iter().map(|at| &at[..10]).collect::<Vec<_>>(), ["2027-02-22", "2027-03-01", "2027-03-08"]);
+    assert!(times[2..].iter().all(|at| !at.ends_with("08:00")), "{times:?}");
+}
+
+#[test]
+fn the_rarest_days_are_found_in_both_directions() {
+    let site = Site { zone: Zone::UTC, location: Location::new(51.5, -0.1) };
+    let mut almanac = Almanac::new(calendars());
+    for (text, from, due) in [
+        ("cron 0 6 29 2 * on MON", "2024-03-01T00:00:00Z", "2044-02-29T06:00:00Z"),
+        ("cron 0 6 * * * on FEB-29 in MON", "2072-03-01T00:00:00Z", "2112-02-29T06:00:00Z"),
+        ("daily 06:00 every 1000 days from 2027-03-01", "2027-03-01T06:00:00Z", "2029-11-25T06:00:00Z"),
+        ("daily 06:00 on SUN every 1000 days from 2027-03-01", "2027-03-01T06:00:00Z", "2029-11-25T06:00:00Z"),
+        ("daily 06:00 on MON every 1000 weeks from 2027-03-01", "2027-03-07T06:00:00Z", "2046-04-30T06:00:00Z"),
+        ("sunrise not-before 08:00 not-after 08:00 on FEB-29 in MON", "2024-03-01T00:00:00Z", "2044-02-29T08:00:00Z"),
+    ] {
+        let instant = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().expect(text).into();
+        let (trigger, from, due): (Trigger, Instant, Instant) = (read(text, &site), instant(from), instant(due));
+        assert_eq!(trigger.next(from, &site, &mut almanac), Search::Found(due), "{text}");
+        let until = due.plus_ms(due.ms_since(from) / 2);
+        assert_eq!(trigger.last(from, until, &site, &mut almanac), Search::Found(due), "{text}");
+        assert_eq!(trigger.last(from, due.plus_ms(-1), &site, &mut almanac), Search::Never(Never::Over), "{text}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
     budget::Budget,
     event::JobKey,
     limits,
+    mutants::{Mutation, mutated},
     names::CalendarName,
     trigger::{Calendars, Days},
     work_queue::Work,
@@ -18,7 +19,7 @@ impl Scheduler {
     pub(super) fn set_calendars(&mut self, calendars: Calendars) {
         let changed = self.agenda.almanac().calendars.differences(&calendars);
         self.agenda.almanac().calendars = calendars;
-        if !changed.is_empty() {
+        if !changed.is_empty() && !mutated(Mutation::CalendarChangeIsNotFollowed) {
             self.work.push(Work::CalendarsChanged { names: changed, job: 0 });
         }
     }
@@ -39,12 +40,14 @@ impl Scheduler {
         let names_one = |days: &Days| days.calendars().any(|name| names.contains(name));
         let before = state.next;
         // What is due by now was decided by the old contents, also if it waits for its jitter.
-        let is_due = before.due().or_else(|| before.timer()).is_some_and(|at| at <= self.now);
+        let due = if mutated(Mutation::ChangedCalendarDecidesPast) { None } else { before.due() };
+        let is_due = due.or_else(|| before.timer()).is_some_and(|at| at <= self.now);
         if is_due || !state.job.trigger.days().is_some_and(names_one) {
             return;
         }
         let Some(site) = self.catalog.site_of(key) else { return };
-        let (job, device, watermark) = (state.job.clone(), state.device, state.watermark.max(self.now));
+        let decided = if mutated(Mutation::ChangedCalendarCatchesUp) { state.watermark } else { self.now };
+        let (job, device, watermark) = (state.job.clone(), state.device, state.watermark.max(decided));
         let next = self.next_of(&job, device, watermark, &site);
         if next == before {
             return;

@@ -14,7 +14,7 @@ use crate::{
     occurrence::Next,
     runs::{Resources, Run, Runs},
     time::Instant,
-    trigger::Trigger,
+    trigger::{Days, Trigger},
     work_queue::{Work, WorkQueue},
 };
 
@@ -112,11 +112,15 @@ impl Scheduler {
             site = self.host.site;
             due = due.filter(|_| !matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_)));
         }
-        if job.trigger.days().is_some_and(|days| days.calendars().next().is_some()) {
-            // A calendar may have changed while the host was away.
-            due = None;
-        }
+        let follows_calendars = job.trigger.days().is_some_and(Days::follow_calendars);
+        let may_be_stale = follows_calendars && !mutated(Mutation::RestartKeepsOldCalendars);
         let next = match due {
+            // A calendar may have changed while the host was away. What was due by then was decided by its old
+            // contents, and nothing is caught up by the new ones.
+            None if follows_calendars && !mutated(Mutation::RestartCatchesUpCalendars) => {
+                Next::Search(watermark.max(self.now))
+            }
+            Some(due) if may_be_stale && due > self.now => Next::Search(watermark.max(self.now)),
             Some(occurrence) => Next::Due { occurrence, jitter_ms: self.jitter_of(&job, device, occurrence, &site) },
             None if matches!(job.trigger, Trigger::At(at) if at <= watermark) => Next::Never,
             // Either never, or not found yet: the search decides.

@@ -5,7 +5,7 @@ mod pattern;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use chrono::{NaiveDateTime, NaiveTime};
+use chrono::{Days as DayCount, NaiveDate, NaiveDateTime, NaiveTime};
 
 use self::pattern::Pattern;
 use super::{
@@ -156,18 +156,21 @@ impl Parsed {
     /// Returns why it never fires, if that is certain: what calendars will contain is not known.
     fn never(&self) -> Option<Never> {
         let fires = match &self.days {
-            Some(days) if days.calendars().next().is_some() => self.pattern.ever_comes(),
+            Some(days) if days.follow_calendars() => self.pattern.ever_comes(),
             Some(days) => {
                 let calendars = Calendars::default();
-                self.local_times(&calendars).first_from(days.earliest().and_time(NaiveTime::MIN)).is_some()
+                let comes = |(start, end): (NaiveDate, NaiveDate)| {
+                    self.local_times(&calendars, end).first_from(start.and_time(NaiveTime::MIN)).is_some()
+                };
+                days.stretches().any(comes)
             }
             None => self.pattern.ever_comes(),
         };
         if fires { None } else { Some(Never::NoSuchDate) }
     }
 
-    const fn local_times<'a>(&'a self, calendars: &'a Calendars) -> LocalTimes<'a> {
-        LocalTimes { pattern: &self.pattern, days: self.days.as_ref(), calendars }
+    const fn local_times<'a>(&'a self, calendars: &'a Calendars, end: NaiveDate) -> LocalTimes<'a> {
+        LocalTimes { pattern: &self.pattern, days: self.days.as_ref(), calendars, end }
     }
 }
 
@@ -177,6 +180,8 @@ struct LocalTimes<'a> {
     pattern: &'a Pattern,
     days: Option<&'a Days>,
     calendars: &'a Calendars,
+    /// Where a search for one of its days ends.
+    end: NaiveDate,
 }
 
 impl LocalTimes<'_> {
@@ -193,7 +198,7 @@ impl LocalTimes<'_> {
     /// Returns the first one from a match of the pattern on.
     fn on_its_days(&self, mut local: NaiveDateTime) -> Option<NaiveDateTime> {
         let Some(days) = self.days else { return Some(local) };
-        let end = end_of_search(local.date());
+        let end = end_of_search(local.date()).min(self.end);
         loop {
             let day = days.first_from(local.date(), end, self.calendars)?;
             if day == local.date() {
@@ -232,19 +237,19 @@ impl Cron {
     }
 
     pub(super) fn next(&self, after: Instant, zone: Zone, calendars: &Calendars) -> Search {
-        let zone = self.zone.unwrap_or(zone);
-        let times = self.parsed.local_times(calendars);
-        let next = if self.parsed.pattern.follows_clock() {
-            by_the_clock(times, after, zone)
-        } else {
-            fixed(times, after, zone)
-        };
-        match next {
+        match self.first_before(NaiveDate::MAX, after, zone, calendars) {
             // Beyond the end of time, every instant is clamped to it.
             Some(next) if next > after && next < Instant::MAX => Search::Found(next),
-            _ if self.days().is_some_and(|days| days.calendars().next().is_some()) => Search::Never(Never::NoSuchDate),
+            _ if self.days().is_some_and(Days::follow_calendars) => Search::Never(Never::NoSuchDate),
             _ => Search::Never(Never::Over),
         }
+    }
+
+    /// Returns the next occurrence on a day before `end`, if there is one.
+    fn first_before(&self, end: NaiveDate, after: Instant, zone: Zone, calendars: &Calendars) -> Option<Instant> {
+        let zone = self.zone.unwrap_or(zone);
+        let times = self.parsed.local_times(calendars, end);
+        if self.parsed.pattern.follows_clock() { by_the_clock(times, after, zone) } else { fixed(times, after, zone) }
     }
 
     /// Finds the newest occurrence in a range by bisection, so that `next` alone defines the occurrences.
@@ -269,10 +274,10 @@ impl Cron {
     }
 
     fn within(&self, after: Instant, until: Instant, zone: Zone, calendars: &Calendars) -> Option<Instant> {
-        match self.next(after, zone, calendars) {
-            Search::Found(at) if at <= until => Some(at),
-            _ => None,
-        }
+        // Where the clock is set back over midnight, the first pass has shown a later date already.
+        let date = clock_at(until, self.zone.unwrap_or(zone)).date();
+        let end = date.checked_add_days(DayCount::new(2)).unwrap_or(NaiveDate::MAX);
+        self.first_before(end, after, zone, calendars).filter(|at| after < *at && *at <= until)
     }
 }
 

@@ -14,7 +14,11 @@ use super::{
     calendars::{Calendars, Dates},
     search::Never,
 };
-use crate::{limits, names::CalendarName};
+use crate::{
+    limits,
+    mutants::{Mutation, mutated},
+    names::CalendarName,
+};
 
 /// The days on which a trigger is due. Without limits, that is every day.
 ///
@@ -167,6 +171,7 @@ impl DaySet {
 impl Interval {
     fn contains(&self, date: NaiveDate) -> bool {
         let count = i64::from(self.count);
+        let date = if mutated(Mutation::IntervalBeginsADayLate) { date.pred_opt().unwrap_or(date) } else { date };
         date >= self.from
             && match self.unit {
                 Unit::Days => (date - self.from).num_days() % count == 0,
@@ -206,7 +211,7 @@ impl Days {
         self.every.is_none_or(|every| every.contains(date))
             && within(&self.on)
             && within(&self.within)
-            && !self.except.contains(date, calendars)
+            && (!self.except.contains(date, calendars) || mutated(Mutation::ExceptedDaysAreIgnored))
     }
 
     /// Returns the limit that leaves a date out, if there is one.
@@ -229,6 +234,7 @@ impl Days {
     /// away.
     pub(super) fn first_from(&self, date: NaiveDate, end: NaiveDate, calendars: &Calendars) -> Option<NaiveDate> {
         let start = self.every.map_or(date, |every| date.max(every.from));
+        let end = self.latest(calendars).and_then(|latest| latest.succ_opt()).map_or(end, |after| end.min(after));
         start.iter_days().take_while(|day| *day < end).find(|day| self.contain(*day, calendars))
     }
 
@@ -251,6 +257,12 @@ impl Days {
         ranges.filter_map(|range| if let DayRange::Calendar(name) = range { Some(name) } else { None })
     }
 
+    /// Returns whether it names any calendar, so that its days change with their contents.
+    #[must_use]
+    pub fn follow_calendars(&self) -> bool {
+        self.calendars().next().is_some()
+    }
+
     /// Returns how many ranges it has.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -260,16 +272,48 @@ impl Days {
     /// Returns why it never has a day, if that is certain: what calendars will contain is not known.
     #[must_use]
     pub fn never(&self) -> Option<Never> {
-        if self.calendars().next().is_some() {
+        if self.follow_calendars() {
             return None;
         }
+        let has_one = |(start, end): (NaiveDate, NaiveDate)| {
+            self.first_from(start, end_of_search(start).min(end), &Calendars::default()).is_some()
+        };
+        if self.stretches().any(has_one) { None } else { Some(Never::NoSuchDate) }
+    }
+
+    /// Returns the stretches of time, each up to the start of the next one, within which its ranges of dates contain all
+    /// days or none: what it has not within [`limits::DAYS_AHEAD`] of a stretch, it never has there.
+    pub(super) fn stretches(&self) -> impl Iterator<Item = (NaiveDate, NaiveDate)> {
         let earliest = self.earliest();
-        let first = self.first_from(earliest, end_of_search(earliest), &Calendars::default());
-        if first.is_some() { None } else { Some(Never::NoSuchDate) }
+        let dates = [&self.on, &self.within, &self.except].into_iter().flat_map(|set| set.dates.ranges());
+        let mut starts: Vec<NaiveDate> = dates.flat_map(|(from, to)| [Some(*from), to.succ_opt()]).flatten().collect();
+        starts.retain(|start| *start > earliest);
+        starts.push(earliest);
+        starts.sort_unstable();
+        starts.dedup();
+        let ends: Vec<NaiveDate> = starts.iter().skip(1).copied().chain([NaiveDate::MAX]).collect();
+        starts.into_iter().zip(ends)
+    }
+
+    /// Returns a date after which there is certainly none of the days, if there is one.
+    fn latest(&self, calendars: &Calendars) -> Option<NaiveDate> {
+        let last = |set: &DaySet| {
+            let last_of = |range: &DayRange| match range {
+                DayRange::Dates(_, to) => Some(*to),
+                DayRange::Calendar(name) => {
+                    let dates = calendars.dates(name).map(Dates::ranges).unwrap_or_default();
+                    Some(dates.last().map_or(NaiveDate::MIN, |(_, to)| *to))
+                }
+                DayRange::Weekdays(..) | DayRange::OfMonth(..) | DayRange::Season(..) => None,
+            };
+            let latest = |latest: NaiveDate, last: Option<NaiveDate>| last.map(|last| latest.max(last));
+            set.ranges.iter().map(last_of).try_fold(NaiveDate::MIN, latest).filter(|_| !set.is_empty())
+        };
+        [&self.on, &self.within].into_iter().filter_map(last).min()
     }
 
     /// Returns a date before which there is certainly none of the days.
-    pub(super) fn earliest(&self) -> NaiveDate {
+    fn earliest(&self) -> NaiveDate {
         let first = |set: &DaySet| set.dates.ranges().first().filter(|_| set.has_only_dates()).map(|(from, _)| *from);
         let starts = [self.every.map(|every| every.from), first(&self.on), first(&self.within)];
         starts.into_iter().flatten().max().unwrap_or_default()

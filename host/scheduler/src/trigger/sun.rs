@@ -14,6 +14,7 @@ use super::{
 use crate::{
     calendar::{to_instant, to_local},
     limits,
+    mutants::{Mutation, mutated},
     time::{Instant, Location},
     zone::Zone,
 };
@@ -124,13 +125,16 @@ impl Sun {
     pub(super) fn dates_of(&self, at: Instant, site: (Zone, Location), almanac: &mut Almanac) -> Vec<NaiveDate> {
         let on_every_day = Self { days: None, ..self.clone() };
         let reach = solar_day(at.plus_ms(-REACH_MS), site.1)..=solar_day(at.plus_ms(REACH_MS), site.1);
-        reach.filter(|day| on_every_day.due(*day, site, almanac).contains(&at)).map(|day| date_of(day, site)).collect()
+        reach
+            .filter(|day| on_every_day.due(*day, site, almanac).contains(&at))
+            .map(|day| self.date_of(day, site))
+            .collect()
     }
 
     /// Returns the first solar day from one on that is not left out.
     fn first_day(&self, day: i64, site: (Zone, Location), calendars: &Calendars) -> Option<i64> {
         let Some(days) = &self.days else { return Some(day) };
-        let date = date_of(day, site);
+        let date = self.date_of(day, site);
         let first = days.first_from(date, end_of_search(date), calendars)?;
         Some(day + (first - date).num_days().max(0))
     }
@@ -138,14 +142,13 @@ impl Sun {
     /// Returns the last solar day up to one that is not left out.
     fn last_day(&self, day: i64, site: (Zone, Location), calendars: &Calendars) -> Option<i64> {
         let Some(days) = &self.days else { return Some(day) };
-        let date = date_of(day, site);
+        let date = self.date_of(day, site);
         let last = days.last_until(date, start_of_search(date), calendars)?;
         Some(day - (date - last).num_days().max(0))
     }
 
     fn no_more_days(&self) -> Never {
-        let by_calendar = self.days.as_ref().is_some_and(|days| days.calendars().next().is_some());
-        if by_calendar { Never::NoSuchDate } else { Never::Over }
+        if self.days.as_ref().is_some_and(|days| days.follow_calendars()) { Never::NoSuchDate } else { Never::Over }
     }
 
     /// Returns whether its event occurs on the morning, noon or evening of a local date.
@@ -157,7 +160,7 @@ impl Sun {
 
     /// Returns its occurrences on a solar day, in order: one, or near the poles perhaps none or two.
     fn due(&self, day: i64, (zone, location): (Zone, Location), almanac: &mut Almanac) -> Vec<Instant> {
-        let is_left_out = |days: &Arc<Days>| !days.contain(date_of(day, (zone, location)), &almanac.calendars);
+        let is_left_out = |days: &Arc<Days>| !days.contain(self.date_of(day, (zone, location)), &almanac.calendars);
         if self.days.as_ref().is_some_and(is_left_out) {
             return Vec::new();
         }
@@ -176,6 +179,15 @@ impl Sun {
             not_after.map_or(raised, |time| raised.min(time))
         });
         due.collect()
+    }
+
+    /// Returns the date of its morning, noon or evening on a solar day, on the clocks of a zone.
+    fn date_of(&self, day: i64, (zone, location): (Zone, Location)) -> NaiveDate {
+        let noon = noon_of(day, zone, location);
+        if mutated(Mutation::EveningHasDateOfItsTime) {
+            return (noon + TimeDelta::hours(self.event.hour() - 12)).date();
+        }
+        noon.date()
     }
 
     /// Returns a time of day on the morning or evening of the day with this noon.
@@ -206,9 +218,4 @@ const NOON: NaiveTime = NaiveTime::from_hms_opt(12, 0, 0).expect("a time of day"
 fn noon_of(day: i64, zone: Zone, location: Location) -> NaiveDateTime {
     let (date, time) = to_local(Instant::from_millis_clamped(solar_noon(day, location)), zone);
     date.and_time(if (8..16).contains(&time.hour()) { NOON } else { time })
-}
-
-/// Returns the date of a solar day on the clocks of a zone.
-fn date_of(day: i64, (zone, location): (Zone, Location)) -> NaiveDate {
-    noon_of(day, zone, location).date()
 }

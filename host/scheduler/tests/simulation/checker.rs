@@ -81,6 +81,9 @@ pub(crate) struct Checker {
     turns: HashMap<ResourceName, (RunId, BTreeSet<RunId>)>,
     /// The runs that wait for a resource now and start as soon as they have it.
     waiting: BTreeMap<RunId, ResourceName>,
+    /// Whether calendars changed while the host was down. Then a run of one step, which is not on disk before it has
+    /// ended, may be one of several occurrences that newer calendars decide.
+    pub(crate) calendars_changed_while_down: bool,
     /// The pauses that were ever set.
     pub(crate) pauses: Vec<(Part, Pause)>,
 }
@@ -207,7 +210,7 @@ impl Checker {
             self.unreported.entry(run.clone()).or_default().insert(confirm.topic.to_string());
         }
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
-            self.check_start(publish);
+            self.check_start(publish, disk);
         }
     }
 
@@ -249,7 +252,7 @@ impl Checker {
     }
 
     /// A run starts, or is tried again after a crash that knew nothing of it.
-    fn check_start(&mut self, publish: &Publish) {
+    fn check_start(&mut self, publish: &Publish, disk: &Disk) {
         let (run, policy) = (&publish.run, publish.body.policy());
         let of_device = |other: &RunId| (&other.plugin, &other.device) == (&run.plugin, &run.device);
         let of_job = |other: &RunId| of_device(other) && other.job == run.job;
@@ -276,7 +279,7 @@ impl Checker {
             let key = (run.plugin.clone(), run.device.clone(), group.clone());
             let own = (run.occurrence, run.job.clone());
             let (newest, job) = self.groups.entry(key).or_insert_with(|| own.clone()).clone();
-            let is_known = self.is_due_by_plan(run, &job, newest);
+            let is_known = self.is_due_by_plan(run, &job, newest, disk);
             if run.origin == Origin::Trigger && !self.clock_was_set_back {
                 assert!(
                     run.occurrence >= newest || !is_known,
@@ -366,12 +369,14 @@ impl Checker {
         self.freed.insert(run.clone());
     }
 
-    /// Returns whether a device still has a job that was due at an instant; unknown for removed jobs.
-    fn is_due_by_plan(&self, of: &RunId, job: &JobId, at: Instant) -> bool {
+    /// Returns whether a device still has a job that was due at an instant, by the calendars in force; unknown for removed
+    /// jobs.
+    fn is_due_by_plan(&self, of: &RunId, job: &JobId, at: Instant, disk: &Disk) -> bool {
         let plan = self.plans.get(&(of.plugin.clone(), of.device.clone()));
         plan.into_iter().flatten().filter(|planned| planned.id == *job && planned.policy.group().is_some()).any(
             |planned| {
-                let found = planned.trigger.last(at.plus_ms(-1), at, &site(), &mut Almanac::default());
+                let found =
+                    planned.trigger.last(at.plus_ms(-1), at, &site(), &mut Almanac::new(disk.calendars.clone()));
                 found == Search::Found(at)
             },
         )
@@ -561,7 +566,9 @@ impl Checker {
         for (run, sent) in &self.on_the_wire {
             let outcome = disk.history.get(run).map(|ended| &ended.outcome);
             self.check_owed(run, sent, outcome, disk);
-            let forgotten = self.clock_was_set_back && sent.topics.len() == 1;
+            let forgotten = self.clock_was_set_back && sent.topics.len() == 1
+                // Newer calendars leave its day out, and an older occurrence was kept in its place.
+                || self.calendars_changed_while_down && sent.forgotten;
             let recorded = forgotten || outcome.is_some() || disk.history.values().any(|ended| stands_for(ended, run));
             assert!(recorded, "I13: {run} has no recorded end");
         }

@@ -8,7 +8,7 @@ use roost_scheduler::{
     event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
     model::{Action, Confirm, Job, Matches, Message, Misfire, Policy, Qos, Step},
     names::{DeviceName, GroupName, JobId, PluginName},
-    time::{Instant, Site},
+    time::{Instant, Location, Site},
     topic::Topic,
     trigger::{CronCache, parse},
     zone::Zone,
@@ -28,7 +28,7 @@ pub(crate) fn name<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
 }
 
 pub(crate) fn site() -> Site {
-    Site { zone: Zone::bundled("Europe/London").expect("a zone"), location: None }
+    Site { zone: Zone::bundled("Europe/London").expect("a zone"), location: Location::new(51.5, -0.1) }
 }
 
 /// Returns a job: `job("open", "every 1m", &[(0, "door/open")])`.

@@ -22,6 +22,7 @@ use roost_scheduler::{
 
 use crate::{
     checker::is_accounted_for,
+    days,
     disk::full_grant,
     dsl::{START, at, job, name, site},
     rng::Rng,
@@ -167,14 +168,33 @@ fn any_step(rng: &mut Rng, step: &Step) -> Step {
     Step { once: rng.one_in(8), confirm: confirm.map(Arc::new), message, ..step.clone() }
 }
 
-fn plan(rng: &mut Rng, now: Instant) -> Vec<Job> {
-    let mut jobs: Vec<Job> = fixed_jobs();
+/// What a history is about, besides all else.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// The clock is set. Not in all histories, so that the others account for all time.
+    clock_is_set: bool,
+    /// It has jobs that are limited to days, and calendars that change.
+    has_days: bool,
+}
+
+impl Kind {
+    fn fixed_jobs(self) -> Vec<Job> {
+        let limited = if self.has_days { days::fixed_jobs() } else { Vec::new() };
+        [fixed_jobs(), limited].concat()
+    }
+}
+
+fn plan(rng: &mut Rng, kind: Kind, now: Instant) -> Vec<Job> {
+    let mut jobs: Vec<Job> = kind.fixed_jobs();
     // Too little to change what they do.
     for job in &mut jobs {
         job.policy.priority = rng.below::<i8>(3);
     }
     for _ in 0..rng.below::<u8>(4) {
-        let job = any_job(rng, now);
+        let mut job = any_job(rng, now);
+        if kind.has_days {
+            days::limit(rng, &mut job);
+        }
         if jobs.iter().all(|other| other.id != job.id) {
             jobs.push(job);
         }
@@ -200,22 +220,22 @@ fn any_rates(rng: &mut Rng) -> Rates {
 }
 
 /// Causes a random event.
-fn random_event(world: &mut World, rng: &mut Rng, clock_is_set: bool) {
+fn random_event(world: &mut World, rng: &mut Rng, kind: Kind) {
     match rng.below::<u8>(40) {
         0 => {
-            let (a, b) = (plan(rng, world.now), plan(rng, world.now));
+            let (a, b) = (plan(rng, kind, world.now), plan(rng, kind, world.now));
             let version = 1 + rng.below::<u8>(200);
             let grant = any_grant(rng);
             world.load_granted("coop", version, &[("north", a), ("south", b)], grant);
         }
         1 => {
-            let jobs = plan(rng, world.now);
+            let jobs = plan(rng, kind, world.now);
             world.load("other", 1, &[("other", jobs)]);
         }
         2 => world.remove("other"),
         3 => world.link_down(),
         4 | 5 => world.link_up(1 + rng.below::<u32>(6)),
-        6 if clock_is_set && rng.one_in(8) => world.crash_and_shift(any_shift(rng)),
+        6 if kind.clock_is_set && rng.one_in(8) => world.crash_and_shift(any_shift(rng)),
         6 => crash(world),
         7 | 8 => {
             world.return_plan();
@@ -248,7 +268,7 @@ fn random_event(world: &mut World, rng: &mut Rng, clock_is_set: bool) {
             }
             crash(world);
         }
-        31 if clock_is_set && rng.one_in(3) => {
+        31 if kind.clock_is_set && rng.one_in(3) => {
             let by_ms = any_shift(rng);
             world.set_clock(by_ms);
         }
@@ -306,18 +326,27 @@ fn wait(world: &mut World, rng: &mut Rng) {
 /// Runs a history. Returns the number of simulated hours.
 fn history(seed: u64) -> i64 {
     let mut rng = Rng::new(seed);
-    let mut world = if seed.is_multiple_of(16) { World::new(at(START)) } else { World::without_twin(at(START)) };
+    let has_days = seed % 4 == 1;
+    let start = if has_days { days::start(&mut rng) } else { at(START) };
+    let mut world =
+        if seed.is_multiple_of(16) || seed % 16 == 1 { World::new(start) } else { World::without_twin(start) };
     world.is_verbose = number("SEED").is_some();
     if rng.one_in(3) {
         world.set_rates(any_rates(&mut rng));
     }
     let since = world.now;
-    // The clock is not set in all histories, so that the others account for all time.
-    let clock_is_set = rng.one_in(2);
-    world.load("coop", 203, &[("north", fixed_jobs()), ("south", fixed_jobs())]);
+    let kind = Kind { clock_is_set: rng.one_in(2), has_days };
+    if has_days {
+        days::change(&mut world, days::any_calendars(&mut rng, start));
+    }
+    world.load("coop", 203, &[("north", kind.fixed_jobs()), ("south", kind.fixed_jobs())]);
     world.run_until(world.now);
     for _ in 0..400 {
-        random_event(&mut world, &mut rng, clock_is_set);
+        if kind.has_days && rng.one_in(15) {
+            days::random_event(&mut world, &mut rng);
+        } else {
+            random_event(&mut world, &mut rng, kind);
+        }
     }
     // The faults end: plugins lost in a crash are loaded again, as the scan would do.
     if world.is_failing {
@@ -327,7 +356,7 @@ fn history(seed: u64) -> i64 {
     world.reply = Ok(Reply { steps: Vec::new(), replan: false, note: None });
     undo_requests(&mut world);
     world.link_up(100);
-    world.load("coop", 201, &[("north", fixed_jobs()), ("south", fixed_jobs())]);
+    world.load("coop", 201, &[("north", kind.fixed_jobs()), ("south", kind.fixed_jobs())]);
     world.remove("other");
     // Let a clock that was set back catch up.
     world.run_until(world.now.max(world.latest).plus_ms(3 * 3_600_000));
@@ -344,11 +373,14 @@ fn history(seed: u64) -> i64 {
             Search::Found(next) => next,
             Search::NotUntil(_) | Search::Never(_) => Instant::MAX,
         };
-        if job.id.as_str() == "cron" || !clock_is_set {
+        if job.id.as_str() == "cron" || !kind.clock_is_set {
             for device in ["north", "south"] {
                 is_accounted_for(&world.disk, (device, job.id.as_str()), since, until, next);
             }
         }
+    }
+    if has_days && !kind.clock_is_set {
+        days::check(&world, since, until);
     }
     world.now.ms_since(since) / 3_600_000
 }

@@ -6,6 +6,7 @@ mod clocks;
 mod confirmation;
 mod corners;
 mod cut_short;
+mod days;
 mod disk;
 mod dsl;
 mod histories;

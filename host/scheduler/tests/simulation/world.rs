@@ -23,6 +23,7 @@ use roost_scheduler::{
 
 use crate::{
     checker::Checker,
+    days::InForce,
     disk::{Disk, full_grant},
     dsl::{name, site},
 };
@@ -81,6 +82,8 @@ pub(crate) struct World {
     pub(crate) log: Vec<String>,
     /// Failed runs, which may be replayed.
     pub(crate) dead_letters: Vec<RunId>,
+    /// All contents that calendars ever had.
+    pub(crate) calendars: Vec<InForce>,
 }
 
 impl World {
@@ -130,6 +133,7 @@ impl World {
             is_verbose: false,
             log: Vec::new(),
             dead_letters: Vec::new(),
+            calendars: Vec::new(),
         }
     }
 

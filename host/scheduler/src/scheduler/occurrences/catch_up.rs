@@ -3,6 +3,7 @@
 use crate::{
     event::JobKey,
     limits,
+    mutants::{Mutation, mutated},
     occurrence::Next,
     outcome::MissedReason,
     policy::{grace, misfire},
@@ -10,6 +11,7 @@ use crate::{
     scheduler::occurrences::admission::Due,
     scheduler::state::Scheduler,
     time::Instant,
+    trigger::Days,
 };
 
 impl Scheduler {
@@ -67,8 +69,12 @@ impl Scheduler {
     /// Continues the search for a job's next occurrence.
     fn search(&mut self, key: JobKey, watermark: Instant, from: Instant) {
         let next = self.next_after(key, from);
+        // The occurrence on disk may be one by earlier contents of calendars, without another one now.
+        let by_calendar =
+            self.catalog.job(key).and_then(|state| state.job.trigger.days()).is_some_and(Days::follow_calendars)
+                && !mutated(Mutation::NoDayLeftIsUnsaved);
         self.advance(key, watermark, next);
-        if next.due().is_some() {
+        if next.due().is_some() || by_calendar {
             self.save_progress(key);
         }
     }
