@@ -15,7 +15,7 @@ pub use self::{
     almanac::Almanac,
     calendars::{Calendars, Dates},
     cron::{Cron, CronCache, CronError, FindZone},
-    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit},
+    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit, parse_dates},
     light::{Band, Light},
     search::{Never, Search},
     sun::Sun,

@@ -48,11 +48,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let (site, now) = (config::load(&args.site.into())?.site, clock::now());
+    let (config, now) = (config::load(&args.site.into())?, clock::now());
+    let site = config.site;
     // Without `--from`, the current millisecond is included.
     let from = args.from.map(|from| from.in_zone(site.zone));
     let after = from.unwrap_or(now.plus_ms(-1));
     let from = from.unwrap_or(now);
+    super::calendars::read(&config, from)?;
     let text = normalize(&args.trigger, site.zone);
     let context = Context { now: Some(now), site: Some(&site), calendars: calendars::in_use() };
     let (times, end) = match parse(&text, &context, &mut zones::patterns()) {

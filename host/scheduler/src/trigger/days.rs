@@ -4,6 +4,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use self::parse::parse_dates;
 pub(super) use self::parse::{is_clause, is_set};
 
 use std::fmt;
