@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-PLUGINS := coop-door greenhouse sprinkler
+PLUGINS := coop-door greenhouse sprinkler timers
 WASM := target/wasm32-wasip2/guest
 GUESTS := $(patsubst tests/guests/%.rs,%,$(filter-out tests/guests/lib.rs tests/guests/generate.rs,$(wildcard tests/guests/*.rs)))
 ORACLES := target/oracles

@@ -139,6 +139,11 @@ fn sun(Sun { event, offset_ms, not_before, not_after, otherwise, .. }: &Sun) -> 
     words
 }
 
+/// Checks whether a cron expression can be described, rather than only that it follows the calendar.
+pub(crate) fn is_in_words(cron: &Cron) -> bool {
+    calendar(cron).is_some()
+}
+
 /// Describes an expression for times of days of the week, if it is one: `at 06:00 and 18:00 on Monday to Friday`.
 fn calendar(cron: &Cron) -> Option<String> {
     let expression = cron.expression();

@@ -20,6 +20,7 @@ mod plugin;
 mod plugins;
 mod refusals;
 mod run;
+mod sentence;
 mod settings;
 mod shared;
 mod tasks;

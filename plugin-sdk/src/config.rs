@@ -5,7 +5,7 @@ mod mistake;
 
 use serde::de::DeserializeOwned;
 
-use self::json::Reader;
+use self::{json::Reader, mistake::Mistake};
 use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::device::schedule as wit};
 
 /// Deserializes the settings and makes the plan: the entry point of an exported plugin.
@@ -16,9 +16,17 @@ pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
 
 /// Deserializes a text. Errors begin with `subject` and the key where the text is wrong.
 pub(crate) fn read<T: DeserializeOwned>(subject: &str, text: &str) -> Result<T> {
+    parse(text).map_err(|mistake| Error::new(format_args!("{subject}{mistake}")))
+}
+
+/// Deserializes the text of a setting with this key.
+pub(crate) fn read_setting<T: DeserializeOwned>(key: &str, text: &str) -> Result<T> {
+    parse(text).map_err(|mistake| Error::new(format_args!("config{}", mistake.at_key(key))))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> std::result::Result<T, Mistake> {
     let mut reader = Reader::new(text);
-    let read = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    read.map_err(|mistake| Error::new(format_args!("{subject}{mistake}")))
+    T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value))
 }
 
 #[cfg(test)]

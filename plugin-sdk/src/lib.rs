@@ -96,6 +96,7 @@ mod days;
 mod error;
 mod host;
 mod job;
+mod json_value;
 pub mod log;
 mod matches;
 mod messages;
@@ -110,7 +111,8 @@ pub use self::{
     days::Days,
     error::{Error, Result},
     job::Job,
-    matches::{JsonValue, Matches},
+    json_value::JsonValue,
+    matches::Matches,
     messages::Messages,
     sun::{Location, SunEvent},
     tasks::{Reply, Task, TaskDescription, Tasks},

@@ -94,12 +94,13 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     by_hand(&address, "lamp", "lamp", 1);
     let shown = run(&host, &site, "lamp");
     assert_eq!(shown["verdict"], "succeeded");
-    expect!["it ran: it was started by hand [TIME], began at once, and ended [TIME]; the broker had no subscriber for the topic of step 1"].assert_eq(&redact(text(&shown, "sentence")));
+    expect!["it ran: it was started by hand [TIME], began at once, and ended [TIME]; no device listens on `lamp`"]
+        .assert_eq(&redact(text(&shown, "sentence")));
     assert_eq!(shown["run"]["why"]["no_subscriber"]["step"], 1, "{shown}");
     expect![[r#"
         $ roost runs
         TIME ([ZONE])  STATE      ATTEMPTS  RUN                                             REASON
-        [TIME]  succeeded  1         roost/api/lamp/[TIME]/manual  the broker had no subscriber for the topic of step 1
+        [TIME]  succeeded  1         roost/api/lamp/[TIME]/manual  no device listens on `lamp`
     "#]]
     .assert_eq(&site.transcript(&[&["runs"]]));
 
@@ -121,7 +122,7 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let waits = |shown: &String| shown.contains("step 2 of 2 was attempted");
     let shown = host.until("the attempt", || Some(site.roost(&["explain", "roost/api/valve"])).filter(waits));
     expect![[r#"
-        it has not ended: it was started by hand [TIME], and step 2 of 2 was attempted once: the broker accepted the message, and had no subscriber for its topic; the next attempt is [TIME]
+        it has not ended: it was started by hand [TIME], and step 2 of 2 was attempted once: the broker accepted the message, and no device listens on its topic; the next attempt is [TIME]
         remedy: `roost abandon roost/api/valve/[TIME]/manual`
         note: it is due next [TIME]
     "#]].assert_eq(&redact(&shown));

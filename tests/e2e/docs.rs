@@ -10,16 +10,17 @@ use expect_test::expect;
 use roost_tests::{Broker, Roost, Site, binary, redact, root, sample};
 
 /// The pages, with the beginnings of the commands that end with an error in this test.
-const PAGES: [(&str, &[&str]); 6] = [
+const PAGES: [(&str, &[&str]); 7] = [
     ("README.md", &[]),
     ("docs/commands.md", &["roost replay coop-door/north/open", "roost abandon sprinkler/garden/water"]),
     ("docs/http.md", &["roost login"]),
+    ("docs/moving.md", &[]),
     ("docs/operate.md", &[]),
     ("docs/plugins.md", &[]),
     ("docs/promises.md", &[]),
 ];
 
-const SAMPLES: [&str; 3] = ["coop-door", "greenhouse", "sprinkler"];
+const SAMPLES: [&str; 4] = ["coop-door", "greenhouse", "sprinkler", "timers"];
 
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
 const ELSEWHERE: [(&str, &str); 14] = [
@@ -40,7 +41,7 @@ const ELSEWHERE: [(&str, &str); 14] = [
 ];
 
 /// Returns the code blocks of a page: their languages and their texts.
-fn blocks(page: &str) -> Vec<(String, String)> {
+pub(crate) fn blocks(page: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join(page)).expect("a page");
     let mut parts = text.split("```").skip(1);
     let mut blocks = Vec::new();
@@ -71,9 +72,9 @@ fn world() -> (Broker, Site, Roost) {
     fs::create_dir(site.path().join("new")).expect("a folder");
     fs::write(site.path().join("new/coop-door.wasm"), component).expect("a file");
     let roost = site.start(&broker);
-    roost.wait_for_log("jobs of `coop-door`");
-    roost.wait_for_log("jobs of `greenhouse`");
-    roost.wait_for_log("jobs of `sprinkler`");
+    for name in SAMPLES {
+        roost.wait_for_log(&format!("jobs of `{name}`"));
+    }
     (broker, site, roost)
 }
 

@@ -38,6 +38,7 @@ fn runs_over_the_rate_wait_and_are_missed_while_owed_steps_are_sent() {
     assert_eq!(sent as i64, 2 + 12 - missed);
     expect![[r#"
         it did not run: it was due [TIME], and was missed: its plugin had more to send than its rate of 1 message a second allows; it would have started [SPAN] late, and its grace is 2s500ms
+        remedy: `roost run-now declared/declared/job11`
         note: to allow a higher rate, raise `per_second` or `burst` in `[rates.plugins.declared]` of `roost.toml`, and restart Roost
         note: it is never due again
     "#]].assert_eq(&redact(&site.roost(&["explain", "declared/declared/job11"])));

@@ -259,7 +259,7 @@ fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
     let job = crate::job("tick", "every_ms = 60000", "declared/tick");
     expect![[r#"
         declared
-          exports  roost:device/tasks@1.0.0, roost:device/schedule@1.0.0
+          exports  roost:device/schedule@1.0.0, roost:device/tasks@1.0.0
           imports  13 of WASI 0.2
           it may publish to declared/#, and read declared/#
           task reply: Publish what the arguments say

@@ -129,7 +129,7 @@ fn hostile_plugins_do_not_disturb_others() {
 fn the_samples_work_with_the_built_in_broker() {
     let site = Site::new();
     let [devices, roost_port] = [roost_tests::free_port(), roost_tests::free_port()];
-    for name in ["coop-door", "greenhouse", "sprinkler"] {
+    for name in ["coop-door", "greenhouse", "sprinkler", "timers"] {
         site.drop_in(&sample(name), name);
         fs::copy(root().join(format!("plugins/{name}.toml")), site.plugin(&format!("{name}.toml"))).unwrap();
     }

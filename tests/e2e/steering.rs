@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::ticking;
 
 /// Starts a host with the sprinkler and its garden, which is not due soon.
-fn garden() -> (Broker, Site, Listener, Roost) {
+pub(crate) fn garden() -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let zones = r#"zones = [{ name = "lawn", water = "1m" }, { name = "beds", water = "1m" }]"#;
@@ -257,8 +257,8 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         `sprinkler/garden` is paused: the runs of its jobs are skipped until `roost resume sprinkler/garden`
 
         $ roost jobs
-        NEXT ([ZONE])  JOB                     TRIGGER                                 LABEL
-        [TIME], paused  sprinkler/garden/water  cron 0 30 5 * 3,4,5,6,7,8,9,10,11,12 *  Water all zones
+        NEXT ([ZONE])  JOB                     TRIGGER                         LABEL
+        [TIME], paused  sprinkler/garden/water  cron 30 5 * * * except JAN-FEB  Water all zones
 
         $ roost schedule at [DATE]T06:30 --task sprinkler/garden/water --args '{"zone": 1, "minutes": 1}' --id extra
         sprinkler/garden/extra
@@ -295,9 +295,9 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         it will be skipped
 
         $ roost jobs sprinkler
-        NEXT ([ZONE])  JOB                     TRIGGER                                 LABEL
-        [TIME], skipped  sprinkler/garden/water  cron 0 30 5 * 3,4,5,6,7,8,9,10,11,12 *  Water all zones
-        [TIME]  sprinkler/garden/extra  at [TIME]                 water
+        NEXT ([ZONE])  JOB                     TRIGGER                         LABEL
+        [TIME], skipped  sprinkler/garden/water  cron 30 5 * * * except JAN-FEB  Water all zones
+        [TIME]  sprinkler/garden/extra  at [TIME]         water
 
         $ roost skip sprinkler/garden/water --undo
         sprinkler/garden/water/[TIME]
@@ -357,7 +357,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
 
         $ roost schedule every -5m --topic a
         error: `every -5m` is not a trigger: the duration `-5m` has `-` where a unit should be
-        hint: durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`
+        hint: durations are written `500ms`, `2s`, `15m`, `1h30m`, `1d` or `2w`
         (exit 1)
 
         $ roost schedule now --topic a --needs pump

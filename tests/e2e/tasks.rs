@@ -47,7 +47,7 @@ fn a_check_shows_the_tasks_of_a_plugin() {
     expect![[r#"
         $ roost check plugins/task-errors.wasm
         task-errors
-          exports  roost:device/tasks@1.0.0, roost:device/schedule@1.0.0
+          exports  roost:device/schedule@1.0.0, roost:device/tasks@1.0.0
           imports  13 of WASI 0.2
           it may publish to task-errors/#, and read task-errors/#
           task rinse: Never works

@@ -133,7 +133,7 @@ fn any_number_of_jobs_is_counted() {
     };
     assert_eq!(of("by=device"), ["burst/at-0 4000", "burst/at-4000 4000", "burst/at-8000 4000", "roost/api 25"]);
     assert_eq!(of("by=device&plugin=burst&device=at-0"), ["burst/at-0 4000"]);
-    assert_eq!(of("by=reason&plugin=roost"), ["expected 24", "the broker had no subscriber for the topic of step … 1"]);
+    assert_eq!(of("by=reason&plugin=roost"), ["expected 24", "no device listens on the topic of step … 1"]);
     expect![[r#"
         GET /api/v1/timeline
           422 Unprocessable Entity: a timeline may have at most 10000 jobs, and there are more

@@ -21,7 +21,7 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
     let job = "roost/api/lamp";
     // The job itself has never been due.
     expect![[r#"
-        it has not run yet: it is due [TIME] (by the calendar); it was last due [TIME], and there is no record of that run: no run has been recorded yet
+        it has not run yet: it is due [TIME] (by the calendar, `cron 0 12 1 1 *`); it was last due [TIME], and there is no record of that run: no run has been recorded yet
     "#]].assert_eq(&redact(&site.roost(&["explain", job])));
     let mut runs = Vec::new();
     for _ in 0..14 {
@@ -37,9 +37,10 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
         assert_eq!((text(&shown["run"], "run"), text(&shown, "verdict")), (run.as_str(), "succeeded"), "{shown}");
     }
     expect![[r#"
-        it ran: it was started by hand [TIME], began at once, and ended [TIME]; the broker had no subscriber for the topic of step 1
+        it ran: it was started by hand [TIME], began at once, and ended [TIME]; no device listens on `lamp`
         note: it is due next [TIME]
-    "#]].assert_eq(&redact(&site.roost(&["explain", job])));
+    "#]]
+    .assert_eq(&redact(&site.roost(&["explain", job])));
 }
 
 #[test]

@@ -29,7 +29,7 @@ use super::{
     limits,
     params::{Device, Job, Plugin},
     problem::{Answered, Problem},
-    runs::RunRecord,
+    runs::{RunRecord, with_topic},
     state::ApiState,
 };
 use crate::{
@@ -54,6 +54,8 @@ pub(crate) struct Explanation {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
+    /// The time zone of the times in the texts: that of the device.
+    pub(crate) time_zone: String,
     /// The occurrence that is explained: the one of the run that is nearest to the requested time, or that should have
     /// been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,7 +258,9 @@ impl Case {
                 }
                 remedies.extend(self.for_ended(found, notes.last().is_some_and(|note| note == ALLOWED_NOW), &writer));
                 about = Some(covered.unwrap_or(found.id.occurrence));
-                run = Some(RunRecord::new(found, self.zone, self.now));
+                let record = RunRecord::new(found, self.zone, self.now);
+                let sentence = with_topic(&sentence, &record.messages);
+                run = Some(record);
                 (found.state.to_string(), sentence)
             }
             (Some(Found::UnderWay(found)), _) => {
@@ -289,6 +293,7 @@ impl Case {
             plugin: plugin.to_string(),
             device: device.to_string(),
             job: job.to_string(),
+            time_zone: self.zone.name().to_owned(),
             occurrence: about.map(|at| at.in_zone(self.zone)),
             verdict,
             sentence,
@@ -466,6 +471,9 @@ impl Case {
         match &self.facts.planned.as_ref()?.job.trigger {
             // Its time is that of the occurrence.
             Trigger::At(_) => Some("once".to_owned()),
+            trigger @ Trigger::Cron(cron) if !describe::is_in_words(cron) => {
+                Some(format!("{}, `{trigger}`", describe::trigger(trigger, self.zone)))
+            }
             trigger => Some(describe::trigger(trigger, self.zone)),
         }
     }

@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use roost_scheduler::{
     event::{Done, Request},
     names::RunId,
-    outcome::RunState,
+    outcome::{RunState, Success},
     scheduler::NextStep,
     time::Instant,
     zone::Zone,
@@ -99,11 +99,24 @@ pub(crate) struct NextStepRecord {
     pub(crate) overdue: bool,
 }
 
+/// Names the topic of a step that a reason has only the number of, if the message is known.
+pub(super) fn with_topic(reason: &str, messages: &[MessageRecord]) -> String {
+    let named = || {
+        let (before, rest) = reason.split_once(Success::TOPIC_OF_STEP)?;
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let MessageRecord { topic, .. } = messages.get(rest[..digits].parse::<usize>().ok()?.checked_sub(1)?)?;
+        Some(format!("{before}`{topic}`{}", &rest[digits..]))
+    };
+    named().unwrap_or_else(|| reason.to_owned())
+}
+
 impl RunRecord {
     /// Converts a run from the store.
     pub(crate) fn new(run: &RunView, host: Zone, now: Instant) -> Self {
         let zone = run.zone.unwrap_or(host);
         let text = |at: Instant| at.in_zone(zone);
+        let messages: Vec<MessageRecord> =
+            run.messages.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         Self {
             run: run.id.to_string(),
             plugin: run.id.plugin.to_string(),
@@ -112,13 +125,13 @@ impl RunRecord {
             time_zone: Some(zone.name().to_owned()),
             occurrence: text(run.id.occurrence),
             state: run.state.to_string(),
-            reason: run.reason.clone(),
+            reason: run.reason.as_deref().map(|reason| with_topic(reason, &messages)),
             started: run.started.map(text),
             ended: run.ended.map(text),
             attempts: run.attempts,
             note: run.note.clone(),
             label: run.label.clone(),
-            messages: run.messages.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+            messages,
             why: run.why.as_deref().and_then(|why| serde_json::from_str(why).ok()),
             next: run.next.map(|NextStep { step, of, due }| NextStepRecord {
                 step,
@@ -339,5 +352,25 @@ fn with_hint(done: Result<Done, Problem>, hint: &str) -> Answered<RunName> {
         Ok(done) => run_name(done),
         Err(problem) if problem.hint.is_none() && problem.status < 500 => Err(problem.hint(hint)),
         Err(problem) => Err(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_the_topic_of_a_step_if_it_is_known() {
+        let topic = |topic: &str| serde_json::from_value(serde_json::json!({ "topic": topic })).unwrap();
+        let messages = [topic("barn/door"), topic("barn/lamp")];
+        for (reason, expected) in [
+            ("no device listens on the topic of step 2", "no device listens on `barn/lamp`"),
+            ("a; no device listens on the topic of step 1; b", "a; no device listens on `barn/door`; b"),
+            ("no device listens on the topic of step 3", "no device listens on the topic of step 3"),
+            ("the topic of step 0", "the topic of step 0"),
+            ("the topic of step x", "the topic of step x"),
+        ] {
+            assert_eq!(with_topic(reason, &messages), expected);
+        }
     }
 }

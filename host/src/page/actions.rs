@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::text::{self, WallTime};
 use crate::{
-    http::{Explanation, JobRecord, Remedy, TimelineRecord, runs::RunRecord},
+    http::{CollapsedRecord, Explanation, JobRecord, Remedy, TimelineRecord, runs::RunRecord},
     report::counted,
 };
 
@@ -28,7 +28,7 @@ macro_rules! job_of {
     };
 }
 
-job_of!(TimelineRecord, RunRecord, Explanation, JobRecord);
+job_of!(TimelineRecord, CollapsedRecord, RunRecord, Explanation, JobRecord);
 
 impl JobRef<'_> {
     /// Returns its whole name: `coop-door/north/close`.
@@ -174,6 +174,11 @@ fn resume(job: &JobRef<'_>) -> Markup {
     button(job, ("pause", "POST", "resume"), text, None)
 }
 
+/// Returns the button that pauses a job, or resumes it. `paused` is what is paused.
+pub(super) fn pause_or_resume(job: &JobRef<'_>, paused: Option<&str>) -> Markup {
+    if paused == Some("job") { resume(job) } else { pause(job) }
+}
+
 /// Returns the buttons that skip the next run of a job and pause it, or undo that. `paused` is what is paused.
 pub(super) fn skip_and_pause(job: &JobRef<'_>, paused: Option<&str>, is_skipped: bool) -> Markup {
     html! {
@@ -182,7 +187,7 @@ pub(super) fn skip_and_pause(job: &JobRef<'_>, paused: Option<&str>, is_skipped:
             None => (skip(job)),
             Some(_) => {},
         }
-        @if paused == Some("job") { (resume(job)) } @else { (pause(job)) }
+        (pause_or_resume(job, paused))
     }
 }
 

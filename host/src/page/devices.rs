@@ -9,6 +9,7 @@ use super::{
     Failed, Html,
     frame::{Current, frame},
     refusals,
+    sentence::{sentence, sentences},
     text::{self, WallTime},
 };
 use crate::{
@@ -234,14 +235,15 @@ pub(super) fn faults(device: &DeviceRecord, now: &WallTime) -> Markup {
     html! {
         @if let Some(error) = &device.error {
             p.state-failed { "✕ its newest plan was refused" }
-            p { (text::lines(error)) }
+            p { (sentences(error, &device.time_zone, now)) }
             p { (refusals::of_device(device.jobs)) }
             p { (refusals::settings(&device.plugin)) }
         }
         @if let Some(fault) = &device.fault {
             @let is_last = device.last.as_ref().is_some_and(|last| last.run == fault.run);
             @if !is_last { p { (outcome(fault, &device.time_zone, now)) } }
-            p { (text::line(fault.reason.as_deref().unwrap_or("The reason was not recorded."))) }
+            @let reason = fault.reason.as_deref().unwrap_or("The reason was not recorded.");
+            p { (sentence(reason, &device.time_zone, now)) }
         }
     }
 }

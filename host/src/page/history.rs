@@ -13,6 +13,7 @@ use super::{
     Html,
     actions::JobRef,
     frame::{Current, frame},
+    sentence::sentence,
     text::{self, WallTime},
 };
 use crate::{
@@ -248,7 +249,7 @@ fn line(run: &RunRecord, now: &WallTime) -> Markup {
             span.end.{ "state-" (run.state) } { (text::outcome(&run.state)) }
         }
         @for message in &run.messages { div.message { (text::message(message)) } }
-        @if let Some(why) = run.reason.as_ref().or(run.note.as_ref()) { p.soft { (text::line(why)) } }
+        @if let Some(why) = run.reason.as_ref().or(run.note.as_ref()) { p.soft { (sentence(why, zone, now)) } }
         @if let Some(next) = &run.next { p.soft { (next_step(next, zone, now)) } }
     }
 }

@@ -156,11 +156,8 @@ fn no_login() -> Markup {
 
 fn list(sessions: &[Session], own: &Found, zone: Zone) -> Markup {
     let content = html! {
-        table {
-            caption { "Browsers that have logged in. Times are of " (zone) ", to the hour for the last use." }
-            thead { tr { th scope="col" { "Browser" } th scope="col" { "Since" } th scope="col" { "Used" } th scope="col" { "End" } } }
-            tbody { @for session in sessions { (row(session, session.digest == own.digest, zone)) } }
-        }
+        p { "Browsers that have logged in. Times are of " (zone) ", to the hour for the last use." }
+        ul.rows { @for session in sessions { li { (row(session, session.digest == own.digest, zone)) } } }
         p { a href="/" { "Go on" } }
     };
     frame("Sessions", &html! {}, &content)
@@ -169,16 +166,11 @@ fn list(sessions: &[Session], own: &Found, zone: Zone) -> Markup {
 fn row(session: &Session, is_own: bool, zone: Zone) -> Markup {
     let label = if is_own { "End this session" } else { "End" };
     html! {
-        tr {
-            th scope="row" { (session.agent) @if is_own { " (this browser)" } }
-            td { (time(session.made(), zone)) }
-            td { (time(session.used(), zone)) }
-            td {
-                form method="post" action=(LOGIN) {
-                    input type="hidden" name="end" value=(session.digest);
-                    button aria-label={ (label) ": " (session.agent) } { (label) }
-                }
-            }
+        div { b { (session.agent) @if is_own { " (this browser)" } } }
+        div.soft { "since " (time(session.made(), zone)) ", used " (time(session.used(), zone)) }
+        form.actions method="post" action=(LOGIN) {
+            input type="hidden" name="end" value=(session.digest);
+            button aria-label={ (label) ": " (session.agent) } { (label) }
         }
     }
 }

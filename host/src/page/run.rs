@@ -52,7 +52,7 @@ fn content(run: &RunRecord, id: &RunId, (explanation, buttons): (&Explanation, &
     html! {
         h1 { (JobRef::from(run).name()) " at " (text::time(&run.occurrence, zone, now)) }
         p.soft { "As of " span data-now { (now.clock()) } " · times of the device’s clock, " (zone) }
-        (why::answer(explanation))
+        (why::answer(explanation, now))
         div.actions { @for button in buttons { (button) } }
         (facts(run, id, zone, now))
         (messages(run, zone, now))
@@ -148,7 +148,7 @@ mod tests {
         });
         run.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let explanation = json!({
-            "plugin": "coop-door", "device": "north", "job": "close", "verdict": run["state"],
+            "plugin": "coop-door", "device": "north", "job": "close", "verdict": run["state"], "time_zone": "Europe/London",
             "sentence": "it <i>", "notes": ["a note"],
         });
         (serde_json::from_value(run).unwrap(), serde_json::from_value(explanation).unwrap())

@@ -61,15 +61,17 @@ fn form(plugin: &str, device: &str, task: &TaskDescriptionRecord) -> Markup {
     }
 }
 
-/// Says whether a task needs arguments, as far as its schema does.
-fn need(schema: Option<&Value>) -> &'static str {
-    let required = |schema: &Value| schema.get("required")?.as_array().map(Vec::len);
-    let properties = |schema: &Value| schema.get("properties")?.as_object().map(Map::len);
+/// Says which arguments a task needs, as far as its schema does.
+fn need(schema: Option<&Value>) -> String {
+    let required = schema.and_then(|schema| schema.get("required")?.as_array());
+    let names: Vec<String> = required.into_iter().flatten().filter_map(Value::as_str).map(text::line).collect();
+    let has_properties =
+        |schema: &Value| schema.get("properties").and_then(Value::as_object).is_some_and(|all| !all.is_empty());
     match schema {
-        Some(schema) if required(schema) > Some(0) => "It needs the arguments that are not optional.",
-        Some(schema) if takes_none(schema) => "It needs no arguments.",
-        Some(schema) if properties(schema) > Some(0) => "It needs no arguments: all are optional.",
-        _ => "Its plugin does not say whether it needs arguments.",
+        Some(_) if !names.is_empty() => format!("It needs {}.", names.join(", ")),
+        Some(schema) if takes_none(schema) => "It needs no arguments.".to_owned(),
+        Some(schema) if has_properties(schema) => "It needs no arguments: all are optional.".to_owned(),
+        _ => "Its plugin does not say whether it needs arguments.".to_owned(),
     }
 }
 
@@ -248,10 +250,7 @@ mod tests {
         let optional = json!({ "properties": { "minutes": { "type": "number" } } });
         let none = json!({ "type": "object", "additionalProperties": false });
         for (schema, expected) in [
-            (
-                json!({ "properties": { "zone": {} }, "required": ["zone"] }),
-                "It needs the arguments that are not optional.",
-            ),
+            (json!({ "properties": { "zone": {} }, "required": ["zone"] }), "It needs zone."),
             (optional, "It needs no arguments: all are optional."),
             (none.clone(), "It needs no arguments."),
             (json!(true), "Its plugin does not say whether it needs arguments."),

@@ -72,6 +72,12 @@ impl WallTime {
         }
     }
 
+    /// Shows the time with its seconds if it has any, and the day if it is not that of `now`.
+    pub(super) fn show_exactly(&self, now: &Self) -> Markup {
+        let format = if self.at.second() == 0 { "%H:%M" } else { "%H:%M:%S" };
+        self.show_as(&self.at.format(format).to_string(), now)
+    }
+
     /// Writes the time, with the day if it is not that of `now`: `06:51 tomorrow`.
     pub(super) fn write(&self, now: &Self) -> String {
         [Some(self.clock()), self.day(now)].into_iter().flatten().collect::<Vec<_>>().join(" ")

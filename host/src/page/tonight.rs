@@ -14,6 +14,7 @@ use super::{
     frame::{Current, frame},
     lists::{Lists, lists},
     refusals,
+    sentence::sentence,
     shared::Shared,
     text::{self, WallTime},
     timeline::{self, Read, Whose},
@@ -134,7 +135,7 @@ fn fault_group(group: &FaultGroup, now: &WallTime) -> Markup {
     html! {
         div.row {
             span.{ "state-" (state) } { (text::outcome(state)) @if group.count > 1 { ": " (text::grouped(group.count)) } }
-            span { (group.example) }
+            span { (sentence(&group.example, now.zone(), now)) }
         }
         div.row.soft {
             @if let Some(since) = &group.since { "since " (text::time(since, now.zone(), now)) }
@@ -188,8 +189,8 @@ fn coming_list(Lists { runs, is_cut, is_too_long, .. }: &Lists, now: &WallTime) 
     // The buttons are at the next run of each job: skipping concerns that alone.
     let mut seen = HashSet::new();
     html! {
-        h2 { "What will be sent" }
-        @if runs.is_empty() { p.soft { "Nothing in the next 36 hours, apart from what repeats." } }
+        h2 { "What will be sent" (span_of("next 36 hours")) }
+        @if runs.is_empty() { p.soft { "Nothing, apart from what repeats." } }
         ul.rows {
             @for run in runs {
                 @let is_next = seen.insert((&run[0].plugin, &run[0].device, &run[0].job));
@@ -230,6 +231,11 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
     }
 }
 
+/// Names the period that a part of the page is about, in its heading.
+fn span_of(period: &str) -> Markup {
+    html! { span.soft { " · " (period) } }
+}
+
 fn label(record: &TimelineRecord) -> &str {
     record.label.as_deref().unwrap_or(&record.job)
 }
@@ -252,9 +258,10 @@ fn message(record: &TimelineRecord, now: &WallTime, is_later: bool) -> Markup {
 fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
     html! {
         @if !jobs.is_empty() {
-            h2 { "Again and again" }
+            h2 { "Again and again" (span_of("next 36 hours")) }
             ul.rows {
                 @for job in jobs.iter().filter(|job| job.next.is_some()) {
+                    @let name = JobRef::from(job);
                     li {
                         div.row {
                             (repeated_name(job))
@@ -265,6 +272,10 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                         }
                         @if let Some(next) = &job.next {
                             div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(what) = &job.paused { span.end.state-paused { (text::paused(what)) } } }
+                        }
+                        // An id with `*` stands for several jobs.
+                        @if !job.job.contains('*') {
+                            div.actions { (actions::run_now(&name)) (actions::pause_or_resume(&name, job.paused.as_deref())) }
                         }
                     }
                 }
@@ -287,7 +298,7 @@ fn timeline(picture: &Read, now: &WallTime) -> Markup {
     const SAME: &str = "The lists “What will be sent”, “Again and again” and “What happened” hold the same.";
     html! {
         @if !picture.view.lanes.is_empty() {
-            h2 { a href="/timeline" { "Timeline" } }
+            h2 { a href="/timeline" { "Timeline" } (span_of("12 hours back, 24 ahead")) }
             (timeline::picture(&picture.view, SAME, now))
             @if picture.next.is_some() { p { a href="/timeline" { "Timeline of all devices" } } }
         }
@@ -298,8 +309,8 @@ fn timeline(picture: &Read, now: &WallTime) -> Markup {
 fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) -> Markup {
     let ended = runs.iter().rev().filter(|run| run[0].state != "expected").take(PAST_LINES);
     html! {
-        h2 { "What happened" }
-        @if runs.is_empty() && repeated.is_empty() && !is_too_long { p.soft { "Nothing in the last 12 hours." } }
+        h2 { "What happened" (span_of("last 12 hours")) }
+        @if runs.is_empty() && repeated.is_empty() && !is_too_long { p.soft { "Nothing." } }
         ul.rows {
             @for run in ended {
                 @let (first, job) = (&run[0], JobRef::from(&run[0]));
@@ -315,7 +326,7 @@ fn past_list(Lists { runs, repeated, is_too_long, .. }: &Lists, now: &WallTime) 
                             }
                         }
                     }
-                    @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (reason) } }
+                    @if let Some(reason) = first.run.as_ref().and_then(|run| run.reason.as_ref()) { p.soft { (sentence(reason, &first.time_zone, now)) } }
                     div.actions { (actions::why(first, now)) }
                 }
             }
@@ -399,6 +410,23 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_is_due_often_has_its_buttons_and_several_in_one_line_have_none() {
+        let shown = |job: &str, paused: Option<&str>| {
+            let job = json!({
+                "plugin": "greenhouse", "device": "tomatoes", "job": job, "time_zone": "Europe/London", "count": 91,
+                "more": false, "states": {}, "first": "2027-03-01T15:01:00Z", "last": "2027-03-01T16:31:00Z",
+                "next": "2027-03-01T15:01:00Z", "paused": paused,
+            });
+            repeated(&[serde_json::from_value(job).unwrap()], &now()).into_string()
+        };
+        let page = shown("mist", None);
+        assert!(page.contains("Run greenhouse/tomatoes/mist now") && page.contains("Pause greenhouse/tomatoes/mist"));
+        let page = shown("mist", Some("job"));
+        assert!(page.contains("Resume greenhouse/tomatoes/mist") && page.contains("◌ paused"), "{page}");
+        assert!(!shown("mist-*", None).contains("<button"));
+    }
+
+    #[test]
     fn a_refused_plan_leads_to_its_device_and_the_settings_and_says_what_goes_on() {
         let shown = |kind: &str, device: Option<&str>, count: usize, kept: usize| {
             let first = json!([{ "plugin": "coop-door", "device": device, "href": "" }]);
@@ -427,7 +455,7 @@ mod tests {
     fn a_list_that_would_be_too_long_says_so() {
         let lists = Lists { is_too_long: true, ..Lists::default() };
         let page = coming_list(&lists, &now()).into_string() + &past_list(&lists, &now()).into_string();
-        assert!(page.contains("too many jobs") && !page.contains("Nothing in the"), "{page}");
+        assert!(page.contains("too many jobs") && !page.contains("Nothing"), "{page}");
     }
 
     #[test]

@@ -9,9 +9,11 @@ use super::{
     Failed, Html,
     actions::{self, JobRef},
     frame::{Current, frame},
-    text,
+    sentence::{sentence, sentences},
+    text::{self, WallTime},
 };
 use crate::{
+    clock,
     http::{ApiState, Explanation, Problem, Query, explain_run, runs::find},
     when::When,
 };
@@ -32,7 +34,7 @@ pub(super) async fn why(
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let explanation = explain_run(&state, &name, at.as_ref()).await?;
     let remedies = remedies(&state, &explanation).await;
-    let page = content(&explanation, &remedies);
+    let page = content(&explanation, &remedies, &WallTime::of(clock::now(), state.zone()));
     Ok(Html(frame(&format!("Why {}?", JobRef::from(&explanation).name()), Current::None, &page)))
 }
 
@@ -63,23 +65,23 @@ pub(super) async fn remedies(state: &ApiState, explanation: &Explanation) -> Vec
     buttons
 }
 
-fn content(explanation: &Explanation, remedies: &[Markup]) -> Markup {
+fn content(explanation: &Explanation, remedies: &[Markup], now: &WallTime) -> Markup {
     let job = JobRef::from(explanation);
     html! {
         h1 { "Why " a href=(job.page()) { (job.name()) } "?" }
-        (answer(explanation))
+        (answer(explanation, now))
         @if let Some(run) = &explanation.run { p { a href={ "/runs/" (run.run) } { "All about this run" } } }
         @if !remedies.is_empty() { div.actions { @for remedy in remedies { (remedy) } } }
     }
 }
 
 /// Shows the verdict, the sentence and the notes of an explanation.
-pub(super) fn answer(Explanation { sentence, notes, verdict, .. }: &Explanation) -> Markup {
+pub(super) fn answer(Explanation { sentence, notes, verdict, time_zone, .. }: &Explanation, now: &WallTime) -> Markup {
     html! {
         p.{ "state-" (verdict) } { (text::outcome(verdict)) }
-        p { (sentence) }
+        p { (self::sentence(sentence, time_zone, now)) }
         @if !notes.is_empty() {
-            ul.notes { @for note in notes { li { (text::lines(note)) } } }
+            ul.notes { @for note in notes { li { (sentences(note, time_zone, now)) } } }
         }
     }
 }

@@ -126,7 +126,9 @@ impl Linked {
             .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
             .map(|(name, _)| name.to_owned())
             .collect();
-        let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        let mut exports: Vec<_> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        // Linkers order them as they like.
+        exports.sort_unstable();
         check_exports(&exports)?;
         let has_tasks = exported(&exports, TASKS)?.is_some();
         check_imports(&imports)?;

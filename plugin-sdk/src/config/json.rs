@@ -10,6 +10,7 @@ use serde::{
 };
 
 use super::mistake::Mistake;
+use crate::json_value::UNPARSED;
 
 type Result<T> = std::result::Result<T, Mistake>;
 
@@ -295,8 +296,14 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        if name != UNPARSED {
+            return visitor.visit_newtype_struct(self);
+        }
+        self.peek();
+        let text = self.rest;
+        self.skip()?;
+        visitor.visit_borrowed_str(&text[..text.len() - self.rest.len()])
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value> {

@@ -29,7 +29,7 @@ struct Greenhouse {
 #[serde(deny_unknown_fields)]
 struct Opening {
     name: String,
-    /// A cron expression.
+    /// A cron expression, or a trigger such as `solar-noon in MAY-SEP`. It may be limited to days.
     when: String,
     open_for: Span,
 }
@@ -120,7 +120,9 @@ impl Tasks for Greenhouse {
 
 impl Opening {
     fn job(&self) -> Job {
-        Job::cron(format!("vent-{}", self.name), self.when.as_str())
+        let when = self.when.trim();
+        let is_cron = when.starts_with(|first: char| first.is_ascii_digit() || "*@".contains(first));
+        Job::when(format!("vent-{}", self.name), if is_cron { format!("cron {when}") } else { when.into() })
             .label(format!("Air the house, {}", self.name))
             .jitter(minutes(1))
             // Heat under glass kills within an hour: venting goes first, and late is better than never.
@@ -281,6 +283,18 @@ mod tests {
         let messages = ["0s greenhouse/tomatoes/vent/set OPEN", "45m greenhouse/tomatoes/vent/set CLOSE"];
         assert_eq!(plan.job("vent-summer").messages(), messages);
         assert_eq!((plan.job("vent-summer").jitter(), plan.job("vent-summer").priority()), (minutes(1), 1));
+        Ok(())
+    }
+
+    #[test]
+    fn the_vent_may_open_by_the_sun_and_on_some_days() -> Result<()> {
+        let config = json!({ "vent": [
+            { "name": "noon", "when": "solar-noon -1h in MAY-SEP except 2027-06-02", "open_for": "2h" },
+            { "name": "weekend", "when": "0 9 * * * on SAT-SUN,holidays", "open_for": "10m" },
+        ] });
+        let plan = plan(config, "2027-06-01T17:00:00+01:00")?;
+        assert!(plan.job("vent-noon").due(1)[0].starts_with("2027-06-03T11:5"), "{:?}", plan.job("vent-noon").due(1));
+        assert_eq!(plan.job("vent-weekend").trigger(), "cron 0 9 * * * on SAT-SUN,holidays");
         Ok(())
     }
 

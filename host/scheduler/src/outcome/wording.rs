@@ -98,6 +98,12 @@ impl fmt::Display for Denied {
     }
 }
 
+impl Success {
+    /// What precedes the number of the step for whose topic the broker had no subscriber. A reader that knows the messages
+    /// can name the topic instead.
+    pub const TOPIC_OF_STEP: &str = "the topic of step ";
+}
+
 impl fmt::Display for Success {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { late, no_subscriber } = self;
@@ -106,7 +112,7 @@ impl fmt::Display for Success {
         }
         if let Some(step) = no_subscriber {
             let also = if late.is_some() { "; " } else { "" };
-            write!(f, "{also}the broker had no subscriber for the topic of step {step}")?;
+            write!(f, "{also}no device listens on {}{step}", Self::TOPIC_OF_STEP)?;
         }
         Ok(())
     }
@@ -134,7 +140,7 @@ impl fmt::Display for Attempt {
         match self {
             Self::LinkLost => f.write_str("the connection was lost before the broker answered"),
             Self::HostStopped => f.write_str("the host was stopped before the broker answered"),
-            Self::NoSubscriber => f.write_str("the broker accepted the message, and had no subscriber for its topic"),
+            Self::NoSubscriber => f.write_str("the broker accepted the message, and no device listens on its topic"),
             Self::Overtaken => f.write_str("a later step was due"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
             Self::EndedLink { topic, how } => {

@@ -38,8 +38,9 @@ impl Scheduler {
         let Some(state) = self.catalog.job(key) else { return };
         let names_one = |days: &Days| days.calendars().any(|name| names.contains(name));
         let before = state.next;
-        // What is due now was decided by the old contents.
-        if !state.job.trigger.days().is_some_and(names_one) || before.timer().is_some_and(|at| at <= self.now) {
+        // What is due by now was decided by the old contents, also if it waits for its jitter.
+        let is_due = before.due().or_else(|| before.timer()).is_some_and(|at| at <= self.now);
+        if is_due || !state.job.trigger.days().is_some_and(names_one) {
             return;
         }
         let Some(site) = self.catalog.site_of(key) else { return };
@@ -51,7 +52,6 @@ impl Scheduler {
         self.save_runs_of(key);
         self.disarm_timer(key);
         self.advance(key, watermark, next);
-        self.move_skip(key, before.due());
         self.save_progress(key);
     }
 }

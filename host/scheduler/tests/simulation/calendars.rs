@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use crate::{
-    dsl::{at, job, lines, name},
+    dsl::{at, job, lines, name, with},
     world::World,
 };
 
@@ -68,6 +68,18 @@ fn what_is_not_due_yet_follows_a_changed_calendar_and_nothing_is_caught_up() {
     assert_eq!(sent(&world, "rest"), ["2027-03-03T09:00:00"]);
     let succeeded = |run: &RunEnded| matches!(run.outcome, Outcome::Succeeded { .. });
     assert!(world.disk.history.values().all(succeeded), "{:?}", world.disk.history);
+}
+
+#[test]
+fn a_run_that_waits_for_its_jitter_is_not_lost_when_a_calendar_changes() {
+    let late =
+        with(job("late", "cron 0 7 * * * except holidays", &[(0, "late")]), |job| job.policy.jitter_ms = 3_600_000);
+    let mut world = world(&[2], vec![late]);
+    world.run_until(at("2027-03-01T07:00:01Z"));
+    assert_eq!(sent(&world, "late"), Vec::<String>::new(), "it waits");
+    change(&mut world, &[1, 3]);
+    world.run_until(at("2027-03-03T00:00:00Z"));
+    assert_eq!(sent(&world, "late").len(), 2, "{:?}", sent(&world, "late"));
 }
 
 #[test]

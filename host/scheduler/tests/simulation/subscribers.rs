@@ -37,7 +37,7 @@ fn an_owed_step_waits_for_a_device_that_was_subscribed_before() {
         .0
         .first()
         .map(|run| (run.phase.as_str(), run.last.as_ref().map(ToString::to_string)));
-    let last = "the broker accepted the message, and had no subscriber for its topic";
+    let last = "the broker accepted the message, and no device listens on its topic";
     assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
     // The device is back.
     without_subscribers(&mut world, &[]);
@@ -62,7 +62,7 @@ fn the_wait_for_a_subscriber_ends_and_is_recorded() {
         &world,
         "water",
         &expect![[r#"
-            06:16:00 succeeded water 06:10:00: step 2 was sent 3m20s607ms late; the broker had no subscriber for the topic of step 2
+            06:16:00 succeeded water 06:10:00: step 2 was sent 3m20s607ms late; no device listens on the topic of step 2
         "#]],
     );
     assert!(world.dead_letters.is_empty());
@@ -80,11 +80,11 @@ fn a_topic_that_never_had_a_subscriber_holds_up_nothing() {
         &world,
         &expect![[r#"
             06:10:00 publish lamp/on #1
-            06:10:00 succeeded lamp 06:10:00: the broker had no subscriber for the topic of step 1
+            06:10:00 succeeded lamp 06:10:00: no device listens on the topic of step 1
             06:11:00 publish valve/on #1
             06:12:00 publish valve/off #1
             06:12:30 publish valve/check #1
-            06:12:30 succeeded water 06:11:00: the broker had no subscriber for the topic of step 1
+            06:12:30 succeeded water 06:11:00: no device listens on the topic of step 1
         "#]],
     );
 }
@@ -104,7 +104,7 @@ fn other_steps_do_not_wait_for_a_device_that_is_offline() {
             06:11:02.758 publish z1/off #3
             06:11:03 publish z2/on #1
             06:12:00 publish z2/off #1
-            06:12:00 succeeded water 06:10:00: step 2 was sent 2s758ms late; the broker had no subscriber for the topic of step 2
+            06:12:00 succeeded water 06:10:00: step 2 was sent 2s758ms late; no device listens on the topic of step 2
         "#]],
     );
 }
@@ -127,7 +127,7 @@ fn a_newer_run_a_retained_message_and_a_once_step_do_not_wait() {
             &expect![[r#"
                 06:10:00 publish valve/on #1
                 06:11:00 publish valve/off #1
-                06:11:00 succeeded water 06:10:00: the broker had no subscriber for the topic of step 2
+                06:11:00 succeeded water 06:10:00: no device listens on the topic of step 2
             "#]],
         );
     }

@@ -254,8 +254,8 @@ fn every_outcome_and_every_reason_is_explained() {
     expect![[r#"
         it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT
         it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; step 2 was sent 1m30s late
-        it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; the broker had no subscriber for the topic of step 2
-        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker accepted the message, and had no subscriber for its topic
+        it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; no device listens on the topic of step 2
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker accepted the message, and no device listens on its topic
         it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered
         it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the host was stopped before the broker answered
         it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker refused the message: not authorized

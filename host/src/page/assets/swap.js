@@ -56,11 +56,15 @@ for (const kind of ["pointerdown", "pointerup", "pointercancel"]) {
   addEventListener(kind, () => { isPressed = kind === "pointerdown"; }, { capture: true });
 }
 
-/** Returns how to find an element again: by its id, or a link by where it leads. */
+/** Returns how to find an element again: by its id, a link by where it leads, a button by its name, a summary by its details. */
 function finder(element) {
   if (element?.id) return () => document.getElementById(element.id);
-  const href = element?.getAttribute("href");
-  return () => (href ? [...document.querySelectorAll("main a")].find((link) => link.getAttribute("href") === href) : null);
+  if (element?.matches("summary")) return () => document.querySelector(`#${element.parentElement.id} > summary`);
+  const like = (name, kind) => {
+    const value = element?.getAttribute(name);
+    return value && [...document.querySelectorAll(`main ${kind}`)].find((one) => one.getAttribute(name) === value);
+  };
+  return () => like("href", "a") ?? like("aria-label", "button");
 }
 
 export async function swap() {

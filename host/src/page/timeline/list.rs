@@ -10,6 +10,7 @@ use crate::{
     http::TimelineRecord,
     page::{
         actions::{self, JobRef},
+        sentence::sentence,
         text::{self, WallTime},
     },
 };
@@ -46,7 +47,7 @@ fn run(run: &[TimelineRecord], state: &str, now: &WallTime) -> Markup {
                 }
                 span.end.{ "state-" (state) } { (text::outcome(state)) }
             }
-            @if let Some(reason) = reason { p.soft { (reason) } }
+            @if let Some(reason) = reason { p.soft { (sentence(reason, &first.time_zone, now)) } }
             div.actions { (actions::why(first, now)) }
         }
     }

@@ -40,6 +40,7 @@ pub(in super::super) fn picture(view: &View, same: &str, now: &WallTime) -> Mark
     html! {
         figure.picture {
             (shapes())
+            figcaption.soft { "By the clock of " (zone.name()) }
             svg.axis width="100%" height="30" aria-hidden="true" { (axis.day_labels(11)) (axis.hour_labels(26)) }
             div.plot {
                 svg.back role="img" aria-labelledby="picture-title" width="100%" height="100%" {

@@ -16,6 +16,7 @@ use roost_scheduler::{
 use super::{super::trigger_cache::TriggerCache, *};
 use crate::{config::rules::Rules, zones::zone};
 
+mod frozen;
 mod fuzz;
 mod policies;
 mod reports;

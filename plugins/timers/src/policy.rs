@@ -1,0 +1,60 @@
+//! The policies of jobs.
+
+use roost_plugin_sdk::{Job, Span};
+use serde::Deserialize;
+
+use crate::steps::some_length;
+
+/// How a job's runs are treated.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Policy {
+    #[serde(alias = "grace", deserialize_with = "some_length")]
+    grace_ms: Option<Span>,
+    #[serde(alias = "jitter", deserialize_with = "some_length")]
+    jitter_ms: Option<Span>,
+    priority: Option<i8>,
+    attempts: Option<u32>,
+    #[serde(alias = "give_up_after", deserialize_with = "some_length")]
+    give_up_after_ms: Option<Span>,
+    #[serde(alias = "backoff", deserialize_with = "some_length")]
+    backoff_ms: Option<Span>,
+    run_all: bool,
+    latest_of_group: Option<String>,
+    overlap: Option<Overlap>,
+    needs: Option<String>,
+}
+
+/// What happens to a run that is due before the previous one has ended; without it, it is skipped.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Overlap {
+    Queue(u32),
+    Allow(u32),
+    Replace,
+}
+
+impl Policy {
+    pub(crate) fn apply(self, job: Job) -> Job {
+        fn with<T>(job: Job, value: Option<T>, set: fn(Job, T) -> Job) -> Job {
+            match value {
+                Some(value) => set(job, value),
+                None => job,
+            }
+        }
+        let mut job = with(job, self.grace_ms, Job::grace);
+        job = with(job, self.jitter_ms, Job::jitter);
+        job = with(job, self.priority, Job::priority);
+        job = with(job, self.attempts, Job::attempts);
+        job = with(job, self.give_up_after_ms, Job::give_up_after);
+        job = with(job, self.backoff_ms, Job::backoff);
+        job = with(job, self.run_all.then_some(()), |job, ()| job.run_all());
+        job = with(job, self.latest_of_group, |job, group| job.latest_of_group(group));
+        job = with(job, self.needs, |job, resource| job.needs(resource));
+        with(job, self.overlap, |job, overlap| match overlap {
+            Overlap::Queue(runs) => job.queue(runs),
+            Overlap::Allow(runs) => job.allow(runs),
+            Overlap::Replace => job.replace(),
+        })
+    }
+}
