@@ -294,7 +294,8 @@ impl Calendar {
         let hint = match (&self.state.dates, self.state.as_of) {
             (Some(dates), Some(at)) => {
                 let (days, at) = (days_of(dates), at.to_utc().with_timezone(&zone));
-                format!("correct the file; its {days} as of {} stay in use until then", at.format("%Y-%m-%d %H:%M"))
+                let at = at.format("%Y-%m-%d %H:%M");
+                format!("correct the file; until then its days as of {at} stay in use ({days})")
             }
             _ => "correct the file; until then a job that names the calendar is refused".into(),
         };

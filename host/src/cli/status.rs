@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::DataFlags,
-    http::{CalendarStatus, Status},
+    http::{CalendarStatus, LinkStatus, Status},
     report::counted,
     when::distance,
 };
@@ -66,13 +66,7 @@ fn describe(status: &Status) -> String {
     // The line of the clock shows the offset.
     let now = DateTime::parse_from_rfc3339(&clock.now).map_or_else(|_| clock::now(), Into::into);
     let times = Times::new([started, &clock.now].into_iter().chain(&link.since).map(String::as_str), now);
-    let broker = match (&link.since, &link.broker, &link.protocol) {
-        (Some(since), Some(broker), Some(protocol)) => {
-            format!("connected to {broker}, MQTT {protocol}, since {}", times.format(since))
-        }
-        (Some(since), ..) => format!("connected since {}", times.format(since)),
-        (None, ..) => "not connected".into(),
-    };
+    let broker = broker(link, &times);
     let store = if store.writes { "writable" } else { "cannot be written: see the host's log" };
     let release = time_zones.release.as_deref().unwrap_or("unknown release");
     let rules = time_zones.folder.as_ref().map_or("built in".into(), |folder| format!("from `{folder}`"));
@@ -95,9 +89,7 @@ fn describe(status: &Status) -> String {
     for fault in &time_zones.faults {
         let _ = writeln!(text, "zones     {fault}");
     }
-    for calendar in calendars {
-        put_calendar(&mut text, calendar);
-    }
+    calendars.iter().for_each(|calendar| put_calendar(&mut text, calendar));
     if faults.plugins > 0 || faults.devices > 0 {
         let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
         let all: Vec<String> = all.map(number).collect();
@@ -120,6 +112,17 @@ fn describe(status: &Status) -> String {
         let _ = writeln!(text, "paused    {}", named(paused.count, &paused.first));
     }
     text
+}
+
+/// Describes the connection to the broker.
+fn broker(link: &LinkStatus, times: &Times) -> String {
+    match (&link.since, &link.broker, &link.protocol) {
+        (Some(since), Some(broker), Some(protocol)) => {
+            format!("connected to {broker}, MQTT {protocol}, since {}", times.format(since))
+        }
+        (Some(since), ..) => format!("connected since {}", times.format(since)),
+        (None, ..) => "not connected".into(),
+    }
 }
 
 /// Writes a line about a calendar, and one for each thing that is wrong with it.

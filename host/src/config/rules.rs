@@ -104,7 +104,9 @@ impl Rules {
         if self.calendars.contains_key(name) {
             let state = calendars::states().into_iter().find(|state| state.name == *name);
             let why = state.and_then(|state| state.fault).map_or_else(String::new, |fault| fault.causes.join(": "));
-            return format!("correct the calendar's file, which has never been read, and start Roost again: {why}");
+            return format!(
+                "correct the calendar's file, which has never been read; then try again, or start Roost again: {why}"
+            );
         }
         format!(
             "put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"{name}\"\nfile = \"{name}.ics\""
