@@ -20,6 +20,21 @@ const DAYS: [(&str, &str); 8] = [
     ("SUN", "Sunday"),
 ];
 
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
 /// Describes a trigger, with instants on the clock of a zone: `20 minutes before sunset, at 22:00 at the latest`. Of most
 /// cron expressions it says only that they follow the calendar.
 pub(crate) fn trigger(trigger: &Trigger, zone: Zone) -> String {
@@ -71,22 +86,56 @@ fn days(days: &Days) -> String {
     words
 }
 
+/// Describes a set: `Monday to Friday, odd days of the month and the days of holidays`. Days of the month are named together.
 fn set_of_days(set: &DaySet) -> String {
-    list(&set.ranges().iter().map(range_of_days).collect::<Vec<_>>())
+    let of_month: Vec<(u8, u8)> = set
+        .ranges()
+        .iter()
+        .filter_map(|range| if let DayRange::OfMonth(from, to) = range { Some((*from, *to)) } else { None })
+        .collect();
+    let mut words: Vec<String> = set.ranges().iter().filter_map(range_of_days).collect();
+    if !of_month.is_empty() {
+        words.push(days_of_month(&of_month));
+    }
+    list(&words)
 }
 
-fn range_of_days(range: &DayRange) -> String {
+/// Describes days of the month: `odd days of the month`, `days 1 to 7 and 15 of the month`.
+fn days_of_month(ranges: &[(u8, u8)]) -> String {
+    let every_other = |first: u8| ranges.iter().copied().eq((first..=31).step_by(2).map(|day| (day, day)));
+    let between = |(from, to): &(u8, u8)| if from == to { from.to_string() } else { format!("{from} to {to}") };
+    match ranges {
+        _ if every_other(1) => "odd days of the month".into(),
+        _ if every_other(2) => "even days of the month".into(),
+        [(from, to)] if from == to => format!("day {from} of the month"),
+        ranges => format!("days {} of the month", list(&ranges.iter().map(between).collect::<Vec<_>>())),
+    }
+}
+
+/// Describes a range, unless it is of days of the month.
+fn range_of_days(range: &DayRange) -> Option<String> {
     let between = |from: String, to: String| if from == to { from } else { format!("{from} to {to}") };
-    match range {
+    Some(match range {
         DayRange::Weekdays(from, to) => {
             let name = |day: &Weekday| DAYS[day.num_days_from_sunday() as usize].1.to_owned();
             between(name(from), name(to))
         }
-        DayRange::OfMonth(from, to) => format!("day {} of the month", between(from.to_string(), to.to_string())),
-        DayRange::Season(..) => range.to_string().replace("..", " to "),
+        DayRange::OfMonth(..) => return None,
+        DayRange::Season(..) => season(&range.to_string()),
         DayRange::Dates(from, to) => between(from.to_string(), to.to_string()),
         DayRange::Calendar(name) => format!("the days of `{name}`"),
-    }
+    })
+}
+
+/// Describes `MAY-SEP`, `MAY` and `MAR-15..OCT-31`: `May to September`, `May`, `15 March to 31 October`.
+fn season(text: &str) -> String {
+    let month = |short: &str| MONTHS.iter().copied().find(|month| month[..3].eq_ignore_ascii_case(short));
+    let part = |text: &str| match text.split_once('-') {
+        Some((first, day)) if month(day).is_none() => format!("{day} {}", month(first).unwrap_or(first)),
+        Some((first, last)) => format!("{} to {}", month(first).unwrap_or(first), month(last).unwrap_or(last)),
+        None => month(text).unwrap_or(text).to_owned(),
+    };
+    text.split("..").map(part).collect::<Vec<_>>().join(" to ")
 }
 
 /// Writes a period: `every minute`, `every 15 minutes`.
@@ -236,6 +285,18 @@ mod tests {
             ("cron 5 * * * *", "every hour, 5 minutes past"),
             ("cron 30 6 * * * in Asia/Tokyo", "every day at 06:30, by the clock of Asia/Tokyo"),
             ("cron */5 6 1-7 * 1", "by the calendar"),
+            (
+                "daily 05:30 on MON-FRI,holidays in MAY-SEP,DEC-24 except 2027-06-01,JAN",
+                "every day at 05:30, on Monday to Friday and the days of `holidays`, within May to September and \
+                 24 December, except 2027-06-01 and January",
+            ),
+            (
+                "daily 05:30 on 1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31 in MAR-15..OCT-31",
+                "every day at 05:30, on odd days of the month, within 15 March to 31 October",
+            ),
+            ("sunset on 2,4,6,8,10,12,14,16,18,20,22,24,26,28,30", "at sunset, on even days of the month"),
+            ("sunset on 1-7,SUN,15", "at sunset, on Sunday and days 1 to 7 and 15 of the month"),
+            ("finish sunrise except 31", "at sunrise, except day 31 of the month; it ends then"),
             ("cron @daily", "by the calendar"),
             ("sunset", "at sunset"),
             ("civil-dusk +1h5m", "1 hour 5 minutes after civil dusk"),

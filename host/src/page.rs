@@ -16,6 +16,7 @@ mod job;
 mod lists;
 mod login;
 mod logs;
+mod pauses;
 mod plugin;
 mod plugins;
 mod refusals;

@@ -31,6 +31,7 @@ mod page_accessibility;
 mod page_addresses;
 mod page_devices;
 mod page_keyboard;
+mod page_pauses;
 mod page_pictures;
 mod page_plugins;
 mod page_runs;

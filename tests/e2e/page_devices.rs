@@ -71,7 +71,7 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
     browser.wait_for("mist-*");
     browser.wait_for("7 jobs");
     browser.click("button", "Pause house/house");
-    browser.wait_for("◌ paused: what falls due is skipped.");
+    browser.wait_for("◌ paused. What falls due in it is skipped.");
     browser.click("button", "Resume house/house");
     browser.wait_for_role("button", "Pause house/house");
     browser.click("button", "Run house/house/vents now");

@@ -78,7 +78,7 @@ fn commands_say_when_a_pause_begins_and_ends_and_refuse_one_that_cannot_be() {
     let (_broker, site, _listener, host) = before_noon();
     expect![[r#"
         $ roost pause declared/declared --from [DATE]T08:00 --until [DATE] --reason holidays
-        `declared/declared` will be paused from [TIME] until [TIME] (holidays): the runs of its jobs are skipped; `roost resume declared/declared` ends that before
+        `declared/declared` will be paused from [TIME] until [TIME] (holidays): the runs of its jobs are skipped; `roost resume declared/declared` removes that
 
         $ roost pause declared/declared/noon --until [TIME]
         `declared/declared/noon` is paused until [TIME]: its runs are skipped; `roost resume declared/declared/noon` ends that before

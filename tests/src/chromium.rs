@@ -186,15 +186,23 @@ impl Chromium {
 
     /// Clicks the one element with a role and a name, with the mouse.
     pub fn click(&mut self, role: &str, name: &str) {
-        // A page that follows the host may replace the element meanwhile.
-        let model = self.until(&format!("the place of {role} `{name}`"), |browser| {
-            let node = json!({ "backendNodeId": browser.wait_for_role(role, name) });
+        // A page that follows the host may replace the element meanwhile, or move it.
+        let (x, y) = self.until(&format!("the place of {role} `{name}`"), |browser| {
+            let id = browser.wait_for_role(role, name);
+            let node = json!({ "backendNodeId": id });
             browser.try_call("DOM.scrollIntoViewIfNeeded", node.clone()).ok()?;
-            browser.try_call("DOM.getBoxModel", node).ok()
+            let model = browser.try_call("DOM.getBoxModel", node.clone()).ok()?;
+            let corners: Vec<f64> = model["model"]["content"].as_array()?.iter().filter_map(Value::as_f64).collect();
+            let (x, y) = ((corners[0] + corners[4]) / 2.0, (corners[1] + corners[5]) / 2.0);
+            let resolved = browser.try_call("DOM.resolveNode", node).ok()?;
+            let hit = json!({
+                "objectId": resolved["object"]["objectId"],
+                "functionDeclaration": format!("function() {{ return this.contains(document.elementFromPoint({x}, {y})) }}"),
+                "returnByValue": true,
+            });
+            let hit = browser.try_call("Runtime.callFunctionOn", hit).ok()?;
+            (hit["result"]["value"] == true).then_some((x, y))
         });
-        let corners: Vec<f64> =
-            model["model"]["content"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
-        let (x, y) = ((corners[0] + corners[4]) / 2.0, (corners[1] + corners[5]) / 2.0);
         for kind in ["mousePressed", "mouseReleased"] {
             let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
             self.call("Input.dispatchMouseEvent", event);

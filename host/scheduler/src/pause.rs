@@ -179,8 +179,8 @@ impl Pauses {
 
     /// Returns the pause that was set on one of them itself.
     #[must_use]
-    pub fn of(&self, what: Level) -> Option<&Pause> {
-        self.0.iter().find(|by| by.what == what).map(|by| &*by.pause)
+    pub fn of(&self, what: Level) -> Option<&PausedBy> {
+        self.0.iter().find(|by| by.what == what)
     }
 
     /// Returns when the next pause begins after an instant.

@@ -177,7 +177,8 @@ impl Paused {
         if pause.until.is_none() && has_begun {
             return format!("{name} {is} {words}: {runs} are skipped until `roost resume {target}`");
         }
-        format!("{name} {is} {words}: {runs} are skipped; `roost resume {target}` ends that before")
+        let ends = if has_begun { "ends that before" } else { "removes that" };
+        format!("{name} {is} {words}: {runs} are skipped; `roost resume {target}` {ends}")
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use chrono::DateTime;
 use roost_scheduler::{
     names::{DeviceName, PluginName},
     time::Instant,
@@ -124,7 +125,9 @@ fn row(job: &JobRecord, times: &Times, now: Instant) -> [String; 4] {
         (None, Some(at)) => format!("after {}", times.format(at)),
         (None, None) => "never".into(),
     };
-    if let Some(pause) = &job.pause {
+    // Only where it covers that run.
+    let due = job.due.as_deref().and_then(|due| DateTime::parse_from_rfc3339(due).ok());
+    if let Some(pause) = job.pause.as_ref().filter(|pause| due.is_none_or(|due| pause.covers(due.into()))) {
         next = format!("{next}, {}", pause.in_words(now, |at| times.format(at)).0);
     } else if job.skip.is_some() {
         next.push_str(", skipped");

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::DataFlags,
-    http::{CalendarStatus, LinkStatus, Status},
+    http::{CalendarStatus, LinkStatus, Paused, Status, pauses::PauseRecord},
     report::counted,
     when::distance,
 };
@@ -105,13 +105,29 @@ fn describe(status: &Status) -> String {
             "held back {all}: the broker closes the connection at messages on these topics; see the host's log"
         );
     }
-    if let Some(pause) = pause {
-        let _ = writeln!(text, "paused    everything: {}", pause.in_words(now, |at| times.format(at)).0);
+    let words = |pause: &PauseRecord| pause.in_words(now, |at| times.format(at)).0;
+    put_pauses(&mut text, pause.as_ref(), paused, words);
+    text
+}
+
+/// Adds what is paused, to a line for everything, and one for the rest.
+fn put_pauses(text: &mut String, all: Option<&PauseRecord>, paused: &Paused, words: impl Fn(&PauseRecord) -> String) {
+    if let Some(pause) = all {
+        let _ = writeln!(text, "paused    everything: {}", words(pause));
     }
     if paused.count > 0 {
-        let _ = writeln!(text, "paused    {}", named(paused.count, &paused.first));
+        let _ = writeln!(text, "paused    {}", named(paused.count, &paused_names(paused, words)));
     }
-    text
+}
+
+/// Names what is paused, each with the end and the reason of its pause.
+fn paused_names(paused: &Paused, words: impl Fn(&PauseRecord) -> String) -> Vec<String> {
+    let names = paused.first.iter().enumerate().map(|(index, name)| {
+        // An older host returns no pauses.
+        let words = paused.pauses.get(index).map(&words);
+        format!("{name}{}", words.as_deref().and_then(|words| words.strip_prefix("paused")).unwrap_or_default())
+    });
+    names.collect()
 }
 
 /// Describes the connection to the broker.

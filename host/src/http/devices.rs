@@ -211,7 +211,7 @@ impl DeviceFilter {
 
 /// Checks whether a device, or its plugin, is paused itself.
 pub(super) fn is_paused(pauses: &Pauses, what: Level, now: Instant) -> bool {
-    pauses.of(what).is_some_and(|pause| pause.covers(now))
+    pauses.of(what).is_some_and(|by| by.pause.covers(now))
 }
 
 /// A position in the list of all devices: after this device, or at the beginning of this plugin.
@@ -276,7 +276,7 @@ type PausedJobs = HashMap<Name, usize>;
 
 async fn paused_jobs(state: &ApiState) -> Result<PausedJobs, Problem> {
     let mut of_device = PausedJobs::new();
-    for (plugin, device, _) in pauses::paused_jobs(state).await? {
+    for ((plugin, device, _), _) in pauses::paused_jobs(state).await? {
         *of_device.entry((plugin, device)).or_default() += 1;
     }
     Ok(of_device)

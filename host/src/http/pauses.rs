@@ -63,7 +63,9 @@ impl NewPauseRecord {
             }
             let wrong = |_| Problem::bad_request(format!("`for` is not a duration: `{lasts}`"));
             let lasts_ms = parse_duration(lasts).map_err(|error| wrong(error).hint("write `24h`, `90m` or `2d12h`"))?;
-            until = Some(from.unwrap_or(now).plus_ms(i64::try_from(lasts_ms).unwrap_or(i64::MAX)));
+            // To the second, for those that read it.
+            let from = from.unwrap_or(now);
+            until = Some(from.plus_ms(i64::try_from(lasts_ms).unwrap_or(i64::MAX)).plus_ms(-(from.millis() % 1_000)));
         }
         if let Some(until) = until.filter(|until| *until <= now) {
             let (until, now) = (until.in_zone(zone), now.in_zone(zone));
@@ -190,7 +192,7 @@ pub(crate) async fn remove(state: &ApiState, what: Part) -> Result<(), Problem> 
 }
 
 /// Returns the jobs that are paused themselves now, in batches.
-pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<JobName>, Problem> {
+pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<(JobName, PausedBy)>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
     while let Some(key) = from {
         let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
@@ -255,6 +257,12 @@ impl PauseRecord {
         let until = self.until.as_deref().map(|until| format!(" until {}", time(until))).unwrap_or_default();
         let reason = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         (format!("paused{from}{until}{reason}"), has_begun)
+    }
+
+    /// Checks whether what is due at an instant is skipped.
+    pub(crate) fn covers(&self, at: Instant) -> bool {
+        let is_at_most = |text: &String| DateTime::parse_from_rfc3339(text).is_ok_and(|time| Instant::from(time) <= at);
+        self.from.as_ref().is_none_or(is_at_most) && !self.until.as_ref().is_some_and(is_at_most)
     }
 
     /// Returns the pause to show of those that apply: the one in force, or the next one.

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use roost_scheduler::{
     calendar::to_local,
     names::{DeviceName, PluginName},
-    pause::Level,
+    pause::{Level, PausedBy, Pauses},
     scheduler::Scheduler,
     time::Instant,
     trigger::{Dates, DayRange},
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    devices::is_paused,
     health, limits,
     pauses::{self, PauseRecord},
     problem::{Answered, Problem},
@@ -241,13 +240,19 @@ pub(crate) struct Paused {
     pub(crate) count: usize,
     /// The first names, such as `sprinkler/garden`.
     pub(crate) first: Vec<String>,
+    /// Their pauses, in the same order.
+    #[serde(default)]
+    pub(crate) pauses: Vec<PauseRecord>,
 }
 
 impl Paused {
-    fn add(&mut self, names: Vec<String>) {
-        self.count += names.len();
+    fn add(&mut self, paused: Vec<(String, PausedBy)>, zone: Zone) {
+        self.count += paused.len();
         let room = limits::PAUSED_NAMES.saturating_sub(self.first.len());
-        self.first.extend(names.into_iter().take(room));
+        for (name, by) in paused.into_iter().take(room) {
+            self.first.push(name);
+            self.pauses.push(PauseRecord::new(&by, zone));
+        }
     }
 }
 
@@ -295,14 +300,15 @@ async fn faults_and_pauses(state: &ApiState) -> Result<(FaultCounts, Paused), Pr
     loop {
         let (of_devices, names, last) = state.inspect(move |scheduler| of_devices(scheduler, after)).await?;
         faults.devices += of_devices;
-        paused.add(names);
+        paused.add(names, state.zone());
         after = last;
         if after.is_none() {
             break;
         }
     }
     let jobs = pauses::paused_jobs(state).await?;
-    paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
+    let jobs = jobs.into_iter().map(|((plugin, device, job), by)| (format!("{plugin}/{device}/{job}"), by));
+    paused.add(jobs.collect(), state.zone());
     Ok((faults, paused))
 }
 
@@ -311,7 +317,7 @@ type After = (PluginName, Option<DeviceName>);
 
 /// Visits a batch of devices and their plugins. Returns the number of faults, the names of what is paused, and the
 /// position to continue from.
-fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String>, Option<After>) {
+fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<(String, PausedBy)>, Option<After>) {
     let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_QUERY);
     let (mut from, now) = (after, clock::now());
     loop {
@@ -320,16 +326,15 @@ fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String
             last => {
                 let last = last.map(|(name, _)| name);
                 let Some(plugin) = scheduler.plugins_after(last.as_ref()).next() else { return (faults, paused, None) };
-                paused.extend(is_paused(&plugin.pauses, Level::Plugin, now).then(|| plugin.name.to_string()));
+                paused.extend(own(&plugin.pauses, Level::Plugin, now).map(|by| (plugin.name.to_string(), by)));
                 (plugin.name.clone(), None)
             }
         };
         let mut last = None;
         for device in scheduler.devices_after(&name, device.as_ref()).take(left) {
             faults += usize::from(device.error.is_some());
-            paused.extend(
-                is_paused(&device.pauses, Level::Device, now).then(|| format!("{}/{}", device.plugin, device.name)),
-            );
+            let by = own(&device.pauses, Level::Device, now);
+            paused.extend(by.map(|by| (format!("{}/{}", device.plugin, device.name), by)));
             (left, last) = (left - 1, Some(device.name.clone()));
         }
         // A plugin without devices counts as well.
@@ -339,6 +344,11 @@ fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String
         }
         from = Some((name, None));
     }
+}
+
+/// Returns the pause in force of a plugin or a device itself.
+fn own(pauses: &Pauses, what: Level, now: Instant) -> Option<PausedBy> {
+    pauses.of(what).filter(|by| by.pause.covers(now)).cloned()
 }
 
 fn counts(scheduler: &Scheduler) -> Counts {

@@ -101,6 +101,14 @@ pub(super) fn resume_plugin(name: &str) -> Markup {
     }
 }
 
+/// Returns the button that removes the pause of all.
+pub(super) fn resume_all() -> Markup {
+    html! {
+        button type="button" id="resume-all" data-method="POST" data-path="/api/v1/resume"
+            data-done="All that is not paused itself is resumed." { "Resume everything" }
+    }
+}
+
 /// Returns the button for a remedy of the API.
 pub(super) fn remedy(Remedy { method, path, body, label, .. }: &Remedy) -> Markup {
     html! {

@@ -21,6 +21,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("host.js", JAVASCRIPT, include_str!("assets/host.js")),
     ("login.js", JAVASCRIPT, include_str!("assets/login.js")),
     ("clock.js", JAVASCRIPT, include_str!("assets/clock.js")),
+    ("pause.js", JAVASCRIPT, include_str!("assets/pause.js")),
     ("picture.js", JAVASCRIPT, include_str!("assets/picture.js")),
     ("stream.js", JAVASCRIPT, include_str!("assets/stream.js")),
     ("swap.js", JAVASCRIPT, include_str!("assets/swap.js")),

@@ -18,7 +18,9 @@ use super::{
     actions::{self, JobRef},
     devices::{self, outcome},
     frame::{Current, frame},
-    history, job, tasks,
+    history, job,
+    pauses::choice,
+    tasks,
     text::{self, WallTime},
 };
 use crate::{
@@ -73,7 +75,7 @@ fn content(
     html! {
         h1 { (name(device)) }
         (place(device, &there))
-        (pauses(device))
+        (pauses(device, &there))
         @if let Some(last) = &device.last { p { "Last run " (outcome(last, &device.time_zone, &now)) } }
         (devices::faults(device, &now))
         @if let Some(fault) = &device.fault { p { (devices::why(&fault.run)) } }
@@ -107,14 +109,22 @@ fn place(device: &DeviceRecord, there: &WallTime) -> Markup {
 }
 
 /// Shows what is paused, with the button that ends it, or the button that pauses the device.
-fn pauses(device: &DeviceRecord) -> Markup {
-    let is_plugin_paused = device.plugin_paused;
+fn pauses(device: &DeviceRecord, now: &WallTime) -> Markup {
+    let name = name(device);
+    let shown = device.pause.as_ref();
+    let by = shown.map(|pause| pause.by.as_str());
     html! {
-        @if device.paused { p.banner { (text::outcome("paused")) ": what falls due is skipped." } }
-        @if is_plugin_paused { p.banner { (text::paused("plugin")) ": what falls due is skipped." } }
+        @if let Some(pause) = shown {
+            p.banner { (text::pause(pause, "device", &device.time_zone, now)) ". What falls due in it is skipped." }
+        }
+        // The one that is shown may be another one.
+        @if device.paused && by != Some("device") { p.banner { (text::outcome("paused")) ", the device itself, too." } }
+        @if device.plugin_paused && by != Some("plugin") { p.banner { (text::paused("plugin")) ", too." } }
         div.actions {
-            (actions::pause_device(&name(device), device.paused))
-            @if is_plugin_paused { (actions::resume_plugin(&device.plugin)) }
+            (actions::pause_device(&name, device.paused || by == Some("device")))
+            @if device.plugin_paused || by == Some("plugin") { (actions::resume_plugin(&device.plugin)) }
+            @if by == Some("all") { (actions::resume_all()) }
+            (choice(&name, &format!("/api/v1/devices/{name}"), now))
         }
     }
 }
@@ -178,10 +188,11 @@ fn one(job: &JobRecord, now: &WallTime) -> Markup {
         div.row {
             (due(job, now))
             (link(job, &job.job))
-            @match job.paused.as_deref() {
-                Some(what) => { span.end.state-paused { (text::paused(what)) } }
-                None if is_skipped => { span.end.state-skipped { "⊘ will be skipped" } }
-                None => {}
+            @match (&job.pause, job.paused.as_deref()) {
+                (Some(pause), _) => { span.end.state-paused { (text::pause(pause, "job", &job.time_zone, now)) } }
+                (None, Some(what)) => { span.end.state-paused { (text::paused(what)) } }
+                (None, None) if is_skipped => { span.end.state-skipped { "⊘ will be skipped" } }
+                (None, None) => {}
             }
         }
         div.soft {
@@ -274,11 +285,18 @@ mod tests {
 
     #[test]
     fn what_is_paused_can_be_resumed() {
-        let page = shown(&json!({ "paused": true }), vec![job("vents", &json!({ "paused": "device" }))]);
-        assert!(page.contains("◌ paused: what falls due") && page.contains("◌ paused with its device"), "{page}");
+        let own =
+            json!({ "paused": true, "pause": { "by": "device", "until": "2027-03-02T08:00:00Z", "reason": "<rain>" } });
+        let page = shown(&own, vec![job("vents", &json!({ "paused": "device" }))]);
+        assert!(
+            page.contains("◌ paused until 08:00 tomorrow: &lt;rain&gt;. What falls due in it is skipped."),
+            "{page}"
+        );
+        assert!(page.contains("◌ paused with its device"), "{page}");
         assert!(page.contains("data-path=\"/api/v1/devices/greenhouse/tomatoes/resume\""), "{page}");
-        let page = shown(&json!({ "plugin_paused": true }), vec![job("vents", &json!({ "paused": "plugin" }))]);
-        assert!(page.contains("◌ paused with its plugin: what falls due"), "{page}");
+        let with_plugin = json!({ "plugin_paused": true, "pause": { "by": "plugin" } });
+        let page = shown(&with_plugin, vec![job("vents", &json!({ "paused": "plugin" }))]);
+        assert!(page.contains("◌ paused with its plugin. What falls due"), "{page}");
         assert!(page.contains("data-path=\"/api/v1/plugins/greenhouse/resume\""), "{page}");
     }
 

@@ -193,7 +193,7 @@ fn row(device: &DeviceRecord, now: &WallTime) -> Markup {
     html! {
         div.row {
             a.name href={ (ADDRESS) "/" (name) } { (name) }
-            @for pause in pauses(device) { span.state-paused { (pause) } }
+            @for pause in pauses(device, now) { span.state-paused { (pause) } }
             @if let Some(last) = &device.last { span.end { (outcome(last, &device.time_zone, now)) } }
         }
         (faults(device, now))
@@ -210,12 +210,15 @@ fn row(device: &DeviceRecord, now: &WallTime) -> Markup {
 }
 
 /// Says what is paused of a device: the device itself, its plugin, some of its jobs.
-fn pauses(device: &DeviceRecord) -> Vec<String> {
-    let DeviceRecord { paused, plugin_paused, paused_jobs, .. } = device;
+fn pauses(device: &DeviceRecord, now: &WallTime) -> Vec<String> {
+    let DeviceRecord { paused, plugin_paused, paused_jobs, pause, time_zone, .. } = device;
     let jobs = format!("{}: {}", text::outcome("paused"), text::count(*paused_jobs, "job"));
+    // The one that ends last, or the next one; another one has no more than its name.
+    let by = pause.as_ref().map(|pause| pause.by.as_str());
     let pauses = [
-        paused.then(|| text::outcome("paused")),
-        plugin_paused.then(|| text::paused("plugin")),
+        pause.as_ref().map(|pause| text::pause(pause, "device", time_zone, now)),
+        (*paused && by != Some("device")).then(|| text::outcome("paused")),
+        (*plugin_paused && by != Some("plugin")).then(|| text::paused("plugin")),
         (*paused_jobs > 0).then_some(jobs),
     ];
     pauses.into_iter().flatten().collect()
@@ -307,10 +310,15 @@ mod tests {
 
     #[test]
     fn what_is_paused_of_a_device_is_marked() {
-        let marks = |change| pauses(&device(&change)).join(" | ");
+        let marks = |change| pauses(&device(&change), &now()).join(" | ");
         assert_eq!(marks(json!({})), "");
         assert_eq!(marks(json!({ "paused_jobs": 1 })), "◌ paused: 1 job");
         assert_eq!(marks(json!({ "paused": true, "plugin_paused": true })), "◌ paused | ◌ paused with its plugin");
+        let rain = json!({ "until": "2027-03-05T08:00:00+00:00", "reason": "rain", "by": "plugin" });
+        assert_eq!(
+            marks(json!({ "paused": true, "plugin_paused": true, "pause": rain })),
+            "◌ paused with its plugin until 08:00 Friday: rain | ◌ paused"
+        );
         let page = shown("", None, page(vec![device(&json!({ "paused_jobs": 2 }))], None));
         assert!(page.contains("<span class=\"state-paused\">◌ paused: 2 jobs</span>"), "{page}");
     }

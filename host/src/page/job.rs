@@ -13,7 +13,9 @@ use super::{
     Failed, Html,
     actions::{self, JobRef},
     frame::{Current, frame},
-    history, tasks,
+    history,
+    pauses::choice,
+    tasks,
     text::{self, WallTime},
     why,
 };
@@ -61,17 +63,23 @@ fn content(job: &JobRecord, runs: &Page<RunRecord>, all_runs: &str, now: &WallTi
         h1 { (name.name()) }
         @if let Some(label) = &job.label { p { (label) } }
         p.soft { "As of " span data-now { (now.clock()) } " in " (now.zone()) " · times of the device’s clock, " (job.time_zone) }
-        @if let Some(what) = &job.paused {
-            p.banner { (text::paused(what)) @if what == "job" { " (this job alone)" } ": what falls due is skipped." }
+        @let by = job.pause.as_ref().map(|pause| pause.by.as_str());
+        @if let Some(pause) = &job.pause {
+            p.banner {
+                (text::pause(pause, "job", &job.time_zone, now)) @if by == Some("job") { " (this job alone)" }
+                ". What falls due in it is skipped."
+            }
         }
         div.actions {
             (actions::run_now(&name))
-            (actions::skip_and_pause(&name, job.paused.as_deref(), job.skip.is_some()))
-            @match job.paused.as_deref() {
+            (actions::skip_and_pause(&name, by.filter(|by| job.paused.is_some() || *by == "job"), job.skip.is_some()))
+            @match by {
+                Some("all") => (actions::resume_all()),
                 Some("device") => (actions::pause_device(&format!("{}/{}", job.plugin, job.device), true)),
                 Some("plugin") => (actions::resume_plugin(&job.plugin)),
                 _ => {}
             }
+            (choice(&name.name(), &format!("/api/v1/jobs/{}", name.name()), &text::wall(now.instant(), &job.time_zone)))
         }
         (facts(job, now))
         (tasks::link(&job.plugin, &job.device))
@@ -137,11 +145,14 @@ fn occurrence(job: &JobRecord, due: &str, messages: &[MessageRecord], now: &Wall
     let at = WallTime::parse(due, zone);
     let when = at.as_ref().map_or_else(|| due.to_owned(), |at| at.write(now));
     let is_skipped = job.skip.as_deref() == Some(due);
+    let is_paused = at.as_ref().zip(job.pause.as_ref()).is_some_and(|(at, pause)| pause.covers(at.instant()));
     html! {
         div.row {
             (text::time(due, zone, now))
             span { (job.label.as_ref().unwrap_or(&job.job)) }
-            @if is_skipped { span.end.state-skipped { "⊘ will be skipped" } }
+            @if is_paused {
+                span.end.state-paused { (text::outcome("paused")) }
+            } @else if is_skipped { span.end.state-skipped { "⊘ will be skipped" } }
             a.why.end id={ "why-" (due) } href={ "/why/" (name) "?at=" (due.replace('+', "%2B")) }
                 aria-label={ "Why " (name) " at " (when) } { "Why?" }
         }
@@ -196,14 +207,21 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }
+        let limited = shown(&json!({ "trigger": "cron 0 6 * * * on MON-FRI in MAY-SEP except holidays" }));
+        let words =
+            "every day at 06:00, on Monday to Friday, within May to September, except the days of `holidays` <code>";
+        assert!(limited.contains(words), "{limited}");
         assert!(page.contains("It has not run yet.") && !page.contains('\u{202e}'), "{page}");
     }
 
     #[test]
     fn what_is_paused_or_skipped_can_be_undone() {
-        let paused = shown(&json!({ "paused": "plugin" }));
+        let pause = json!({ "by": "plugin", "until": "2027-03-03T08:00:00Z" });
+        let paused = shown(&json!({ "paused": "plugin", "pause": pause }));
+        // Of its two next runs, the second is after the pause.
+        assert_eq!(paused.matches("<span class=\"end state-paused\">◌ paused</span>").count(), 1, "{paused}");
         assert!(
-            paused.contains("◌ paused with its plugin: what falls due is skipped.")
+            paused.contains("◌ paused with its plugin until 08:00 Wednesday. What falls due in it is skipped.")
                 && paused.contains("Resume coop-door")
                 && !paused.contains("Skip the next"),
             "{paused}"

@@ -5,9 +5,11 @@ use maud::{Markup, html};
 use roost_scheduler::names::PluginName;
 
 use super::{
-    Failed, Html,
+    Failed, Html, actions,
     frame::{Current, frame},
-    logs, plugins,
+    logs,
+    pauses::choice,
+    plugins,
     text::{self, WallTime},
 };
 use crate::{
@@ -45,7 +47,7 @@ fn content(plugin: &PluginRecord, has_settings: bool, log: &Logs, now: &WallTime
         p.row { (plugins::state(plugin, now)) }
         @if let Some(error) = &plugin.error { (plugins::fault(error, now)) }
         @if plugin.faults > 0 { (plugins::plans_refused(plugin)) }
-        (buttons(plugin, has_settings))
+        (buttons(plugin, has_settings, now))
         dl {
             dt { "Devices" } dd { a href={ "/devices?plugin=" (name) } { (text::grouped(plugin.devices)) } }
             dt { "Jobs" } dd { (text::grouped(plugin.jobs)) }
@@ -60,15 +62,18 @@ fn content(plugin: &PluginRecord, has_settings: bool, log: &Logs, now: &WallTime
 }
 
 /// Shows the requests that concern the whole plugin. Those of its versions are beside them.
-fn buttons(plugin: &PluginRecord, has_settings: bool) -> Markup {
+fn buttons(plugin: &PluginRecord, has_settings: bool, now: &WallTime) -> Markup {
     let name = &plugin.plugin;
     html! {
         div.actions {
-            @if plugin.paused {
+            @let own = plugin.pause.as_ref().filter(|pause| pause.by == "plugin");
+            @if plugin.paused || own.is_some() {
                 (button(name, ("POST", "resume"), ("Resume", &format!("{name} is resumed.")), None))
             } @else {
                 (button(name, ("POST", "pause"), ("Pause", &format!("{name} is paused.")), None))
             }
+            @if plugin.pause.as_ref().is_some_and(|pause| pause.by == "all") { (actions::resume_all()) }
+            (choice(name, &format!("/api/v1/plugins/{name}"), now))
             @if plugin.state != "built-in" {
                 a.button href={ "/plugins/" (name) "/settings" } aria-label={ "Settings of " (name) } { "Settings" }
                 (button(name, ("POST", "replan"), ("Plan again", &format!("{name} is asked for new plans.")), None))
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn settings_stay_at_a_removal_where_there_are_any() {
-        let question = |has_settings| buttons(&record(&json!({})), has_settings).into_string();
+        let question = |has_settings| buttons(&record(&json!({})), has_settings, &now()).into_string();
         assert!(
             question(true).contains("its jobs end. Its settings, plugins/coop-door.toml, stay.\""),
             "{}",

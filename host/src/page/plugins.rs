@@ -99,7 +99,11 @@ pub(super) fn state(plugin: &PluginRecord, now: &WallTime) -> Markup {
         span.{ "state-" (class) } { (words) }
         @if let Some(since) = &plugin.since { span.soft { "since " (text::time(since, now.zone(), now)) } }
         @if plugin.loading && plugin.state != "loading" { span.state-running { "◐ a version is being loaded" } }
-        @if plugin.paused { span.state-paused { "◌ paused" } }
+        @if let Some(pause) = &plugin.pause {
+            span.state-paused { (text::pause(pause, "plugin", now.zone(), now)) }
+        } @else if plugin.paused {
+            span.state-paused { "◌ paused" }
+        }
     }
 }
 

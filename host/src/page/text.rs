@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 pub(super) use crate::report::in_one_line as line;
-use crate::{job_json::MessageRecord, report::printable, zones};
+use crate::{http::pauses::PauseRecord, job_json::MessageRecord, report::printable, zones};
 
 /// A time on the wall clock of a device.
 #[derive(Clone, Debug)]
@@ -48,6 +48,11 @@ impl WallTime {
     /// Returns a later time on the same clock.
     pub(super) fn later(&self, ms: i64) -> Self {
         wall(Instant::from(self.at).plus_ms(ms), &self.zone)
+    }
+
+    /// Returns date and time as a field of a form has them, without seconds.
+    pub(super) fn minute(&self) -> String {
+        self.at.format("%Y-%m-%dT%H:%M").to_string()
     }
 
     /// Returns date and time as a field of a form has them.
@@ -142,10 +147,31 @@ pub(super) fn outcome(state: &str) -> String {
     format!("{sign} {state}")
 }
 
-/// Writes that a job is paused. `what` is what is paused: the `job` itself, or its `device` or `plugin`.
+/// Writes that a job is paused. `what` is what is paused: the `job` itself, its `device` or `plugin`, or `all`.
 pub(super) fn paused(what: &str) -> String {
-    let with = if what == "job" { String::new() } else { format!(" with its {what}") };
-    outcome("paused") + &with
+    outcome("paused")
+        + &match what {
+            "job" => String::new(),
+            "all" => " with everything".to_owned(),
+            _ => format!(" with its {what}"),
+        }
+}
+
+/// Writes a pause with its end and its reason: `◌ paused with its device until 08:00 Friday: rain`. `own` is what it was
+/// set on if it is of the very thing that is shown.
+pub(super) fn pause(
+    PauseRecord { from, until, reason, by }: &PauseRecord,
+    own: &str,
+    zone: &str,
+    now: &WallTime,
+) -> String {
+    let at = |text: &str| WallTime::parse(text, zone).map_or_else(|| text.to_owned(), |at| at.write(now));
+    let is_to_come = |from: &&String| WallTime::parse(from, zone).is_some_and(|from| from.at > now.at);
+    let mut text = paused(if by == own { "job" } else { by });
+    for (word, time) in [("from", from.as_ref().filter(is_to_come)), ("until", until.as_ref())] {
+        text += &time.map_or_else(String::new, |time| format!(" {word} {}", at(time)));
+    }
+    reason.as_ref().map_or(text.clone(), |reason| format!("{text}: {}", line(reason)))
 }
 
 /// Returns the beginning of a payload in one line.
@@ -199,6 +225,27 @@ mod tests {
     fn shown(at: &str, now: &str) -> String {
         let wall = |text| WallTime::parse(text, "Europe/London").unwrap();
         wall(at).show(&wall(now)).into_string()
+    }
+
+    #[test]
+    fn a_pause_is_written_with_its_end_and_its_reason() {
+        let now = WallTime::parse("2027-03-01T20:00:00+00:00", "Europe/London").unwrap();
+        let written = |pause: serde_json::Value| pause_of(pause, &now);
+        assert_eq!(written(serde_json::json!({ "by": "device" })), "◌ paused");
+        assert_eq!(
+            written(serde_json::json!({ "by": "all", "until": "2027-03-05T08:00:00+00:00", "reason": "rain" })),
+            "◌ paused with everything until 08:00 Friday: rain"
+        );
+        assert_eq!(
+            written(
+                serde_json::json!({ "by": "plugin", "from": "2027-03-02T06:00:00+00:00", "until": "2027-03-02T08:00:00+00:00" })
+            ),
+            "◌ paused with its plugin from 06:00 tomorrow until 08:00 tomorrow"
+        );
+    }
+
+    fn pause_of(record: serde_json::Value, now: &WallTime) -> String {
+        pause(&serde_json::from_value(record).unwrap(), "device", "Europe/London", now)
     }
 
     #[test]

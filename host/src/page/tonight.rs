@@ -13,6 +13,7 @@ use super::{
     devices::{search_field, with_fault},
     frame::{Current, frame},
     lists::{Lists, lists},
+    pauses::rain_delay,
     refusals,
     sentence::sentence,
     shared::Shared,
@@ -23,7 +24,7 @@ use crate::{
     clock, describe,
     http::{
         ApiState, CollapsedRecord, DEVICES_PAUSED, FaultGroup, Faults, Faulty, LOGIN, Status, TimelineRecord, grouped,
-        host_status,
+        host_status, plugin_names,
     },
 };
 
@@ -49,13 +50,15 @@ pub(super) async fn tonight(
 async fn page(state: &ApiState) -> Result<Markup, Failed> {
     let now = clock::now();
     let (status, faults) = (host_status(state).await?, grouped(state).await?);
+    let plugins = plugin_names(state).await?;
     let runs = if status.counts.jobs > LISTED_JOBS { many(state, now).await? } else { few(state, now).await? };
     let now = WallTime::of(now, state.zone());
     let page = html! {
         h1 { "Tonight" }
         (host(&status, &now))
-        (host_faults(&status))
+        (host_faults(&status, &now))
         (fault_groups(&faults, &now))
+        div.actions { (rain_delay(&plugins)) }
         (runs)
         @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
@@ -102,7 +105,7 @@ fn host(status: &Status, now: &WallTime) -> Markup {
     }
 }
 
-fn host_faults(status: &Status) -> Markup {
+fn host_faults(status: &Status, now: &WallTime) -> Markup {
     let mut faults = Vec::new();
     if let Some(loading) = &status.not_ready {
         faults.push(loading.clone());
@@ -112,10 +115,29 @@ fn host_faults(status: &Status) -> Markup {
     }
     html! {
         @for fault in faults { p.banner.bad { (fault) } }
+        @if let Some(pause) = &status.pause {
+            div.banner {
+                p { "Everything is " (text::pause(pause, "all", now.zone(), now)) }
+                div.actions { (actions::resume_all()) }
+            }
+        }
         @if status.paused.count > 0 {
-            p.banner { (text::outcome("paused")) ": " (status.paused.first.join(", ")) @if status.paused.count > status.paused.first.len() { ", …" } }
+            p.banner {
+                (text::outcome("paused")) ": " (paused_names(status, now)) @if status.paused.count > status.paused.first.len() { ", …" }
+            }
         }
     }
+}
+
+/// Names what is paused, each with the end and the reason of its pause.
+fn paused_names(status: &Status, now: &WallTime) -> String {
+    let paused = &status.paused;
+    let names = paused.first.iter().enumerate().map(|(index, name)| {
+        let pause = paused.pauses.get(index).map(|pause| text::pause(pause, &pause.by, now.zone(), now));
+        let rest = pause.as_deref().and_then(|words| words.strip_prefix(&text::outcome("paused")));
+        format!("{name}{}", rest.unwrap_or_default())
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Shows the faults of plugins, devices and runs: of each reason one line, however many have it.
@@ -206,7 +228,11 @@ fn expected(run: &[TimelineRecord], now: &WallTime, is_next: bool) -> Markup {
     let first = &run[0];
     let job = JobRef::from(first);
     let (state, word) = match (&first.paused, first.skipped) {
-        (Some(what), _) => ("paused", text::paused(what)),
+        (Some(what), _) => {
+            let pause = first.pause.as_ref();
+            let words = pause.map(|pause| text::pause(pause, "job", &first.time_zone, now));
+            ("paused", words.unwrap_or_else(|| text::paused(what)))
+        }
         (None, true) => ("skipped", "⊘ will be skipped".to_owned()),
         (None, false) if first.state == "running" => ("running", "◐ under way".to_owned()),
         (None, false) => ("expected", String::new()),
@@ -271,11 +297,11 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                             }
                         }
                         @if let Some(next) = &job.next {
-                            div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(what) = &job.paused { span.end.state-paused { (text::paused(what)) } } }
+                            div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(pause) = &job.pause { span.end.state-paused { (text::pause(pause, "job", &job.time_zone, now)) } } }
                         }
                         // An id with `*` stands for several jobs.
                         @if !job.job.contains('*') {
-                            div.actions { (actions::run_now(&name)) (actions::pause_or_resume(&name, job.paused.as_deref())) }
+                            div.actions { (actions::run_now(&name)) (actions::pause_or_resume(&name, job.pause.as_ref().map(|pause| pause.by.as_str()))) }
                         }
                     }
                 }
@@ -415,7 +441,7 @@ mod tests {
             let job = json!({
                 "plugin": "greenhouse", "device": "tomatoes", "job": job, "time_zone": "Europe/London", "count": 91,
                 "more": false, "states": {}, "first": "2027-03-01T15:01:00Z", "last": "2027-03-01T16:31:00Z",
-                "next": "2027-03-01T15:01:00Z", "paused": paused,
+                "next": "2027-03-01T15:01:00Z", "paused": paused, "pause": paused.map(|by| json!({ "by": by })),
             });
             repeated(&[serde_json::from_value(job).unwrap()], &now()).into_string()
         };

@@ -332,3 +332,59 @@ fn rounds_that_cannot_be_are_refused() {
     let days = error(garden_with("days", json!("MNO-FRI")));
     assert!(days.starts_with("job `water`: `trigger.text`: `daily 05:30 on MNO-FRI` is not a trigger: "), "{days}");
 }
+
+/// Returns when each valve is open, in milliseconds: `(zone, from, to)`.
+fn openings(messages: &[String]) -> Vec<(String, i64, i64)> {
+    let mut open: Vec<(String, i64, i64)> = Vec::new();
+    for message in messages {
+        let [at, valve, payload] = message.split(' ').collect::<Vec<_>>()[..] else { panic!("{message}") };
+        let at = at.parse::<Span>().unwrap().millis();
+        if payload == "ON" {
+            open.push((valve.into(), at, -1));
+        } else {
+            let opened = open.iter_mut().find(|(name, _, to)| name == valve && *to < 0);
+            opened.unwrap_or_else(|| panic!("{message} was not open: {messages:?}")).2 = at;
+        }
+    }
+    assert!(open.iter().all(|(_, _, to)| *to >= 0), "one is left open: {messages:?}");
+    open
+}
+
+#[test]
+fn in_any_round_zones_get_their_water_and_their_soak_one_after_the_other() -> Result<()> {
+    let mut state = 1_u64;
+    let mut any = |most: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % most
+    };
+    for _ in 0..300 {
+        let (count, cycle, soak, pause) = (1 + any(5), 200 + any(600), any(1_200), any(20));
+        let zones: Vec<Value> = (0..count)
+            .map(|zone| json!({ "name": format!("z{zone}"), "water": format!("{}s", 30 + any(900)), "master": any(4) > 0 }))
+            .collect();
+        let (lead, lag) = (any(30), any(30));
+        let config = json!({
+            "start": "05:30", "cycle": format!("{cycle}s"), "soak": format!("{soak}s"), "pause": format!("{pause}s"),
+            "zones": zones, "master": { "lead": format!("{lead}s"), "lag": format!("{lag}s") },
+        });
+        let [cycle, soak, pause] = [cycle, soak, pause].map(|seconds| i64::try_from(seconds).unwrap() * 1_000);
+        let [lead, lag] = [lead, lag].map(|seconds| i64::try_from(seconds).unwrap() * 1_000);
+        let (master, valves): (Vec<_>, Vec<_>) =
+            openings(&round(config.clone())?).into_iter().partition(|(valve, ..)| valve == "master");
+        for pair in valves.windows(2) {
+            assert!(pair[0].2 + pause <= pair[1].1, "two at once: {config}");
+        }
+        for zone in config["zones"].as_array().unwrap() {
+            let own: Vec<_> = valves.iter().filter(|(valve, ..)| zone["name"] == *valve).collect();
+            let water = zone["water"].as_str().unwrap().parse::<Span>().unwrap().millis();
+            assert_eq!(own.iter().map(|(_, from, to)| to - from).sum::<i64>(), water, "{config}");
+            assert!(own.iter().all(|(_, from, to)| to - from <= cycle), "{config}");
+            assert!(own.windows(2).all(|pair| pair[0].2 + soak <= pair[1].1), "{config}");
+            let led = |(_, from, to): &&(String, i64, i64)| {
+                master.iter().any(|(_, on, off)| *on + lead <= *from && *to + lag <= *off)
+            };
+            assert!(zone["master"] == false || own.iter().all(led), "{config}");
+        }
+    }
+    Ok(())
+}

@@ -31,9 +31,9 @@ impl PausesByScope {
     }
 
     /// Returns the pauses of single jobs from one on, in the order of keys.
-    pub(crate) fn of_jobs(&self, from: JobKey) -> impl Iterator<Item = (JobKey, &Pause)> {
+    pub(crate) fn of_jobs(&self, from: JobKey) -> impl Iterator<Item = (JobKey, &Arc<Pause>)> {
         self.of.range(PauseScope::Job(from)..).filter_map(|(scope, pause)| match scope {
-            PauseScope::Job(key) => Some((*key, &**pause)),
+            PauseScope::Job(key) => Some((*key, pause)),
             PauseScope::All | PauseScope::Plugin(_) | PauseScope::Device(_) => None,
         })
     }

@@ -1,6 +1,9 @@
 //! Read-only views of the scheduler's state for queries.
 
-use std::ops::Bound::{Excluded, Unbounded};
+use std::{
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
 
 use super::{
     state::Scheduler,
@@ -12,7 +15,7 @@ use crate::{
     limits,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
     outcome::Cause,
-    pause::Pauses,
+    pause::{Level, Pause, PausedBy, Pauses},
     runs::Run,
     time::{Instant, Site},
     topic::Grant,
@@ -224,12 +227,13 @@ impl Scheduler {
     /// Returns some of the jobs with a pause of their own that is in force, from a key on in the order of keys, and the
     /// key at which to continue. Bounded (I10), so that there may be none although more follow.
     #[must_use]
-    pub fn paused_jobs(&self, from: JobKey) -> (Vec<JobName>, Option<JobKey>) {
+    pub fn paused_jobs(&self, from: JobKey) -> (Vec<(JobName, PausedBy)>, Option<JobKey>) {
         let mut pauses = self.catalog.pauses.of_jobs(from);
         let looked_at = pauses.by_ref().take(limits::SLOTS_PER_VIEW);
         let paused = looked_at.filter(|(key, pause)| pause.covers(self.now) && self.catalog.job(*key).is_some());
-        let names = paused.map(|(key, _)| self.catalog.name_of(key)).collect();
-        (names, pauses.next().map(|(key, _)| key))
+        let by = |pause: &Arc<Pause>| PausedBy { what: Level::Job, pause: pause.clone() };
+        let found = paused.map(|(key, pause)| (self.catalog.name_of(key), by(pause))).collect();
+        (found, pauses.next().map(|(key, _)| key))
     }
 
     /// Returns the pause of all.

@@ -346,7 +346,7 @@ impl PluginRecord {
             component: version.map(|version| version.component.to_string()),
             settings: version.map(|version| version.settings.to_string()),
             previous: status.and_then(|status| status.previous).map(|digest| digest.to_string()),
-            paused: core.and_then(|core| core.pauses.of(Level::Plugin)).is_some_and(|pause| pause.covers(now)),
+            paused: core.and_then(|core| core.pauses.of(Level::Plugin)).is_some_and(|by| by.pause.covers(now)),
             pause: core.and_then(|core| PauseRecord::shown(&core.pauses, now, zone)),
             grant: core.map(|core| core.grant.clone()),
             limits: status.and_then(|status| status.running).map(|(_, limits)| limits.into()),

@@ -15,6 +15,7 @@ use super::{
     super::{
         limits,
         params::{Device, Plugin},
+        pauses::PauseRecord,
     },
     EXPECTED,
     ahead::Planned,
@@ -71,6 +72,9 @@ pub(crate) struct CollapsedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(all|plugin|device|job)$")]
     pub(crate) paused: Option<String>,
+    /// The pause in which `next` is, which may end before `last`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<PauseRecord>,
     /// The same as `states`, by the equal parts of the period in which they are. Not in answers.
     #[serde(skip)]
     pub(crate) spread: BTreeMap<&'static str, Spread>,
@@ -175,6 +179,9 @@ impl Collapsed {
             last: last.in_zone(zone),
             next: self.ahead.span.map(|(next, _)| next.in_zone(zone)),
             every_ms: if self.ahead.count > 1 { self.ahead.every_ms() } else { self.past.every_ms() },
+            pause: known
+                .zip(self.ahead.span)
+                .and_then(|(job, (next, _))| Some(PauseRecord::new(job.pauses.at(next)?, zone))),
             paused: known
                 .filter(|_| self.ahead.count > 0)
                 .zip(self.ahead.span)

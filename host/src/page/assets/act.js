@@ -54,6 +54,8 @@ async function send(button) {
     } else {
       const problem = await response.json().catch(() => ({ detail: response.statusText }));
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));
+      // What was refused may be tried again at once.
+      button.ariaBusy = null;
     }
     await swap().catch(() => {});
     setTimeout(() => swap().catch(() => {}), SETTLED_AFTER_MS);

@@ -5,6 +5,7 @@ import { checks } from "./check.js";
 import { explain } from "./why.js";
 import { picture } from "./picture.js";
 import { tasks } from "./task.js";
+import { pauses } from "./pause.js";
 import { showLocal } from "./clock.js";
 
 act();
@@ -12,5 +13,6 @@ explain();
 checks();
 picture();
 tasks();
+pauses();
 showLocal(document);
 listen();

@@ -82,7 +82,15 @@ export async function swap() {
     return;
   }
   const focused = finder(active);
-  for (const open of now.querySelectorAll("details[id][open]")) main.querySelector(`#${open.id}`)?.setAttribute("open", "");
+  for (const open of now.querySelectorAll("details[id][open]")) {
+    const next = main.querySelector(`#${open.id}`);
+    next?.setAttribute("open", "");
+    // What was typed stays, too.
+    for (const { name, value } of open.querySelectorAll("form.pause [name]")) {
+      const field = next?.querySelector(`[name=${name}]`);
+      if (field) field.value = value;
+    }
+  }
   showLocal(main);
   replace(now, main);
   if (!active?.isConnected) focused()?.focus({ preventScroll: true });
