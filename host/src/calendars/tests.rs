@@ -263,10 +263,10 @@ fn a_broken_or_missing_file_keeps_the_days_also_over_a_restart() {
     expect![[r#"
         the calendar `holidays` cannot be read
           caused by: [FOLDER]/holidays.ics:3: it ends too early: `END:VEVENT` is missing
-        hint: correct the file; its 1 day as of [TIME] stay in use until then
+        hint: correct the file; until then its days as of [TIME] stay in use (1 day)
         the calendar `holidays` cannot be read
           caused by: [FOLDER]/holidays.ics: No such file or directory (os error 2)
-        hint: correct the file; its 1 day as of [TIME] stay in use until then"#]]
+        hint: correct the file; until then its days as of [TIME] stay in use (1 day)"#]]
     .assert_eq(&format!("{broken}\n{missing}"));
     // It comes back.
     place.write(&calendar(&["DTSTART:20270101"]));
