@@ -10,6 +10,7 @@ mod limits;
 mod recurrence;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{
     collections::BTreeMap,

@@ -12,7 +12,7 @@ use roost_scheduler::{
     zone::Zone,
 };
 
-use super::{limits, recurrence::Rule};
+use super::{limits, recurrence::Rule, window::Window};
 use crate::zones;
 
 /// What a file contains.
@@ -347,7 +347,7 @@ impl EventReader<'_, '_> {
     /// Returns the recurrences after the start that reach into the window.
     fn recurrences(&mut self, rule: &Rule, start: NaiveDate, length: &Length) -> Result<Vec<NaiveDate>, String> {
         let end = rule.until.map_or(self.window.end(), |until| until.min(self.window.end()));
-        let reach = self.window.start.checked_sub_days(Days::new(length.days())).unwrap_or(start);
+        let reach = self.window.start().checked_sub_days(Days::new(length.days())).unwrap_or(start);
         // Those that are counted must be found from the start on.
         let first = if rule.count.is_some() { start } else { start.max(reach) };
         let mut left = rule.count.unwrap_or(u32::MAX);
@@ -409,46 +409,4 @@ fn duration(text: &str) -> Option<TimeDelta> {
         number.clear();
     }
     number.is_empty().then_some(total)
-}
-
-/// The days around today, and which of them are marked.
-struct Window {
-    start: NaiveDate,
-    days: Vec<bool>,
-    /// How many days may still be tested or marked (I10).
-    left: u32,
-}
-
-impl Window {
-    fn around(today: NaiveDate) -> Self {
-        let start = today.checked_sub_days(Days::new(limits::DAYS_BACK)).unwrap_or(today);
-        let length = usize::try_from(limits::DAYS_BACK + limits::DAYS_AHEAD).unwrap_or_default();
-        Self { start, days: vec![false; length], left: limits::DAYS_TESTED }
-    }
-
-    /// Returns the last day.
-    fn end(&self) -> NaiveDate {
-        self.start.checked_add_days(Days::new(limits::DAYS_BACK + limits::DAYS_AHEAD - 1)).unwrap_or(self.start)
-    }
-
-    fn spend(&mut self, days: u32) -> Result<(), String> {
-        self.left = self.left.checked_sub(days).ok_or("the events of the file recur too often")?;
-        Ok(())
-    }
-
-    /// Marks the days from one to another, as far as they are within the window.
-    fn mark(&mut self, from: NaiveDate, to: NaiveDate) -> Result<(), String> {
-        let index = |date: NaiveDate| (date - self.start).num_days();
-        let (first, last) = (index(from).max(0), index(to).min(self.days.len() as i64 - 1));
-        let (Ok(first), Ok(last)) = (usize::try_from(first), usize::try_from(last)) else { return Ok(()) };
-        let Some(days) = self.days.get_mut(first..=last) else { return Ok(()) };
-        let count = u32::try_from(days.len()).unwrap_or(u32::MAX);
-        days.fill(true);
-        self.spend(count)
-    }
-
-    fn dates(&self) -> Dates {
-        let marked = self.start.iter_days().zip(&self.days).filter(|(_, is_marked)| **is_marked);
-        Dates::new(marked.map(|(date, _)| (date, date)).collect())
-    }
 }
