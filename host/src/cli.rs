@@ -1,6 +1,7 @@
 //! The command line: its commands and their exit codes.
 
 mod backup;
+mod calendars;
 mod check;
 mod client;
 mod compile;

@@ -1,5 +1,6 @@
 //! The host's settings: flags take precedence over the environment, that over `roost.toml`, and that over defaults.
 
+mod calendars;
 pub(crate) mod call_limits;
 pub(crate) mod document;
 mod file;

@@ -8,6 +8,7 @@ mod attacks;
 mod brokers;
 mod browser;
 mod built_in_broker;
+mod calendars;
 mod certificates;
 mod clocks;
 mod commands;

@@ -15,7 +15,7 @@ pub use self::{
     almanac::Almanac,
     calendars::{Calendars, Dates},
     cron::{Cron, CronCache, CronError, FindZone},
-    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit},
+    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit, parse_dates},
     light::{Band, Light},
     search::{Never, Search},
     sun::Sun,
@@ -148,6 +148,17 @@ impl Trigger {
         search.earlier_by(finish)
     }
 
+    /// Returns the trigger without its limits to days, if it has any.
+    #[must_use]
+    pub fn on_every_day(&self) -> Option<Self> {
+        self.days()?;
+        match self {
+            Self::At(_) | Self::Every(_) => None,
+            Self::Cron(cron) => Some(Self::Cron(cron.on_every_day())),
+            Self::Sun(sun) => Some(Sun { days: None, ..(**sun).clone() }.into()),
+        }
+    }
+
     /// Returns the limit to days that leaves out an occurrence which the trigger would have without it, and the date.
     #[must_use]
     pub fn left_out(&self, at: Instant, site: &Site, almanac: &mut Almanac) -> Option<(NaiveDate, LeftOut<'_>)> {
@@ -155,12 +166,7 @@ impl Trigger {
         if self.next(at.plus_ms(-1), site, almanac) == Search::Found(at) {
             return None;
         }
-        let unlimited = match self {
-            Self::At(_) | Self::Every(_) => return None,
-            Self::Cron(cron) => Self::Cron(cron.on_every_day()),
-            Self::Sun(sun) => Sun { days: None, ..(**sun).clone() }.into(),
-        };
-        if unlimited.next(at.plus_ms(-1), site, almanac) != Search::Found(at) {
+        if self.on_every_day()?.next(at.plus_ms(-1), site, almanac) != Search::Found(at) {
             return None;
         }
         let due = at.plus_ms(self.finish().map_or(0, i64::from));

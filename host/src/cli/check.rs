@@ -54,8 +54,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let Config { site, rules, .. } = config::load(&args.site.into())?;
-    let (sandbox, now) = (Sandbox::new(site, rules)?, clock::now());
+    let (config, now) = (config::load(&args.site.into())?, clock::now());
+    super::calendars::read(&config, now)?;
+    let Config { site, rules, .. } = config;
+    let sandbox = Sandbox::new(site, rules)?;
     let inspect = |path: &Path| show_while(&format!("checking `{}`", path.display()), || sandbox.inspect(path, now));
     let inspected: Vec<_> = args.plugins.iter().map(|path| (path, inspect(path))).collect();
     let mut out = output::stdout();

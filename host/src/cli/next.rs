@@ -26,6 +26,9 @@ use crate::{
   roost next every 15m
   roost next 'cron 30 6 * * MON-FRI' --time-zone Europe/London
   roost next 'cron @daily in Australia/Sydney' --count 3
+  roost next 'daily 06:00 on MON-FRI except holidays'
+  roost next 'sunset -20m on SAT,SUN,holidays in MAY-SEP' --latitude 51.5 --longitude -0.1
+  roost next 'daily 22:00 every 2 weeks from 2027-03-17'
   roost next sunrise not-before 06:30 --latitude 51.5 --longitude -0.1 --time-zone Europe/London
   roost next civil-dusk not-after 22:00 else 22:00 --latitude 65.01 --longitude 25.47 --time-zone Europe/Helsinki
   roost next sunset -20m --latitude 69.65 --longitude 18.96 --json")]
@@ -48,11 +51,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let (site, now) = (config::load(&args.site.into())?.site, clock::now());
+    let (config, now) = (config::load(&args.site.into())?, clock::now());
+    let site = config.site;
     // Without `--from`, the current millisecond is included.
     let from = args.from.map(|from| from.in_zone(site.zone));
     let after = from.unwrap_or(now.plus_ms(-1));
     let from = from.unwrap_or(now);
+    super::calendars::read(&config, from)?;
     let text = normalize(&args.trigger, site.zone);
     let context = Context { now: Some(now), site: Some(&site), calendars: calendars::in_use() };
     let (times, end) = match parse(&text, &context, &mut zones::patterns()) {

@@ -18,6 +18,7 @@ use tokio::{
 use super::limits;
 use crate::{
     app::{self, App, PendingReplies},
+    calendars::Reader,
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
     event_log::EventLog,
@@ -74,6 +75,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link_info = LinkInfo::default();
     let (link, broker) = link(&config, events_in.clone(), link_info.clone())?;
+    let calendars = Reader::open(&config.rules.calendars, &config.data, config.site.zone, clock::now());
     let operator = config.rules.operator(config.site);
     // From here on, changes of the system clock are noticed.
     let mut clock = Clock::new();
@@ -82,6 +84,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
     let last_outcomes = store.last_outcomes();
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
+    calendars.watch(events_in.clone()).context("the calendars' files cannot be watched")?;
     let replies = PendingReplies::default();
     let (inspector, queries) = app::inspector();
     let (event_log, metrics) = (EventLog::default(), Metrics::default());

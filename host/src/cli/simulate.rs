@@ -29,7 +29,7 @@ use self::{
     text::{Colours, Timeline},
 };
 use super::{
-    output,
+    calendars, output,
     progress::{Output, Progress, show_while},
 };
 use crate::{
@@ -94,8 +94,10 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let Args { plugins, from, days, site, json, diff } = args;
-    let Config { site, rules, .. } = config::load(&site.into())?;
-    let from = from.map_or_else(clock::now, |from| from.in_zone(site.zone));
+    let config = config::load(&site.into())?;
+    let from = from.map_or_else(clock::now, |from| from.in_zone(config.site.zone));
+    calendars::read(&config, from)?;
+    let Config { site, rules, .. } = config;
     let until = days_later(from, days, site.zone);
     let sandbox = Sandbox::new(site, rules)?;
     let simulate = |plugins: Vec<(LoadedPlugin, Loaded)>| Simulation::new(&sandbox, plugins, from, until);

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::DataFlags,
-    http::{Paused, Status, pauses::PauseRecord},
+    http::{CalendarStatus, LinkStatus, Paused, Status, pauses::PauseRecord},
     report::counted,
     when::distance,
 };
@@ -50,6 +50,7 @@ fn describe(status: &Status) -> String {
         uptime_ms,
         clock,
         time_zones,
+        calendars,
         link,
         store,
         counts,
@@ -65,13 +66,7 @@ fn describe(status: &Status) -> String {
     // The line of the clock shows the offset.
     let now = DateTime::parse_from_rfc3339(&clock.now).map_or_else(|_| clock::now(), Into::into);
     let times = Times::new([started, &clock.now].into_iter().chain(&link.since).map(String::as_str), now);
-    let broker = match (&link.since, &link.broker, &link.protocol) {
-        (Some(since), Some(broker), Some(protocol)) => {
-            format!("connected to {broker}, MQTT {protocol}, since {}", times.format(since))
-        }
-        (Some(since), ..) => format!("connected since {}", times.format(since)),
-        (None, ..) => "not connected".into(),
-    };
+    let broker = broker(link, &times);
     let store = if store.writes { "writable" } else { "cannot be written: see the host's log" };
     let release = time_zones.release.as_deref().unwrap_or("unknown release");
     let rules = time_zones.folder.as_ref().map_or("built in".into(), |folder| format!("from `{folder}`"));
@@ -94,6 +89,7 @@ fn describe(status: &Status) -> String {
     for fault in &time_zones.faults {
         let _ = writeln!(text, "zones     {fault}");
     }
+    calendars.iter().for_each(|calendar| put_calendar(&mut text, calendar));
     if faults.plugins > 0 || faults.devices > 0 {
         let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
         let all: Vec<String> = all.map(number).collect();
@@ -132,6 +128,32 @@ fn paused_names(paused: &Paused, words: impl Fn(&PauseRecord) -> String) -> Vec<
         format!("{name}{}", words.as_deref().and_then(|words| words.strip_prefix("paused")).unwrap_or_default())
     });
     names.collect()
+}
+
+/// Describes the connection to the broker.
+fn broker(link: &LinkStatus, times: &Times) -> String {
+    match (&link.since, &link.broker, &link.protocol) {
+        (Some(since), Some(broker), Some(protocol)) => {
+            format!("connected to {broker}, MQTT {protocol}, since {}", times.format(since))
+        }
+        (Some(since), ..) => format!("connected since {}", times.format(since)),
+        (None, ..) => "not connected".into(),
+    }
+}
+
+/// Writes a line about a calendar, and one for each thing that is wrong with it.
+fn put_calendar(text: &mut String, CalendarStatus { name, days, next, error, hint, notes, .. }: &CalendarStatus) {
+    let next = if next.is_empty() { "none to come".to_owned() } else { format!("next {}", next.join(", ")) };
+    let days = days.map_or_else(|| "no days yet".to_owned(), |days| format!("{}, {next}", counted(days as u64, "day")));
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "calendar  {name}: {days}");
+    if let Some(error) = error {
+        let hint = hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        let _ = writeln!(text, "calendar  {error}{hint}");
+    }
+    for note in notes {
+        let _ = writeln!(text, "calendar  {name}, {note}");
+    }
 }
 
 /// Formats names and the number of those that are not in `first`, such as `porch, sprinkler/garden, and 10 more`.
@@ -178,5 +200,26 @@ mod tests {
             status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
         let expected = "faults    1 device: see `roost plugins`\npaused    porch, sprinkler/garden, and 10 more\n";
         assert_eq!(faulty.strip_prefix(&healthy), Some(expected));
+    }
+
+    #[test]
+    fn calendars_have_their_next_days_and_what_is_wrong() {
+        let calendars: Vec<CalendarStatus> = serde_json::from_str(
+            r#"[{"name": "away", "days": 1, "next": []},
+                {"name": "holidays", "file": "h.ics", "days": 1234, "next": ["2026-12-25", "2027-03-26..2027-03-29"],
+                 "notes": ["line 3, event `x`: it has no `DTSTART`; it is left out"]},
+                {"name": "school", "file": "s.ics", "next": [], "error": "the calendar `school` cannot be read: s.ics:3: no", "hint": "correct the file"}]"#,
+        )
+        .expect("they are calendars");
+        let mut text = String::new();
+        calendars.iter().for_each(|calendar| put_calendar(&mut text, calendar));
+        expect![[r#"
+            calendar  away: 1 day, none to come
+            calendar  holidays: 1234 days, next 2026-12-25, 2027-03-26..2027-03-29
+            calendar  holidays, line 3, event `x`: it has no `DTSTART`; it is left out
+            calendar  school: no days yet
+            calendar  the calendar `school` cannot be read: s.ics:3: no; correct the file
+        "#]]
+        .assert_eq(&text);
     }
 }

@@ -1,14 +1,12 @@
 //! Reads `roost.toml`.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use roost_scheduler::topic::Topic;
 
 use super::{
     BuiltInPorts, LogFormat,
+    calendars::read_calendars,
     call_limits::CallLimits,
     document::{Document, Table, Value},
     http::HttpFile,
@@ -52,7 +50,7 @@ pub(super) struct MqttFile {
     pub(super) warnings: Vec<Report>,
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     SITE_KEYS[0],
     SITE_KEYS[1],
     SITE_KEYS[2],
@@ -64,6 +62,7 @@ const KEYS: [&str; 15] = [
     "grants",
     "ceilings",
     "resource",
+    "calendar",
     "rates",
     "guests",
     "history",
@@ -96,7 +95,11 @@ impl File {
                 memory: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
-                calendars: BTreeSet::new(),
+                calendars: top
+                    .get("calendar")
+                    .map(|value| read_calendars(folder, &value))
+                    .transpose()?
+                    .unwrap_or_default(),
                 ceilings: top
                     .get("ceilings")
                     .map(|value| CallLimits::read_ceilings(&value))

@@ -1,6 +1,6 @@
 //! The operator's rules for plugins: grants, resources, rates, ceilings and memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     accept::{Fault, FaultKind, Permission},
@@ -20,7 +20,10 @@ use super::{
     grant::{Access, GRANT_KEYS, default_of, how_to_allow, how_to_raise, read_grant},
     limits,
 };
-use crate::{calendars, report::Report};
+use crate::{
+    calendars::{self, Source},
+    report::Report,
+};
 
 /// The operator's rules for plugins.
 #[derive(Clone, Debug)]
@@ -29,8 +32,8 @@ pub(crate) struct Rules {
     pub(crate) grants: HashMap<PluginName, Grant>,
     /// The resources that jobs may need, and the plugins that share them.
     pub(crate) resources: BTreeMap<ResourceName, Resource>,
-    /// The names of the calendars that jobs may use.
-    pub(crate) calendars: BTreeSet<CalendarName>,
+    /// The calendars that jobs may name.
+    pub(crate) calendars: BTreeMap<CalendarName, Source>,
     /// The rate of messages of each plugin.
     pub(crate) rates: Rates,
     /// The largest limits that a plugin's own settings may set.
@@ -92,12 +95,22 @@ impl Rules {
             Permission::Retain => how_to_raise(plugin, "retain = true", by_operator),
             Permission::Resource(name, hold_ms) => self.how_to_share(name, plugin, *hold_ms),
             Permission::Location => how_to_locate(plugin),
-            Permission::Calendar(name) => {
-                format!(
-                    "put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"{name}\"\nfile = \"{name}.ics\""
-                )
-            }
+            Permission::Calendar(name) => self.how_to_name(name),
         }
+    }
+
+    /// Returns how jobs may name a calendar.
+    fn how_to_name(&self, name: &CalendarName) -> String {
+        if self.calendars.contains_key(name) {
+            let state = calendars::states().into_iter().find(|state| state.name == *name);
+            let why = state.and_then(|state| state.fault).map_or_else(String::new, |fault| fault.causes.join(": "));
+            return format!(
+                "correct the calendar's file, which has never been read; then try again, or start Roost again: {why}"
+            );
+        }
+        format!(
+            "put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"{name}\"\nfile = \"{name}.ics\""
+        )
     }
 
     fn how_to_share(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> String {

@@ -9,7 +9,7 @@ use roost_tests::redact;
 use tempfile::TempDir;
 
 use super::{call_limits::CallLimits, *};
-use crate::zones::zone;
+use crate::{calendars::Source, zones::zone};
 
 pub(crate) mod fuzz;
 
@@ -637,4 +637,123 @@ fn a_password_in_settings_that_others_can_read_is_reported() {
     };
     assert_eq!(in_url("[mqtt]\nurl = 'mqtt://ada:secret@b'"), 1);
     assert_eq!(in_url("[mqtt]\nurl = 'mqtt://ada@b:1883'"), 0);
+}
+
+#[test]
+fn calendars_are_read_from_the_settings() {
+    let text = "[[calendar]]\nname = 'holidays'\nfile = 'holidays.ics'\n[[calendar]]\nname = 'closed'\n\
+                dates = ['2026-12-25', '2027-03-26..2027-03-29']";
+    let folder = folder(text);
+    let calendars = load_from(&folder, &[]).ok().unwrap().rules.calendars;
+    let [(closed, Source::Dates(dates)), (holidays, Source::File(file))] =
+        <[_; 2]>::try_from(calendars.into_iter().collect::<Vec<_>>()).unwrap()
+    else {
+        panic!("dates and a file");
+    };
+    assert_eq!((closed.as_str(), dates.count()), ("closed", 5));
+    assert_eq!((holidays.as_str(), file), ("holidays", folder.path().join("holidays.ics")));
+    let many =
+        |count: usize| (0..count).map(|n| format!("[[calendar]]\nname = 'c{n}'\ndates = []\n")).collect::<String>();
+    assert_eq!(config(&many(100), &[]).rules.calendars.len(), 100);
+    assert!(error(&many(101), &[]).ends_with("there are 101 calendars, and there may be 100"));
+    let dates = format!("[[calendar]]\nname = 'c'\ndates = [{}]", "'2026-12-25',".repeat(4_001));
+    assert!(error(&dates, &[]).ends_with("there are 4,001 dates, and there may be 4,000"));
+}
+
+#[test]
+fn a_fault_in_a_calendar_is_reported_with_its_place_and_a_hint() {
+    let calendar = |lines: &str| format!("[[calendar]]\nname = 'c'\n{lines}");
+    let texts = [
+        "[calendar]\nname = 'c'".to_owned(),
+        "calendar = ['holidays']".into(),
+        "[[calendar]]\nfile = 'c.ics'".into(),
+        "[[calendar]]\nname = 'may'\nfile = 'c.ics'".into(),
+        calendar(""),
+        calendar("fil = 'c.ics'"),
+        calendar("file = 'c.ics'\ndates = []"),
+        calendar("dates = '2026-12-25'"),
+        calendar("dates = [2026-12-25]"),
+        calendar("dates = ['2026-12-25', '2026-02-29']"),
+        calendar("dates = ['2027-03-29..2027-03-26']"),
+        calendar("dates = ['MAR-15..OCT-31']"),
+        calendar("dates = []\n[[calendar]]\nname = 'c'\ndates = []"),
+    ];
+    expect![[r#"
+        | [calendar]
+        | name = 'c'
+        roost.toml:1:1: `calendar` is a table, and must be a list
+        hint: begin each one with a line `[[calendar]]`, and below it `name = "holidays"`, and `file = "holidays.ics"` or `dates = ["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | calendar = ['holidays']
+        roost.toml:1:13: `calendar` is a text, and must be a table
+        hint: begin each one with a line `[[calendar]]`, and below it `name = "holidays"`, and `file = "holidays.ics"` or `dates = ["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | file = 'c.ics'
+        roost.toml:1:1: a calendar has no `name`
+        hint: begin each one with a line `[[calendar]]`, and below it `name = "holidays"`, and `file = "holidays.ics"` or `dates = ["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'may'
+        | file = 'c.ics'
+        roost.toml:2:8: `may` is not a calendar name: 1 to 63 of `a-z 0-9 -`, the first one a letter, and not like days (`may`, `mon-fri`)
+
+        | [[calendar]]
+        | name = 'c'
+        | 
+        roost.toml:1:1: the calendar `c` has neither a `file` nor `dates`
+        hint: begin each one with a line `[[calendar]]`, and below it `name = "holidays"`, and `file = "holidays.ics"` or `dates = ["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'c'
+        | fil = 'c.ics'
+        roost.toml:3:1: unknown key `fil`
+        hint: did you mean `file`?
+
+        | [[calendar]]
+        | name = 'c'
+        | file = 'c.ics'
+        | dates = []
+        roost.toml:4:9: the calendar `c` has a `file` and `dates`
+        hint: leave one of them out; a job can name several calendars: `except holidays,school`
+
+        | [[calendar]]
+        | name = 'c'
+        | dates = '2026-12-25'
+        roost.toml:3:9: `dates` is a text, and must be a list
+        hint: write dates and ranges of dates in quotes: `["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'c'
+        | dates = [2026-12-25]
+        roost.toml:3:10: `dates` is a date or a time, and must be a text in quotes
+        hint: write dates and ranges of dates in quotes: `["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'c'
+        | dates = ['2026-12-25', '2026-02-29']
+        roost.toml:3:24: there is no 29 February 2026: February has 28 days that year
+        hint: write dates and ranges of dates in quotes: `["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'c'
+        | dates = ['2027-03-29..2027-03-26']
+        roost.toml:3:10: `2027-03-29..2027-03-26` ends before it begins
+        hint: write dates and ranges of dates in quotes: `["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'c'
+        | dates = ['MAR-15..OCT-31']
+        roost.toml:3:10: `MAR-15..OCT-31` is neither a date (`2026-12-25`) nor a range of dates (`2027-03-26..2027-03-29`)
+        hint: write dates and ranges of dates in quotes: `["2026-12-25", "2027-03-26..2027-03-29"]`
+
+        | [[calendar]]
+        | name = 'c'
+        | dates = []
+        | [[calendar]]
+        | name = 'c'
+        | dates = []
+        roost.toml:5:8: there are two calendars `c`
+        hint: leave one of them out; a job can name several calendars: `except holidays,school`
+    "#]].assert_eq(&faults(&texts.iter().map(String::as_str).collect::<Vec<_>>()));
 }

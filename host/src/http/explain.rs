@@ -23,7 +23,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 pub(crate) use self::remedy::Remedy;
-use self::{facts::Facts, text::Sentence};
+use self::{
+    facts::{Facts, LeftOut},
+    text::Sentence,
+};
 use super::{
     extract::Query,
     limits,
@@ -63,9 +66,10 @@ pub(crate) struct Explanation {
     pub(crate) occurrence: Option<String>,
     /// The state or outcome of the run, or else: `due` if the occurrence is in the future; `undecided` if it is past
     /// and no run has started yet; `forgotten` if there is no record of it, because it is too old or was not planned
-    /// then; `never` if the job is not due around that time; `unknown` if there is no such job.
+    /// then; `left-out` if the job would be due then without its limits to days; `never` if it is not due around that
+    /// time; `unknown` if there is no such job.
     #[schema(
-        pattern = "^(succeeded|failed|missed|skipped|cancelled|denied|running|due|undecided|forgotten|never|unknown)$"
+        pattern = "^(succeeded|failed|missed|skipped|cancelled|denied|running|due|undecided|forgotten|left-out|never|unknown)$"
     )]
     pub(crate) verdict: String,
     /// The explanation, in one line.
@@ -75,9 +79,24 @@ pub(crate) struct Explanation {
     /// The requests that mend what is wrong, the best one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) remedies: Vec<Remedy>,
+    /// What leaves the occurrence out, if the verdict is `left-out`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left_out: Option<LeftOutRecord>,
     /// The run, with its reason as data. If it is not on disk yet, only its names and state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
+}
+
+/// A limit to days that leaves an occurrence out.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = LeftOut)]
+pub(crate) struct LeftOutRecord {
+    /// The date that is left out, by the device's clock. That of a sun event after midnight is the evening before.
+    #[schema(format = Date, example = "2026-12-25")]
+    pub(crate) date: String,
+    /// The clause of the trigger.
+    #[schema(example = "except holidays")]
+    pub(crate) by: String,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -160,7 +179,8 @@ async fn explain_once(
     let fault = state.plugins().statuses.plugin(&name.0).and_then(|status| status.fault);
     let fault =
         fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
-    let facts = Facts { fault, rules: state.rules().clone(), ..facts };
+    let (rules, calendars) = (state.rules().clone(), calendars::states());
+    let facts = Facts { fault, rules, calendars, ..facts };
     let zone = facts.site.map_or(state.zone(), |site| site.zone);
     let (at, now) = (at.map(|at| at.in_zone(zone)), clock::now());
     let (name, kept_days) = (name.clone(), state.history_days());
@@ -193,6 +213,8 @@ struct Case {
     kept_days: u32,
     /// The nearest occurrence of the trigger, or why there is none.
     nominal: Result<Instant, Option<Never>>,
+    /// The occurrence nearest to the requested time that a limit to days leaves out.
+    left_out: Option<LeftOut>,
     /// When the run of that occurrence starts.
     start: Option<Instant>,
     /// The next occurrence.
@@ -222,10 +244,12 @@ impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
         let mut sun = calendars::almanac();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sun);
+        let left_out = at.and_then(|at| facts.left_out(at, &mut sun));
         let planned = facts.planned.as_ref();
         let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
         let next = facts.next(now, &mut sun);
-        Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default(), only: None }
+        let disk = Around::default();
+        Self { name, facts, at, now, zone, kept_days, nominal, left_out, start, next, disk, only: None }
     }
 
     /// Returns the period in which other runs than that of the nearest occurrence are considered.
@@ -242,7 +266,13 @@ impl Case {
         let writer = Sentence { zone: self.zone, now: self.now, rule: self.rule() };
         let (mut notes, mut remedies) = (Vec::new(), Vec::new());
         let (mut about, mut run) = (None, None);
-        let (verdict, sentence) = match (self.found(), self.nominal) {
+        let found = self.found();
+        let left_out = self.left_out.as_ref().filter(|left_out| self.is_nearest(left_out.at, found.as_ref()));
+        let (verdict, sentence) = match (found, self.nominal) {
+            _ if let Some(left_out) = left_out => {
+                about = Some(left_out.at);
+                ("left-out".to_owned(), writer.left_out(left_out))
+            }
             (Some(Found::OnDisk(found)), _) => {
                 let outcome = found.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
                 let covered = self.covered(found, outcome.as_ref());
@@ -299,6 +329,7 @@ impl Case {
             sentence,
             notes,
             remedies,
+            left_out: left_out.map(|LeftOut { date, by, .. }| LeftOutRecord { date: date.to_string(), by: by.clone() }),
             run,
         }
     }
@@ -354,6 +385,13 @@ impl Case {
             (None, Ok(nominal)) => moment <= self.now && (moment > nominal || !self.is_undecided(nominal)),
             (None, Err(_)) => true,
         }
+    }
+
+    /// Checks whether an occurrence that is left out is nearer to the requested time than any run or other occurrence.
+    fn is_nearest(&self, left_out: Instant, found: Option<&Found<'_>>) -> bool {
+        let Some(at) = self.at.filter(|at| self.only.is_none() && is_of_day(*at, left_out)) else { return false };
+        let mut others = found.map(Found::moment).into_iter().chain(self.nominal.ok());
+        others.all(|other| left_out.ms_since(at).abs() < other.ms_since(at).abs())
     }
 
     /// Checks whether an occurrence is past and the scheduler has not decided it yet.
@@ -521,6 +559,7 @@ impl Case {
                 }
             }
             notes.extend(next.map(|next| writer.next(next, skip)));
+            notes.extend(self.facts.of_calendars());
         } else if verdict != "unknown" {
             notes.push(format!("its job has been removed: {}", self.unknown(writer)));
         }

@@ -53,6 +53,8 @@ pub(super) const DEVICES_PER_QUERY: usize = 1_000;
 pub(super) const DUE_TIMES_PER_QUERY: usize = 2_000;
 /// Paused plugins, devices and jobs that the status lists by name; the rest is only counted.
 pub(super) const PAUSED_NAMES: usize = 10;
+/// Next days of a calendar that the status lists.
+pub(super) const CALENDAR_DAYS: usize = 5;
 /// Plugins that a filter offers by name.
 pub(super) const PLUGIN_NAMES: usize = 100;
 /// Known names that an unknown one is compared with: each comparison takes some microseconds of the loop.

@@ -269,7 +269,7 @@ async fn accept(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
     let terms = Terms {
         site,
         owner: Some(Owner { plugin, grant, resources: &state.rules().resources }),
-        calendars: Some(&state.rules().calendars),
+        calendars: Some(calendars::has),
         tasks: Some(&tasks),
         jobs: 1,
         syntax: &TriggerCache::default(),

@@ -1,11 +1,14 @@
 //! The status of the host.
 
 use axum::{Json, extract::State};
+use chrono::NaiveDate;
 use roost_scheduler::{
+    calendar::to_local,
     names::{DeviceName, PluginName},
     pause::{Level, PausedBy, Pauses},
     scheduler::Scheduler,
     time::Instant,
+    trigger::{Dates, DayRange},
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
@@ -18,8 +21,10 @@ use super::{
     state::ApiState,
 };
 use crate::{
+    calendars::{self, CalendarState, Source},
     clock,
     mqtt::Info,
+    report::Report,
     zones::{self, InUse},
 };
 
@@ -34,6 +39,9 @@ pub(crate) struct Status {
     pub(crate) clock: ClockStatus,
     #[serde(default)]
     pub(crate) time_zones: TimeZonesStatus,
+    /// The calendars in the settings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) calendars: Vec<CalendarStatus>,
     pub(crate) link: LinkStatus,
     pub(crate) store: StoreStatus,
     pub(crate) counts: Counts,
@@ -91,6 +99,68 @@ pub(crate) struct TimeZonesStatus {
 impl From<InUse> for TimeZonesStatus {
     fn from(InUse { release, folder, faults, missing: _ }: InUse) -> Self {
         Self { release, folder: folder.map(|folder| folder.display().to_string()), faults }
+    }
+}
+
+/// A calendar in the settings.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Calendar)]
+pub(crate) struct CalendarStatus {
+    #[schema(example = "holidays")]
+    pub(crate) name: String,
+    /// The file with its days. Omitted if they are in the settings themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/etc/roost/holidays.ics")]
+    pub(crate) file: Option<String>,
+    /// When the contents of the file that are in use were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) as_of: Option<String>,
+    /// The number of its days, of a file from a year ago to ten years ahead. Omitted if the file has never been read:
+    /// then a job that names the calendar is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
+    pub(crate) days: Option<usize>,
+    /// The next days from today on, at most 5: dates, and ranges of dates.
+    #[schema(example = json!(["2026-12-25", "2027-03-26..2027-03-29"]), max_items = 5)]
+    pub(crate) next: Vec<String>,
+    /// Why the file cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "the calendar `holidays` cannot be read: /etc/roost/holidays.ics:12: `END:VEVENT` is missing here"
+    )]
+    pub(crate) error: Option<String>,
+    /// What stays in use then, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    /// Events of the file that were not understood, or only in part, at most 6.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 6)]
+    pub(crate) notes: Vec<String>,
+}
+
+impl CalendarStatus {
+    fn new(state: CalendarState, now: Instant, zone: Zone) -> Self {
+        let CalendarState { name, source, dates, as_of, fault, notes } = state;
+        let file = if let Source::File(file) = source { Some(file.display().to_string()) } else { None };
+        let today = to_local(now, zone).0;
+        let shown = |(from, to): &(NaiveDate, NaiveDate)| DayRange::Dates(*from, *to).to_string();
+        let later = dates.iter().flat_map(Dates::ranges).filter(|(_, to)| *to >= today);
+        let next = later.take(limits::CALENDAR_DAYS).map(shown).collect();
+        let (error, hint) = match fault {
+            Some(Report { what, causes, hint }) => (Some([vec![what], causes].concat().join(": ")), hint),
+            None => (None, None),
+        };
+        Self {
+            name: name.to_string(),
+            file,
+            as_of: as_of.map(|at| at.in_zone(zone)),
+            days: dates.as_ref().map(Dates::count),
+            next,
+            error,
+            hint,
+            notes,
+        }
     }
 }
 
@@ -201,20 +271,21 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
     let pauses = state.inspect(Scheduler::pauses_of_all).await?;
     let not_ready = health::not_ready(state).await?;
     let loading = state.plugins().statuses.first_loads.progress().map(|(done, of)| LoadingStatus { done, of });
-    let zone = state.zone();
+    let (zone, now) = (state.zone(), clock::now());
     let text = |at: Instant| at.in_zone(zone);
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         started: text(state.started()),
         uptime_ms: state.uptime_ms(),
-        clock: ClockStatus { now: text(clock::now()), zone: zone.name().into() },
+        clock: ClockStatus { now: text(now), zone: zone.name().into() },
         time_zones: zones::in_use().into(),
+        calendars: calendars::states().into_iter().map(|state| CalendarStatus::new(state, now, zone)).collect(),
         link: LinkStatus::new(link_since.map(text), state.link().get()),
         store: StoreStatus { writes },
         counts,
         faults,
         paused,
-        pause: PauseRecord::shown(&pauses, clock::now(), zone),
+        pause: PauseRecord::shown(&pauses, now, zone),
         stopping,
         not_ready,
         loading,

@@ -207,6 +207,10 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }
+        let limited = shown(&json!({ "trigger": "cron 0 6 * * * on MON-FRI in MAY-SEP except holidays" }));
+        let words =
+            "every day at 06:00, on Monday to Friday, within May to September, except the days of `holidays` <code>";
+        assert!(limited.contains(words), "{limited}");
         assert!(page.contains("It has not run yet.") && !page.contains('\u{202e}'), "{page}");
     }
 

@@ -139,7 +139,7 @@ pub(super) fn outcome(state: &str) -> String {
         "succeeded" => '●',
         "failed" | "denied" => '✕',
         "missed" | "undecided" | "forgotten" => '?',
-        "skipped" | "cancelled" => '⊘',
+        "skipped" | "cancelled" | "left-out" => '⊘',
         "running" => '◐',
         "paused" => '◌',
         _ => '○',

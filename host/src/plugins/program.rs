@@ -15,7 +15,7 @@ use super::{
     statuses::UsageCounter,
     trigger_cache::TriggerCache,
 };
-use crate::{config::rules::Rules, event_log::EventLog};
+use crate::{calendars, config::rules::Rules, event_log::EventLog};
 
 pub(super) struct Program {
     pub(super) plugin: PluginName,
@@ -74,7 +74,7 @@ impl Program {
         Terms {
             site: &device.site,
             owner: Some(Owner { plugin, grant: &settings.grant, resources: &rules.resources }),
-            calendars: Some(&rules.calendars),
+            calendars: Some(calendars::has),
             tasks: Some(tasks.get().map_or(&[], Vec::as_slice)),
             jobs: settings.limits.jobs,
             syntax: trigger_cache.as_ref(),

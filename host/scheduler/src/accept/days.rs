@@ -33,8 +33,8 @@ pub(super) fn days(draft: DaysDraft) -> Result<Days, Fault> {
 
 /// Checks that the host has the calendars.
 pub(super) fn calendars(days: &Days, terms: &Terms<'_>) -> Result<(), Fault> {
-    let Some(calendars) = terms.calendars else { return Ok(()) };
-    days.calendars().find(|name| !calendars.contains(*name)).map_or(Ok(()), |name| {
+    let Some(has) = terms.calendars else { return Ok(()) };
+    days.calendars().find(|name| !has(name)).map_or(Ok(()), |name| {
         let fault = Fault::new("trigger.days.calendar", format!("`{name}`"), "the host has no calendar of that name");
         Err(fault.lacks(Permission::Calendar(name.clone())))
     })

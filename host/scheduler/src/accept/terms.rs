@@ -1,6 +1,6 @@
 //! The terms that drafts must respect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     calendar::ZoneError,
@@ -21,8 +21,8 @@ pub struct Terms<'a> {
     pub owner: Option<Owner<'a>>,
     /// The tasks that jobs may call. Without a list, any name is accepted.
     pub tasks: Option<&'a [TaskDescription]>,
-    /// The names of the host's calendars. Without them, any name is accepted.
-    pub calendars: Option<&'a BTreeSet<CalendarName>>,
+    /// Returns whether the host has a calendar. Without it, any name is accepted.
+    pub calendars: Option<fn(&CalendarName) -> bool>,
     /// The largest number of jobs in a plan.
     pub jobs: usize,
     /// The parsers of texts in other languages.

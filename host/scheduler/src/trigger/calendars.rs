@@ -36,6 +36,13 @@ impl Dates {
         later > 0 && date <= self.0[later - 1].1
     }
 
+    /// Returns the number of dates.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let days = |(from, to): &(NaiveDate, NaiveDate)| usize::try_from((*to - *from).num_days() + 1).unwrap_or(0);
+        self.0.iter().map(days).sum()
+    }
+
     /// Returns the ranges, in order.
     #[must_use]
     pub fn ranges(&self) -> &[(NaiveDate, NaiveDate)] {

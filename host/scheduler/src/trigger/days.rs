@@ -4,6 +4,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use self::parse::parse_dates;
 pub(super) use self::parse::{is_clause, is_set};
 
 use std::fmt;
@@ -399,5 +400,17 @@ impl fmt::Display for Days {
         }
         self.every.map_or(Ok(()), |every| write!(f, " {every}"))?;
         if self.except.is_empty() { Ok(()) } else { write!(f, " except {}", self.except) }
+    }
+}
+
+/// Writes the clause: `on MON-FRI`, or `except holidays` for the range of that clause that has the day.
+impl fmt::Display for LeftOut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::On(set) => write!(f, "on {set}"),
+            Self::Within(set) => write!(f, "in {set}"),
+            Self::Every(every) => every.fmt(f),
+            Self::Except(range) => write!(f, "except {range}"),
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! The state of a job in the scheduler, and what follows from its plan.
 
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
 use roost_scheduler::{
     limits::{RUNS_PER_JOB, SUN_DAYS},
-    names::{JobName, Origin, RunId},
+    names::{CalendarName, JobName, Origin, RunId},
     scheduler::{JobStatus, NextRun, RunStatus, Scheduler},
     time::{Instant, Site},
     topic::Grant,
-    trigger::{Almanac, Never, Search, Trigger},
+    trigger::{Almanac, Days, Never, Search, Trigger},
 };
 
 use super::super::limits;
-use crate::config::rules::Rules;
+use crate::{calendars::CalendarState, config::rules::Rules};
 
 /// The state of a job, its device and its plugin.
 pub(super) struct Facts {
@@ -30,6 +33,17 @@ pub(super) struct Facts {
     pub(super) fault: Option<(Instant, String)>,
     /// The operator's rules for plugins.
     pub(super) rules: Rules,
+    /// The calendars in the settings.
+    pub(super) calendars: Vec<CalendarState>,
+}
+
+/// An occurrence that a limit to days leaves out.
+pub(super) struct LeftOut {
+    pub(super) at: Instant,
+    /// The date that counts: a sun event after midnight is of the evening before.
+    pub(super) date: NaiveDate,
+    /// The clause, such as `except holidays`.
+    pub(super) by: String,
 }
 
 impl Facts {
@@ -48,6 +62,7 @@ impl Facts {
             is_stopping: scheduler.is_stopping(),
             fault: None,
             rules: Rules::default(),
+            calendars: Vec::new(),
         }
     }
 
@@ -59,14 +74,32 @@ impl Facts {
     /// none.
     pub(super) fn nominal(&self, at: Instant, is_last: bool, sun: &mut Almanac) -> Result<Instant, Option<Never>> {
         let JobStatus { job, site, .. } = self.planned.as_ref().ok_or(None)?;
-        let before = last(&job.trigger, at, site, sun);
-        let after = job.trigger.find(at, site, sun);
-        match (before, after) {
-            (Some(before), Ok(after)) if !is_last && after.ms_since(at) < at.ms_since(before) => Ok(after),
-            (Some(before), _) => Ok(before),
-            (None, Ok(after)) => Ok(after),
-            (None, Err(never)) => Err(Some(never)),
-        }
+        nearest(&job.trigger, at, is_last, site, sun).map_err(Some)
+    }
+
+    /// Returns the occurrence nearest to `at` that the trigger would have on every day, if a limit to days leaves it out.
+    pub(super) fn left_out(&self, at: Instant, sun: &mut Almanac) -> Option<LeftOut> {
+        let JobStatus { job, site, .. } = self.planned.as_ref()?;
+        let at = nearest(&job.trigger.on_every_day()?, at, false, site, sun).ok()?;
+        let (date, by) = job.trigger.left_out(at, site, sun)?;
+        Some(LeftOut { at, date, by: by.to_string() })
+    }
+
+    /// Returns what is wrong with the calendars that the job names.
+    pub(super) fn of_calendars(&self) -> Vec<String> {
+        let days = self.planned.as_ref().and_then(|planned| planned.job.trigger.days());
+        let names: BTreeSet<&CalendarName> = days.into_iter().flat_map(Days::calendars).collect();
+        let wrong = |name: &CalendarName| {
+            let Some(state) = self.calendars.iter().find(|state| state.name == *name) else {
+                return Some(format!("there is no calendar `{name}` in `roost.toml`, so it has no days"));
+            };
+            match (&state.fault, &state.dates) {
+                (Some(fault), _) => Some(fault.to_string()),
+                (None, Some(dates)) if dates.count() == 0 => Some(format!("the calendar `{name}` has no days")),
+                _ => None,
+            }
+        };
+        names.into_iter().filter_map(wrong).collect()
     }
 
     /// Returns the next occurrence after `now`. Past occurrences are skipped even if they are not decided yet.
@@ -92,6 +125,17 @@ impl Facts {
             && !self.is_stopping
             && self.under_way.len() < RUNS_PER_JOB as usize
             && !self.under_way.iter().any(|active| conflicts(&active.id))
+    }
+}
+
+/// Returns the occurrence that is nearest to `at`, or with `is_last` the last one.
+fn nearest(trigger: &Trigger, at: Instant, is_last: bool, site: &Site, sun: &mut Almanac) -> Result<Instant, Never> {
+    let before = last(trigger, at, site, sun);
+    let after = trigger.find(at, site, sun);
+    match (before, after) {
+        (Some(before), Ok(after)) if !is_last && after.ms_since(at) < at.ms_since(before) => Ok(after),
+        (Some(before), _) => Ok(before),
+        (None, after) => after,
     }
 }
 

@@ -10,6 +10,7 @@ use roost_scheduler::{
 
 use super::{
     advice,
+    facts::LeftOut,
     text::{Sentence, line, lines},
 };
 use crate::store::RunView;
@@ -215,6 +216,13 @@ impl Sentence {
         } else {
             format!("it was last due {due}, and there is no record of that run: {why}")
         }
+    }
+
+    /// Explains that a limit to days leaves an occurrence out.
+    pub(super) fn left_out(&self, LeftOut { at, date, by }: &LeftOut) -> String {
+        let (is, would) = if *at > self.now { ("is", "would be") } else { ("was", "would have been") };
+        let date = date.format("%a %Y-%m-%d");
+        format!("it {is} not due: left out by `{by}` on {date}; on every day, it {would} due {}", self.local(*at))
     }
 
     /// Explains that the job is not due around the requested time.

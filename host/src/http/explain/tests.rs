@@ -13,7 +13,7 @@ use roost_scheduler::{
     scheduler::{NextStep, Phase},
     time::Site,
     topic::{Grant, Topic},
-    trigger::{CronCache, parse},
+    trigger::{CronCache, Dates, parse, parse_dates},
 };
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
     *,
 };
 use crate::{
+    calendars::{CalendarState, Source},
     store::{outcome_from_json, why_as_json},
     zones::zone,
 };
@@ -105,6 +106,7 @@ fn facts(trigger: &str) -> Facts {
         is_stopping: false,
         fault: None,
         rules: crate::config::rules::Rules::default(),
+        calendars: Vec::new(),
     }
 }
 
@@ -456,4 +458,61 @@ fn notes_mention_a_failing_plugin_and_a_removed_job() {
     let gone = Facts { planned: None, ..facts("cron 30 6 * * *") };
     let explanation = explain(gone, None, vec![run(&Outcome::Cancelled(Cancelled::DeviceRemoved))]);
     assert_eq!(explanation.verdict, "cancelled");
+}
+
+#[test]
+fn an_occurrence_that_a_limit_to_days_leaves_out_is_named_with_its_clause() {
+    let daily = "daily 06:30 on MON-FRI in MAR-MAY except 2027-03-03,2027-03-29..2027-04-02,holidays";
+    let times = ["2027-03-06T06:00:00Z", "2027-03-03T07:00:00Z", "2027-03-31T05:30:00Z", "2027-02-26T06:30:00Z"];
+    let shown = times.map(|time| {
+        let explained = explain(facts(daily), Some(time), vec![]);
+        let left_out = explained.left_out.as_ref().map(|left_out| format!("{} {}", left_out.date, left_out.by));
+        format!("{}: {} ({})\n", explained.verdict, explained.sentence, left_out.unwrap_or_default())
+    });
+    expect![[r#"
+        left-out: it is not due: left out by `on MON-FRI` on Sat 2027-03-06; on every day, it would be due Sat 2027-03-06 06:30:00 GMT (2027-03-06 on MON-FRI)
+        left-out: it is not due: left out by `except 2027-03-03` on Wed 2027-03-03; on every day, it would be due Wed 2027-03-03 06:30:00 GMT (2027-03-03 except 2027-03-03)
+        left-out: it is not due: left out by `except 2027-03-29..2027-04-02` on Wed 2027-03-31; on every day, it would be due Wed 2027-03-31 06:30:00 BST (2027-03-31 except 2027-03-29..2027-04-02)
+        left-out: it was not due: left out by `in MAR-MAY` on Fri 2027-02-26; on every day, it would have been due Fri 2027-02-26 06:30:00 GMT (2027-02-26 in MAR-MAY)
+    "#]].assert_eq(&shown.concat());
+    // What is due, or was run, is nearer.
+    for (time, verdict) in
+        [("2027-03-05T06:00:00Z", "due"), ("2027-03-05T19:00:00Z", "left-out"), ("2027-03-05T18:00:00Z", "due")]
+    {
+        assert_eq!(explain(facts(daily), Some(time), vec![]).verdict, verdict, "{time}");
+    }
+    let found =
+        explain(facts("daily 06:30 except 2027-03-01"), Some(DUE), vec![run(&Outcome::Succeeded(Success::default()))]);
+    assert_eq!((found.verdict.as_str(), found.left_out.is_none()), ("succeeded", true));
+    // The sun is up until after midnight, which belongs to the evening before.
+    let sun = explain(facts("sunset +6h except 2027-03-05"), Some("2027-03-05T23:00:00Z"), vec![]);
+    assert_eq!(sun.left_out.map(|left_out| left_out.date).as_deref(), Some("2027-03-05"), "{}", sun.sentence);
+}
+
+#[test]
+fn what_is_wrong_with_a_calendar_of_the_job_is_noted() {
+    let of = |name: &str, dates: Option<&[&str]>, fault: Option<&str>| CalendarState {
+        name: roost_scheduler::names::CalendarName::parse(name).unwrap(),
+        source: Source::File(format!("{name}.ics").into()),
+        dates: dates.map(|dates| Dates::new(dates.iter().map(|date| parse_dates(date).unwrap()).collect())),
+        as_of: None,
+        fault: fault.map(|why| {
+            Report::new(format!("the calendar `{name}` cannot be read")).cause(why).hint("correct the file")
+        }),
+        notes: vec!["line 3".into()],
+    };
+    let calendars = vec![
+        of("empty", Some(&[]), None),
+        of("broken", Some(&["2027-03-01"]), Some("no.ics:3: no")),
+        of("good", Some(&["2027-03-01"]), None),
+    ];
+    let of_days = Facts { calendars, ..facts("daily 06:30 on good,empty,gone except broken,good") };
+    expect![[r#"
+        it is due next Tue 2027-03-02 06:30:00 GMT
+        the calendar `broken` cannot be read
+          caused by: no.ics:3: no
+        hint: correct the file
+        the calendar `empty` has no days
+        there is no calendar `gone` in `roost.toml`, so it has no days"#]]
+    .assert_eq(&explain(of_days, None, vec![]).notes.join("\n"));
 }

@@ -131,7 +131,7 @@ fn with_terms<T>(
         site: &Site { zone: zone("Europe/London"), location },
         owner: Some(Owner { plugin: &plugin, grant: &grant, resources: &rules.resources }),
         jobs: 3,
-        calendars: Some(&rules.calendars),
+        calendars: Some(|_| false),
         tasks: Some(&tasks::tasks(&["open", "close"])),
         syntax: &TriggerCache::default(),
     };

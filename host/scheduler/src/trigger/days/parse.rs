@@ -112,6 +112,18 @@ fn between(text: &str, from: &str, to: &str) -> Result<DayRange, String> {
     }
 }
 
+/// Parses the first and the last date of `2026-12-24` or `2026-12-24..2027-01-02`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_dates(text: &str) -> Result<(NaiveDate, NaiveDate), String> {
+    match range(text) {
+        Ok(DayRange::Dates(from, to)) => Ok((from, to)),
+        Err(why) if text.starts_with(|first: char| first.is_ascii_digit()) && text.contains('-') => Err(why),
+        _ => Err(format!("`{text}` is neither a date (`2026-12-25`) nor a range of dates (`2027-03-26..2027-03-29`)")),
+    }
+}
+
 /// Parses `2026-12-24`; an error if it looks like a date and there is none.
 fn date(text: &str) -> Result<Option<NaiveDate>, String> {
     let is_date = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');

@@ -74,6 +74,38 @@ fn errors_name_the_part_that_is_wrong() {
         ("every 15min", "`min` where a unit should be"),
         ("every 500ms", "`500ms` is shorter than a second"),
         ("every 11000d", "`11000d` is longer than ten years"),
+        ("every 99999999999999999999d", "is too long"),
+        ("every 5m since now", "`since` is not `from` and a time"),
+        ("cron", "the expression is missing"),
+        ("cron 0 6 * * * in Europe/Lodnon", "did you mean `Europe/London`?"),
+        ("sunset 20m", "did you mean `+20m` or `-20m`?"),
+        ("sunset -13h", "more than 12 hours"),
+        ("sunset before 21:00", "did you mean `not-before`?"),
+        ("sunset not-befor 21:00", "did you mean `not-before`?"),
+        ("sunset not-before", "its time of day is missing"),
+        ("sunset not-before 24:00", "after `not-before`, `24:00`: there is no hour 24: a day ends"),
+        ("sunset not-before 6", "`6` is not a time of day"),
+        ("at 2027-02-29 06:30", "`2027-02-29 06:30`: there is no 29 February 2027"),
+        ("at 2027-02-29T06:30:00Z", "there is no 29 February 2027: February has 28 days that year"),
+        ("at 25:00", "there is no hour 25"),
+        ("2027-02-29T06:30:00Z", "there is no 29 February 2027"),
+        ("every 1h from 2027-04-31T00:00:00Z", "there is no 31 April 2027"),
+        ("sunset not-after 21:00 not-after 22:00", "`not-after` occurs twice"),
+        ("sunset not-before 21:00 not-after 20:00", "counted from 06:00 on, `not-before` is later than `not-after`"),
+        ("sunset not-before 02:00 not-after 23:00", "`not-before` is later than `not-after`"),
+        ("sunset not-after 22:00 else 23:00", "`else` is later than `not-after`"),
+        ("sunset else", "after `else`, its time of day is missing"),
+        ("sunset otherwise 22:00", "did you mean `else`?"),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.to_string().contains(part), "{text}: {error}");
+        assert!(!error.hint().is_empty());
+    }
+}
+
+#[test]
+fn errors_of_days_and_of_what_follows_them_name_the_part_that_is_wrong() {
+    for (text, part) in [
         ("every 3d on MON", "`on` cannot follow a period"),
         ("daily", "the time of day is missing"),
         ("daily 23:00 MON-FRI", "did you mean `on MON-FRI`?"),
@@ -98,28 +130,6 @@ fn errors_name_the_part_that_is_wrong() {
         ("sun", "followed by `at`"),
         ("finish every 5m", "`every 5m` cannot follow `finish`"),
         ("once sunset", "needs the time zone and the location of a device"),
-        ("every 99999999999999999999d", "is too long"),
-        ("every 5m since now", "`since` is not `from` and a time"),
-        ("cron", "the expression is missing"),
-        ("cron 0 6 * * * in Europe/Lodnon", "did you mean `Europe/London`?"),
-        ("sunset 20m", "did you mean `+20m` or `-20m`?"),
-        ("sunset -13h", "more than 12 hours"),
-        ("sunset before 21:00", "did you mean `not-before`?"),
-        ("sunset not-befor 21:00", "did you mean `not-before`?"),
-        ("sunset not-before", "its time of day is missing"),
-        ("sunset not-before 24:00", "after `not-before`, `24:00`: there is no hour 24: a day ends"),
-        ("sunset not-before 6", "`6` is not a time of day"),
-        ("at 2027-02-29 06:30", "`2027-02-29 06:30`: there is no 29 February 2027"),
-        ("at 2027-02-29T06:30:00Z", "there is no 29 February 2027: February has 28 days that year"),
-        ("at 25:00", "there is no hour 25"),
-        ("2027-02-29T06:30:00Z", "there is no 29 February 2027"),
-        ("every 1h from 2027-04-31T00:00:00Z", "there is no 31 April 2027"),
-        ("sunset not-after 21:00 not-after 22:00", "`not-after` occurs twice"),
-        ("sunset not-before 21:00 not-after 20:00", "counted from 06:00 on, `not-before` is later than `not-after`"),
-        ("sunset not-before 02:00 not-after 23:00", "`not-before` is later than `not-after`"),
-        ("sunset not-after 22:00 else 23:00", "`else` is later than `not-after`"),
-        ("sunset else", "after `else`, its time of day is missing"),
-        ("sunset otherwise 22:00", "did you mean `else`?"),
     ] {
         let error = read(text).expect_err(text);
         assert!(error.to_string().contains(part), "{text}: {error}");
