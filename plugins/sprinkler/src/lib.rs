@@ -14,7 +14,11 @@ use roost_plugin_sdk::{
 };
 use serde::Deserialize;
 
-use self::settings::{Sprinkler, Starts, Zone};
+use self::{
+    round::Round,
+    settings::{Sprinkler, Starts, Zone},
+    when::Closest,
+};
 
 impl Device for Sprinkler {
     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
@@ -30,23 +34,14 @@ impl Sprinkler {
     /// Returns a job for each start and each percentage, which is due in the months that have it.
     fn rounds(&self, ctx: &Context, Starts(starts): &Starts) -> Result<Vec<Job>> {
         when::check_months(&self.months_off)?;
-        let percents = &self.percent.0;
+        let percents = self.percents();
         let mut jobs = Vec::new();
-        for (place, percent) in percents.iter().enumerate() {
-            if *percent == 0 || percents[..place].contains(percent) {
-                continue;
-            }
-            let months_off: Vec<u8> = (1..=12)
-                .filter(|month| {
-                    let other = percents.len() == 12 && percents[usize::from(*month - 1)] != *percent;
-                    other || self.months_off.contains(month)
-                })
-                .collect();
-            if months_off.len() == 12 {
-                continue;
-            }
+        for (percent, months_off) in &percents {
             let round = self.round(ctx, *percent)?;
-            fits(round.length, when::shortest_period(starts))?;
+            fits(&round, hours(24))?;
+            if let Some(closest) = when::closest(ctx, starts, round.length, &self.days, months_off)? {
+                apart(&round, &closest)?;
+            }
             for (number, start) in (1..).zip(starts) {
                 let mut id = if number == 1 { "water".into() } else { format!("water-{number}") };
                 let mut label = String::from("Water all zones");
@@ -54,7 +49,7 @@ impl Sprinkler {
                     id += &format!("-{percent}-percent");
                     label += &format!(", {percent} %");
                 }
-                let job = Job::when(id, when::trigger(start, &self.days, &months_off)).label(label);
+                let job = Job::when(id, when::trigger(start, &self.days, months_off)).label(label);
                 // Watering an hour late is harmless; in the heat of the day it is not.
                 jobs.push(
                     self.with_pump(job.grace(self.grace.unwrap_or_else(|| hours(1)))).messages(round.messages.clone()),
@@ -64,6 +59,24 @@ impl Sprinkler {
         Ok(jobs)
     }
 
+    /// Returns the percentages that are not 0, each with the months that do not have it.
+    fn percents(&self) -> Vec<(u16, Vec<u8>)> {
+        let percents = &self.percent.0;
+        let mut different: Vec<(u16, Vec<u8>)> = Vec::new();
+        for percent in percents {
+            if *percent == 0 || different.iter().any(|(other, _)| other == percent) {
+                continue;
+            }
+            let is_off = |month: &u8| {
+                let other = percents.len() == 12 && percents[usize::from(*month - 1)] != *percent;
+                other || self.months_off.contains(month)
+            };
+            different.push((*percent, (1..=12).filter(is_off).collect()));
+        }
+        different.retain(|(_, months_off)| months_off.len() < 12);
+        different
+    }
+
     fn mist(&self, ctx: &Context, every: Span) -> Result<Job> {
         let [percent] = self.percent.0[..] else {
             return Err(Error::new(
@@ -71,7 +84,7 @@ impl Sprinkler {
             ));
         };
         let round = self.round(ctx, percent)?;
-        fits(round.length, every)?;
+        fits(&round, every)?;
         let job = self.with_pump(Job::every("mist", every).label("Mist all zones")).messages(round.messages);
         Ok(match self.grace {
             Some(grace) => job.grace(grace),
@@ -146,11 +159,22 @@ impl Tasks for Sprinkler {
 }
 
 /// Checks that a round ends before the next one begins, which would be skipped otherwise.
-fn fits(round: Span, period: Span) -> Result<()> {
-    if round < period {
+fn fits(round: &Round, period: Span) -> Result<()> {
+    if round.length + round.pause < period {
         return Ok(());
     }
     Err(Error::new(format!("one round of all zones takes {round}, and the next one begins after {period}")))
+}
+
+/// Checks that a round ends before one of another start begins, which would be at the same time otherwise.
+fn apart(round: &Round, Closest { period, date, first, second }: &Closest) -> Result<()> {
+    if round.length + round.pause < *period {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "config `start`: one round of all zones takes {round}, and on {date} that of `{second}` begins {period} after that \
+         of `{first}`; set other starts, or name months without rounds in `months_off`"
+    )))
 }
 
 roost_plugin_sdk::export!(Sprinkler, tasks);

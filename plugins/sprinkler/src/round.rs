@@ -1,5 +1,7 @@
 //! A round: which valve is open when.
 
+use std::fmt;
+
 use roost_plugin_sdk::{Context, Error, Messages, Result, Span, milliseconds};
 
 use crate::settings::{Master, Sprinkler, Zone};
@@ -7,11 +9,20 @@ use crate::settings::{Master, Sprinkler, Zone};
 /// The messages that a run may have.
 const MOST_MESSAGES: i64 = 100;
 
-/// The messages of a round, and how long it takes with the pause after it.
-#[derive(Clone)]
+/// The messages of a round.
 pub(crate) struct Round {
     pub(crate) messages: Messages,
+    /// From the first message to the last.
     pub(crate) length: Span,
+    /// The pause before the next round.
+    pub(crate) pause: Span,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.length)?;
+        if self.pause == Span::default() { Ok(()) } else { write!(f, " and a pause of {}", self.pause) }
+    }
 }
 
 /// A time during which the valve of a zone is open.
@@ -73,7 +84,7 @@ impl Sprinkler {
             }
         }
         let (messages, length) = self.timetable(ctx, &openings)?.into_messages();
-        Ok(Round { messages, length: length + self.pause.max(Span::default()) })
+        Ok(Round { messages, length, pause: self.pause.max(Span::default()) })
     }
 
     /// Returns the messages that water one zone for some time.

@@ -136,13 +136,13 @@ fn error(config: Value) -> String {
 
 #[test]
 fn there_may_be_several_starts_on_the_same_days() -> Result<()> {
-    let mut config = garden_with("start", json!(["05:30", "finish sunrise", "sunset +1h"]));
+    let mut config = garden_with("start", json!(["06:30", "finish sunrise", "sunset +1h"]));
     config["days"] = json!("MON-FRI in MAY-SEP except holidays");
     config["months_off"] = json!([9]);
     let plan = plan(config, NOW)?;
     let limits = "on MON-FRI in MAY-SEP except SEP,holidays";
     assert_eq!(plan.ids(), ["water", "water-2", "water-3"]);
-    assert_eq!(plan.job("water").trigger(), format!("cron 30 5 * * * {limits}"));
+    assert_eq!(plan.job("water").trigger(), format!("cron 30 6 * * * {limits}"));
     assert_eq!(plan.job("water-2").trigger(), format!("finish sunrise {limits} after 20m"));
     assert_eq!(plan.job("water-3").trigger(), format!("sunset +1h {limits}"));
     assert_eq!(plan.job("water").messages(), plan.job("water-3").messages());
@@ -249,6 +249,39 @@ fn the_master_valve_is_closed_while_all_zones_soak() -> Result<()> {
 }
 
 #[test]
+fn rounds_of_one_device_are_never_at_the_same_time() {
+    let starts = |starts: Value| {
+        let mut config = garden_with("start", starts);
+        config["pause"] = json!("10s");
+        config
+    };
+    let refused = error(starts(json!(["05:00", "finish sunrise"])));
+    assert!(refused.contains("one round of all zones takes 20m10s and a pause of 10s, and on 2027-0"), "{refused}");
+    assert!(refused.contains("`finish sunrise`") && refused.contains("`05:00`"), "{refused}");
+    assert!(error(starts(json!(["23:50", "00:05"]))).contains("on 2027-01-02 that of `00:05` begins 15m after"));
+    assert!(error(starts(json!(["05:30", "finish 05:45"]))).contains("that of `05:30` begins 5m10s after"));
+    assert!(error(starts(json!(["05:30", "05:30"]))).contains("begins 0s after"));
+    assert!(plan(starts(json!(["finish sunrise", "sunset +1h", "12:00"])), NOW).is_ok());
+    // In June the sun rises long before.
+    let mut june = starts(json!(["06:00", "finish sunrise"]));
+    assert!(plan(june.clone(), NOW).is_err());
+    june["days"] = json!("all in JUN-JUL");
+    assert!(plan(june.clone(), NOW).is_ok());
+    june["days"] = json!("all");
+    june["months_off"] = json!([1, 2, 3, 4, 5, 8, 9, 10, 11, 12]);
+    assert!(plan(june, NOW).is_ok());
+}
+
+#[test]
+fn one_percentage_of_some_months_leaves_the_id() -> Result<()> {
+    let plan = plan(garden_with("percent", json!([0, 0, 0, 80, 80, 80, 80, 80, 80, 0, 0, 0])), NOW)?;
+    assert_eq!(plan.ids(), ["water"]);
+    assert_eq!(plan.job("water").trigger(), "cron 30 5 * * * except JAN-MAR,OCT-DEC");
+    assert_eq!(plan.job("water").label(), "Water all zones");
+    Ok(())
+}
+
+#[test]
 fn the_percentage_follows_the_months() -> Result<()> {
     let mut config = garden_with("percent", json!([0, 0, 0, 50, 80, 100, 120, 120, 80, 50, 0, 0]));
     config["months_off"] = json!([10]);
@@ -309,7 +342,8 @@ fn rounds_that_cannot_be_are_refused() {
     );
     assert_eq!(
         error(garden_with("start", json!(["05:30", "05:45"]))),
-        "one round of all zones takes 20m, and the next one begins after 15m"
+        "config `start`: one round of all zones takes 20m, and on 2027-01-01 that of `05:45` begins 15m after that of \
+         `05:30`; set other starts, or name months without rounds in `months_off`"
     );
     assert_eq!(error(garden_with("pause", json!("-9m"))), "config `pause`: -9m is longer than a zone is watered, 8m");
     assert_eq!(error(garden_with("cycle", json!("0s"))), "config `cycle`: 0s is too short, 1s is the least");

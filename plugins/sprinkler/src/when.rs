@@ -1,6 +1,6 @@
 //! When rounds begin: the triggers of their jobs.
 
-use roost_plugin_sdk::{Error, Result, Span, Time, hours, seconds};
+use roost_plugin_sdk::{Context, Date, Error, Result, Span, SunEvent, Time, milliseconds};
 
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 
@@ -71,15 +71,129 @@ pub(crate) fn check_months(months_off: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Returns the shortest time between two starts, as far as they are times of day.
-pub(crate) fn shortest_period(starts: &[String]) -> Span {
-    let second = |time: Time| i64::from(time.hour()) * 3_600 + i64::from(time.minute()) * 60 + i64::from(time.second());
-    let times: Vec<i64> = starts.iter().filter_map(|start| start.trim().parse().ok()).map(second).collect();
-    let pairs = times.iter().enumerate().flat_map(|(index, time)| {
-        let others = times.iter().enumerate().filter(move |(other, _)| *other != index);
-        others.map(move |(_, other)| (other - time).rem_euclid(86_400))
-    });
-    pairs.min().map_or_else(|| hours(24), seconds)
+/// The two rounds of a year of which one begins soonest after the other.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Closest {
+    /// From the start of the first to the start of the second.
+    pub(crate) period: Span,
+    /// The date of the second.
+    pub(crate) date: Date,
+    pub(crate) first: String,
+    pub(crate) second: String,
+}
+
+/// Returns the closest two rounds of this year, outside some months, by the wall clock.
+///
+/// Starts that are neither times of day nor sun events, such as cron expressions, are left out, and days without rounds
+/// are not, unless they are named by their months.
+pub(crate) fn closest(
+    ctx: &Context,
+    starts: &[String],
+    length: Span,
+    days: &str,
+    months_off: &[u8],
+) -> Result<Option<Closest>> {
+    let parsed: Vec<_> = starts.iter().filter_map(|start| Some((start, Start::parse(start)?))).collect();
+    let months = months_in(days);
+    let new_year = Date::new(ctx.today()?.year(), 1, 1)?;
+    let mut rounds = Vec::new();
+    for date in (0..366).map(|day| new_year.plus_days(day)) {
+        if months_off.contains(&date.month()) || months.as_ref().is_some_and(|months| !months.contains(&date.month())) {
+            continue;
+        }
+        for (text, start) in &parsed {
+            // One start does not come close to itself.
+            if let Some(at) = start.on(ctx, date).filter(|_| parsed.len() > 1) {
+                rounds.push((if start.finish { at - length.millis() } else { at }, date, text.trim()));
+            }
+        }
+    }
+    rounds.sort();
+    let pairs = rounds.windows(2).min_by_key(|pair| pair[1].0 - pair[0].0);
+    Ok(pairs.map(|pair| Closest {
+        period: milliseconds(pair[1].0 - pair[0].0),
+        date: pair[1].1,
+        first: pair[0].2.into(),
+        second: pair[1].2.into(),
+    }))
+}
+
+/// Returns the months of `in MAY-SEP` or `in MAR-15..OCT-15`, if the days have such a clause.
+fn months_in(days: &str) -> Option<Vec<u8>> {
+    let words = days.split_whitespace().skip_while(|word| !word.eq_ignore_ascii_case("in")).skip(1);
+    let ranges: String = words.take_while(|word| !["on", "every", "except"].contains(&&*word.to_lowercase())).collect();
+    let number = |text: &str| {
+        let name = text.get(..3)?;
+        (1..).zip(MONTHS).find(|(_, month)| month.eq_ignore_ascii_case(name)).map(|(number, _)| number)
+    };
+    let mut months = Vec::new();
+    for range in ranges.split(',') {
+        let (first, last) = range.split_once("..").or_else(|| range.split_once('-')).unwrap_or((range, range));
+        let (mut month, last) = (number(first)?, number(last)?);
+        months.push(month);
+        while month != last {
+            month = month % 12 + 1;
+            months.push(month);
+        }
+    }
+    Some(months)
+}
+
+/// A start of which the times are known in advance.
+struct Start {
+    finish: bool,
+    /// A sun event with its offset; without one, it is the time `otherwise`.
+    event: Option<(SunEvent, Span)>,
+    not_before: Option<Time>,
+    not_after: Option<Time>,
+    otherwise: Option<Time>,
+}
+
+impl Start {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let finish = text.strip_prefix("finish ").map(str::trim);
+        let (finish, text) = (finish.is_some(), finish.unwrap_or(text));
+        let mut start = Self { finish, event: None, not_before: None, not_after: None, otherwise: None };
+        if let Ok(time) = text.strip_prefix("daily ").unwrap_or(text).trim().parse() {
+            start.otherwise = Some(time);
+            return Some(start);
+        }
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let of_event = if words.first() == Some(&"sun") { 4 } else { 1 };
+        let event = SunEvent::try_from(words.get(..of_event)?.join(" ")).ok()?;
+        let mut words = words[of_event..].iter().peekable();
+        let offset = words.next_if(|word| word.starts_with(['+', '-']));
+        let offset = offset.map_or(Some(Span::default()), |offset| offset.trim_start_matches('+').parse().ok())?;
+        start.event = Some((event, offset));
+        while let Some(word) = words.next() {
+            let time = Some(words.next()?.parse().ok()?);
+            match *word {
+                "not-before" => start.not_before = time,
+                "not-after" => start.not_after = time,
+                "else" => start.otherwise = time,
+                _ => return None,
+            }
+        }
+        Some(start)
+    }
+
+    /// Returns the time on a date, in milliseconds of the wall clock, if there is one.
+    fn on(&self, ctx: &Context, date: Date) -> Option<i64> {
+        let of_event = self.event.and_then(|(event, offset)| {
+            // Without a location the host refuses the trigger.
+            let local = ctx.local(*ctx.sun(event, date).ok()?.first()?).ok()?;
+            Some(millis(local.date, local.time) + offset.millis())
+        });
+        let at = of_event.or_else(|| Some(millis(date, self.otherwise?)))?;
+        let at = self.not_before.map_or(at, |time| at.max(millis(date, time)));
+        Some(self.not_after.map_or(at, |time| at.min(millis(date, time))))
+    }
+}
+
+fn millis(date: Date, time: Time) -> i64 {
+    let minutes = (date.days() * 24 + i64::from(time.hour())) * 60 + i64::from(time.minute());
+    (minutes * 60 + i64::from(time.second())) * 1_000
 }
 
 #[cfg(test)]
@@ -121,12 +235,22 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_period_is_also_that_over_midnight() {
-        let period = |starts: &[&str]| shortest_period(&starts.iter().map(|start| (*start).into()).collect::<Vec<_>>());
-        assert_eq!(period(&["05:30"]), hours(24));
-        assert_eq!(period(&["sunset", "finish sunrise"]), hours(24));
-        assert_eq!(period(&["05:30", "19:00"]), seconds(37_800));
-        assert_eq!(period(&["23:30", "00:15"]), seconds(2_700));
-        assert_eq!(period(&["05:30", "05:30"]), Span::default());
+    fn months_of_a_season_are_read_and_others_are_not() {
+        assert_eq!(months_in("MON-FRI in MAY-JUL except holidays"), Some(vec![5, 6, 7]));
+        assert_eq!(months_in("all in NOV-15..JAN-15,MAR"), Some(vec![11, 12, 1, 3]));
+        assert_eq!(months_in("all in 2027-05-01..2027-05-31"), None);
+        assert_eq!(months_in("odd except APR"), None);
+    }
+
+    #[test]
+    fn times_of_day_and_sun_events_are_known_in_advance_and_others_are_not() {
+        for known in
+            ["05:30", "finish 06:00", "daily 6:00", "sunset +1h not-before 20:00 else 21:00", "sun at -3 rising"]
+        {
+            assert!(Start::parse(known).is_some(), "{known}");
+        }
+        for unknown in ["cron 0 5 * * *", "every 6h", "sunset +1h on MON", "sun at"] {
+            assert!(Start::parse(unknown).is_none(), "{unknown}");
+        }
     }
 }

@@ -8,7 +8,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use roost_plugin_sdk::{Context, Device, Error, Job, JsonValue, Messages, Result};
+use roost_plugin_sdk::{Context, Device, Error, Instant, Job, JsonValue, Messages, Result, log};
 use serde::Deserialize;
 
 use self::{
@@ -50,16 +50,33 @@ struct Entry {
 }
 
 impl Device for Timers {
-    fn schedule_jobs(&self, _: &Context) -> Result<Vec<Job>> {
-        self.job.iter().enumerate().map(|(index, settings)| job(index, settings)).collect()
+    fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
+        self.job.iter().enumerate().map(|(index, settings)| job(ctx, index, settings)).collect()
     }
 }
 
-fn job(index: usize, settings: &JsonValue) -> Result<Job> {
+fn job(ctx: &Context, index: usize, settings: &JsonValue) -> Result<Job> {
     let key = format!("job[{index}]");
     let Id { id } = settings.read(&key)?;
-    let job = settings.read(&key).and_then(|entry: Entry| entry.into_job(&key));
+    let job = settings.read(&key).and_then(|entry: Entry| {
+        if is_past(ctx, &entry.trigger) {
+            log::warn!("job `{id}`: `{}` has passed, it is not due again", entry.trigger);
+        }
+        entry.into_job(&key)
+    });
     job.map_err(|error| Error::new(format!("{error} (job `{id}`)")))
+}
+
+/// Returns whether it is a trigger `at` a time that has passed.
+fn is_past(ctx: &Context, trigger: &str) -> bool {
+    let at = |text: &str| {
+        let local = || {
+            let (date, time) = text.split_once('T')?;
+            ctx.instant(date.parse().ok()?, time.parse().ok()?).ok()
+        };
+        text.parse().ok().or_else(local)
+    };
+    trigger.trim().strip_prefix("at ").and_then(|text| at(text.trim())).is_some_and(|at: Instant| at < ctx.now())
 }
 
 impl Entry {
@@ -81,7 +98,7 @@ impl Entry {
             }
             (None, None) => return wrong("topic", "it is missing; set it for one message, or `steps` for several"),
         };
-        let job = policy.apply(Job::when(id, trigger)).messages(messages);
+        let job = policy.apply(Job::when(id, trigger), &format!("{key}.policy"))?.messages(messages);
         Ok(match label {
             Some(label) => job.label(label),
             None => job,

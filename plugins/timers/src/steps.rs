@@ -13,8 +13,10 @@ use serde::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
-    #[serde(default, alias = "after", deserialize_with = "length")]
-    after_ms: Span,
+    #[serde(default, deserialize_with = "text")]
+    after: Option<Span>,
+    #[serde(default, deserialize_with = "number")]
+    after_ms: Option<Span>,
     topic: String,
     payload: Option<JsonValue>,
     payload_base64: Option<String>,
@@ -37,7 +39,9 @@ pub(crate) struct Payload {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Properties {
-    #[serde(default, alias = "expiry", deserialize_with = "some_length")]
+    #[serde(default, deserialize_with = "text")]
+    expiry: Option<Span>,
+    #[serde(default, deserialize_with = "number")]
     expiry_ms: Option<Span>,
     content_type: Option<String>,
     response_topic: Option<String>,
@@ -51,8 +55,10 @@ struct Properties {
 struct Confirm {
     topic: String,
     matches: Condition,
-    #[serde(alias = "within", deserialize_with = "length")]
-    within_ms: Span,
+    #[serde(default, deserialize_with = "text")]
+    within: Option<Span>,
+    #[serde(default, deserialize_with = "number")]
+    within_ms: Option<Span>,
     #[serde(default)]
     already: bool,
 }
@@ -73,9 +79,9 @@ pub(crate) fn messages(steps: Vec<Step>, key: &str) -> Result<Messages> {
     let (mut messages, mut before) = (Messages::new(), Span::default());
     for (index, step) in steps.into_iter().enumerate() {
         let key = format!("{key}.steps[{index}]");
-        let after = step.after_ms;
+        let after = either(&key, "after", step.after, step.after_ms)?.unwrap_or_default();
         if after < before {
-            let error = format!("config `{key}.after_ms`: {after} is before {before}, when the step before it is due");
+            let error = format!("config `{key}.after`: {after} is before {before}, when the step before it is due");
             return Err(Error::new(error));
         }
         messages = step.append(messages, after - before, &key)?;
@@ -86,7 +92,8 @@ pub(crate) fn messages(steps: Vec<Step>, key: &str) -> Result<Messages> {
 
 impl Step {
     fn append(self, messages: Messages, wait: Span, key: &str) -> Result<Messages> {
-        let Self { after_ms: _, topic, payload, payload_base64, qos, retain, properties, once, confirm } = self;
+        let Self { after: _, after_ms: _, topic, payload, payload_base64, qos, retain, properties, once, confirm } =
+            self;
         let payload = Payload { payload, payload_base64 }.bytes(key)?;
         let mut messages = messages.then(wait, topic, payload).qos(qos.unwrap_or(1));
         if retain {
@@ -96,7 +103,7 @@ impl Step {
             messages = messages.once();
         }
         if let Some(properties) = properties {
-            messages = properties.apply(messages);
+            messages = properties.apply(messages, &format!("{key}.properties"))?;
         }
         match confirm {
             Some(confirm) => confirm.apply(messages, key),
@@ -120,8 +127,8 @@ impl Payload {
 }
 
 impl Properties {
-    fn apply(self, mut messages: Messages) -> Messages {
-        if let Some(expiry) = self.expiry_ms {
+    fn apply(self, mut messages: Messages, key: &str) -> Result<Messages> {
+        if let Some(expiry) = either(key, "expiry", self.expiry, self.expiry_ms)? {
             messages = messages.expiry(expiry);
         }
         if let Some(media_type) = self.content_type {
@@ -130,13 +137,16 @@ impl Properties {
         if let Some(topic) = self.response_topic {
             messages = messages.response_topic(topic);
         }
-        self.user.into_iter().fold(messages, |messages, (name, value)| messages.user_property(name, value))
+        Ok(self.user.into_iter().fold(messages, |messages, (name, value)| messages.user_property(name, value)))
     }
 }
 
 impl Confirm {
     fn apply(self, messages: Messages, key: &str) -> Result<Messages> {
-        let key = format!("{key}.confirm.matches");
+        let key = format!("{key}.confirm");
+        let within = either(&key, "within", self.within, self.within_ms)?;
+        let within = within.ok_or_else(|| Error::new(format!("config `{key}`: missing field `within`")))?;
+        let key = format!("{key}.matches");
         let number = |end: &str, text: &str| {
             let wrong = |_| Error::new(format!("config `{key}.json_range.{end}`: `{text}` is not a number"));
             text.parse::<f64>().map_err(wrong)
@@ -150,7 +160,7 @@ impl Confirm {
                 Matches::json_range(pointer, number("min", &min)?..=number("max", &max)?)
             }
         };
-        let messages = messages.confirm(self.topic, matches, self.within_ms);
+        let messages = messages.confirm(self.topic, matches, within);
         Ok(if self.already { messages.already() } else { messages })
     }
 }
@@ -159,19 +169,28 @@ fn from_base64(key: &str, text: &str) -> Result<Vec<u8>> {
     BASE64_STANDARD.decode(text).map_err(|_| Error::new(format!("config `{key}`: `{text}` is not base64 with padding")))
 }
 
-/// Reads a length of time: a number of milliseconds, or text such as `"1h30m"`.
-pub(crate) fn length<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Span, D::Error> {
-    struct Length;
+/// Returns the length of time of a field with this key, which is set with a unit or in milliseconds.
+pub(crate) fn either(key: &str, name: &str, text: Option<Span>, number: Option<Span>) -> Result<Option<Span>> {
+    if text.is_some() && number.is_some() {
+        let error = format!("config `{key}.{name}`: there is `{name}_ms` too; leave one of them out");
+        return Err(Error::new(error));
+    }
+    Ok(text.or(number))
+}
 
-    impl Visitor<'_> for Length {
+/// Reads the length of time of a field: text such as `"1h30m"`. A number has no unit.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Span>, D::Error> {
+    struct Text;
+
+    impl Visitor<'_> for Text {
         type Value = Span;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a number of milliseconds, or a length of time such as `\"90s\"`")
+            f.write_str("a length of time such as `\"90s\"`")
         }
 
         fn visit_u64<E: de::Error>(self, number: u64) -> std::result::Result<Span, E> {
-            i64::try_from(number).map(milliseconds).map_err(E::custom)
+            Err(E::custom(format!("`{number}` has no unit, write it like `\"{number}s\"` or `\"{number}m\"`")))
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Span, E> {
@@ -179,9 +198,11 @@ pub(crate) fn length<'de, D: Deserializer<'de>>(deserializer: D) -> std::result:
         }
     }
 
-    deserializer.deserialize_any(Length)
+    deserializer.deserialize_any(Text).map(Some)
 }
 
-pub(crate) fn some_length<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Span>, D::Error> {
-    length(deserializer).map(Some)
+/// Reads the length of time of a field whose name ends in `_ms`: a number of milliseconds.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Span>, D::Error> {
+    let number = u32::deserialize(deserializer)?;
+    Ok(Some(milliseconds(number.into())))
 }

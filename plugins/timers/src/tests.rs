@@ -107,6 +107,19 @@ fn policies_are_those_of_the_api() -> Result<()> {
 }
 
 #[test]
+fn a_time_that_has_passed_leaves_the_plan() -> Result<()> {
+    let once = |id: &str, trigger: &str| json!({ "id": id, "trigger": trigger, "topic": "t" });
+    let plan = plan(json!([
+        once("local", "at 2026-12-01T07:30"),
+        once("zoned", "at 2026-12-01T07:30:00Z"),
+        once("next", "at 2027-06-02T07:30"),
+    ]))?;
+    assert_eq!(plan.ids(), ["local", "zoned", "next"]);
+    assert!(plan.job("local").due(1).is_empty());
+    Ok(())
+}
+
+#[test]
 fn errors_have_the_id_and_the_field() {
     let with = |key: &str, value: Value| {
         let mut job = json!({ "id": "light", "trigger": "sunset", "topic": "t" });
@@ -136,6 +149,14 @@ fn errors_have_the_id_and_the_field() {
         "config `job[0].policy.grace`: `soon` is not a length of time, write it like `90s`, `15m`, `1h30m` or `-20m` (job `light`)"
     );
     assert_eq!(
+        with("policy", json!({ "grace": 10 })),
+        "config `job[0].policy.grace`: `10` has no unit, write it like `\"10s\"` or `\"10m\"` (job `light`)"
+    );
+    assert_eq!(
+        with("policy", json!({ "grace": "10s", "grace_ms": 10_000 })),
+        "config `job[0].policy.grace`: there is `grace_ms` too; leave one of them out (job `light`)"
+    );
+    assert_eq!(
         with("policy", json!({ "overlap": "wait" })),
         "config `job[0].policy.overlap`: unknown variant `wait`, expected one of `queue`, `allow`, `replace` (job `light`)"
     );
@@ -144,8 +165,17 @@ fn errors_have_the_id_and_the_field() {
     };
     assert_eq!(step(json!({ "after": "6s" })), "config `job[0].steps[1]`: missing field `topic` (job `light`)");
     assert_eq!(
+        step(json!({ "topic": "t", "after": 10 })),
+        "config `job[0].steps[1].after`: `10` has no unit, write it like `\"10s\"` or `\"10m\"` (job `light`)"
+    );
+    assert!(step(json!({ "topic": "t", "after_ms": "6s" })).starts_with("config `job[0].steps[1].after_ms`: "));
+    assert_eq!(
+        step(json!({ "topic": "t", "after": "6s", "confirm": { "topic": "t", "matches": "any" } })),
+        "config `job[0].steps[1].confirm`: missing field `within` (job `light`)"
+    );
+    assert_eq!(
         step(json!({ "topic": "t", "after_ms": 4_000 })),
-        "config `job[0].steps[1].after_ms`: 4s is before 5s, when the step before it is due (job `light`)"
+        "config `job[0].steps[1].after`: 4s is before 5s, when the step before it is due (job `light`)"
     );
     assert_eq!(
         step(json!({ "topic": "t", "after": "5s", "payload": 1, "payload_base64": "" })),
