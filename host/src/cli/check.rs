@@ -126,9 +126,14 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
 fn write_task(out: &mut impl Write, task: &TaskDescription) -> io::Result<()> {
     writeln!(out, "  task {}: {}", task.name, in_one_line(&task.summary))?;
     match &task.args_schema {
-        Some(schema) => writeln!(out, "    arguments  {}", in_one_line(schema)),
+        Some(schema) => writeln!(out, "    arguments  {}", json_in_one_line(schema)),
         None => Ok(()),
     }
+}
+
+/// Joins the lines of a JSON text, in which no string has a line break.
+fn json_in_one_line(text: &str) -> String {
+    in_one_line(&text.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
 /// Returns the kinds of WASI resources that the plugin imports and is never granted.
@@ -148,7 +153,7 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut Almanac, no
         writeln!(out, "      {policy}")?;
     }
     if let Action::Task(task) = &job.action {
-        let args = if task.args == "null" { String::new() } else { format!("  {}", in_one_line(&task.args)) };
+        let args = if task.args == "null" { String::new() } else { format!("  {}", json_in_one_line(&task.args)) };
         writeln!(out, "      calls task {}{args}", task.name)?;
     }
     for step in Body::from(job).steps() {
@@ -242,4 +247,16 @@ fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
         })
         .collect();
     json!({ "name": name.as_str(), "time_zone": site.zone.name(), "jobs": jobs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_shown_in_one_line() {
+        let schema = "{\n    \"type\": \"object\",\r\n    \"title\": \"a\\n  b\"\n}";
+        assert_eq!(json_in_one_line(schema), r#"{ "type": "object", "title": "a\n  b" }"#);
+        assert_eq!(json_in_one_line("{\"a\":\u{202e}1}"), "{\"a\":\\u{202e}1}");
+    }
 }

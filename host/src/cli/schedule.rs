@@ -29,10 +29,12 @@ use crate::{
 #[command(group(ArgGroup::new("what").required(true).args(["topic", "task"])))]
 #[command(after_help = "Examples:
   roost schedule at now+10m --topic porch/light/set --payload OFF
+  roost schedule once sunset +2h40m --topic porch/light/set --payload OFF
   roost schedule 'cron 30 7 * * MON-FRI' --topic radio/set --payload ON --id radio
   roost schedule now --task sprinkler/garden/water --args '{\"zone\": 2, \"minutes\": 1}'")]
 pub(super) struct Schedule {
-    /// When to run: `now`, `at TIME`, `every DURATION`, `'cron EXPRESSION'`, or a sun event, as in `roost next`
+    /// When to run: `now`, `at TIME`, `every DURATION`, `daily TIME`, `'cron EXPRESSION'`, a sun event, and days of them, as
+    /// in `roost next`
     #[arg(required = true, value_name = "TRIGGER")]
     trigger: Vec<String>,
     /// The topic to publish to

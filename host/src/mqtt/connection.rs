@@ -379,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.warned.len() < limits::WARNINGS && self.warned.insert(topic.into()) {
             tracing::warn!(
                 "the broker has no subscriber for `{topic}`: a run's owed steps on it are sent again for up to {} \
-                 min, unless none of the run's messages had a subscriber",
+                 min, unless its first message had no subscriber either",
                 NO_SUBSCRIBER_MS / 60_000
             );
         }
