@@ -26,13 +26,9 @@ use crate::{
   roost next every 15m
   roost next 'cron 30 6 * * MON-FRI' --time-zone Europe/London
   roost next 'cron @daily in Australia/Sydney' --count 3
-<<<<<<< HEAD
   roost next 'daily 06:00 on MON-FRI except holidays'
   roost next 'sunset -20m on SAT,SUN,holidays in MAY-SEP' --latitude 51.5 --longitude -0.1
   roost next 'daily 22:00 every 2 weeks from 2027-03-17'
-=======
-  roost next 'daily 05:30 every 3 days from 2027-03-17 in MAY-SEP except 2027-06-20'
->>>>>>> sfix
   roost next sunrise not-before 06:30 --latitude 51.5 --longitude -0.1 --time-zone Europe/London
   roost next civil-dusk not-after 22:00 else 22:00 --latitude 65.01 --longitude 25.47 --time-zone Europe/Helsinki
   roost next sunset -20m --latitude 69.65 --longitude 18.96 --json")]
