@@ -161,6 +161,7 @@ fn every_settings_block_of_the_pages_is_accepted() {
     SAMPLES.iter().for_each(|name| site.drop_in(&sample(name), name));
     fs::write(site.path().join("password"), "secret").expect("a file");
     fs::write(site.path().join("token"), "0123456789abcdef0123456789abcdef").expect("a file");
+    fs::write(site.path().join("holidays.ics"), "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n").expect("a file");
     let close = |file: &str| {
         let path = site.path().join(file);
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");

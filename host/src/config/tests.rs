@@ -696,7 +696,7 @@ fn a_fault_in_a_calendar_is_reported_with_its_place_and_a_hint() {
         | [[calendar]]
         | name = 'may'
         | file = 'c.ics'
-        roost.toml:2:8: `may` is not a calendar name: 1 to 63 of `a-z 0-9 -`, the first one a letter, and not like days (`may`, `mon-fri`)
+        roost.toml:2:8: `may` is not a calendar name: 1 to 63 of `a-z 0-9 -`, the first one a letter, and not like days (`may`, `mon-fri`), nor `on`, `in`, `every` or `except`
 
         | [[calendar]]
         | name = 'c'
