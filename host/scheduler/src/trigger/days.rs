@@ -390,7 +390,7 @@ impl fmt::Display for Interval {
     }
 }
 
-/// Writes what [`Days::parse`] accepts, each clause after a space.
+/// Writes what `Days::parse` accepts, each clause after a space.
 impl fmt::Display for Days {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (clause, set) in [("on", &self.on), ("in", &self.within)] {
