@@ -124,7 +124,8 @@ impl CronCache {
             return Err(CronError { expression, reason, hint: None, never: None });
         }
         let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
-        let key = format!("{expression}{days}");
+        let days = Some(days).filter(|days| !days.is_every_day());
+        let key = days.as_ref().map_or_else(|| expression.clone(), |days| format!("{expression}{days}"));
         if let Some(parsed) = self.known.get(&key) {
             return Ok(Cron { parsed: parsed.clone(), zone, finish: None });
         }
@@ -132,7 +133,6 @@ impl CronCache {
             let (reason, hint) = (in_one_line(&reason), hints::hint(&expression).map(|hint| in_one_line(&hint)));
             CronError { expression: excerpt(&expression), reason, hint, never: None }
         })?;
-        let days = Some(days).filter(|days| !days.is_every_day());
         let parsed = Arc::new(Parsed { expression: expression.into(), pattern, days });
         if let Some(never) = parsed.never() {
             let (expression, reason) = (excerpt(&key), never.to_string());

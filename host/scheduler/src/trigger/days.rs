@@ -202,7 +202,7 @@ impl Days {
     /// Returns whether there are no limits.
     #[must_use]
     pub fn is_every_day(&self) -> bool {
-        *self == Self::default()
+        self.every.is_none() && self.count() == 0
     }
 
     /// Returns whether a date is one of the days.

@@ -319,6 +319,9 @@ fn split_days<'w, 'a>(
         start += 2;
     }
     let (before, clauses) = words.split_at(start);
+    if clauses.is_empty() {
+        return Ok((before, Days::default()));
+    }
     let days = Days::parse(clauses).map_err(|reason| Problem::new(reason, DAYS))?;
     Ok((before, days))
 }
