@@ -6,6 +6,7 @@ pub(crate) mod document;
 mod file;
 mod flags;
 pub(crate) mod grant;
+mod home_assistant;
 mod http;
 pub(crate) mod levels;
 mod limits;
@@ -31,6 +32,7 @@ use self::{
 };
 pub(crate) use self::{
     flags::{DataFlags, Flags, SiteFlags},
+    home_assistant::HomeAssistant,
     http::{Http, Listen},
 };
 use crate::{
@@ -60,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) built_in: BuiltInPorts,
     /// The topic at which the host publishes its status, if any.
     pub(crate) status_topic: Option<Topic>,
+    /// The devices in Home Assistant, if it is to have them.
+    pub(crate) home_assistant: Option<HomeAssistant>,
     pub(crate) log: Log,
     /// The operator's rules for plugins.
     pub(crate) rules: Rules,
@@ -142,6 +146,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
         broker: broker(flags.mqtt.clone(), file.mqtt)?,
         built_in: file.built_in,
         status_topic,
+        home_assistant: file.home_assistant,
         log: Log {
             level: flags.log.clone().or(file.log_level).unwrap_or_else(|| "info".into()),
             format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),

@@ -83,7 +83,7 @@ pub(crate) use self::{
     },
     preconditions::tag,
     problem::Problem,
-    schedule::NewJobRecord,
+    schedule::{NewJobRecord, make_job},
     session::{Found, Session},
     socket::path as socket_path,
     state::ApiState,

@@ -115,6 +115,15 @@ impl Histogram {
         })
     }
 
+    /// Returns the bound within which a part of all durations is, such as 0.99 of them; `None` if there are none, or if
+    /// they are beyond the last bound.
+    pub(crate) fn bound_ms(&self, part: f64) -> Option<u32> {
+        let counts = self.cumulative();
+        let all = *counts.last().filter(|all| **all > 0)?;
+        let place = counts.iter().position(|count| *count as f64 >= part * all as f64)?;
+        BOUNDS_MS.get(place).copied()
+    }
+
     /// Returns the sum of all durations in seconds.
     pub(crate) fn sum(&self) -> f64 {
         self.sum_us.load(Relaxed) as f64 / 1e6

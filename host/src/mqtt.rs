@@ -5,8 +5,10 @@
 //! go to the core as events.
 
 mod addresses;
+pub(crate) mod background;
 mod broker;
 mod connection;
+mod dialer;
 mod echoes;
 mod failure;
 mod identity;
@@ -40,28 +42,23 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 pub(crate) use roost_broker::{Broker as BuiltInBroker, Health as BuiltInHealth};
 
-use self::{
-    addresses::Addresses,
-    connection::{CarriedState, Connection, Diagnosis, handshake},
-    failure::Failure,
-    negotiation::ConnectOptions,
-    reconnect::{Lost, Reconnect},
-    transport::Stream,
-};
 pub(crate) use self::{
     broker::{Ports, start_built_in},
     info::{Info, LinkInfo},
     url::BrokerUrl,
 };
-use crate::{
-    config::grant::{Access, how_broker_allows},
-    report::Report,
+use self::{
+    connection::{CarriedState, Connection, Diagnosis},
+    dialer::{Accepted, Dialer},
+    failure::Failure,
+    transport::Stream,
 };
+use crate::report::Report;
 
 /// The broker to connect to, and the identity that Roost uses there.
 #[derive(Clone)]
@@ -130,11 +127,11 @@ pub(crate) struct Link {
 /// # Errors
 /// Returns an error if a certificate or key cannot be read, or does not fit the other settings.
 pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: LinkInfo) -> Result<Link, Report> {
-    let addresses = Addresses::new(&settings)?;
+    let dialer = Dialer::new(settings, None)?;
     // I10: the core keeps at most as many attempts under way as its credit, and at most as many watches as runs.
     let (sender, orders) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel();
-    let links = Links::new(settings, addresses, (orders, events, stopped), info);
+    let links = Links::new(dialer, (orders, events, stopped), info);
     Ok(Link { orders: sender, stop, task: tokio::spawn(links.run()) })
 }
 
@@ -168,14 +165,12 @@ impl Link {
 
 /// The task behind [`Link`]: makes one connection after the other.
 struct Links {
-    settings: Settings,
-    addresses: Addresses,
+    dialer: Dialer,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<Event>,
     stopped: oneshot::Receiver<()>,
     /// The number of the newest link.
     last: LinkId,
-    reconnect: Reconnect,
     carried: CarriedState,
     /// Whether no try has failed since the last connection ended.
     is_first_try: bool,
@@ -196,19 +191,9 @@ enum End {
 }
 
 impl Links {
-    fn new(settings: Settings, addresses: Addresses, (orders, events, stopped): Channels, info: LinkInfo) -> Self {
-        Self {
-            settings,
-            addresses,
-            orders,
-            events,
-            stopped,
-            last: 0,
-            reconnect: Reconnect::default(),
-            carried: CarriedState::new(info.clone(), Instant::now()),
-            is_first_try: false,
-            info,
-        }
+    fn new(dialer: Dialer, (orders, events, stopped): Channels, info: LinkInfo) -> Self {
+        let carried = CarriedState::new(info.clone(), Instant::now());
+        Self { dialer, orders, events, stopped, last: 0, carried, is_first_try: false, info }
     }
 
     async fn run(mut self) {
@@ -219,29 +204,8 @@ impl Links {
                 End::Stopped => return,
                 // The trial is decided, and nothing else was under way.
                 End::Lost(_, Diagnosis::Denied) => continue,
-                End::Failed(failure) => {
-                    let is_round_over = self.addresses.is_last();
-                    let pause = self.reconnect.record_failure(
-                        &self.settings,
-                        self.addresses.url(),
-                        &failure,
-                        Lost::Never { is_round_over },
-                    );
-                    self.addresses.advance();
-                    pause
-                }
-                End::Lost(failure, diagnosis) => {
-                    let pause = self.reconnect.record_failure(
-                        &self.settings,
-                        self.addresses.url(),
-                        &failure,
-                        Lost::Now(diagnosis),
-                    );
-                    if diagnosis == Diagnosis::Rejected {
-                        self.addresses.advance();
-                    }
-                    pause
-                }
+                End::Failed(failure) => self.dialer.failed(&failure),
+                End::Lost(failure, diagnosis) => self.dialer.lost(&failure, diagnosis),
             };
             tokio::select! {
                 () = sleep(pause) => {}
@@ -250,72 +214,37 @@ impl Links {
         }
     }
 
-    /// Runs one link, with the first connect options that the broker accepts.
+    /// Runs one link.
     async fn next(&mut self) -> End {
-        let mut options = self.addresses.current().profile.first(Instant::now());
-        let mut first = None;
-        loop {
-            let failure = match self.try_with(options).await {
-                End::Failed(failure) => failure,
-                end => return end,
-            };
-            match self.addresses.current().profile.other(options, &failure) {
-                Some(other) => options = other,
-                // If the broker accepts no options, its first answer explains the most.
-                None => return End::Failed(first.filter(|_| !failure.is_of_login()).unwrap_or(failure)),
-            }
-            first.get_or_insert(failure);
-        }
-    }
-
-    async fn try_with(&mut self, options: ConnectOptions) -> End {
-        let opened = tokio::select! {
-            opened = self.addresses.transport().open(self.settings.timeouts.connect) => opened,
+        let dialed = tokio::select! {
+            dialed = self.dialer.dial() => dialed,
             _ = &mut self.stopped => return End::Stopped,
         };
-        match opened {
-            Ok(Stream::Plain(stream)) => self.run_connection(stream, options).await,
-            Ok(Stream::Tls(stream)) => self.run_connection(*stream, options).await,
+        match dialed {
+            Ok((Stream::Plain(stream), accepted)) => self.run_connection(stream, accepted).await,
+            Ok((Stream::Tls(stream), accepted)) => self.run_connection(*stream, accepted).await,
             Err(failure) => End::Failed(failure),
         }
     }
 
-    async fn run_connection<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        mut stream: S,
-        options: ConnectOptions,
-    ) -> End {
-        let Timeouts { keep_alive, connect: within, .. } = self.settings.timeouts;
-        let handshake = timeout(within, handshake(&mut stream, self.connect_packet(options), options.version));
-        let answer = tokio::select! {
-            answer = handshake => answer.unwrap_or(Err(Failure::NoAnswer { what: failure::CONNECT, within })),
-            _ = &mut self.stopped => return End::Stopped,
-        };
-        let (limits, read) = match answer {
-            Ok(answer) => answer,
-            Err(failure) => return End::Failed(failure),
-        };
+    async fn run_connection<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S, accepted: Accepted) -> End {
+        let Accepted { options, limits, read, is_elsewhere } = accepted;
         self.last += 1;
-        if self.addresses.succeeded() {
+        if is_elsewhere {
             // Another broker may have other access rules.
             self.carried.suspects.retry_all(Instant::now());
         }
-        self.reconnect.record_connected(
-            self.addresses.url(),
-            options.version,
-            limits.receive_maximum.min(limits::CREDIT),
-        );
-        self.log_profile(options);
         self.log_suspects();
-        self.info.set_broker(Some((self.addresses.url().to_string(), options.version.as_str())));
+        self.info.set_broker(Some((self.dialer.url().to_string(), options.version.as_str())));
         let carried = std::mem::replace(&mut self.carried, CarriedState::new(self.info.clone(), Instant::now()));
-        let of_settings = (keep_alive, self.settings.status_topic.clone());
+        let Settings { timeouts, status_topic, .. } = self.dialer.settings();
+        let of_settings = (timeouts.keep_alive, status_topic.clone());
         let mut connection = Connection::new(stream, self.last, of_settings, (limits, read), carried);
         let Err(failure) = connection.run(&mut self.orders, &self.events, &mut self.stopped).await else {
             return End::Stopped;
         };
         if connection.was_steady() {
-            self.reconnect.reset_pause();
+            self.dialer.reset_pause();
         }
         let diagnosis = connection.diagnose(&failure);
         self.carried = connection.take_carried();
@@ -343,37 +272,5 @@ impl Links {
             "the broker ended the connection right after {first}{more}: these topics are held back and tried one at a \
              time, to find the one that the broker denies"
         );
-    }
-
-    /// Logs once which features the connection lacks.
-    fn log_profile(&mut self, options: ConnectOptions) {
-        let is_downgrade = self.addresses.current().profile.succeeded(options, Instant::now());
-        let url = self.addresses.url();
-        if is_downgrade {
-            let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
-            tracing::warn!(
-                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run, do not \
-                 expire at the broker while a device is away, and count as delivered even if the broker denies them \
-                 or no client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
-            );
-        }
-        if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !options.will) {
-            let what = format!("the broker `{url}` accepts the connection only without a last will on `{topic}`");
-            let hint = format!(
-                "{}; or set `status_topic = \"off\"` in `[mqtt]`",
-                how_broker_allows(topic.as_str(), Access::Publish)
-            );
-            tracing::warn!("{}", Report::new(what).hint(hint));
-        }
-    }
-
-    fn connect_packet(&self, options: ConnectOptions) -> rumqttc::v5::mqttbytes::v5::Packet {
-        let (settings, url) = (&self.settings, self.addresses.url());
-        let user = settings.user.as_deref().or(url.user.as_deref());
-        let password = settings.password.as_deref().or(url.password.as_deref());
-        let login = (user.is_some() || password.is_some()).then(|| (user.unwrap_or(""), password.unwrap_or("")));
-        let keep_alive_s = settings.timeouts.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
-        let status_topic = settings.status_topic.as_ref().filter(|_| options.will);
-        wire::connect(&settings.client_id, login, keep_alive_s, status_topic)
     }
 }

@@ -22,9 +22,10 @@ use crate::{
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
     event_log::EventLog,
+    home_assistant,
     http::{self, ApiState},
     metrics::Metrics,
-    mqtt::{self, BrokerUrl, BuiltInBroker, Link, LinkInfo, Ports},
+    mqtt::{self, BrokerUrl, BuiltInBroker, LinkInfo, Ports},
     page,
     plugins::{self, stored_grant},
     report::Report,
@@ -74,7 +75,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (events_in, events) = mpsc::channel::<Event>(limits::EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link_info = LinkInfo::default();
-    let (link, broker) = link(&config, events_in.clone(), link_info.clone())?;
+    let (mqtt, broker) = broker(&config)?;
+    let link = mqtt::connect(mqtt.clone(), events_in.clone(), link_info.clone())?;
     let calendars = Reader::open(&config.rules.calendars, &config.data, config.site.zone, clock::now());
     let operator = config.rules.operator(config.site);
     // From here on, changes of the system clock are noticed.
@@ -97,11 +99,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
         event_log: event_log.clone(),
     };
     let plugins = plugins::start(options, events_in.clone())?;
-    let watched = (event_log.clone(), metrics.clone(), link_info);
+    let watched = (event_log.clone(), metrics.clone(), link_info.clone());
     let health = broker.as_ref().map(BuiltInBroker::health);
     let edges = (plugins.handle(), last_outcomes);
     let access = (&config, listening.guard());
     let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
+    if let Some(settings) = config.home_assistant.clone() {
+        home_assistant::start(settings, mqtt, "roost", state.clone(), link_info)?;
+    }
     let _serving = listening.serve(state, page::routes())?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };
@@ -113,8 +118,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-/// Starts the link, and the built-in broker if no other one is configured.
-fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<(Link, Option<BuiltInBroker>)> {
+/// Returns how to connect to the broker. Starts the built-in one if no other one is configured.
+fn broker(config: &Config) -> anyhow::Result<(mqtt::Settings, Option<BuiltInBroker>)> {
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
     let timeouts = mqtt::Timeouts::default();
     let mut built_in = None;
@@ -150,7 +155,7 @@ fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow:
             }
         }
     };
-    Ok((mqtt::connect(settings, events, info)?, built_in))
+    Ok((settings, built_in))
 }
 
 /// Sets the grants of the plugins, which the store does not hold: they come from the plugins' and the operator's

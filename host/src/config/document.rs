@@ -211,6 +211,13 @@ impl<'d> Value<'d> {
         number.ok_or_else(|| self.expected("a number"))
     }
 
+    pub(crate) fn boolean(&self) -> Result<bool, Report> {
+        match self.value {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(self.expected("true or false")),
+        }
+    }
+
     pub(crate) fn integer_in(&self, range: RangeInclusive<u32>) -> Result<u32, Report> {
         let DeValue::Integer(number) = self.value else { return Err(self.expected("a whole number")) };
         let value = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|value| range.contains(value));

@@ -9,6 +9,7 @@ use super::{
     calendars::read_calendars,
     call_limits::CallLimits,
     document::{Document, Table, Value},
+    home_assistant::HomeAssistant,
     http::HttpFile,
     parse_log,
     rules::{Rules, read_grants, read_guests, read_rates, read_resources},
@@ -24,6 +25,7 @@ pub(super) struct File {
     pub(super) data: Option<PathBuf>,
     pub(super) mqtt: MqttFile,
     pub(super) built_in: BuiltInPorts,
+    pub(super) home_assistant: Option<HomeAssistant>,
     pub(super) log_level: Option<String>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) rules: Rules,
@@ -50,7 +52,7 @@ pub(super) struct MqttFile {
     pub(super) warnings: Vec<Report>,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     SITE_KEYS[0],
     SITE_KEYS[1],
     SITE_KEYS[2],
@@ -58,6 +60,7 @@ const KEYS: [&str; 16] = [
     "data",
     "mqtt",
     "built_in_broker",
+    "home_assistant",
     "log",
     "grants",
     "ceilings",
@@ -88,6 +91,7 @@ impl File {
             data: path_at(folder, &top, "data")?,
             mqtt: top.get("mqtt").map(|value| read_mqtt(folder, &value)).transpose()?.unwrap_or_default(),
             built_in: top.get("built_in_broker").map(|value| read_ports(&value)).transpose()?.unwrap_or_default(),
+            home_assistant: top.get("home_assistant").map(|value| HomeAssistant::read(&value)).transpose()?,
             log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             rules: Rules {

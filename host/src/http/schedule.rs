@@ -16,7 +16,7 @@ use roost_scheduler::{
     body::PackedJob,
     event::{Digest, Done, Idempotency, NewJob, Part, Request},
     model::{Action, Job as Model, Task},
-    names::{DeviceName, PluginName},
+    names::{DeviceName, JobName, PluginName},
     scheduler::api_device,
     time::{Instant, Site},
     topic::Grant,
@@ -46,7 +46,7 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A new job: a trigger, and either a message (`topic`, …), several messages (`steps`), or a `task` of a plugin.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"trigger": "at now+2s", "topic": "porch/light/set", "payload": "ON"}))]
 pub(crate) struct NewJobRecord {
@@ -212,13 +212,7 @@ async fn make(
     idempotency: Option<Idempotency>,
     replaces: bool,
 ) -> Result<Response, Problem> {
-    let target = find_target(state, &new).await?;
-    let job = accept(state, new, &target).await?;
-    let (plugin, device) = (target.plugin, target.device);
-    let new = NewJob { plugin, device, job: PackedJob::from(&job), idempotency, replaces };
-    let Done::Job { job: name, is_new } = state.request(Request::Schedule(new.into())).await? else {
-        return Err(Problem::bug(&"the scheduler did not return a job"));
-    };
+    let (name, is_new) = add(state, new, idempotency, replaces).await?;
     let (plugin, device, job) = &name;
     let location = format!("/api/v1/jobs/{plugin}/{device}/{job}");
     let record = jobs::record(state, name, 0).await?;
@@ -227,6 +221,28 @@ async fn make(
     }
     let location = HeaderValue::from_str(&location).map_err(|error| Problem::bug(&error))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(record)).into_response())
+}
+
+/// Makes a job. Returns its name, and whether it is new.
+async fn add(
+    state: &ApiState,
+    new: NewJobRecord,
+    idempotency: Option<Idempotency>,
+    replaces: bool,
+) -> Result<(JobName, bool), Problem> {
+    let target = find_target(state, &new).await?;
+    let job = accept(state, new, &target).await?;
+    let (plugin, device) = (target.plugin, target.device);
+    let new = NewJob { plugin, device, job: PackedJob::from(&job), idempotency, replaces };
+    match state.request(Request::Schedule(new.into())).await? {
+        Done::Job { job, is_new } => Ok((job, is_new)),
+        _ => Err(Problem::bug(&"the scheduler did not return a job")),
+    }
+}
+
+/// Makes a job of which no other request is a repetition.
+pub(crate) async fn make_job(state: &ApiState, new: NewJobRecord) -> Result<JobName, Problem> {
+    add(state, new, None, false).await.map(|(name, _)| name)
 }
 
 async fn find_target(state: &ApiState, new: &NewJobRecord) -> Result<JobTarget, Problem> {

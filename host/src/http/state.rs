@@ -104,12 +104,12 @@ impl ApiState {
     }
 
     /// Returns the handle of the plugin edge: statuses, queries, installation.
-    pub(super) fn plugins(&self) -> &PluginHandle {
+    pub(crate) fn plugins(&self) -> &PluginHandle {
         &self.0.plugins
     }
 
     /// Returns the last outcomes of devices and jobs.
-    pub(super) fn last_outcomes(&self) -> &LastOutcomes {
+    pub(crate) fn last_outcomes(&self) -> &LastOutcomes {
         &self.0.last_outcomes
     }
 
@@ -139,7 +139,7 @@ impl ApiState {
     }
 
     /// Returns the log of events.
-    pub(super) fn event_log(&self) -> &EventLog {
+    pub(crate) fn event_log(&self) -> &EventLog {
         &self.0.event_log
     }
 
@@ -154,7 +154,7 @@ impl ApiState {
     }
 
     /// Returns the metrics.
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
@@ -211,7 +211,7 @@ impl ApiState {
     }
 
     /// Runs a query on the scheduler. The loop waits for it, so it must visit no more than some 2,000 entries.
-    pub(super) async fn inspect<T: Send + 'static>(
+    pub(crate) async fn inspect<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Scheduler) -> T + Send + 'static,
     ) -> Result<T, Problem> {
@@ -229,7 +229,7 @@ impl ApiState {
 
     /// Sends a request to the scheduler and waits until it is done and durable. A request that is refused is a
     /// conflict.
-    pub(super) async fn request(&self, what: Request) -> Result<Done, Problem> {
+    pub(crate) async fn request(&self, what: Request) -> Result<Done, Problem> {
         let subject = subject(&what);
         let (request, reply) = self.0.replies.register();
         let pending = PendingReply { replies: &self.0.replies, request };

@@ -94,3 +94,9 @@ pub(super) const INCOMING_PACKET_BYTES: usize = 1 << 20;
 pub(super) const RECEIVE_MAXIMUM: u16 = 100;
 /// The longest reason string of a broker. It appears in the log and in a run's outcome.
 pub(super) const REASON_TEXT_CHARS: usize = 200;
+/// The end of the client id of the connection for messages that may wait.
+pub(super) const BACKGROUND_CLIENT: &str = "background";
+/// Messages that may wait, and that the broker has not acknowledged. Few, so that due messages find the broker idle.
+pub(super) const BACKGROUND_WINDOW: usize = 16;
+/// Events of that connection that its user has not taken yet.
+pub(super) const BACKGROUND_EVENTS: usize = 64;

@@ -14,6 +14,8 @@ use crate::{clock, report::Report};
 /// The state of the tries to connect.
 #[derive(Default)]
 pub(super) struct Reconnect {
+    /// Ends the first words of log lines: empty, or a purpose such as ` for Home Assistant`.
+    suffix: String,
     /// Tries since the last steady connection: the exponent of the pause.
     tries: u32,
     /// Failures since the last connection.
@@ -37,6 +39,11 @@ pub(super) enum Lost {
 }
 
 impl Reconnect {
+    /// `purpose` is what the connections are for, in the log.
+    pub(super) fn new(purpose: Option<&str>) -> Self {
+        Self { suffix: purpose.map(|purpose| format!(" for {purpose}")).unwrap_or_default(), ..Self::default() }
+    }
+
     /// Logs that a connection failed or was lost, at debug level if the same was logged just before. Returns the pause
     /// before the next try.
     pub(super) fn record_failure(
@@ -65,7 +72,7 @@ impl Reconnect {
             (pause, format!("next try in {:.1} s", pause.as_secs_f32()))
         };
         let why = failure.to_string();
-        let mut report = Report::new(format!("{what} `{url}`, {next}")).cause(&why);
+        let mut report = Report::new(format!("{what} `{url}`{}, {next}", self.suffix)).cause(&why);
         if let Some(hint) = failure.hint(url.tls) {
             report = report.hint(hint);
         }
@@ -83,15 +90,16 @@ impl Reconnect {
     /// Logs that a connection is established.
     pub(super) fn record_connected(&mut self, url: &BrokerUrl, version: Version, credit: u16) {
         let how = if url.tls { format!("{version} over TLS") } else { version.to_string() };
+        let suffix = &self.suffix;
         match self.since {
             Some(since) => {
                 let (failures, seconds) = (self.failures, clock::now().ms_since(since).max(0) / 1_000);
                 let tries = if failures == 1 { "1 failure".to_owned() } else { format!("{failures} failures") };
-                tracing::info!(credit, "connected to the broker `{url}`, {how}, after {tries} in {seconds} s");
+                tracing::info!(credit, "connected to the broker `{url}`{suffix}, {how}, after {tries} in {seconds} s");
             }
-            None => tracing::info!(credit, "connected to the broker `{url}`, {how}"),
+            None => tracing::info!(credit, "connected to the broker `{url}`{suffix}, {how}"),
         }
-        *self = Self { tries: self.tries, ..Self::default() };
+        *self = Self { tries: self.tries, suffix: std::mem::take(&mut self.suffix), ..Self::default() };
     }
 
     /// Makes the next pause short again after a steady connection. A short connection does not: otherwise a broker that

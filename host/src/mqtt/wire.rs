@@ -301,6 +301,16 @@ pub(super) fn subscribe(topic: &str) -> Subscribe {
     Subscribe::new(filter, None)
 }
 
+/// Builds SUBSCRIBE without a packet id, for messages of other clients. Those that are retained are marked as such, also
+/// when they are new.
+pub(super) fn subscribe_to_others(filter: &str, with_retained: bool) -> Subscribe {
+    let mut filter = Filter::new(filter, QoS::AtLeastOnce);
+    (filter.nolocal, filter.preserve_retain) = (true, true);
+    filter.retain_forward_rule =
+        if with_retained { RetainForwardRule::OnEverySubscribe } else { RetainForwardRule::Never };
+    Subscribe::new(filter, None)
+}
+
 /// Builds UNSUBSCRIBE.
 pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
     let mut unsubscribe = Unsubscribe::new(topic, None);

@@ -1,0 +1,353 @@
+//! The description by which Home Assistant discovers a device and its entities: one message for all of them.
+
+use std::collections::BTreeMap;
+
+use roost_scheduler::names::{JobId, PluginName};
+use serde_json::{Map, Value, json};
+
+use super::{
+    limits,
+    portrait::{Job, Portrait},
+    topics::{Name, Subject, Topics, key},
+};
+use crate::http::TaskDescriptionRecord;
+
+/// The platforms of components, by their keys.
+pub(super) type Platforms = BTreeMap<String, String>;
+
+/// A description of the host or a device.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Description {
+    device: Value,
+    state_topic: String,
+    components: BTreeMap<String, Value>,
+}
+
+/// Builds components, which share what every one of them has.
+struct Builder<'a> {
+    topics: &'a Topics,
+    status_topic: Option<&'a str>,
+    subject: &'a Subject,
+    components: BTreeMap<String, Value>,
+}
+
+impl Builder<'_> {
+    /// Adds a component with this platform, which is available while the host is.
+    fn add(&mut self, key: &str, platform: &str, mut own: Value) {
+        if let Some(topic) = self.status_topic {
+            own["availability_topic"] = topic.into();
+        }
+        self.add_always_available(key, platform, own);
+    }
+
+    fn add_always_available(&mut self, key: &str, platform: &str, mut own: Value) {
+        own["platform"] = platform.into();
+        own["unique_id"] = format!("{}_{key}", self.topics.id(self.subject)).into();
+        self.components.insert(key.to_owned(), own);
+    }
+
+    fn command(&self, what: &str) -> String {
+        self.topics.command(self.subject, what)
+    }
+}
+
+/// The outcomes of runs, as Home Assistant shows them.
+const OUTCOMES: [&str; 6] = ["succeeded", "failed", "missed", "skipped", "cancelled", "denied"];
+
+/// Describes a device. `has_commands` is whether it has what can be pressed.
+pub(super) fn of_device(
+    (topics, status_topic): (&Topics, Option<&str>),
+    name: &Name,
+    portrait: &Portrait,
+    tasks: &[TaskDescriptionRecord],
+    has_commands: bool,
+) -> Description {
+    let subject = Subject::Device(name.clone());
+    let mut all = Builder { topics, status_topic, subject: &subject, components: BTreeMap::new() };
+    if has_commands {
+        all.add(
+            "enabled",
+            "switch",
+            json!({
+                "name": null,
+                "value_template": "{{ 'OFF' if value_json.paused else 'ON' }}",
+                "command_topic": all.command("enabled"),
+                "icon": "mdi:calendar-clock",
+            }),
+        );
+        for job in &portrait.jobs {
+            add_job(&mut all, job);
+        }
+        for task in tasks.iter().take(limits::TASKS) {
+            add_task(&mut all, task);
+        }
+    } else {
+        all.add(
+            "enabled",
+            "binary_sensor",
+            json!({
+                "name": null,
+                "value_template": "{{ 'OFF' if value_json.paused else 'ON' }}",
+                "icon": "mdi:calendar-clock",
+            }),
+        );
+    }
+    add_sensors(&mut all);
+    all.add(
+        "event",
+        "event",
+        json!({
+            "name": "Run",
+            "state_topic": topics.event(&subject),
+            "event_types": OUTCOMES,
+        }),
+    );
+    let (plugin, device) = name;
+    Description {
+        device: json!({
+            "identifiers": [topics.id(&subject)],
+            "name": if plugin.as_str() == device.as_str() { plugin.to_string() } else { format!("{plugin} {device}") },
+            "manufacturer": "Roost",
+            "model": plugin.as_str(),
+            "via_device": topics.id(&Subject::Host),
+        }),
+        state_topic: topics.state(&subject),
+        components: all.components,
+    }
+}
+
+/// Adds what every device has.
+fn add_sensors(all: &mut Builder<'_>) {
+    all.add(
+        "next",
+        "sensor",
+        json!({
+            "name": "Next run",
+            "device_class": "timestamp",
+            "value_template": "{{ value_json.next.at if value_json.next else None }}",
+            "json_attributes_topic": all.topics.state(all.subject),
+            "json_attributes_template": "{{ (value_json.next or {}) | tojson }}",
+        }),
+    );
+    all.add(
+        "last",
+        "sensor",
+        json!({
+            "name": "Last run",
+            "device_class": "enum",
+            "options": OUTCOMES,
+            "value_template": "{{ value_json.last.outcome if value_json.last else None }}",
+            "json_attributes_topic": all.topics.state(all.subject),
+            "json_attributes_template": "{{ (value_json.last or {}) | tojson }}",
+        }),
+    );
+    all.add(
+        "problem",
+        "binary_sensor",
+        json!({
+            "name": "Problem",
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "value_template": "{{ 'ON' if value_json.problem else 'OFF' }}",
+            "json_attributes_topic": all.topics.state(all.subject),
+            "json_attributes_template": "{{ {'reason': value_json.problem} | tojson }}",
+        }),
+    );
+    all.add(
+        "running",
+        "binary_sensor",
+        json!({
+            "name": "Running",
+            "device_class": "running",
+            "value_template": "{{ 'ON' if value_json.running else 'OFF' }}",
+        }),
+    );
+}
+
+fn add_job(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
+    all.add(
+        &key("run", id.as_str()),
+        "button",
+        json!({
+            "name": label,
+            "command_topic": all.command(&format!("run/{id}")),
+            "payload_press": "RUN",
+        }),
+    );
+    all.add(
+        &key("skip", id.as_str()),
+        "button",
+        json!({
+            "name": format!("Skip {label}"),
+            "command_topic": all.command(&format!("skip/{id}")),
+            "payload_press": "SKIP",
+            "enabled_by_default": false,
+            "entity_category": "config",
+        }),
+    );
+    all.add(
+        &key("enabled", id.as_str()),
+        "switch",
+        json!({
+            "name": format!("{label} enabled"),
+            "value_template": enabled_template(id),
+            "command_topic": all.command(&format!("enabled/{id}")),
+            "enabled_by_default": false,
+            "entity_category": "config",
+        }),
+    );
+}
+
+/// The names of jobs have no characters that end a text of a template.
+fn enabled_template(id: &JobId) -> String {
+    format!("{{{{ 'OFF' if '{id}' in value_json.paused_jobs else 'ON' }}}}")
+}
+
+fn add_task(all: &mut Builder<'_>, TaskDescriptionRecord { task, args_schema, .. }: &TaskDescriptionRecord) {
+    let command = all.command(&format!("task/{task}"));
+    if needs_arguments(args_schema.as_ref()) {
+        all.add(&key("task", task), "notify", json!({ "name": task, "command_topic": command }));
+    } else {
+        all.add(
+            &key("task", task),
+            "button",
+            json!({ "name": task, "command_topic": command, "payload_press": "RUN" }),
+        );
+    }
+}
+
+/// Checks whether a task needs arguments, as far as its schema says.
+fn needs_arguments(schema: Option<&Value>) -> bool {
+    let required = schema.and_then(|schema| schema.get("required")?.as_array());
+    required.is_some_and(|names| !names.is_empty())
+}
+
+/// Describes the host. `page` is the address of its page, if a browser elsewhere can open it.
+pub(super) fn of_host((topics, status_topic): (&Topics, Option<&str>), page: Option<&str>) -> Description {
+    let subject = Subject::Host;
+    let mut all = Builder { topics, status_topic, subject: &subject, components: BTreeMap::new() };
+    if let Some(topic) = status_topic {
+        all.add_always_available(
+            "connected",
+            "binary_sensor",
+            json!({
+                "name": "Connected",
+                "device_class": "connectivity",
+                "entity_category": "diagnostic",
+                "state_topic": topic,
+                "payload_on": "online",
+                "payload_off": "offline",
+            }),
+        );
+    }
+    all.add(
+        "problem",
+        "binary_sensor",
+        json!({
+            "name": "Problem",
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "value_template": "{{ 'ON' if value_json.problem else 'OFF' }}",
+            "json_attributes_topic": topics.state(&subject),
+            "json_attributes_template": "{{ {'reason': value_json.problem, 'faults': value_json.faults} | tojson }}",
+        }),
+    );
+    all.add(
+        "next",
+        "sensor",
+        json!({
+            "name": "Next run",
+            "device_class": "timestamp",
+            "value_template": "{{ value_json.next.at if value_json.next else None }}",
+            "json_attributes_topic": topics.state(&subject),
+            "json_attributes_template": "{{ (value_json.next or {}) | tojson }}",
+        }),
+    );
+    all.add(
+        "failed",
+        "sensor",
+        json!({
+            "name": "Failed runs",
+            "state_class": "total_increasing",
+            "entity_category": "diagnostic",
+            "value_template": "{{ value_json.failed }}",
+        }),
+    );
+    all.add(
+        "lateness",
+        "sensor",
+        json!({
+            "name": "Lateness, 99th percentile",
+            "device_class": "duration",
+            "unit_of_measurement": "ms",
+            "state_class": "measurement",
+            "entity_category": "diagnostic",
+            "enabled_by_default": false,
+            "value_template": "{{ value_json.lateness_p99_ms }}",
+        }),
+    );
+    for (key, name) in [("plugins", "Plugins"), ("devices", "Devices"), ("jobs", "Jobs")] {
+        all.add(
+            key,
+            "sensor",
+            json!({
+                "name": name,
+                "state_class": "measurement",
+                "entity_category": "diagnostic",
+                "enabled_by_default": false,
+                "value_template": format!("{{{{ value_json.{key} }}}}"),
+            }),
+        );
+    }
+    let mut device = json!({
+        "identifiers": [topics.id(&subject)],
+        "name": if topics.own == "roost" { "Roost".to_owned() } else { format!("Roost {}", topics.own) },
+        "manufacturer": "Roost",
+        "model": "Host",
+        "sw_version": env!("CARGO_PKG_VERSION"),
+    });
+    if let Some(page) = page {
+        device["configuration_url"] = page.into();
+    }
+    Description { device, state_topic: topics.state(&subject), components: all.components }
+}
+
+impl Description {
+    /// Returns the platforms of its components.
+    pub(super) fn platforms(&self) -> Platforms {
+        let platform = |component: &Value| component["platform"].as_str().unwrap_or_default().to_owned();
+        self.components.iter().map(|(key, component)| (key.clone(), platform(component))).collect()
+    }
+
+    /// Writes the message. Components that were described `before` and are gone are named by their platform alone, which
+    /// removes them: Home Assistant keeps those that are only left out.
+    pub(super) fn write(&self, before: &Platforms) -> Vec<u8> {
+        let mut components: Map<String, Value> = self.components.clone().into_iter().collect();
+        for (key, platform) in before {
+            if !components.contains_key(key) {
+                components.insert(key.clone(), json!({ "platform": platform }));
+            }
+        }
+        let whole = json!({
+            "device": self.device,
+            "origin": { "name": "Roost", "sw_version": env!("CARGO_PKG_VERSION") },
+            "state_topic": self.state_topic,
+            "components": components,
+        });
+        whole.to_string().into_bytes()
+    }
+
+    /// Reads what an earlier message described: the topic of the state, and the platforms of the components.
+    pub(super) fn read(payload: &[u8]) -> Option<(String, Platforms)> {
+        let whole: Value = serde_json::from_slice(payload).ok()?;
+        let components = whole.get("components")?.as_object()?;
+        let platform = |component: &Value| Some(component.get("platform")?.as_str()?.to_owned());
+        let platforms = components.iter().filter_map(|(key, component)| Some((key.clone(), platform(component)?)));
+        Some((whole.get("state_topic")?.as_str()?.to_owned(), platforms.collect()))
+    }
+}
+
+/// Returns whether a plugin's devices are described: not the host's own, which has only jobs made by hand.
+pub(super) fn is_described(plugin: &PluginName) -> bool {
+    *plugin != PluginName::host()
+}

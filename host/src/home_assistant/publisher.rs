@@ -1,0 +1,520 @@
+//! Publishes descriptions and states, each only if it differs from the one that the broker has.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use roost_scheduler::{
+    event::{Announcement, Part},
+    names::{DeviceName, JobId, PluginName},
+    outcome::RunState,
+    zone::Zone,
+};
+use serde_json::json;
+use tokio::time::{Instant, interval, sleep_until};
+
+use super::{
+    agenda::Agenda,
+    commands::Commands,
+    description::{self, Description, Platforms},
+    limits,
+    portrait::{self, Next, Portrait},
+    state::{DeviceState, HostState, NextOfAll, NextState, Urgent},
+    tokens::Tokens,
+    topics::{Name, Subject, Topics},
+};
+use crate::{
+    config::HomeAssistant,
+    event_log::{HostEvent, Page},
+    http::{ApiState, Problem, TaskDescriptionRecord, plugin_tasks},
+    mqtt::background::{Background, Event, Message, Order},
+};
+
+/// The edge's state.
+pub(super) struct Publisher {
+    settings: HomeAssistant,
+    topics: Topics,
+    status_topic: Option<String>,
+    state: ApiState,
+    commands: Commands,
+    agenda: Agenda,
+    phase: Phase,
+    /// What the broker has, or will have once `ready` is published.
+    kept: HashMap<String, u64>,
+    hasher: RandomState,
+    subjects: HashMap<Subject, Described>,
+    /// The tasks of plugins, until they are loaded again.
+    tasks: HashMap<PluginName, Arc<[TaskDescriptionRecord]>>,
+    /// Messages to publish, in this order.
+    ready: VecDeque<Order>,
+    /// The number of the last event that was read.
+    last_event: u64,
+    /// The events of jobs that come often are thinned out.
+    frequent: HashMap<(Name, JobId), Tokens>,
+}
+
+/// What the edge does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// There is no connection.
+    Down,
+    /// It reads what the broker has retained. It ends when no message has come for a while.
+    Reading {
+        until: Instant,
+        at_most: Instant,
+    },
+    Publishing,
+}
+
+/// What was published of a subject.
+struct Described {
+    platforms: Platforms,
+    /// When the next description may be published, and the next state.
+    description_from: Instant,
+    state_from: Instant,
+    urgent: Option<Urgent>,
+    /// The device's next run, and its time zone.
+    next: Option<(Next, Zone)>,
+    changes: Tokens,
+    /// Since when it is gone.
+    gone: Option<Instant>,
+}
+
+impl Described {
+    fn new(now: Instant) -> Self {
+        Self {
+            platforms: Platforms::new(),
+            description_from: now,
+            state_from: now,
+            urgent: None,
+            next: None,
+            changes: Tokens::full(limits::BURST),
+            gone: None,
+        }
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(settings: HomeAssistant, topics: Topics, status_topic: Option<String>, state: ApiState) -> Self {
+        Self {
+            settings,
+            topics,
+            status_topic,
+            commands: Commands::new(state.clone()),
+            agenda: Agenda::default(),
+            phase: Phase::Down,
+            kept: HashMap::new(),
+            hasher: RandomState::new(),
+            subjects: HashMap::new(),
+            tasks: HashMap::new(),
+            ready: VecDeque::new(),
+            last_event: state.event_log().last(),
+            frequent: HashMap::new(),
+            state,
+        }
+    }
+
+    /// Runs until the event log is closed or the connections end for good.
+    pub(super) async fn run(mut self, mut link: Background) {
+        let mut events = self.state.event_log().subscribe();
+        let mut look_again = interval(limits::LOOK_AGAIN);
+        loop {
+            let is_up = self.phase != Phase::Down;
+            let next = match self.phase {
+                Phase::Down => None,
+                Phase::Reading { until, .. } => Some(until),
+                Phase::Publishing => self.agenda.next().filter(|_| self.ready.is_empty()),
+            };
+            tokio::select! {
+                // Commands first: a person waits for them.
+                biased;
+                event = link.events.recv() => match event {
+                    Some(event) => self.on_link(event),
+                    None => return,
+                },
+                permit = link.orders.reserve(), if is_up && !self.ready.is_empty() => {
+                    let (Ok(permit), Some(order)) = (permit, self.ready.pop_front()) else { return };
+                    permit.send(order);
+                }
+                changed = events.changed() => {
+                    if changed.is_err() || *events.borrow_and_update() {
+                        return;
+                    }
+                    self.read_events().await;
+                }
+                _ = look_again.tick() => self.look_at_all().await,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.advance().await,
+            }
+        }
+    }
+
+    /// Does what is due: ends the reading, or looks at the next subject.
+    async fn advance(&mut self) {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Down => {}
+            Phase::Reading { .. } => {
+                self.phase = Phase::Publishing;
+                for filter in [self.topics.descriptions(), self.topics.states()] {
+                    self.ready.push_back(Order::Unsubscribe(filter));
+                }
+                self.look_at_all().await;
+            }
+            Phase::Publishing => {
+                let Some(subject) = self.agenda.take(now) else { return };
+                let looked = match &subject {
+                    Subject::Host => self.look_at_host(now).await,
+                    Subject::Device(name) => self.look_at_device(name.clone(), now).await,
+                };
+                if let Err(problem) = looked {
+                    tracing::debug!("{subject:?} cannot be looked at: {}", problem.detail);
+                    self.agenda.add(subject, now + limits::BETWEEN_DESCRIPTIONS);
+                }
+            }
+        }
+    }
+
+    fn on_link(&mut self, event: Event) {
+        match event {
+            Event::Up => {
+                self.kept.clear();
+                self.ready.clear();
+                let now = Instant::now();
+                self.phase = Phase::Reading { until: now + limits::QUIET, at_most: now + limits::READING };
+                if self.settings.commands {
+                    let filter = self.topics.commands();
+                    self.ready.push_back(Order::Subscribe { filter, with_retained: false });
+                }
+                for filter in [self.topics.descriptions(), self.topics.states()] {
+                    self.ready.push_back(Order::Subscribe { filter, with_retained: true });
+                }
+            }
+            Event::Down => {
+                self.phase = Phase::Down;
+                self.ready.clear();
+                self.agenda.clear();
+            }
+            Event::Refused { topic, is_subscription, reason } => self.log_refusal(&topic, is_subscription, &reason),
+            Event::Arrived(message) if message.topic.starts_with(&format!("{}/set/", self.topics.own)) => {
+                self.commands.obey(&self.topics, &message);
+            }
+            Event::Arrived(message) => self.on_retained(&message),
+            Event::Idle => {}
+        }
+    }
+
+    /// Remembers a message that the broker has: a description or a state of this host, which may be of an earlier life.
+    fn on_retained(&mut self, Message { topic, payload, .. }: &Message) {
+        let Phase::Reading { until, at_most } = &mut self.phase else { return };
+        let now = Instant::now();
+        *until = (now + limits::QUIET).min(*at_most);
+        let (subject, platforms) = match self.topics.subject_of_state(topic) {
+            Some(subject) => (subject, None),
+            None => {
+                let Some((state_topic, platforms)) = Description::read(payload) else { return };
+                let Some(subject) = self.topics.subject_of_state(&state_topic) else { return };
+                if *topic != self.topics.description(&subject) {
+                    // By a rule of an earlier version of Roost.
+                    self.ready.push_back(cleared(topic.clone()));
+                    return;
+                }
+                (subject, Some(platforms))
+            }
+        };
+        self.kept.insert(topic.clone(), self.hasher.hash_one(payload));
+        let described = self.subjects.entry(subject).or_insert_with(|| Described::new(now));
+        if let Some(platforms) = platforms {
+            described.platforms = platforms;
+        }
+    }
+
+    fn log_refusal(&self, topic: &str, is_subscription: bool, reason: &str) {
+        let (own, discovery) = (&self.topics.own, &self.topics.discovery);
+        let what = if is_subscription { "the subscription to" } else { "a message to" };
+        tracing::warn!(
+            "the broker refused {what} `{topic}`, which Home Assistant needs\n  caused by: {reason}\nhint: let Roost's \
+             user of the broker use these topics: in Mosquitto's `acl_file`, the lines `topic readwrite {own}/#` and \
+             `topic readwrite {discovery}/device/#` below the user's line"
+        );
+    }
+
+    /// Reads the events since the last ones.
+    async fn read_events(&mut self) {
+        let mut changed = BTreeSet::new();
+        loop {
+            let Page { entries, missed } = self.state.event_log().after(self.last_event, limits::EVENTS_PER_READ);
+            let Some(last) = entries.last() else { break };
+            self.last_event = last.number;
+            if missed > 0 {
+                return self.look_at_all().await;
+            }
+            for entry in &entries {
+                self.on_event(&entry.what);
+                if let HostEvent::Loaded { plugin, .. } | HostEvent::Planned(Announcement { plugin, .. }) = &entry.what
+                {
+                    changed.insert(plugin.clone());
+                }
+            }
+        }
+        // They may have new devices.
+        for plugin in changed {
+            self.find_devices(&plugin, Instant::now()).await;
+        }
+    }
+
+    fn on_event(&mut self, event: &HostEvent) {
+        match event {
+            HostEvent::Logged { .. } | HostEvent::Freed { .. } => return,
+            HostEvent::Ended(run) => {
+                let id = &run.id;
+                let zone = self.state.zone();
+                let reason = run.outcome.reason(&|at| at.in_zone(zone)).to_string();
+                self.publish_event(
+                    (id.plugin.clone(), id.device.clone()),
+                    id.job.clone(),
+                    (&id.to_string(), run.outcome.state(), reason),
+                );
+            }
+            HostEvent::Pause { what: Part::All, .. } | HostEvent::ClockSet { .. } => self.touch_all(),
+            HostEvent::Loaded { plugin, .. } => drop(self.tasks.remove(plugin)),
+            _ => {}
+        }
+        match (event.plugin(), event.device()) {
+            (Some(plugin), Some(device)) => self.touch((plugin.clone(), device.clone())),
+            (Some(plugin), None) => self.touch_plugin(plugin),
+            _ => {}
+        }
+        self.agenda.add(Subject::Host, Instant::now());
+    }
+
+    /// Publishes the end of a run as an event.
+    fn publish_event(&mut self, name: Name, job: JobId, (run, outcome, reason): (&str, RunState, String)) {
+        if self.phase == Phase::Down || !self.describes(&name) {
+            return;
+        }
+        if self.ready.len() >= limits::EVENTS {
+            tracing::debug!("the event of {run} is dropped: {} messages wait", self.ready.len());
+            return;
+        }
+        if self.frequent.len() >= limits::FREQUENT {
+            self.frequent.retain(|_, tokens| tokens.next().is_some());
+        }
+        let key = (name.clone(), job.clone());
+        if !self.frequent.entry(key).or_insert_with(|| Tokens::full(limits::BURST)).take() {
+            return;
+        }
+        let reason = Some(reason).filter(|reason| !reason.is_empty());
+        let payload = json!({ "event_type": outcome.as_str(), "run": run, "job": job.as_str(), "reason": reason });
+        let topic = self.topics.event(&Subject::Device(name));
+        self.ready.push_back(Order::Publish { topic, payload: payload.to_string().into(), retain: false });
+    }
+
+    /// Looks at a device again soon.
+    fn touch(&mut self, name: Name) {
+        if self.describes(&name) {
+            self.agenda.add(Subject::Device(name), Instant::now());
+        }
+    }
+
+    fn touch_plugin(&mut self, plugin: &PluginName) {
+        let of_plugin = |subject: &&Subject| matches!(subject, Subject::Device((of, _)) if of == plugin);
+        let known: Vec<Subject> = self.subjects.keys().filter(of_plugin).cloned().collect();
+        let now = Instant::now();
+        for subject in known {
+            self.agenda.add(subject, now);
+        }
+    }
+
+    fn touch_all(&mut self) {
+        let now = Instant::now();
+        for subject in self.subjects.keys() {
+            self.agenda.add(subject.clone(), now);
+        }
+    }
+
+    /// Looks at every device of the host and at every one that the broker knows, soon.
+    async fn look_at_all(&mut self) {
+        if self.phase != Phase::Publishing {
+            return;
+        }
+        self.touch_all();
+        let (now, mut plugin) = (Instant::now(), None);
+        self.agenda.add(Subject::Host, now);
+        loop {
+            let after: Option<PluginName> = plugin.take();
+            let next = self.state.inspect(move |scheduler| {
+                scheduler.plugins_after(after.as_ref()).next().map(|plugin| plugin.name.clone())
+            });
+            let Ok(Some(name)) = next.await else { return };
+            self.find_devices(&name, now).await;
+            plugin = Some(name);
+        }
+    }
+
+    /// Looks at every device of a plugin, soon.
+    async fn find_devices(&mut self, plugin: &PluginName, now: Instant) {
+        let mut last: Option<DeviceName> = None;
+        loop {
+            let (plugin, after) = (plugin.clone(), last.take());
+            let batch = self.state.inspect(move |scheduler| {
+                let devices = scheduler.devices_after(&plugin, after.as_ref()).take(limits::DEVICES_PER_QUERY);
+                devices.map(|device| (plugin.clone(), device.name.clone())).collect::<Vec<Name>>()
+            });
+            let Ok(names) = batch.await else { return };
+            for name in &names {
+                if self.describes(name) {
+                    self.agenda.add(Subject::Device(name.clone()), now);
+                }
+            }
+            match names.last() {
+                Some((_, device)) if names.len() == limits::DEVICES_PER_QUERY => last = Some(device.clone()),
+                _ => return,
+            }
+        }
+    }
+
+    /// Checks whether a device is one of those that Home Assistant is to have.
+    fn describes(&self, (plugin, device): &Name) -> bool {
+        description::is_described(plugin) && self.settings.describes(plugin.as_str(), device.as_str())
+    }
+
+    /// Publishes the description and the state of a device, as far as they have changed.
+    async fn look_at_device(&mut self, name: Name, now: Instant) -> Result<(), Problem> {
+        let subject = Subject::Device(name.clone());
+        let found = if self.describes(&name) { portrait::portrait(&self.state, &name).await? } else { None };
+        let Some(portrait) = found else {
+            self.is_gone(subject, now);
+            return Ok(());
+        };
+        let tasks = self.tasks_of(&name.0).await;
+        let topics = (&self.topics, self.status_topic.as_deref());
+        let description = description::of_device(topics, &name, &portrait, &tasks, self.settings.commands);
+        let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
+        described.gone = None;
+        self.describe(&subject, &description, now);
+        self.publish_state(&subject, &portrait, now);
+        Ok(())
+    }
+
+    async fn tasks_of(&mut self, plugin: &PluginName) -> Arc<[TaskDescriptionRecord]> {
+        if let Some(tasks) = self.tasks.get(plugin) {
+            return tasks.clone();
+        }
+        let Some(tasks) = plugin_tasks(&self.state, plugin.clone()).await else { return Arc::default() };
+        self.tasks.entry(plugin.clone()).insert_entry(tasks.into()).get().clone()
+    }
+
+    /// Removes a device that has been gone for a while, unless its plugin is at fault: Home Assistant would forget its
+    /// area and its names.
+    fn is_gone(&mut self, subject: Subject, now: Instant) {
+        let Some(described) = self.subjects.get_mut(&subject) else { return };
+        let since = *described.gone.get_or_insert(now);
+        let gone_for = now.duration_since(since);
+        if gone_for < limits::GONE {
+            self.agenda.add(subject, since + limits::GONE);
+            return;
+        }
+        if let Subject::Device((plugin, device)) = &subject
+            && self.settings.describes(plugin.as_str(), device.as_str())
+            && (self.state.plugins().statuses.first_loads.progress().is_some()
+                || self.state.plugins().statuses.plugin(plugin).is_some_and(|status| status.running.is_none()))
+        {
+            self.agenda.add(subject, now + limits::BETWEEN_DESCRIPTIONS);
+            return;
+        }
+        for topic in [self.topics.description(&subject), self.topics.state(&subject)] {
+            if self.kept.remove(&topic).is_some() {
+                self.ready.push_back(cleared(topic));
+            }
+        }
+        self.subjects.remove(&subject);
+    }
+
+    fn describe(&mut self, subject: &Subject, description: &Description, now: Instant) {
+        let Some(described) = self.subjects.get_mut(subject) else { return };
+        let (topic, platforms) = (self.topics.description(subject), description.platforms());
+        let payload = Bytes::from(description.write(&described.platforms));
+        let hash = self.hasher.hash_one(&payload);
+        if self.kept.get(&topic) == Some(&hash) && described.platforms == platforms {
+            return;
+        }
+        if described.description_from > now {
+            self.agenda.add(subject.clone(), described.description_from);
+            return;
+        }
+        described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
+        if described.platforms.keys().any(|key| !platforms.contains_key(key)) {
+            // What was named by its platform alone is left out next time.
+            self.agenda.add(subject.clone(), described.description_from);
+        }
+        described.platforms = platforms;
+        self.kept.insert(topic.clone(), hash);
+        self.ready.push_back(Order::Publish { topic, payload, retain: true });
+    }
+
+    fn publish_state(&mut self, subject: &Subject, portrait: &Portrait, now: Instant) {
+        let Some(described) = self.subjects.get_mut(subject) else { return };
+        described.next = portrait.next.clone().map(|next| (next, portrait.zone));
+        let state = DeviceState::new(portrait);
+        let payload = Bytes::from(state.write());
+        let (topic, hash) = (self.topics.state(subject), self.hasher.hash_one(&payload));
+        if self.kept.get(&topic) == Some(&hash) {
+            return;
+        }
+        let is_urgent = described.urgent.as_ref() != Some(&state.urgent) || !self.kept.contains_key(&topic);
+        let from = match described.changes.next() {
+            Some(next) if !is_urgent => next,
+            _ => described.state_from,
+        };
+        if from > now {
+            self.agenda.add(subject.clone(), from);
+            return;
+        }
+        if !is_urgent {
+            described.changes.take();
+        }
+        described.state_from = now + limits::BETWEEN_STATES;
+        described.urgent = Some(state.urgent);
+        self.kept.insert(topic.clone(), hash);
+        self.ready.push_back(Order::Publish { topic, payload, retain: true });
+    }
+
+    /// Returns the next run of all devices.
+    fn next_of_all(&self) -> Option<NextOfAll> {
+        let all = self.subjects.iter().filter_map(|(subject, described)| match subject {
+            Subject::Device(name) => Some((name, described.next.as_ref()?)),
+            Subject::Host => None,
+        });
+        let ((plugin, device), (next, zone)) = all.min_by_key(|(_, (next, _))| next.at)?;
+        let (plugin, device) = (plugin.to_string(), device.to_string());
+        Some(NextOfAll { plugin, device, next: NextState::new(next, *zone) })
+    }
+
+    /// Publishes the description and the state of the host, as far as they have changed.
+    async fn look_at_host(&mut self, now: Instant) -> Result<(), Problem> {
+        let subject = Subject::Host;
+        let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
+        if described.state_from > now {
+            self.agenda.add(subject, described.state_from);
+            return Ok(());
+        }
+        described.state_from = now + limits::BETWEEN_HOST_STATES;
+        let description = description::of_host((&self.topics, self.status_topic.as_deref()), None);
+        self.describe(&subject, &description, now);
+        let state = HostState::new(&self.state, self.next_of_all()).await?;
+        let payload = Bytes::from(state.write());
+        let (topic, hash) = (self.topics.state(&subject), self.hasher.hash_one(&payload));
+        if self.kept.insert(topic.clone(), hash) != Some(hash) {
+            self.ready.push_back(Order::Publish { topic, payload, retain: true });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the message that removes a retained one.
+fn cleared(topic: String) -> Order {
+    Order::Publish { topic, payload: Bytes::new(), retain: true }
+}
