@@ -12,6 +12,10 @@ pub struct Topic(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicFilter(Arc<str>);
 
+/// The topic at and below which the host itself publishes and listens: `roost`, unless the operator has chosen another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTopic(Topic);
+
 /// A text that is not a topic or a topic filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
@@ -78,6 +82,42 @@ impl Topic {
     }
 }
 
+impl HostTopic {
+    /// Parses a topic of at most 64 bytes that does not end with `/`.
+    ///
+    /// # Errors
+    /// Returns the rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, TopicError> {
+        let topic = Topic::parse(text)?;
+        let rule = if text.len() > limits::HOST_TOPIC_BYTES {
+            "it may have 64 bytes, because names follow it"
+        } else if text.ends_with('/') {
+            "it must not end with `/`, because one follows it"
+        } else {
+            return Ok(Self(topic));
+        };
+        Err(TopicError::new(text, "topic for the host's own messages", rule))
+    }
+
+    /// Returns the topic at these levels below it, which have no wildcards.
+    #[must_use]
+    pub fn below(&self, levels: &str) -> Topic {
+        Topic::unchecked(&format!("{}/{levels}", self.0))
+    }
+
+    /// Returns it as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Default for HostTopic {
+    fn default() -> Self {
+        Self(Topic::unchecked(PluginName::host().as_str()))
+    }
+}
+
 impl TopicFilter {
     /// Parses a filter by MQTT's rules: `+` fills a level, `#` is the last level.
     ///
@@ -127,6 +167,12 @@ impl TopicFilter {
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for HostTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -233,6 +279,20 @@ mod tests {
         assert_eq!(low.excess("porch/light", Qos::AtLeastOnce, true), Some(Excess::Qos));
         assert_eq!(low.excess("porch/light", Qos::AtMostOnce, true), Some(Excess::Retain));
         assert_eq!(low.excess("barn/light", Qos::ExactlyOnce, true), Some(Excess::Topic));
+    }
+
+    #[test]
+    fn the_hosts_topic_leaves_room_for_names_below_it() {
+        let longest = "x".repeat(64);
+        for good in ["roost", "house/roost", "/roost", "grüße", &longest] {
+            let topic = HostTopic::parse(good).expect("valid");
+            assert_eq!(topic.below("status").as_str(), format!("{good}/status"));
+        }
+        assert_eq!(HostTopic::default().as_str(), "roost");
+        let too_long = "x".repeat(65);
+        for bad in ["", "/", "roost/", "roost/#", "+/roost", "$roost", "a\0", &too_long] {
+            assert!(HostTopic::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use roost_scheduler::{
     rate::{Rate, Rates},
     scheduler::Operator,
     time::Site,
-    topic::Grant,
+    topic::{Grant, HostTopic},
     trigger::{Duration, parse_duration},
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Rules {
     pub(crate) ceilings: CallLimits,
     /// The memory that the calls of all plugins may have together.
     pub(crate) memory: GuestMemory,
+    /// The topic at and below which the host itself publishes and listens.
+    pub(crate) host_topic: HostTopic,
 }
 
 /// The memory of all guests together, in MiB.
@@ -60,8 +62,8 @@ impl Default for GuestMemory {
 
 impl Default for Rules {
     fn default() -> Self {
-        let (grants, resources, calendars, rates, memory) = Default::default();
-        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, memory }
+        let (grants, resources, calendars, rates, memory, host_topic) = Default::default();
+        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, memory, host_topic }
     }
 }
 

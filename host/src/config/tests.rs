@@ -418,6 +418,26 @@ fn a_fault_in_the_brokers_or_the_apis_settings_is_reported_with_its_place_and_a_
         roost.toml:3:16: `home/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
         hint: write a topic such as `roost/status`, or `off`
 
+        | [mqtt]
+        | topic = 'home/+'
+        roost.toml:2:9: `home/+` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 'home/'
+        roost.toml:2:9: `home/` is not a topic for the host's own messages: it must not end with `/`, because one follows it
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 'a234567890123456789012345678901234567890123456789012345678901234x'
+        roost.toml:2:9: `a234567890123456789012345678901234567890123456789012345678901234x` is not a topic for the host's own messages: it may have 64 bytes, because names follow it
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 3
+        roost.toml:2:9: `topic` is a whole number, and must be a text in quotes
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
         | [http]
         | listen = 'here'
         roost.toml:2:10: `here` is not an address with a port: write it like `127.0.0.1:8080`, or `off`
@@ -437,6 +457,10 @@ fn a_fault_in_the_brokers_or_the_apis_settings_is_reported_with_its_place_and_a_
         "[mqtt]\nurl = 'mqtts://one'\nkey_file = 'a'",
         "[mqtt]\ncert_file = 'a'\nkey_file = 'b'",
         "[mqtt]\nurl = 'mqtts://one'\nstatus_topic = 'home/#'",
+        "[mqtt]\ntopic = 'home/+'",
+        "[mqtt]\ntopic = 'home/'",
+        "[mqtt]\ntopic = 'a234567890123456789012345678901234567890123456789012345678901234x'",
+        "[mqtt]\ntopic = 3",
         "[http]\nlisten = 'here'",
         "[http]\nhosts = ['http://a']",
     ]));
@@ -542,6 +566,11 @@ fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
     assert_eq!(topic("").as_deref(), Some("roost/status"));
     assert_eq!(topic("[mqtt]\nstatus_topic = 'home/roost'").as_deref(), Some("home/roost"));
     assert_eq!(topic("[mqtt]\nstatus_topic = 'off'"), None);
+    let own = |text: &str| config(text, &[]).rules.host_topic.to_string();
+    assert_eq!((own(""), own("[mqtt]\ntopic = 'barn/roost'")), ("roost".into(), "barn/roost".into()));
+    assert_eq!(topic("[mqtt]\ntopic = 'barn/roost'").as_deref(), Some("barn/roost/status"));
+    assert_eq!(topic("[mqtt]\ntopic = 'barn'\nstatus_topic = 'roost/status'").as_deref(), Some("roost/status"));
+    assert_eq!(topic("[mqtt]\ntopic = 'barn'\nstatus_topic = 'off'"), None);
 }
 
 #[test]
