@@ -92,7 +92,11 @@ impl File {
             log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             rules: Rules {
-                grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+                grants: top
+                    .get("grants")
+                    .map(|value| read_grants(&value, &mqtt.topic))
+                    .transpose()?
+                    .unwrap_or_default(),
                 memory: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),

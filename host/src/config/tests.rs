@@ -202,6 +202,22 @@ fn a_fault_in_the_settings_is_reported_with_its_place_and_a_hint() {
         roost.toml:2:1: unknown key `publsh`
         hint: did you mean `publish`?
 
+        | [grants.coop]
+        | publish = ['coop/#', 'roost/set/#']
+        roost.toml:2:22: no job may publish to `roost/set/#`: what is at or below `roost` is the host's own
+        hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host"
+
+        | [mqtt]
+        | topic = 'coop'
+        | [grants.coop]
+        | publish = ['roost/#', 'coop/#']
+        roost.toml:4:23: no job may publish to `coop/#`: what is at or below `coop` is the host's own
+        hint: use another topic; or, if devices have topics below `coop`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "coop/host"
+
         | [history]
         | days = 0
         roost.toml:2:8: `days` is 0, and must be 1 to 3650
@@ -236,6 +252,8 @@ fn a_fault_in_the_settings_is_reported_with_its_place_and_a_hint() {
         "[grants.Coop]\npublish = []",
         "[grants]\npublish = []",
         "[grants.coop]\npublsh = []",
+        "[grants.coop]\npublish = ['coop/#', 'roost/set/#']",
+        "[mqtt]\ntopic = 'coop'\n[grants.coop]\npublish = ['roost/#', 'coop/#']",
         "[history]\ndays = 0",
         "[history]\nruns = 999",
         "[history]\nday = 1",
