@@ -164,9 +164,20 @@ fn no_job_publishes_at_the_hosts_own_topics_whatever_its_grant() {
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
     host.wait_for_log("plugin `declared` was not loaded");
-    expect![[r#""#]].assert_eq(&site.tried(&["check", "plugins/declared.wasm"]).refused());
+    expect![[r#"
+        error: plugin `declared` was not loaded
+          caused by: device `declared` has no plan
+          caused by: job `order`, step 1: `topic` `roost/set/a/b/enabled`: no job may publish there, because what is at or below `roost` is the host's own
+        hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host"
+    "#]].assert_eq(&site.tried(&["check", "plugins/declared.wasm"]).refused());
     let new = json!({"id": "order", "trigger": "every 1h", "topic": "roost/set/a/b/enabled"});
-    expect![[r#""#]].assert_eq(&problem(&ask(&host.address(), "POST", "/api/v1/jobs", JSON, &new.to_string())));
+    expect![[r#"
+        403 Forbidden: `topic` `roost/set/a/b/enabled`: no job may publish there, because what is at or below `roost` is the host's own
+          hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host""#]].assert_eq(&problem(&ask(&host.address(), "POST", "/api/v1/jobs", JSON, &new.to_string())));
     assert!(host.stop().success());
 
     // With another topic of the host, the plugin's is free.
