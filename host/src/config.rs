@@ -60,7 +60,7 @@ pub(crate) struct Config {
     pub(crate) broker: Option<Broker>,
     /// The ports of the built-in broker.
     pub(crate) built_in: BuiltInPorts,
-    /// The topic at which the host publishes its status, if any.
+    /// The topic at which the host publishes its status, if any: by default below its own, `rules.host_topic`.
     pub(crate) status_topic: Option<Topic>,
     /// The devices in Home Assistant, if it is to have them.
     pub(crate) home_assistant: Option<HomeAssistant>,
@@ -84,9 +84,6 @@ pub(crate) struct Broker {
     /// The certificate that Roost shows, and its key.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
-
-/// The default topic of the host's status.
-pub(crate) const STATUS_TOPIC: &str = "roost/status";
 
 /// The ports of the built-in broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +125,8 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Report> {
 fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'static str)) -> Result<Config, Report> {
     let (path, file) = read(folder, flags.place.config.as_deref())?;
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
-    let status_topic = match file.mqtt.status_topic.clone() {
-        Some(topic) => topic,
-        None => Topic::parse(STATUS_TOPIC).ok(),
-    };
+    let status_topic = file.mqtt.status_topic.clone();
+    let status_topic = status_topic.unwrap_or_else(|| Some(file.rules.host_topic.below("status")));
     let of_settings = path.as_ref().and_then(|path| exposed_settings(path, file.mqtt.is_password_in_it));
     let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
     let plugins = flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into());

@@ -71,10 +71,14 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
 
 #[test]
 fn the_status_topic_can_be_changed_or_turned_off() {
-    for (setting, expected) in [("\"porch/roost\"", Some("porch/roost")), ("\"off\"", None)] {
+    for (settings, expected) in [
+        ("status_topic = \"porch/roost\"", Some("porch/roost")),
+        ("topic = \"barn/roost\"", Some("barn/roost/status")),
+        ("topic = \"barn/roost\"\nstatus_topic = \"off\"", None),
+    ] {
         let (broker, site) = (Broker::new(), Site::new());
         let listener = Listener::new(broker.port);
-        fs::write(site.path().join("roost.toml"), format!("[mqtt]\nstatus_topic = {setting}\n")).unwrap();
+        fs::write(site.path().join("roost.toml"), format!("[mqtt]\n{settings}\n")).unwrap();
         let host = site.start(&broker);
         by_hand(&host.address(), "lamp", "lamp", 1);
         assert_eq!(run(&host, &site, "lamp")["verdict"], "succeeded");

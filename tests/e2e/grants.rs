@@ -3,7 +3,11 @@
 use std::fs;
 
 use expect_test::expect;
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest, http::ask, redact};
+use roost_tests::{
+    Broker, Listener, Message, Roost, Site, guest,
+    http::{JSON, ask, problem},
+    redact,
+};
 use serde_json::{Value, json};
 
 const FORGED: &str = "x\n2027-01-01T00:00:00.000000Z ERROR roost::store: the disk is full\r\n\u{1b}[2J\u{202e}\u{0}y";
@@ -150,6 +154,37 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     let loaded = host.wait_for_log("zigbee2mqtt loaded: 1 device, 1 job");
     expect!["[TIME]  INFO zigbee2mqtt loaded: 1 device, 1 job; it may publish to zigbee2mqtt/bridge/request/restart, and read nothing; beware, it may publish to topics of others: `zigbee2mqtt/bridge/request/restart` is Zigbee2MQTT's"].assert_eq(&redact(&loaded));
     listener.wait_for("zigbee2mqtt/bridge/request/restart");
+}
+
+#[test]
+fn no_job_publishes_at_the_hosts_own_topics_whatever_its_grant() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let grants = "[grants]\npublish = [\"#\"]\n";
+    site.settings("declared", &(grants.to_owned() + &crate::job("order", "every_ms = 1000", "roost/set/a/b/enabled")));
+    site.drop_in(&guest("declared"), "declared");
+    let host = site.start(&broker);
+    host.wait_for_log("plugin `declared` was not loaded");
+    expect![[r#"
+        error: plugin `declared` was not loaded
+          caused by: device `declared` has no plan
+          caused by: job `order`, step 1: `topic` `roost/set/a/b/enabled`: no job may publish there, because what is at or below `roost` is the host's own
+        hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host"
+    "#]].assert_eq(&site.tried(&["check", "plugins/declared.wasm"]).refused());
+    let new = json!({"id": "order", "trigger": "every 1h", "topic": "roost/set/a/b/enabled"});
+    expect![[r#"
+        403 Forbidden: `topic` `roost/set/a/b/enabled`: no job may publish there, because what is at or below `roost` is the host's own
+          hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host""#]].assert_eq(&problem(&ask(&host.address(), "POST", "/api/v1/jobs", JSON, &new.to_string())));
+    assert!(host.stop().success());
+
+    // With another topic of the host, the plugin's is free.
+    fs::write(site.path().join("roost.toml"), "[mqtt]\ntopic = \"roost/host\"\n").unwrap();
+    let listener = Listener::new(broker.port);
+    let _host = site.start(&broker);
+    listener.wait_for("roost/set/a/b/enabled");
 }
 
 #[test]

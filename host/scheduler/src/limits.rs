@@ -32,6 +32,8 @@ pub const TOPIC_BYTES: usize = 1024;
 /// `/` in a topic: brokers consider more of them an attack, and end the connection (Mosquitto beyond 200, aedes beyond
 /// 99, whose older versions crash).
 pub const TOPIC_SEPARATORS: usize = 99;
+/// Bytes of the host's own topic: the names of a plugin, a device and a job fit below it.
+pub const HOST_TOPIC_BYTES: usize = 64;
 /// Bytes of the reason of a pause: half a sentence, in tables and with each run that it skips.
 pub const PAUSE_REASON_BYTES: usize = 200;
 /// Bytes of a payload: well below the packet size that is negotiated with the broker.

@@ -226,6 +226,8 @@ pub enum Cancelled {
 pub enum Denied {
     /// Its plugin, or the API, may not publish there (I8).
     Topic(Topic),
+    /// No job may publish there, because the topic is one of the host's own (I8).
+    HostTopic(Topic),
     /// Its plugin, or the API, may not publish with that QoS (I8).
     Qos {
         /// The message's topic.

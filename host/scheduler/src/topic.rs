@@ -12,6 +12,11 @@ pub struct Topic(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicFilter(Arc<str>);
 
+/// The topic at and below which the host itself publishes and listens: `roost`, unless the operator has chosen another.
+/// No job may publish there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTopic(Topic);
+
 /// A text that is not a topic or a topic filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
@@ -78,6 +83,48 @@ impl Topic {
     }
 }
 
+impl HostTopic {
+    /// Parses a topic of at most 64 bytes that does not end with `/`.
+    ///
+    /// # Errors
+    /// Returns the rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, TopicError> {
+        let topic = Topic::parse(text)?;
+        let rule = if text.len() > limits::HOST_TOPIC_BYTES {
+            "it may have 64 bytes, because names follow it"
+        } else if text.ends_with('/') {
+            "it must not end with `/`, because one follows it"
+        } else {
+            return Ok(Self(topic));
+        };
+        Err(TopicError::new(text, "topic for the host's own messages", rule))
+    }
+
+    /// Returns the topic at these levels below it, which have no wildcards.
+    #[must_use]
+    pub fn below(&self, levels: &str) -> Topic {
+        Topic::unchecked(&format!("{}/{levels}", self.0))
+    }
+
+    /// Returns whether a topic is at or below it, or whether a filter matches such topics only.
+    #[must_use]
+    pub fn covers(&self, text: &str) -> bool {
+        text.strip_prefix(self.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Returns it as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Default for HostTopic {
+    fn default() -> Self {
+        Self(Topic::unchecked(PluginName::host().as_str()))
+    }
+}
+
 impl TopicFilter {
     /// Parses a filter by MQTT's rules: `+` fills a level, `#` is the last level.
     ///
@@ -130,6 +177,12 @@ impl fmt::Display for Topic {
     }
 }
 
+impl fmt::Display for HostTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for TopicFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -149,9 +202,11 @@ pub struct Grant {
     pub retain: bool,
 }
 
-/// Why a message is outside a grant.
+/// Why a message may not be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
+    /// Its topic is one of the host's own, which no grant includes.
+    HostTopic,
     /// Its topic is outside the filters.
     Topic,
     /// Its QoS is too high.
@@ -189,7 +244,10 @@ impl Grant {
 
     /// Returns why it does not allow a message, if so (I8).
     #[must_use]
-    pub fn excess(&self, topic: &str, qos: Qos, retain: bool) -> Option<Excess> {
+    pub fn excess(&self, host: &HostTopic, topic: &str, qos: Qos, retain: bool) -> Option<Excess> {
+        if host.covers(topic) {
+            return Some(Excess::HostTopic);
+        }
         if !self.allows_publish(topic) {
             return Some(Excess::Topic);
         }
@@ -226,13 +284,42 @@ mod tests {
 
     #[test]
     fn a_grant_has_ceilings_beside_its_topics() {
+        let host = HostTopic::parse("home/roost").expect("valid");
         let own = Grant::default_for(&PluginName::parse("porch").expect("valid"));
-        assert_eq!(own.excess("porch/light", Qos::ExactlyOnce, true), None);
+        assert_eq!(own.excess(&host, "porch/light", Qos::ExactlyOnce, true), None);
         let low = Grant { max_qos: Qos::AtMostOnce, retain: false, ..own };
-        assert_eq!(low.excess("porch/light", Qos::AtMostOnce, false), None);
-        assert_eq!(low.excess("porch/light", Qos::AtLeastOnce, true), Some(Excess::Qos));
-        assert_eq!(low.excess("porch/light", Qos::AtMostOnce, true), Some(Excess::Retain));
-        assert_eq!(low.excess("barn/light", Qos::ExactlyOnce, true), Some(Excess::Topic));
+        assert_eq!(low.excess(&host, "porch/light", Qos::AtMostOnce, false), None);
+        assert_eq!(low.excess(&host, "porch/light", Qos::AtLeastOnce, true), Some(Excess::Qos));
+        assert_eq!(low.excess(&host, "porch/light", Qos::AtMostOnce, true), Some(Excess::Retain));
+        assert_eq!(low.excess(&host, "barn/light", Qos::ExactlyOnce, true), Some(Excess::Topic));
+        let all = Grant::default_for(&PluginName::host());
+        for (topic, excess) in [
+            ("home/roost", Some(Excess::HostTopic)),
+            ("home/roost/set/porch/porch/enabled", Some(Excess::HostTopic)),
+            ("home/rooster", None),
+            ("home", None),
+            ("Home/roost", None),
+            ("/home/roost", None),
+        ] {
+            assert_eq!(all.excess(&host, topic, Qos::AtMostOnce, false), excess, "{topic}");
+        }
+        let only = |filter| host.covers(TopicFilter::parse(filter).expect("valid").as_str());
+        assert!(["home/roost", "home/roost/#", "home/roost/+/x"].into_iter().all(only));
+        assert!(!["#", "home/#", "home/+/x", "+/roost/#"].into_iter().any(only));
+    }
+
+    #[test]
+    fn the_hosts_topic_leaves_room_for_names_below_it() {
+        let longest = "x".repeat(64);
+        for good in ["roost", "house/roost", "/roost", "grüße", &longest] {
+            let topic = HostTopic::parse(good).expect("valid");
+            assert_eq!(topic.below("status").as_str(), format!("{good}/status"));
+        }
+        assert_eq!(HostTopic::default().as_str(), "roost");
+        let too_long = "x".repeat(65);
+        for bad in ["", "/", "roost/", "roost/#", "+/roost", "$roost", "a\0", &too_long] {
+            assert!(HostTopic::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use roost_scheduler::topic::Topic;
+use roost_scheduler::topic::{HostTopic, Topic};
 
 use super::{
     BuiltInPorts, LogFormat,
@@ -46,6 +46,7 @@ pub(super) struct MqttFile {
     pub(super) ca_file: Option<PathBuf>,
     /// A certificate and its key.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
+    pub(super) topic: HostTopic,
     /// `Some(None)`: `off`.
     pub(super) status_topic: Option<Option<Topic>>,
     /// Warnings about the files of the password and of the key.
@@ -72,8 +73,8 @@ const KEYS: [&str; 17] = [
     "http",
 ];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
-const MQTT_KEYS: [&str; 8] =
-    ["url", "user", "password", "password_file", "ca_file", "cert_file", "key_file", "status_topic"];
+const MQTT_KEYS: [&str; 9] =
+    ["url", "user", "password", "password_file", "ca_file", "cert_file", "key_file", "topic", "status_topic"];
 const HISTORY_KEYS: [&str; 2] = ["days", "runs"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
@@ -85,17 +86,21 @@ impl File {
         let folder = path.parent().unwrap_or(Path::new(""));
         let log = top.get("log").map(|value| value.table(&LOG_KEYS)).transpose()?;
         let in_log = |key| log.as_ref().and_then(|table| table.get(key));
+        let mqtt = top.get("mqtt").map(|value| read_mqtt(folder, &value)).transpose()?.unwrap_or_default();
         Ok(Self {
             place: SiteSettings::read(&top)?,
             plugins: path_at(folder, &top, "plugins")?,
             data: path_at(folder, &top, "data")?,
-            mqtt: top.get("mqtt").map(|value| read_mqtt(folder, &value)).transpose()?.unwrap_or_default(),
             built_in: top.get("built_in_broker").map(|value| read_ports(&value)).transpose()?.unwrap_or_default(),
             home_assistant: top.get("home_assistant").map(|value| HomeAssistant::read(&value)).transpose()?,
             log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             rules: Rules {
-                grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+                grants: top
+                    .get("grants")
+                    .map(|value| read_grants(&value, &mqtt.topic))
+                    .transpose()?
+                    .unwrap_or_default(),
                 memory: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
@@ -109,7 +114,9 @@ impl File {
                     .map(|value| CallLimits::read_ceilings(&value))
                     .transpose()?
                     .unwrap_or(CallLimits::MOST),
+                host_topic: mqtt.topic.clone(),
             },
+            mqtt,
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
             http: top.get("http").map(|value| HttpFile::read(folder, &value)).transpose()?.unwrap_or_default(),
         })
@@ -145,6 +152,7 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         warnings: [of_password, of_key].into_iter().flatten().flatten().collect(),
         ca_file: path_at(folder, &table, "ca_file")?,
         identity: read_identity(folder, &table)?,
+        topic: table.get("topic").map(|value| read_host_topic(&value)).transpose()?.unwrap_or_default(),
         status_topic: table.get("status_topic").map(|value| read_status_topic(&value)).transpose()?,
     })
 }
@@ -176,6 +184,12 @@ fn read_identity(folder: &Path, table: &Table<'_>) -> Result<Option<(PathBuf, Pa
             "add `cert_file`, the certificate that Roost shows to the broker; where both are in one file, name it twice",
         )),
     }
+}
+
+/// Reads the host's own topic.
+fn read_host_topic(value: &Value<'_>) -> Result<HostTopic, Report> {
+    let topic = value.parsed(HostTopic::parse);
+    topic.map_err(|report| report.hint("write a topic such as `roost` or `house/roost`, another one for each host"))
 }
 
 /// Reads the topic of the host's status, or `off`.

@@ -3,7 +3,7 @@
 use roost_scheduler::{
     model::Qos,
     names::PluginName,
-    topic::{Grant, Topic, TopicFilter},
+    topic::{Grant, HostTopic, Topic, TopicFilter},
 };
 
 use super::{document::Table, levels};
@@ -58,6 +58,15 @@ pub(super) fn how_to_allow(
 /// Returns a hint with the line that would raise a ceiling of a grant, such as `retain = true`.
 pub(super) fn how_to_raise(plugin: &PluginName, line: &str, by_operator: bool) -> String {
     format!("to allow it, {}", in_table(plugin, by_operator, line))
+}
+
+/// Returns a hint for topics that are the host's own.
+pub(super) fn how_to_move(host: &HostTopic) -> String {
+    format!(
+        "use another topic; or, if devices have topics below `{host}`, give the host one of its own: put such a line into \
+         `roost.toml`, and start Roost again:\n[mqtt]\ntopic = \"{}\"",
+        host.below("host")
+    )
 }
 
 /// Returns the instruction to add a line to a grant.
@@ -127,12 +136,18 @@ pub(crate) fn how_broker_allows(topic: &str, access: Access) -> String {
 /// The keys of a table of grants.
 pub(crate) const GRANT_KEYS: [&str; 4] = ["publish", "subscribe", "max_qos", "retain"];
 
-/// Reads lists of topic filters, and ceilings. Missing keys have their defaults; an empty list grants nothing.
-pub(crate) fn read_grant(table: &Table<'_>, plugin: &PluginName) -> Result<Grant, Report> {
+/// Reads lists of topic filters, and ceilings. Missing keys have their defaults; an empty list grants nothing. A filter of
+/// the host's own topics would grant nothing either, so it is refused.
+pub(crate) fn read_grant(table: &Table<'_>, plugin: &PluginName, host: &HostTopic) -> Result<Grant, Report> {
     let filters = |key, default| match table.get(key) {
         None => Ok(default),
         Some(list) => list.list()?.iter().map(|item| item.parsed(TopicFilter::parse)).collect(),
     };
+    let publish = table.get("publish").map(|value| value.list()).transpose()?;
+    if let Some(item) = publish.iter().flatten().find(|item| item.text().is_ok_and(|text| host.covers(text))) {
+        let what = format!("no job may publish to `{}`: what is at or below `{host}` is the host's own", item.text()?);
+        return Err(item.error(what).hint(how_to_move(host)));
+    }
     let default = default_of(plugin);
     let max_qos = table.get("max_qos").map(|value| value.integer_in(0..=2)).transpose()?;
     let max_qos = max_qos.and_then(|number| Qos::from_number(number as u8)).unwrap_or(default.max_qos);

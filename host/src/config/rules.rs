@@ -10,14 +10,14 @@ use roost_scheduler::{
     rate::{Rate, Rates},
     scheduler::Operator,
     time::Site,
-    topic::Grant,
+    topic::{Grant, HostTopic},
     trigger::{Duration, parse_duration},
 };
 
 use super::{
     call_limits::CallLimits,
     document::{Table, Value},
-    grant::{Access, GRANT_KEYS, default_of, how_to_allow, how_to_raise, read_grant},
+    grant::{Access, GRANT_KEYS, default_of, how_to_allow, how_to_move, how_to_raise, read_grant},
     limits,
 };
 use crate::{
@@ -40,6 +40,8 @@ pub(crate) struct Rules {
     pub(crate) ceilings: CallLimits,
     /// The memory that the calls of all plugins may have together.
     pub(crate) memory: GuestMemory,
+    /// The topic at and below which the host itself publishes and listens.
+    pub(crate) host_topic: HostTopic,
 }
 
 /// The memory of all guests together, in MiB.
@@ -60,8 +62,8 @@ impl Default for GuestMemory {
 
 impl Default for Rules {
     fn default() -> Self {
-        let (grants, resources, calendars, rates, memory) = Default::default();
-        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, memory }
+        let (grants, resources, calendars, rates, memory, host_topic) = Default::default();
+        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, memory, host_topic }
     }
 }
 
@@ -71,7 +73,8 @@ impl Rules {
         let own = PluginName::host();
         let grant = self.grants.get(&own).cloned().unwrap_or_else(|| default_of(&own));
         let resources = self.resources.clone().into_iter().collect();
-        Operator { resources, grant, site, rates: self.rates.clone(), calendars: calendars::in_use() }
+        let (topic, rates) = (self.host_topic.clone(), self.rates.clone());
+        Operator { resources, grant, topic, site, rates, calendars: calendars::in_use() }
     }
 }
 
@@ -90,6 +93,7 @@ impl Rules {
         let by_operator = self.grants.contains_key(plugin);
         match permission {
             Permission::Publish(topic) => how_to_allow(plugin, topic, Access::Publish, grant, by_operator),
+            Permission::HostTopic => how_to_move(&self.host_topic),
             Permission::Read(topic) => how_to_allow(plugin, topic, Access::Read, grant, by_operator),
             Permission::Qos(qos) => how_to_raise(plugin, &format!("max_qos = {}", *qos as u8), by_operator),
             Permission::Retain => how_to_raise(plugin, "retain = true", by_operator),
@@ -158,13 +162,13 @@ fn entry(name: &ResourceName, rule: &Resource) -> String {
 }
 
 /// Reads `[grants.<plugin>]`, and `[grants.api]` for ad-hoc jobs.
-pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
+pub(super) fn read_grants(value: &Value<'_>, host: &HostTopic) -> Result<HashMap<PluginName, Grant>, Report> {
     let mut grants = HashMap::new();
     for (name, value) in value.any_table()?.entries() {
         let hint = "grants are given to plugins, each below a line `[grants.<plugin>]`";
         let plugin = plugin_or_api(name).map_err(|error| value.error(error).hint(hint))?;
         value.any_table().map_err(|report| report.hint(hint))?;
-        let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin)?;
+        let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin, host)?;
         grants.insert(plugin, grant);
     }
     Ok(grants)

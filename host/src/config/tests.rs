@@ -202,6 +202,22 @@ fn a_fault_in_the_settings_is_reported_with_its_place_and_a_hint() {
         roost.toml:2:1: unknown key `publsh`
         hint: did you mean `publish`?
 
+        | [grants.coop]
+        | publish = ['coop/#', 'roost/set/#']
+        roost.toml:2:22: no job may publish to `roost/set/#`: what is at or below `roost` is the host's own
+        hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host"
+
+        | [mqtt]
+        | topic = 'coop'
+        | [grants.coop]
+        | publish = ['roost/#', 'coop/#']
+        roost.toml:4:23: no job may publish to `coop/#`: what is at or below `coop` is the host's own
+        hint: use another topic; or, if devices have topics below `coop`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "coop/host"
+
         | [history]
         | days = 0
         roost.toml:2:8: `days` is 0, and must be 1 to 3650
@@ -236,6 +252,8 @@ fn a_fault_in_the_settings_is_reported_with_its_place_and_a_hint() {
         "[grants.Coop]\npublish = []",
         "[grants]\npublish = []",
         "[grants.coop]\npublsh = []",
+        "[grants.coop]\npublish = ['coop/#', 'roost/set/#']",
+        "[mqtt]\ntopic = 'coop'\n[grants.coop]\npublish = ['roost/#', 'coop/#']",
         "[history]\ndays = 0",
         "[history]\nruns = 999",
         "[history]\nday = 1",
@@ -418,6 +436,26 @@ fn a_fault_in_the_brokers_or_the_apis_settings_is_reported_with_its_place_and_a_
         roost.toml:3:16: `home/#` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
         hint: write a topic such as `roost/status`, or `off`
 
+        | [mqtt]
+        | topic = 'home/+'
+        roost.toml:2:9: `home/+` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 'home/'
+        roost.toml:2:9: `home/` is not a topic for the host's own messages: it must not end with `/`, because one follows it
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 'a234567890123456789012345678901234567890123456789012345678901234x'
+        roost.toml:2:9: `a234567890123456789012345678901234567890123456789012345678901234x` is not a topic for the host's own messages: it may have 64 bytes, because names follow it
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 3
+        roost.toml:2:9: `topic` is a whole number, and must be a text in quotes
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
         | [http]
         | listen = 'here'
         roost.toml:2:10: `here` is not an address with a port: write it like `127.0.0.1:8080`, or `off`
@@ -437,6 +475,10 @@ fn a_fault_in_the_brokers_or_the_apis_settings_is_reported_with_its_place_and_a_
         "[mqtt]\nurl = 'mqtts://one'\nkey_file = 'a'",
         "[mqtt]\ncert_file = 'a'\nkey_file = 'b'",
         "[mqtt]\nurl = 'mqtts://one'\nstatus_topic = 'home/#'",
+        "[mqtt]\ntopic = 'home/+'",
+        "[mqtt]\ntopic = 'home/'",
+        "[mqtt]\ntopic = 'a234567890123456789012345678901234567890123456789012345678901234x'",
+        "[mqtt]\ntopic = 3",
         "[http]\nlisten = 'here'",
         "[http]\nhosts = ['http://a']",
     ]));
@@ -542,6 +584,11 @@ fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
     assert_eq!(topic("").as_deref(), Some("roost/status"));
     assert_eq!(topic("[mqtt]\nstatus_topic = 'home/roost'").as_deref(), Some("home/roost"));
     assert_eq!(topic("[mqtt]\nstatus_topic = 'off'"), None);
+    let own = |text: &str| config(text, &[]).rules.host_topic.to_string();
+    assert_eq!((own(""), own("[mqtt]\ntopic = 'barn/roost'")), ("roost".into(), "barn/roost".into()));
+    assert_eq!(topic("[mqtt]\ntopic = 'barn/roost'").as_deref(), Some("barn/roost/status"));
+    assert_eq!(topic("[mqtt]\ntopic = 'barn'\nstatus_topic = 'roost/status'").as_deref(), Some("roost/status"));
+    assert_eq!(topic("[mqtt]\ntopic = 'barn'\nstatus_topic = 'off'"), None);
 }
 
 #[test]

@@ -479,6 +479,7 @@ impl Case {
         };
         let (permission, is_lacking) = match denied {
             Denied::Topic(topic) => (Permission::Publish(topic.clone()), !grant.allows_publish(topic.as_str())),
+            Denied::HostTopic(topic) => (Permission::HostTopic, rules.host_topic.covers(topic.as_str())),
             Denied::Report(topic) => (Permission::Read(topic.clone()), !grant.allows_subscribe(topic.as_str())),
             Denied::Qos { qos, .. } => (Permission::Qos(*qos), *qos > grant.max_qos),
             Denied::Retain(_) => (Permission::Retain, !grant.retain),

@@ -284,7 +284,12 @@ async fn accept(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
     };
     let terms = Terms {
         site,
-        owner: Some(Owner { plugin, grant, resources: &state.rules().resources }),
+        owner: Some(Owner {
+            plugin,
+            grant,
+            resources: &state.rules().resources,
+            host_topic: &state.rules().host_topic,
+        }),
         calendars: Some(calendars::has),
         tasks: Some(&tasks),
         jobs: 1,
@@ -405,7 +410,7 @@ fn action(new: NewJobRecord, target: &JobTarget) -> Result<ActionDraft, Problem>
 fn violation(fault: &Fault) -> Problem {
     let status = match &fault.kind {
         FaultKind::Malformed => StatusCode::BAD_REQUEST,
-        FaultKind::NotPermitted(permission) if permission.is_of_grant() => StatusCode::FORBIDDEN,
+        FaultKind::NotPermitted(permission) if permission.is_of_messages() => StatusCode::FORBIDDEN,
         FaultKind::Rule | FaultKind::NotPermitted(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let field = fault.field.replace('-', "_").replace(".retry.", ".").replace(".misfire.", ".");

@@ -73,7 +73,12 @@ impl Program {
         let Self { plugin, settings, rules, tasks, trigger_cache, .. } = self;
         Terms {
             site: &device.site,
-            owner: Some(Owner { plugin, grant: &settings.grant, resources: &rules.resources }),
+            owner: Some(Owner {
+                plugin,
+                grant: &settings.grant,
+                resources: &rules.resources,
+                host_topic: &rules.host_topic,
+            }),
             calendars: Some(calendars::has),
             tasks: Some(tasks.get().map_or(&[], Vec::as_slice)),
             jobs: settings.limits.jobs,

@@ -18,7 +18,7 @@ use super::limits::CONFIG_BYTES;
 use crate::{
     config::{
         call_limits::CallLimits,
-        document::{Document, Table},
+        document::{Document, Table, Value},
         grant::{GRANT_KEYS, default_of, read_grant},
         rules::Rules,
         site::{HALF_A_LOCATION, SITE_KEYS, SiteSettings},
@@ -68,7 +68,8 @@ impl Settings {
         let file = format!("{plugin}.toml");
         let document = Document::parse(&file, text.unwrap_or_default())?;
         let top = document.table_or(&TOP_KEYS, ELSEWHERE)?;
-        let granted = top.get("grants").map(|value| read_grant(&value.table(&GRANT_KEYS)?, plugin)).transpose()?;
+        let grant = |value: Value<'_>| read_grant(&value.table(&GRANT_KEYS)?, plugin, &rules.host_topic);
+        let granted = top.get("grants").map(grant).transpose()?;
         let limits = top.get("limits").map(|value| CallLimits::read(&value, &rules.ceilings)).transpose()?;
         Ok(Self {
             devices: read_devices(&top, plugin, defaults)?,

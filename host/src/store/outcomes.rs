@@ -106,6 +106,7 @@ enum SkippedRecord {
 #[serde(rename_all = "snake_case")]
 enum DeniedRecord {
     Topic(String),
+    HostTopic(String),
     Qos { topic: String, qos: u8, most: u8 },
     Retain(String),
     Report(String),
@@ -220,6 +221,7 @@ impl From<&Denied> for DeniedRecord {
     fn from(denied: &Denied) -> Self {
         match denied {
             Denied::Topic(topic) => Self::Topic(topic.to_string()),
+            Denied::HostTopic(topic) => Self::HostTopic(topic.to_string()),
             Denied::Qos { topic, qos, most } => {
                 Self::Qos { topic: topic.to_string(), qos: *qos as u8, most: *most as u8 }
             }
@@ -309,6 +311,7 @@ impl TryFrom<DeniedRecord> for Denied {
         let qos = |number: u8| Qos::from_number(number).ok_or_else(|| format!("{number} is not a QoS"));
         Ok(match denied {
             DeniedRecord::Topic(text) => Self::Topic(topic(text)?),
+            DeniedRecord::HostTopic(text) => Self::HostTopic(topic(text)?),
             DeniedRecord::Qos { topic: text, qos: of, most } => {
                 Self::Qos { topic: topic(text)?, qos: qos(of)?, most: qos(most)? }
             }

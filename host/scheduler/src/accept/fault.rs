@@ -41,6 +41,8 @@ pub enum FaultKind {
 pub enum Permission {
     /// To publish to the topic.
     Publish(Topic),
+    /// To publish to one of the host's own topics: the host would need another one.
+    HostTopic,
     /// To publish messages of this QoS.
     Qos(Qos),
     /// To publish retained messages.
@@ -56,10 +58,10 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// Returns whether the plugin's grant would have to be extended.
+    /// Returns whether it is about the topics and the messages of a job.
     #[must_use]
-    pub const fn is_of_grant(&self) -> bool {
-        matches!(self, Self::Publish(_) | Self::Qos(_) | Self::Retain | Self::Read(_))
+    pub const fn is_of_messages(&self) -> bool {
+        matches!(self, Self::Publish(_) | Self::HostTopic | Self::Qos(_) | Self::Retain | Self::Read(_))
     }
 }
 

@@ -31,8 +31,16 @@ impl Owner<'_> {
         let message = &step.message;
         let (topic, qos) = (&message.topic, message.qos);
         let most = self.grant.max_qos as u8;
-        match self.grant.excess(topic.as_str(), qos, message.retain) {
+        match self.grant.excess(self.host_topic, topic.as_str(), qos, message.retain) {
             None => {}
+            Some(Excess::HostTopic) => {
+                let rule = format!(
+                    "no job may publish there, because what is at or below `{}` is the host's own",
+                    self.host_topic
+                );
+                let fault = Fault::new("topic", format!("`{topic}`"), rule);
+                return Err(fault.lacks(Permission::HostTopic));
+            }
             Some(Excess::Topic) => {
                 let rule = format!("it is outside what {owner} may publish to");
                 let fault = Fault::new("topic", format!("`{topic}`"), rule);

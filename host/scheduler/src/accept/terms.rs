@@ -7,7 +7,7 @@ use crate::{
     model::Resource,
     names::{CalendarName, PluginName, ResourceName, TaskName},
     time::Site,
-    topic::Grant,
+    topic::{Grant, HostTopic},
     trigger::{Context, Cron, CronError, Days, Trigger, TriggerError},
     zone::Zone,
 };
@@ -38,6 +38,8 @@ pub struct Owner<'a> {
     pub grant: &'a Grant,
     /// The resources of the host.
     pub resources: &'a BTreeMap<ResourceName, Resource>,
+    /// The topic of the host itself, where no job may publish.
+    pub host_topic: &'a HostTopic,
 }
 
 /// Parsers of the texts in drafts that this crate leaves to its caller: it has no JSON parser, and no files of zones.

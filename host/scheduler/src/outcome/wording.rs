@@ -78,6 +78,9 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic(topic) => write!(f, "publishing to `{topic}` is not granted"),
+            Self::HostTopic(topic) => {
+                write!(f, "no job may publish to `{topic}`, because it is one of the host's own topics")
+            }
             Self::Qos { topic, qos, most } => {
                 let (qos, most) = (*qos as u8, *most as u8);
                 write!(f, "publishing to `{topic}` with QoS {qos} is not granted, only up to {most}")

@@ -22,7 +22,7 @@ impl Scheduler {
     /// Restores the stored state. Occurrences that fell due meanwhile are decided by the first step.
     #[must_use]
     pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
-        let Operator { resources, grant, site, rates, calendars } = operator;
+        let Operator { resources, grant, topic, site, rates, calendars } = operator;
         let mut scheduler = Self {
             catalog: Catalog::default(),
             runs: Runs::default(),
@@ -31,7 +31,7 @@ impl Scheduler {
             delivery: Delivery::new(rates, now),
             commits: Commits::default(),
             work: WorkQueue::default(),
-            host: HostScope { grant, site },
+            host: HostScope { topic, grant, site },
             now,
             out: Step::default(),
             stopping: false,

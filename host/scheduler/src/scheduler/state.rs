@@ -11,7 +11,7 @@ use crate::{
     rate::Rates,
     runs::{Resources, Runs},
     time::{Instant, Site},
-    topic::Grant,
+    topic::{Grant, HostTopic},
     trigger::Calendars,
     work_queue::WorkQueue,
     zone::Zone,
@@ -36,7 +36,7 @@ pub struct Scheduler {
     pub(super) delivery: Delivery,
     pub(super) commits: Commits,
     pub(super) work: WorkQueue,
-    /// The site and the grant of the host's own jobs.
+    /// The host's topic, and the site and the grant of its own jobs.
     pub(super) host: HostScope,
     /// The time of the current step.
     pub(super) now: Instant,
@@ -54,6 +54,8 @@ pub struct Operator {
     pub resources: Vec<(ResourceName, Resource)>,
     /// What ad-hoc jobs that belong to no plugin may publish.
     pub grant: Grant,
+    /// The topic of the host itself, where no job may publish.
+    pub topic: HostTopic,
     /// The site of these jobs.
     pub site: Site,
     /// The rates of plugins and of ad-hoc jobs: the latter count as the host's own (I7).
@@ -67,7 +69,8 @@ impl Default for Operator {
     fn default() -> Self {
         let site = Site { zone: Zone::UTC, location: None };
         let grant = Grant::default_for(&PluginName::host());
-        Self { resources: Vec::new(), grant, site, rates: Rates::default(), calendars: Calendars::default() }
+        let (topic, rates, calendars) = Default::default();
+        Self { resources: Vec::new(), grant, topic, site, rates, calendars }
     }
 }
 
@@ -79,6 +82,7 @@ pub fn api_device() -> DeviceName {
 
 #[derive(Debug)]
 pub(super) struct HostScope {
+    pub(super) topic: HostTopic,
     pub(super) grant: Grant,
     pub(super) site: Site,
 }

@@ -12,7 +12,7 @@ use roost_scheduler::{
     rate::{Rate, Rates},
     scheduler::{Phase, RunStatus},
     time::Instant,
-    topic::Grant,
+    topic::{Grant, HostTopic},
     trigger::{Almanac, Search},
 };
 
@@ -115,8 +115,9 @@ impl Checker {
         assert!(late_ms >= 0 || self.clock_was_set_back, "{run} starts {} ms too early", -late_ms);
         let in_time = late_ms <= i64::from(policy.grace_ms) || policy.group().is_some();
         assert!(in_time, "{run} starts {late_ms} ms late, after its grace");
+        let host = HostTopic::default();
         let by = |grant: &Grant| {
-            publish.body.steps().all(|step| grant.excess(step.topic(), step.qos, step.retain).is_none())
+            publish.body.steps().all(|step| grant.excess(&host, step.topic(), step.qos, step.retain).is_none())
         };
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
     }

@@ -13,7 +13,7 @@ use roost_scheduler::{
     rate::Rates,
     scheduler::{Operator, Scheduler},
     time::Instant,
-    topic::{Grant, TopicFilter},
+    topic::{Grant, HostTopic, TopicFilter},
     trigger::Calendars,
 };
 
@@ -197,7 +197,7 @@ impl Disk {
         let (pump, well) = (of(&["coop", "other", "roost"]), of(&["other"]));
         let resources = vec![(name("pump"), pump), (name("well"), well)];
         let (rates, calendars) = (self.rates.clone(), self.calendars.clone());
-        Operator { resources, grant: full_grant(), site: site(), rates, calendars }
+        Operator { resources, grant: full_grant(), topic: HostTopic::default(), site: site(), rates, calendars }
     }
 }
 

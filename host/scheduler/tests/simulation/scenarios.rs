@@ -399,6 +399,26 @@ fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
 }
 
 #[test]
+fn a_topic_of_the_host_is_denied_whatever_the_grant() {
+    let mut world = World::new(at(START));
+    world.link_up(100);
+    let commands = job("open", "at 2027-03-01T06:10:00Z", &[(0, "a"), (60, "roost/set/coop/north/enabled")]);
+    let beside = job("close", "at 2027-03-01T06:20:00Z", &[(0, "roost-coop/north")]);
+    world.load_granted("coop", 1, &[("north", vec![commands, beside])], full_grant());
+    world.run_until(at(START));
+    world.log.clear();
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &expect![[r#"
+        06:10:00 denied open 06:10:00: no job may publish to `roost/set/coop/north/enabled`, because it is one of the host's own topics
+        06:20:00 publish roost-coop/north #1
+        06:20:00 succeeded close 06:20:00
+    "#]],
+    );
+}
+
+#[test]
 fn a_message_above_a_ceiling_of_the_grant_is_denied_when_the_run_starts() {
     let mut world = World::new(at(START));
     world.link_up(100);

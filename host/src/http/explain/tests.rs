@@ -231,6 +231,7 @@ fn denials() -> Vec<Outcome> {
     let pump = || ResourceName::parse("pump").unwrap();
     vec![
         Outcome::Denied(Denied::Topic(topic())),
+        Outcome::Denied(Denied::HostTopic(Topic::parse("roost/set/x").unwrap())),
         Outcome::Denied(Denied::Report(topic())),
         Outcome::Denied(Denied::Resource(pump())),
         Outcome::Denied(Denied::Qos { topic: topic(), qos: Qos::ExactlyOnce, most: Qos::AtMostOnce }),
@@ -298,6 +299,7 @@ fn every_outcome_and_every_reason_is_explained() {
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and it was abandoned by hand
         it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and the database was restored from a backup that was made before the run ended; its messages may have been sent
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: publishing to `barn/door` is not granted
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: no job may publish to `roost/set/x`, because it is one of the host's own topics
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: reading `barn/door` is not granted
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it needs `pump`, and no `[[resource]]` in the host's settings has that name
         it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: publishing to `barn/door` with QoS 2 is not granted, only up to 0

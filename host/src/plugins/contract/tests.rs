@@ -129,7 +129,12 @@ fn with_terms<T>(
     let rules = Rules { resources: pump_and_spring(), grants, ..Rules::default() };
     let terms = Terms {
         site: &Site { zone: zone("Europe/London"), location },
-        owner: Some(Owner { plugin: &plugin, grant: &grant, resources: &rules.resources }),
+        owner: Some(Owner {
+            plugin: &plugin,
+            grant: &grant,
+            resources: &rules.resources,
+            host_topic: &rules.host_topic,
+        }),
         jobs: 3,
         calendars: Some(|_| false),
         tasks: Some(&tasks::tasks(&["open", "close"])),
@@ -319,6 +324,26 @@ fn the_hint_for_a_topic_outside_the_grant_has_the_lines_that_allow_it() {
         of_operator.hint.as_deref().unwrap(),
         "to allow it, put this into `roost.toml`:\n[grants.coop-door]\npublish = [\"coop/#\", \"barn/door\"]"
     );
+}
+
+#[test]
+fn no_job_publishes_at_the_hosts_own_topics() {
+    for topic in ["roost", "roost/set/coop-door/north/enabled"] {
+        let list = vec![with_step(|step| step.message.topic = topic.into())];
+        let refused = converted(list, None, true).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "job `open`, step 1: `topic` `{topic}`: no job may publish there, because what is at or below `roost` is the \
+                 host's own"
+            )
+        );
+        expect![[r#"
+            use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+            [mqtt]
+            topic = "roost/host""#]]
+        .assert_eq(refused.hint.as_deref().unwrap());
+    }
 }
 
 #[test]

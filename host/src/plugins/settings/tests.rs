@@ -3,7 +3,7 @@
 use crate::zones::zone;
 use expect_test::expect;
 use proptest::prelude::*;
-use roost_scheduler::{model::Qos, time::Location, zone::Zone};
+use roost_scheduler::{model::Qos, time::Location, topic::HostTopic, zone::Zone};
 
 use super::*;
 
@@ -77,6 +77,22 @@ fn the_operators_grant_takes_precedence_over_the_file() {
     let rules = Rules { grants: [(plugin(), operator.clone())].into(), ..Rules::default() };
     let settings = Settings::parse(Some(text), &plugin(), &host(), &rules).unwrap();
     assert_eq!(settings.grant, operator);
+}
+
+#[test]
+fn a_grant_of_the_hosts_own_topics_is_refused() {
+    expect![[r#"
+        coop-door.toml:2:22: no job may publish to `roost/set/#`: what is at or below `roost` is the host's own
+        hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
+          [mqtt]
+          topic = "roost/host""#]]
+    .assert_eq(&error("[grants]\npublish = ['home/#', 'roost/set/#']"));
+    // Devices may report there, and a wider filter includes other topics.
+    let granted = parse("[grants]\npublish = ['#']\nsubscribe = ['roost/status']").grant;
+    assert_eq!((granted.publish.len(), granted.subscribe.len()), (1, 1));
+    let rules = Rules { host_topic: HostTopic::parse("barn/roost").unwrap(), ..Rules::default() };
+    let settings = Settings::parse(Some("[grants]\npublish = ['roost/set/#']"), &plugin(), &host(), &rules);
+    assert_eq!(settings.unwrap().grant.publish.len(), 1);
 }
 
 #[test]

@@ -52,12 +52,13 @@ impl Scheduler {
     fn denied(&self, run: &Run) -> Option<Denied> {
         let grant = &self.catalog.plugin_named(&run.id.plugin)?.grant;
         let denial = |step: StepRef<'_>| {
-            if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
+            if let Some(excess) = grant.excess(&self.host.topic, step.topic(), step.qos, step.retain) {
                 let topic = Topic::unchecked(step.topic());
                 return Some(match excess {
-                    Excess::Topic if mutated(Mutation::TopicsAreNotGranted) => return None,
+                    Excess::Topic | Excess::HostTopic if mutated(Mutation::TopicsAreNotGranted) => return None,
                     Excess::Qos | Excess::Retain if mutated(Mutation::GrantCeilingsAreIgnored) => return None,
                     Excess::Topic => Denied::Topic(topic),
+                    Excess::HostTopic => Denied::HostTopic(topic),
                     Excess::Qos => Denied::Qos { topic, qos: step.qos, most: grant.max_qos },
                     Excess::Retain => Denied::Retain(topic),
                 });

@@ -97,7 +97,13 @@ fn a_reply_must_respect_the_rules_of_steps() {
     assert_eq!((whole.steps.len(), whole.steps[1].after_ms, whole.note), (2, 9, None));
 
     let elsewhere = wit::Step { message: wit::Message { topic: "barn/door".into(), ..message() }, ..step(0) };
+    let of_host = wit::Step { message: wit::Message { topic: "roost/status".into(), ..message() }, ..step(0) };
     let cases = [
+        (
+            wit::Reply { steps: vec![of_host], ..no_reply() },
+            "task `close`, step 1: `topic` `roost/status`: no job may publish there, because what is at or below `roost` is \
+             the host's own",
+        ),
         (wit::Reply { steps: vec![step(0); 101], ..no_reply() }, "task `close`: `steps` 101: there may be 0 to 100"),
         (
             wit::Reply { steps: vec![step(5), step(4)], ..no_reply() },
