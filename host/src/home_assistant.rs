@@ -13,15 +13,17 @@ mod agenda;
 mod commands;
 mod description;
 mod limits;
+mod place;
 mod portrait;
 mod publisher;
 mod state;
 mod tokens;
 mod topics;
 
-use std::thread;
+use std::{path::Path, thread};
 
 use anyhow::Context as _;
+use roost_scheduler::topic::HostTopic;
 
 use self::{publisher::Publisher, topics::Topics};
 use crate::{
@@ -31,25 +33,58 @@ use crate::{
     report::Report,
 };
 
-/// Starts the edge in the background. It ends with the process, or when the event log is closed.
+/// Starts the edge in the background. Without settings it only removes what it published before. It ends with the
+/// process, or when the event log is closed.
 pub(crate) fn start(
-    settings: HomeAssistant,
-    mqtt: mqtt::Settings,
-    own_topic: &str,
+    settings: Option<HomeAssistant>,
+    (mqtt, info): (mqtt::Settings, LinkInfo),
+    own: &HostTopic,
+    data: &Path,
     state: ApiState,
-    info: LinkInfo,
 ) -> anyhow::Result<()> {
-    let topics = Topics { own: own_topic.to_owned(), discovery: settings.discovery_prefix.clone() };
+    let topics =
+        |settings: &HomeAssistant| Topics { own: own.to_string(), discovery: settings.discovery_prefix.clone() };
+    let now = settings.as_ref().map(topics);
+    let left = place::read(data).filter(|left| now.as_ref() != Some(left));
+    if now.is_none() && left.is_none() {
+        return Ok(());
+    }
     let status_topic = mqtt.status_topic.as_ref().map(|topic| topic.as_str().to_owned());
-    let (link, connections) = background::connect(mqtt, "Home Assistant", info).map_err(Report::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the runtime of the edge for Home Assistant cannot be started")?;
-    let run = move || {
-        let _ = rustix::process::nice(limits::NICE);
-        runtime.block_on(async {
-            tokio::join!(connections, Publisher::new(settings, topics, status_topic, state).run(link));
-        });
+    let connect = move || background::connect(mqtt.clone(), "Home Assistant", info.clone());
+    // Before the thread is started, so that a certificate that cannot be read is reported.
+    connect().map(drop).map_err(Report::from)?;
+    let data = data.to_owned();
+    let run = async move |settings: Option<HomeAssistant>, topics: Topics| {
+        let Ok((link, connections)) = connect() else { return };
+        let publisher = Publisher::new(settings, topics, status_topic.clone(), state.clone());
+        tokio::select! {
+            () = connections => {}
+            () = publisher.run(link) => {}
+        }
     };
-    thread::Builder::new().name("home-assistant".into()).spawn(run).context("a thread cannot be started")?;
+    let work = async move {
+        if let Some(left) = left {
+            run(None, left).await;
+            report(place::remove(&data), "removed from");
+        }
+        if let (Some(settings), Some(topics)) = (settings, now) {
+            report(place::write(&data, &topics), "written to");
+            run(Some(settings), topics).await;
+        }
+    };
+    let thread = move || {
+        let _ = rustix::process::nice(limits::NICE);
+        runtime.block_on(work);
+    };
+    thread::Builder::new().name("home-assistant".into()).spawn(thread).context("a thread cannot be started")?;
     Ok(())
+}
+
+/// Logs that the place of the descriptions could not be kept: it matters only when the settings change.
+fn report(result: std::io::Result<()>, what: &str) {
+    if let Err(error) = result {
+        tracing::warn!("`home-assistant.json` cannot be {what} the data folder\n  caused by: {error}");
+    }
 }

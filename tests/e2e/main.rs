@@ -20,6 +20,7 @@ mod faults;
 mod files;
 mod grants;
 mod guests;
+mod home_assistant;
 mod hostile;
 mod login;
 mod moving;

@@ -104,9 +104,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let edges = (plugins.handle(), last_outcomes);
     let access = (&config, listening.guard());
     let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
-    if let Some(settings) = config.home_assistant.clone() {
-        home_assistant::start(settings, mqtt, "roost", state.clone(), link_info)?;
-    }
+    let settings = config.home_assistant.clone();
+    home_assistant::start(settings, (mqtt, link_info), &config.rules.host_topic, &config.data, state.clone())?;
     let _serving = listening.serve(state, page::routes())?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };

@@ -88,6 +88,7 @@ async fn carry_out(state: &ApiState, (plugin, device): Name, command: Command) -
     };
     match command {
         Command::Enable(is_on) => enable(Part::Device(plugin, device), is_on).await,
+        Command::Pause(new) => pauses::set(state, Part::Device(plugin, device), &new).await,
         Command::EnableJob(job, is_on) => enable(Part::Job((plugin, device, job)), is_on).await,
         Command::Run(job) => state.request(Request::RunNow((plugin, device, job))).await.map(drop),
         Command::Skip(job) => state.request(Request::Skip { job: (plugin, device, job), undo: false }).await.map(drop),

@@ -351,3 +351,82 @@ impl Description {
 pub(super) fn is_described(plugin: &PluginName) -> bool {
     *plugin != PluginName::host()
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use roost_scheduler::{names::DeviceName, zone::Zone};
+
+    use super::*;
+
+    fn topics() -> Topics {
+        Topics { own: "roost".into(), discovery: "homeassistant".into() }
+    }
+
+    fn name() -> Name {
+        (PluginName::parse("coop-door").unwrap(), DeviceName::parse("north").unwrap())
+    }
+
+    fn task(task: &str, args_schema: Value) -> TaskDescriptionRecord {
+        TaskDescriptionRecord { task: task.into(), summary: String::new(), args_schema: Some(args_schema) }
+    }
+
+    fn shown(payload: &[u8]) -> String {
+        let whole: Value = serde_json::from_slice(payload).unwrap();
+        let mut lines = Vec::new();
+        for (key, value) in whole.as_object().unwrap() {
+            match value.as_object() {
+                Some(components) if key == "components" => {
+                    lines.extend(components.iter().map(|(key, component)| format!("{key}: {component}")));
+                }
+                _ => lines.push(format!("{key}: {value}")),
+            }
+        }
+        lines.join("\n")
+    }
+
+    fn described(jobs: &[&str], has_commands: bool) -> Description {
+        let mut portrait = Portrait::new(Zone::UTC);
+        let job = |id: &&str| Job { id: JobId::parse(id).unwrap(), label: format!("Do {id}"), is_paused: false };
+        portrait.jobs = jobs.iter().map(job).collect();
+        let tasks = [task("open", json!({ "properties": {} })), task("water", json!({ "required": ["minutes"] }))];
+        of_device((&topics(), Some("roost/status")), &name(), &portrait, &tasks, has_commands)
+    }
+
+    #[test]
+    fn a_device_has_a_component_for_each_thing_that_can_be_seen_or_pressed() {
+        expect![[""]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));
+    }
+
+    #[test]
+    fn a_host_is_always_connected_or_not() {
+        expect![[""]].assert_eq(&shown(&of_host((&topics(), Some("roost/status")), None).write(&Platforms::new())));
+    }
+
+    #[test]
+    fn a_component_that_goes_is_named_by_its_platform_alone() {
+        let (before, now) = (described(&["close", "open"], true), described(&["open"], true));
+        let payload = now.write(&before.platforms());
+        let whole: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(whole["components"]["run_close"], json!({ "platform": "button" }));
+        assert_eq!(whole["components"]["enabled_close"], json!({ "platform": "switch" }));
+        let (state_topic, platforms) = Description::read(&payload).unwrap();
+        assert_eq!((state_topic.as_str(), &platforms), ("roost/state/coop-door/north", &before.platforms()));
+        assert_eq!(now.write(&now.platforms()), now.write(&Platforms::new()));
+    }
+
+    #[test]
+    fn without_commands_there_is_nothing_to_press() {
+        let platforms = described(&["close"], false).platforms();
+        assert_eq!(
+            platforms.values().filter(|platform| ["button", "switch", "notify"].contains(&platform.as_str())).count(),
+            0
+        );
+    }
+
+    #[test]
+    fn another_programs_description_is_none_of_ours() {
+        assert_eq!(Description::read(b"not JSON"), None);
+        assert_eq!(Description::read(br#"{"state_topic": "a/b"}"#), None);
+    }
+}

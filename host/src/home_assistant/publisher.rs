@@ -35,7 +35,8 @@ use crate::{
 
 /// The edge's state.
 pub(super) struct Publisher {
-    settings: HomeAssistant,
+    /// `None`: everything is removed.
+    settings: Option<HomeAssistant>,
     topics: Topics,
     status_topic: Option<String>,
     state: ApiState,
@@ -98,7 +99,12 @@ impl Described {
 }
 
 impl Publisher {
-    pub(super) fn new(settings: HomeAssistant, topics: Topics, status_topic: Option<String>, state: ApiState) -> Self {
+    pub(super) fn new(
+        settings: Option<HomeAssistant>,
+        topics: Topics,
+        status_topic: Option<String>,
+        state: ApiState,
+    ) -> Self {
         Self {
             settings,
             topics,
@@ -117,11 +123,15 @@ impl Publisher {
         }
     }
 
-    /// Runs until the event log is closed or the connections end for good.
+    /// Runs until the event log is closed or the connections end for good; without settings, until all is removed.
     pub(super) async fn run(mut self, mut link: Background) {
         let mut events = self.state.event_log().subscribe();
         let mut look_again = interval(limits::LOOK_AGAIN);
+        let mut is_acknowledged = false;
         loop {
+            if is_acknowledged && self.is_done() {
+                return;
+            }
             let is_up = self.phase != Phase::Down;
             let next = match self.phase {
                 Phase::Down => None,
@@ -132,12 +142,16 @@ impl Publisher {
                 // Commands first: a person waits for them.
                 biased;
                 event = link.events.recv() => match event {
-                    Some(event) => self.on_link(event),
+                    Some(event) => {
+                        is_acknowledged = event == Event::Idle;
+                        self.on_link(event);
+                    }
                     None => return,
                 },
                 permit = link.orders.reserve(), if is_up && !self.ready.is_empty() => {
                     let (Ok(permit), Some(order)) = (permit, self.ready.pop_front()) else { return };
                     permit.send(order);
+                    is_acknowledged = false;
                 }
                 changed = events.changed() => {
                     if changed.is_err() || *events.borrow_and_update() {
@@ -184,7 +198,7 @@ impl Publisher {
                 self.ready.clear();
                 let now = Instant::now();
                 self.phase = Phase::Reading { until: now + limits::QUIET, at_most: now + limits::READING };
-                if self.settings.commands {
+                if self.has_commands() {
                     let filter = self.topics.commands();
                     self.ready.push_back(Order::Subscribe { filter, with_retained: false });
                 }
@@ -204,6 +218,15 @@ impl Publisher {
             Event::Arrived(message) => self.on_retained(&message),
             Event::Idle => {}
         }
+    }
+
+    /// Checks whether all is removed, if it is to be.
+    fn is_done(&self) -> bool {
+        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.subjects.is_empty()
+    }
+
+    fn has_commands(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.commands)
     }
 
     /// Remembers a message that the broker has: a description or a state of this host, which may be of an earlier life.
@@ -287,7 +310,9 @@ impl Publisher {
             (Some(plugin), None) => self.touch_plugin(plugin),
             _ => {}
         }
-        self.agenda.add(Subject::Host, Instant::now());
+        if !matches!(event, HostEvent::Started { .. }) {
+            self.agenda.add(Subject::Host, Instant::now());
+        }
     }
 
     /// Publishes the end of a run as an event.
@@ -342,7 +367,6 @@ impl Publisher {
         }
         self.touch_all();
         let (now, mut plugin) = (Instant::now(), None);
-        self.agenda.add(Subject::Host, now);
         loop {
             let after: Option<PluginName> = plugin.take();
             let next = self.state.inspect(move |scheduler| {
@@ -378,7 +402,8 @@ impl Publisher {
 
     /// Checks whether a device is one of those that Home Assistant is to have.
     fn describes(&self, (plugin, device): &Name) -> bool {
-        description::is_described(plugin) && self.settings.describes(plugin.as_str(), device.as_str())
+        let settings = self.settings.as_ref().filter(|_| description::is_described(plugin));
+        settings.is_some_and(|settings| settings.describes(plugin.as_str(), device.as_str()))
     }
 
     /// Publishes the description and the state of a device, as far as they have changed.
@@ -391,7 +416,7 @@ impl Publisher {
         };
         let tasks = self.tasks_of(&name.0).await;
         let topics = (&self.topics, self.status_topic.as_deref());
-        let description = description::of_device(topics, &name, &portrait, &tasks, self.settings.commands);
+        let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
         self.describe(&subject, &description, now);
@@ -417,10 +442,9 @@ impl Publisher {
             self.agenda.add(subject, since + limits::GONE);
             return;
         }
-        if let Subject::Device((plugin, device)) = &subject
-            && self.settings.describes(plugin.as_str(), device.as_str())
-            && (self.state.plugins().statuses.first_loads.progress().is_some()
-                || self.state.plugins().statuses.plugin(plugin).is_some_and(|status| status.running.is_none()))
+        if let Subject::Device(name) = &subject
+            && self.describes(name)
+            && self.may_come_back(&name.0)
         {
             self.agenda.add(subject, now + limits::BETWEEN_DESCRIPTIONS);
             return;
@@ -431,6 +455,13 @@ impl Publisher {
             }
         }
         self.subjects.remove(&subject);
+    }
+
+    /// Checks whether a plugin is at fault or not loaded yet, so that its devices may come back.
+    fn may_come_back(&self, plugin: &PluginName) -> bool {
+        let statuses = &self.state.plugins().statuses;
+        let is_at_fault = || statuses.plugin(plugin).is_some_and(|status| status.running.is_none());
+        statuses.first_loads.progress().is_some() || is_at_fault()
     }
 
     fn describe(&mut self, subject: &Subject, description: &Description, now: Instant) {
@@ -457,7 +488,11 @@ impl Publisher {
 
     fn publish_state(&mut self, subject: &Subject, portrait: &Portrait, now: Instant) {
         let Some(described) = self.subjects.get_mut(subject) else { return };
-        described.next = portrait.next.clone().map(|next| (next, portrait.zone));
+        let next = portrait.next.clone().map(|next| (next, portrait.zone));
+        if described.next != next {
+            described.next = next;
+            self.agenda.add(Subject::Host, now);
+        }
         let state = DeviceState::new(portrait);
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(subject), self.hasher.hash_one(&payload));
@@ -496,6 +531,10 @@ impl Publisher {
     /// Publishes the description and the state of the host, as far as they have changed.
     async fn look_at_host(&mut self, now: Instant) -> Result<(), Problem> {
         let subject = Subject::Host;
+        if self.settings.is_none() {
+            self.is_gone(subject, now);
+            return Ok(());
+        }
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         if described.state_from > now {
             self.agenda.add(subject, described.state_from);

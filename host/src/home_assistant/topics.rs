@@ -2,6 +2,8 @@
 
 use roost_scheduler::names::{DeviceName, JobId, PluginName};
 
+use crate::http::pauses::NewPauseRecord;
+
 /// The names of a plugin and of a device of it.
 pub(super) type Name = (PluginName, DeviceName);
 
@@ -124,6 +126,8 @@ fn escaped(name: &str) -> String {
 pub(super) enum Command {
     /// Resume or pause the device.
     Enable(bool),
+    /// Pause the device, in most cases until an end.
+    Pause(NewPauseRecord),
     /// Resume or pause a job.
     EnableJob(JobId, bool),
     /// Run a job now.
@@ -161,11 +165,14 @@ pub(super) fn parse_command(rest: &str, payload: &[u8]) -> Result<(Name, Command
     let command = match (*verb, of) {
         ("enabled", []) => Command::Enable(is_on()?),
         ("enabled", [of]) => Command::EnableJob(job(of)?, is_on()?),
+        ("pause", []) => Command::Pause(serde_json::from_str(text).map_err(|error| {
+            format!("the payload is no pause, such as `{{\"for\": \"24h\", \"reason\": \"rain\"}}`: {error}")
+        })?),
         ("run", [of]) => expects("RUN").and_then(|()| job(of)).map(Command::Run)?,
         ("skip", [of]) => expects("SKIP").and_then(|()| job(of)).map(Command::Skip)?,
         ("task", [of]) if text == "RUN" => Command::Task((*of).to_owned(), None),
         ("task", [of]) => Command::Task((*of).to_owned(), Some(text.to_owned())),
-        _ => return Err("the command is none of `enabled`, `run/JOB`, `skip/JOB`, `task/TASK`".to_owned()),
+        _ => return Err("the command is none of `enabled`, `pause`, `run/JOB`, `skip/JOB`, `task/TASK`".to_owned()),
     };
     Ok(((plugin, device), command))
 }
@@ -252,6 +259,8 @@ mod tests {
         let all = [
             shown("roost/set/coop-door/north/enabled", "OFF"),
             shown("roost/set/coop-door/north/enabled/close", "ON"),
+            shown("roost/set/sprinkler/garden/pause", r#"{"for": "24h", "reason": "rain"}"#),
+            shown("roost/set/sprinkler/garden/pause", "24h"),
             shown("roost/set/coop-door/north/run/close", "RUN"),
             shown("roost/set/coop-door/north/skip/close", "SKIP"),
             shown("roost/set/sprinkler/garden/task/water", "RUN"),
@@ -271,7 +280,7 @@ mod tests {
             sprinkler/garden Task("water", Some("{\"minutes\": 5}"))
             the payload is `on`, and must be `ON` or `OFF`
             the payload is `SKIP`, and must be `RUN`
-            the command is none of `enabled`, `run/JOB`, `skip/JOB`, `task/TASK`
+            the command is none of `enabled`, `pause`, `run/JOB`, `skip/JOB`, `task/TASK`
             a job id may contain only letters, digits, `.`, `_` and `-`
             the topic ends with no `PLUGIN/DEVICE/COMMAND`"#]]
         .assert_eq(&all.join("\n"));

@@ -1,0 +1,266 @@
+//! Devices in Home Assistant, as the broker sees them.
+
+use std::collections::BTreeSet;
+
+use roost_tests::{
+    Broker, Listener, Message, Roost, Site, guest,
+    http::{get, text},
+    retained, sample,
+};
+use serde_json::Value;
+
+use crate::job;
+
+const NORTH: &str = "homeassistant/device/roost_coop-door_north/config";
+const DOORS: &str = "
+[[device]]
+name = \"north\"
+[[device]]
+name = \"south\"
+";
+
+/// A site with two doors in Home Assistant.
+fn doors() -> Site {
+    let site = Site::new();
+    site.settings("coop-door", DOORS);
+    site.drop_in(&sample("coop-door"), "coop-door");
+    site
+}
+
+fn start(site: &Site, broker: &Broker, settings: &str) -> Roost {
+    std::fs::write(site.path().join("roost.toml"), settings).unwrap();
+    site.start(broker)
+}
+
+/// The newest message on a topic, if there is one that is not empty.
+fn newest<'m>(messages: &'m [Message], topic: &str) -> Option<&'m Message> {
+    messages.iter().rev().find(|message| message.topic == topic)
+}
+
+/// Waits until the newest state of a device satisfies a condition, and returns it.
+fn state(listener: &Listener, device: &str, what: &str, is_met: impl Fn(&Value) -> bool) -> Value {
+    let topic = format!("roost/state/{device}");
+    let parsed = |messages: &[Message]| {
+        newest(messages, &topic).and_then(|message| serde_json::from_str::<Value>(&message.payload).ok())
+    };
+    let messages = listener.wait(what, |messages| parsed(messages).is_some_and(|state| is_met(&state)));
+    parsed(&messages).unwrap()
+}
+
+fn description(payload: &str) -> Value {
+    serde_json::from_str(payload).unwrap()
+}
+
+fn keys(description: &Value) -> BTreeSet<String> {
+    description["components"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
+    let (broker, site) = (Broker::new(), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    let north = description(&listener.wait_for(NORTH).payload);
+    assert_eq!(text(&north["device"], "name"), "coop-door north");
+    let all =
+        "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open";
+    assert_eq!(keys(&north), all.split(' ').map(str::to_owned).collect());
+    for (key, component) in north["components"].as_object().unwrap() {
+        assert_eq!(text(component, "unique_id"), format!("roost_coop-door_north_{key}"));
+        assert_eq!(text(component, "availability_topic"), "roost/status");
+    }
+    let job = get(&host.address(), "/api/v1/jobs/coop-door/north/open");
+    let first = state(&listener, "coop-door/north", "the next run", |state| state["next"].is_object());
+    assert_eq!((&first["paused"], &first["last"], &first["problem"]), (&false.into(), &Value::Null, &Value::Null));
+    let close = get(&host.address(), "/api/v1/jobs/coop-door/north/close");
+    assert!([text(&job, "due"), text(&close, "due")].contains(&text(&first["next"], "at")), "{first}");
+
+    broker.publish(&["-t", "roost/set/coop-door/north/run/close", "-m", "RUN"]);
+    listener.wait_for("coop-door/north/door/set");
+    let ran = state(&listener, "coop-door/north", "the run", |state| state["last"].is_object());
+    assert_eq!((text(&ran["last"], "job"), text(&ran["last"], "outcome")), ("close", "succeeded"));
+    let event = description(&listener.wait_for("roost/event/coop-door/north").payload);
+    assert_eq!((text(&event, "event_type"), &event["run"]), ("succeeded", &ran["last"]["run"]));
+
+    broker.publish(&["-t", "roost/set/coop-door/north/enabled", "-m", "OFF"]);
+    state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true && state["next"].is_null());
+    site.roost(&["resume", "coop-door/north"]);
+    let resumed = state(&listener, "coop-door/north", "the end of the pause", |state| state["paused"] == false);
+    broker.publish(&["-t", "roost/set/coop-door/north/skip/open", "-m", "SKIP"]);
+    let skipped = |state: &Value| text(&state["next"], "job") != "open" || state["next"] != resumed["next"];
+    state(&listener, "coop-door/north", "the skip", skipped);
+    broker.publish(&["-t", "roost/set/coop-door/north/enabled/open", "-m", "OFF"]);
+    state(&listener, "coop-door/north", "the pause of the job", |state| state["paused_jobs"][0] == "open");
+    let south = retained(broker.port, "roost/state/coop-door/south").unwrap();
+    assert_eq!(description(&south)["paused"], false);
+}
+
+#[test]
+fn what_is_not_a_new_command_of_a_person_is_not_obeyed() {
+    let (broker, site) = (Broker::new(), doors());
+    let topic = "roost/set/coop-door/north/run/close";
+    broker.publish(&["-t", topic, "-m", "RUN", "-r"]);
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    listener.wait_for(NORTH);
+    broker.publish(&["-t", topic, "-m", "RUN", "-r"]);
+    host.wait_for_log("is not carried out: it is retained, so it may be old");
+    broker.publish(&["-t", topic, "-m", "RUN", "-V", "5", "-D", "publish", "user-property", "roost-run", "a/b/c"]);
+    host.wait_for_log("is not carried out: a run of Roost has sent it");
+    broker.publish(&["-t", topic, "-n"]);
+    for (end, payload, why) in [
+        ("run/close", "SKIP", "the payload is `SKIP`, and must be `RUN`"),
+        ("run/other", "RUN", "`coop-door/north` has no job `other`"),
+        ("task/none", "{", "the arguments are not JSON"),
+        ("dance", "RUN", "the command is none of"),
+    ] {
+        broker.publish(&["-t", &format!("roost/set/coop-door/north/{end}"), "-m", payload]);
+        host.wait_for_log(why);
+    }
+    // Commands are carried out in turn, so that the others would have been by now.
+    broker.publish(&["-t", "roost/set/coop-door/north/run/open", "-m", "RUN"]);
+    let sent = listener.wait_for("coop-door/north/door/set");
+    assert_eq!((sent.payload.as_str(), listener.count("coop-door/north/door/set")), ("OPEN", 1));
+}
+
+#[test]
+fn without_commands_nothing_can_be_pressed() {
+    let (broker, site) = (Broker::new(), doors());
+    let listener = Listener::new(broker.port);
+    let settings = "[home_assistant]\ncommands = false\ndevices = [\"coop-door/n*\"]\ndiscovery_prefix = \"ha\"\n";
+    let host = start(&site, &broker, settings);
+    let north = description(&listener.wait_for("ha/device/roost_coop-door_north/config").payload);
+    assert_eq!(keys(&north), ["enabled", "event", "last", "next", "problem", "running"].map(str::to_owned).into());
+    assert!(!north.to_string().contains("roost/set/"), "{north}");
+    broker.publish(&["-t", "roost/set/coop-door/north/run/close", "-m", "RUN"]);
+    site.roost(&["run", "coop-door/north/open"]);
+    assert_eq!(listener.wait_for("coop-door/north/door/set").payload, "OPEN");
+    let described = listener.messages();
+    assert!(!described.iter().any(|message| message.topic.contains("south/config")), "{described:?}");
+    drop(host);
+}
+
+#[test]
+fn a_restart_publishes_nothing_again_and_a_broker_that_lost_its_memory_gets_everything() {
+    let (mut broker, site) = (Broker::new(), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    for device in ["north", "south"] {
+        state(&listener, &format!("coop-door/{device}"), "the state", |state| state["next"].is_object());
+    }
+    listener.wait_for(NORTH);
+    host.kill();
+    let before = listener.messages().len();
+    let host = start(&site, &broker, "[home_assistant]\n");
+    site.roost(&["pause", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
+    let again = listener.messages().split_off(before);
+    let again: Vec<&str> = again.iter().map(|message| message.topic.as_str()).collect();
+    assert!(again.iter().all(|topic| ["roost/state", "roost/state/coop-door/north"].contains(topic)), "{again:?}");
+
+    drop(listener);
+    broker.kill();
+    broker.start();
+    let listener = Listener::new(broker.port);
+    assert!(listener.wait_for(NORTH).payload.contains("coop-door north"));
+    state(&listener, "coop-door/north", "the state", |state| state["paused"] == true);
+    listener.wait_for("homeassistant/device/roost/config");
+    drop(host);
+}
+
+#[test]
+fn what_is_gone_is_removed_also_if_it_went_while_the_host_was_down() {
+    let (broker, site) = (Broker::new(), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    listener.wait_for(NORTH);
+    state(&listener, "coop-door/south", "the state", Value::is_object);
+    // The south door goes while the host runs.
+    site.settings("coop-door", "[[device]]\nname = \"north\"\n");
+    let is_cleared =
+        |messages: &[Message], topic: &str| newest(messages, topic).is_some_and(|last| last.payload.is_empty());
+    let south = "homeassistant/device/roost_coop-door_south/config";
+    let gone =
+        |messages: &[Message]| is_cleared(messages, south) && is_cleared(messages, "roost/state/coop-door/south");
+    listener.wait("the south door to go", gone);
+    host.kill();
+    // The plugin goes while it does not, and another program's device stays.
+    broker.publish(&[
+        "-t",
+        "homeassistant/device/other/config",
+        "-r",
+        "-m",
+        r#"{"state_topic":"other/state","components":{}}"#,
+    ]);
+    std::fs::remove_file(site.plugin("coop-door.wasm")).unwrap();
+    let host = start(&site, &broker, "[home_assistant]\n");
+    listener.wait("the north door to go", |messages| is_cleared(messages, NORTH));
+    assert!(retained(broker.port, "homeassistant/device/other/config").is_some());
+    assert!(retained(broker.port, "homeassistant/device/roost/config").is_some());
+    host.kill();
+    // Without the table, the host goes as well.
+    let _host = start(&site, &broker, "");
+    listener.wait("the host to go", |messages| is_cleared(messages, "homeassistant/device/roost/config"));
+    assert!(retained(broker.port, "homeassistant/device/other/config").is_some());
+}
+
+#[test]
+fn a_plugin_at_fault_keeps_its_devices_and_a_job_that_goes_takes_its_button_along() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let job = |id: &str| job(id, "every_ms = 3600000", &format!("declared/{id}"));
+    site.settings("declared", &(job("one") + &job("two")));
+    site.drop_in(&guest("declared"), "declared");
+    let host = start(&site, &broker, "[home_assistant]\n");
+    let topic = "homeassistant/device/roost_declared_declared/config";
+    assert!(keys(&description(&listener.wait_for(topic).payload)).contains("run_two"));
+    site.settings("declared", &job("one"));
+    let of_two =
+        |messages: &[Message]| Some(description(&newest(messages, topic)?.payload)["components"]["run_two"].clone());
+    listener.wait("the button to go", |messages| {
+        of_two(messages).is_some_and(|two| two == serde_json::json!({ "platform": "button" }))
+    });
+    listener.wait("it to be left out", |messages| of_two(messages).is_some_and(|two| two.is_null()));
+    site.settings("declared", "[config]\nnonsense = 1\n");
+    state(&listener, "declared/declared", "the problem", |state| state["problem"].is_string());
+    assert!(retained(broker.port, topic).is_some());
+    drop(host);
+}
+
+#[test]
+fn two_hosts_share_a_broker() {
+    let (broker, one, two) = (Broker::new(), doors(), doors());
+    let listener = Listener::new(broker.port);
+    let first = start(&one, &broker, "[home_assistant]\n");
+    std::fs::write(two.path().join("roost.toml"), "[mqtt]\ntopic = \"barn\"\n[home_assistant]\n").unwrap();
+    let second = two.start(&broker);
+    listener.wait_for(NORTH);
+    let barn = "homeassistant/device/barn_coop-door_north/config";
+    listener.wait_for(barn);
+    listener.wait("its state", |messages| newest(messages, "barn/state/coop-door/north").is_some());
+    first.kill();
+    assert_eq!(retained(broker.port, "barn/status").as_deref(), Some("online"));
+    broker.publish(&["-t", "barn/set/coop-door/north/enabled", "-m", "OFF"]);
+    let is_paused = |messages: &[Message]| {
+        newest(messages, "barn/state/coop-door/north").is_some_and(|state| state.payload.contains("\"paused\":true"))
+    };
+    listener.wait("the pause", is_paused);
+    assert!(retained(broker.port, NORTH).is_some() && retained(broker.port, barn).is_some());
+    drop(second);
+}
+
+#[test]
+fn the_built_in_broker_serves_home_assistant_as_well() {
+    let site = doors();
+    let port = roost_tests::free_port();
+    let settings = format!("[built_in_broker]\ndevices = {port}\n[home_assistant]\n");
+    std::fs::write(site.path().join("roost.toml"), settings).unwrap();
+    let host = site.start_with(&[]);
+    host.until("the description", || retained(port, NORTH));
+    let listener = Listener::new(port);
+    site.roost(&["run", "coop-door/north/close"]);
+    state(&listener, "coop-door/north", "the run", |state| state["last"].is_object());
+    host.kill();
+    let host = site.start_with(&[]);
+    host.until("the description", || retained(port, NORTH));
+}
