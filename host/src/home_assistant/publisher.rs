@@ -435,26 +435,28 @@ impl Publisher {
     /// Removes a device that has been gone for a while, unless its plugin is at fault: Home Assistant would forget its
     /// area and its names.
     fn is_gone(&mut self, subject: Subject, now: Instant) {
+        let may_come_back = match &subject {
+            Subject::Device(name) => self.describes(name) && self.may_come_back(&name.0),
+            Subject::Host => false,
+        };
         let Some(described) = self.subjects.get_mut(&subject) else { return };
         let since = *described.gone.get_or_insert(now);
-        let gone_for = now.duration_since(since);
-        if gone_for < limits::GONE {
-            self.agenda.add(subject, since + limits::GONE);
+        if may_come_back || now.duration_since(since) < limits::GONE {
+            self.agenda.add(subject, now + limits::GONE);
             return;
         }
-        if let Subject::Device(name) = &subject
-            && self.describes(name)
-            && self.may_come_back(&name.0)
-        {
-            self.agenda.add(subject, now + limits::BETWEEN_DESCRIPTIONS);
-            return;
+        let topics = [self.topics.description(&subject), self.topics.state(&subject)];
+        let kept: Vec<String> = topics.into_iter().filter(|topic| self.kept.remove(topic).is_some()).collect();
+        if !kept.is_empty() {
+            // Remembered for a while, in case it is back soon.
+            described.platforms.clear();
+            described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
+            self.ready.extend(kept.into_iter().map(cleared));
         }
-        for topic in [self.topics.description(&subject), self.topics.state(&subject)] {
-            if self.kept.remove(&topic).is_some() {
-                self.ready.push_back(cleared(topic));
-            }
+        match described.description_from > now {
+            true => self.agenda.add(subject, described.description_from),
+            false => drop(self.subjects.remove(&subject)),
         }
-        self.subjects.remove(&subject);
     }
 
     /// Checks whether a plugin is at fault or not loaded yet, so that its devices may come back.
