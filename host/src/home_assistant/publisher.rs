@@ -222,7 +222,7 @@ impl Publisher {
 
     /// Checks whether all is removed, if it is to be.
     fn is_done(&self) -> bool {
-        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.subjects.is_empty()
+        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.kept.is_empty()
     }
 
     fn has_commands(&self) -> bool {
