@@ -63,7 +63,7 @@ fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     let north = description(&listener.wait_for(NORTH).payload);
     assert_eq!(text(&north["device"], "name"), "coop-door north");
     let all =
-        "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open";
+        "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";
     assert_eq!(keys(&north), all.split(' ').map(str::to_owned).collect());
     for (key, component) in north["components"].as_object().unwrap() {
         assert_eq!(text(component, "unique_id"), format!("roost_coop-door_north_{key}"));
@@ -133,7 +133,7 @@ fn without_commands_nothing_can_be_pressed() {
     assert_eq!(keys(&north), ["enabled", "event", "last", "next", "problem", "running"].map(str::to_owned).into());
     assert!(!north.to_string().contains("roost/set/"), "{north}");
     broker.publish(&["-t", "roost/set/coop-door/north/run/close", "-m", "RUN"]);
-    site.roost(&["run", "coop-door/north/open"]);
+    site.roost(&["run-now", "coop-door/north/open"]);
     assert_eq!(listener.wait_for("coop-door/north/door/set").payload, "OPEN");
     let described = listener.messages();
     assert!(!described.iter().any(|message| message.topic.contains("south/config")), "{described:?}");
@@ -152,6 +152,7 @@ fn a_restart_publishes_nothing_again_and_a_broker_that_lost_its_memory_gets_ever
     host.kill();
     let before = listener.messages().len();
     let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("for Home Assistant");
     site.roost(&["pause", "coop-door/north"]);
     state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
     let again = listener.messages().split_off(before);
@@ -258,7 +259,7 @@ fn the_built_in_broker_serves_home_assistant_as_well() {
     let host = site.start_with(&[]);
     host.until("the description", || retained(port, NORTH));
     let listener = Listener::new(port);
-    site.roost(&["run", "coop-door/north/close"]);
+    site.roost(&["run-now", "coop-door/north/close"]);
     state(&listener, "coop-door/north", "the run", |state| state["last"].is_object());
     host.kill();
     let host = site.start_with(&[]);

@@ -367,6 +367,7 @@ impl Publisher {
         }
         self.touch_all();
         let (now, mut plugin) = (Instant::now(), None);
+        self.agenda.add(Subject::Host, now);
         loop {
             let after: Option<PluginName> = plugin.take();
             let next = self.state.inspect(move |scheduler| {

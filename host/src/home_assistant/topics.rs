@@ -7,11 +7,11 @@ use crate::http::pauses::NewPauseRecord;
 /// The names of a plugin and of a device of it.
 pub(super) type Name = (PluginName, DeviceName);
 
-/// What a description or a state is of. The host is first.
+/// What a description or a state is of. The host is last: its state has the next run of all devices.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Subject {
-    Host,
     Device(Name),
+    Host,
 }
 
 impl Subject {
