@@ -95,7 +95,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     });
     let is_over = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
     let hidden = if args.all { 0 } else { jobs.iter().filter(is_over).count() };
-    let times = jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref()));
+    let times = jobs.iter().flat_map(|job| [&job.due, &job.next_run, &job.not_before]).filter_map(Option::as_deref);
     let now = clock::now();
     let times = Times::new(times, now);
     let shown = jobs.iter().filter(|job| args.all || !is_over(job));
@@ -131,6 +131,9 @@ fn row(job: &JobRecord, times: &Times, now: Instant) -> [String; 4] {
         next = format!("{next}, {}", pause.in_words(now, |at| times.format(at)).0);
     } else if job.skip.is_some() {
         next.push_str(", skipped");
+    }
+    if let Some(run) = &job.next_run {
+        next = format!("{next}, then {}", times.format(run));
     }
     let name = format!("{}/{}/{}", job.plugin, job.device, job.job);
     [next, name, job.trigger.clone(), job.label.as_deref().map(in_one_line).unwrap_or_default()]

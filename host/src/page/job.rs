@@ -132,6 +132,7 @@ fn coming(job: &JobRecord, now: &WallTime) -> Markup {
             (None, Some(at)) => p.soft { "It is not due before " (text::time(at, &job.time_zone, now)) "." },
             (None, None) => p.soft { "It is never due again." },
         }
+        @if let Some(run) = &job.next_run { p { "The next run that is not skipped is due " (text::time(run, &job.time_zone, now)) "." } }
         ol.rows {
             @for due in job.due.iter().chain(&job.following) {
                 li { (occurrence(job, due, &messages, now)) @if more > 0 { p.soft { "and " (more) " more messages" } } }
@@ -217,7 +218,11 @@ mod tests {
     #[test]
     fn what_is_paused_or_skipped_can_be_undone() {
         let pause = json!({ "by": "plugin", "until": "2027-03-03T08:00:00Z" });
-        let paused = shown(&json!({ "paused": "plugin", "pause": pause }));
+        let paused = shown(&json!({ "paused": "plugin", "pause": pause, "next_run": "2027-03-03T17:27:00Z" }));
+        assert!(
+            paused.contains("The next run that is not skipped is due <time datetime=\"2027-03-03T17:27:00"),
+            "{paused}"
+        );
         // Of its two next runs, the second is after the pause.
         assert_eq!(paused.matches("<span class=\"end state-paused\">◌ paused</span>").count(), 1, "{paused}");
         assert!(
