@@ -62,8 +62,7 @@ fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     let host = start(&site, &broker, "[home_assistant]\n");
     let north = description(&listener.wait_for(NORTH).payload);
     assert_eq!(text(&north["device"], "name"), "coop-door north");
-    let all =
-        "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";
+    let all = "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";
     assert_eq!(keys(&north), all.split(' ').map(str::to_owned).collect());
     for (key, component) in north["components"].as_object().unwrap() {
         assert_eq!(text(component, "unique_id"), format!("roost_coop-door_north_{key}"));
@@ -172,6 +171,8 @@ fn a_restart_publishes_nothing_again_and_a_broker_that_lost_its_memory_gets_ever
 #[test]
 fn what_is_gone_is_removed_also_if_it_went_while_the_host_was_down() {
     let (broker, site) = (Broker::new(), doors());
+    // A folder that is suddenly empty removes nothing.
+    site.drop_in(&sample("greenhouse"), "greenhouse");
     let listener = Listener::new(broker.port);
     let host = start(&site, &broker, "[home_assistant]\n");
     listener.wait_for(NORTH);

@@ -210,7 +210,7 @@ pub(crate) struct ReplacedPause {
 }
 
 /// Sets a pause. The response has the one that it has replaced.
-async fn set(state: &ApiState, what: Part, new: Option<NewPauseRecord>) -> Result<Response, Problem> {
+pub(crate) async fn set(state: &ApiState, what: Part, new: Option<NewPauseRecord>) -> Result<Response, Problem> {
     let zone = zone_of(state, &what).await?;
     let pause = Arc::new(new.unwrap_or_default().pause(zone, clock::now())?);
     let before = replace(state, vec![(what, Some(pause.clone()))]).await?.pop().flatten();
@@ -221,7 +221,7 @@ async fn set(state: &ApiState, what: Part, new: Option<NewPauseRecord>) -> Resul
 }
 
 /// Removes a pause.
-async fn remove(state: &ApiState, what: Part) -> Result<StatusCode, Problem> {
+pub(crate) async fn remove(state: &ApiState, what: Part) -> Result<StatusCode, Problem> {
     replace(state, vec![(what, None)]).await.map(|_| StatusCode::NO_CONTENT)
 }
 

@@ -111,6 +111,13 @@ impl Scheduler {
         })
     }
 
+    /// Returns whether a device is running: a run of it has sent its first message, or may have before a crash, and has not
+    /// ended, so that it may owe steps.
+    #[must_use]
+    pub fn is_running(&self, plugin: &PluginName, device: &DeviceName) -> bool {
+        self.runs.of_device(plugin, device).any(Run::is_running)
+    }
+
     /// Returns when each job of a device is due next: none if it is not known to be.
     pub fn due_times<'a>(
         &'a self,

@@ -9,8 +9,8 @@ use std::{
 
 use roost_scheduler::{
     event::{
-        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish, Request,
-        Version, WatchId,
+        ByHand, CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish,
+        Request, Version, WatchId,
     },
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
@@ -81,6 +81,8 @@ pub(crate) struct World {
     pub(crate) is_verbose: bool,
     /// The events, as text.
     pub(crate) log: Vec<String>,
+    /// What requests have changed, as it was reported.
+    pub(crate) by_hand: Vec<ByHand>,
     /// Failed runs, which may be replayed.
     pub(crate) dead_letters: Vec<RunId>,
     /// All contents that calendars ever had.
@@ -133,6 +135,7 @@ impl World {
             called: Vec::new(),
             is_verbose: false,
             log: Vec::new(),
+            by_hand: Vec::new(),
             dead_letters: Vec::new(),
             calendars: Vec::new(),
         }
@@ -165,7 +168,9 @@ impl World {
                 Checker::check_missed(ended, &self.disk);
             }
         }
-        self.checker.check_holders(self.now, &self.scheduler.runs_from(0).0);
+        let runs = self.scheduler.runs_from(0).0;
+        self.checker.check_holders(self.now, &runs);
+        self.checker.check_running(&self.scheduler, &runs, &self.in_flight);
         let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
         let ended = step.changes.iter().filter_map(ends).collect();
         self.wake = step.wake;
@@ -276,6 +281,14 @@ impl World {
                 self.note(&format!("pause of {what:?} has {change:?}").to_lowercase());
             }
             Effect::PauseChanged { .. } => {}
+            Effect::ByHand(change) => {
+                if let ByHand::RunNow(run) | ByHand::Replayed(run) = &change {
+                    let is_saved =
+                        self.disk.history.contains_key(run) || self.disk.runs.values().any(|saved| saved.id == *run);
+                    assert!(is_saved, "I3: {run} is reported before it is on disk");
+                }
+                self.by_hand.push(change);
+            }
             Effect::Answer { answer, .. } => {
                 let answer = match answer {
                     Ok(Done::Run(run)) => run.job.to_string(),
