@@ -395,12 +395,37 @@ mod tests {
 
     #[test]
     fn a_device_has_a_component_for_each_thing_that_can_be_seen_or_pressed() {
-        expect![[""]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));
+        expect![[r#"
+            enabled: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled","icon":"mdi:calendar-clock","name":null,"platform":"switch","unique_id":"roost_coop-door_north_enabled","value_template":"{{ 'OFF' if value_json.paused else 'ON' }}"}
+            enabled_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled/close","enabled_by_default":false,"entity_category":"config","name":"Do close enabled","platform":"switch","unique_id":"roost_coop-door_north_enabled_close","value_template":"{{ 'OFF' if 'close' in value_json.paused_jobs else 'ON' }}"}
+            event: {"availability_topic":"roost/status","event_types":["succeeded","failed","missed","skipped","cancelled","denied"],"name":"Run","platform":"event","state_topic":"roost/event/coop-door/north","unique_id":"roost_coop-door_north_event"}
+            last: {"availability_topic":"roost/status","device_class":"enum","json_attributes_template":"{{ (value_json.last or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Last run","options":["succeeded","failed","missed","skipped","cancelled","denied"],"platform":"sensor","unique_id":"roost_coop-door_north_last","value_template":"{{ value_json.last.outcome if value_json.last else None }}"}
+            next: {"availability_topic":"roost/status","device_class":"timestamp","json_attributes_template":"{{ (value_json.next or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Next run","platform":"sensor","unique_id":"roost_coop-door_north_next","value_template":"{{ value_json.next.at if value_json.next else None }}"}
+            problem: {"availability_topic":"roost/status","device_class":"problem","entity_category":"diagnostic","json_attributes_template":"{{ {'reason': value_json.problem} | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Problem","platform":"binary_sensor","unique_id":"roost_coop-door_north_problem","value_template":"{{ 'ON' if value_json.problem else 'OFF' }}"}
+            run_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/run/close","name":"Do close","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_run_close"}
+            running: {"availability_topic":"roost/status","device_class":"running","name":"Running","platform":"binary_sensor","unique_id":"roost_coop-door_north_running","value_template":"{{ 'ON' if value_json.running else 'OFF' }}"}
+            skip_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/skip/close","enabled_by_default":false,"entity_category":"config","name":"Skip Do close","payload_press":"SKIP","platform":"button","unique_id":"roost_coop-door_north_skip_close"}
+            task_open: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/open","name":"open","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_task_open"}
+            task_water: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/water","name":"water","platform":"notify","unique_id":"roost_coop-door_north_task_water"}
+            device: {"identifiers":["roost_coop-door_north"],"manufacturer":"Roost","model":"coop-door","name":"coop-door north","via_device":"roost"}
+            origin: {"name":"Roost","sw_version":"0.1.0"}
+            state_topic: "roost/state/coop-door/north""#]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));
     }
 
     #[test]
     fn a_host_is_always_connected_or_not() {
-        expect![[""]].assert_eq(&shown(&of_host((&topics(), Some("roost/status")), None).write(&Platforms::new())));
+        expect![[r#"
+            connected: {"device_class":"connectivity","entity_category":"diagnostic","name":"Connected","payload_off":"offline","payload_on":"online","platform":"binary_sensor","state_topic":"roost/status","unique_id":"roost_connected"}
+            devices: {"availability_topic":"roost/status","enabled_by_default":false,"entity_category":"diagnostic","name":"Devices","platform":"sensor","state_class":"measurement","unique_id":"roost_devices","value_template":"{{ value_json.devices }}"}
+            failed: {"availability_topic":"roost/status","entity_category":"diagnostic","name":"Failed runs","platform":"sensor","state_class":"total_increasing","unique_id":"roost_failed","value_template":"{{ value_json.failed }}"}
+            jobs: {"availability_topic":"roost/status","enabled_by_default":false,"entity_category":"diagnostic","name":"Jobs","platform":"sensor","state_class":"measurement","unique_id":"roost_jobs","value_template":"{{ value_json.jobs }}"}
+            lateness: {"availability_topic":"roost/status","device_class":"duration","enabled_by_default":false,"entity_category":"diagnostic","name":"Lateness, 99th percentile","platform":"sensor","state_class":"measurement","unique_id":"roost_lateness","unit_of_measurement":"ms","value_template":"{{ value_json.lateness_p99_ms }}"}
+            next: {"availability_topic":"roost/status","device_class":"timestamp","json_attributes_template":"{{ (value_json.next or {}) | tojson }}","json_attributes_topic":"roost/state","name":"Next run","platform":"sensor","unique_id":"roost_next","value_template":"{{ value_json.next.at if value_json.next else None }}"}
+            plugins: {"availability_topic":"roost/status","enabled_by_default":false,"entity_category":"diagnostic","name":"Plugins","platform":"sensor","state_class":"measurement","unique_id":"roost_plugins","value_template":"{{ value_json.plugins }}"}
+            problem: {"availability_topic":"roost/status","device_class":"problem","entity_category":"diagnostic","json_attributes_template":"{{ {'reason': value_json.problem, 'faults': value_json.faults} | tojson }}","json_attributes_topic":"roost/state","name":"Problem","platform":"binary_sensor","unique_id":"roost_problem","value_template":"{{ 'ON' if value_json.problem else 'OFF' }}"}
+            device: {"identifiers":["roost"],"manufacturer":"Roost","model":"Host","name":"Roost","sw_version":"0.1.0"}
+            origin: {"name":"Roost","sw_version":"0.1.0"}
+            state_topic: "roost/state""#]].assert_eq(&shown(&of_host((&topics(), Some("roost/status")), None).write(&Platforms::new())));
     }
 
     #[test]
