@@ -9,7 +9,7 @@ use roost_tests::{
 };
 use serde_json::Value;
 
-use crate::job;
+use crate::{NOON, SECOND, SOON, job};
 
 const NORTH: &str = "homeassistant/device/roost_coop-door_north/config";
 const DOORS: &str = "
@@ -265,4 +265,30 @@ fn the_built_in_broker_serves_home_assistant_as_well() {
     host.kill();
     let host = site.start_with(&[]);
     host.until("the description", || retained(port, NORTH));
+}
+
+/// A valve that is open is on in Home Assistant, also over a crash of the host.
+#[test]
+fn a_run_that_owes_a_step_is_running_also_after_a_crash() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let steps = r#"steps = [{ topic = "declared/valve", payload = "ON" }, { topic = "declared/valve", payload = "OFF", after_ms = 600000 }]"#;
+    site.settings("declared", &format!("[[config.jobs]]\nid = \"water\"\ntrigger = {{ at_ms = {NOON} }}\n{steps}\n"));
+    site.drop_in(&guest("declared"), "declared");
+    std::fs::write(site.path().join("roost.toml"), "[home_assistant]\n").unwrap();
+    let host = site.start_at(&broker, NOON - SOON);
+    state(&listener, "declared/declared", "the state", |state| state["running"] == false && state["next"].is_object());
+    site.set_clock(NOON - SECOND);
+    listener.wait_for("declared/valve");
+    state(&listener, "declared/declared", "the run", |state| state["running"] == true);
+    host.kill();
+    let host = site.start_at(&broker, NOON + SOON / 2);
+    host.wait_for_log("for Home Assistant");
+    site.roost(&["pause", "declared/declared"]);
+    let paused = state(&listener, "declared/declared", "the pause", |state| state["paused"] == true);
+    assert_eq!(paused["running"], true);
+    // The crash repeats the first message, and the second is due as long after that.
+    site.set_clock(NOON + 2 * SOON);
+    listener.wait("the end", |messages| newest(messages, "declared/valve").is_some_and(|last| last.payload == "OFF"));
+    state(&listener, "declared/declared", "the end of the run", |state| state["running"] == false);
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use roost_scheduler::{
     event::{Announcement, Part},
-    names::{DeviceName, JobId, PluginName},
+    names::{DeviceName, JobId, PluginName, RunId},
     outcome::RunState,
     zone::Zone,
 };
@@ -80,6 +80,8 @@ struct Described {
     /// The device's next run, and its time zone.
     next: Option<(Next, Zone)>,
     changes: Tokens,
+    /// Whether a run has begun of which the first message may not have been sent yet: no event says when it is.
+    awaits_run: bool,
     /// Since when it is gone.
     gone: Option<Instant>,
 }
@@ -93,6 +95,7 @@ impl Described {
             urgent: None,
             next: None,
             changes: Tokens::full(limits::BURST),
+            awaits_run: false,
             gone: None,
         }
     }
@@ -293,6 +296,7 @@ impl Publisher {
             HostEvent::Logged { .. } | HostEvent::Freed { .. } => return,
             HostEvent::Ended(run) => {
                 let id = &run.id;
+                self.set_awaits_run(id, false);
                 let zone = self.state.zone();
                 let reason = run.outcome.reason(&|at| at.in_zone(zone)).to_string();
                 self.publish_event(
@@ -303,6 +307,7 @@ impl Publisher {
             }
             HostEvent::Pause { what: Part::All, .. } | HostEvent::ClockSet { .. } => self.touch_all(),
             HostEvent::Loaded { plugin, .. } => drop(self.tasks.remove(plugin)),
+            HostEvent::Started { run, .. } => self.set_awaits_run(run, true),
             _ => {}
         }
         match (event.plugin(), event.device()) {
@@ -312,6 +317,13 @@ impl Publisher {
         }
         if !matches!(event, HostEvent::Started { .. }) {
             self.agenda.add(Subject::Host, Instant::now());
+        }
+    }
+
+    fn set_awaits_run(&mut self, run: &RunId, awaits_run: bool) {
+        let subject = Subject::Device((run.plugin.clone(), run.device.clone()));
+        if let Some(described) = self.subjects.get_mut(&subject) {
+            described.awaits_run = awaits_run;
         }
     }
 
@@ -420,6 +432,10 @@ impl Publisher {
         let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
+        described.awaits_run &= !portrait.is_running;
+        if described.awaits_run {
+            self.agenda.add(subject.clone(), now + limits::BETWEEN_STATES);
+        }
         self.describe(&subject, &description, now);
         self.publish_state(&subject, &portrait, now);
         Ok(())
