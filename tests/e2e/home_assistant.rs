@@ -287,8 +287,8 @@ fn a_run_that_owes_a_step_is_running_also_after_a_crash() {
     site.roost(&["pause", "declared/declared"]);
     let paused = state(&listener, "declared/declared", "the pause", |state| state["paused"] == true);
     assert_eq!(paused["running"], true);
-    // The crash repeats the first message, and the second is due as long after that.
-    site.set_clock(NOON + 2 * SOON);
+    host.kill();
+    let _host = site.start_at(&broker, NOON + 2 * SOON);
     listener.wait("the end", |messages| newest(messages, "declared/valve").is_some_and(|last| last.payload == "OFF"));
     state(&listener, "declared/declared", "the end of the run", |state| state["running"] == false);
 }

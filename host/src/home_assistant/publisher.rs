@@ -554,7 +554,12 @@ impl Publisher {
             self.is_gone(subject, now);
             return Ok(());
         }
+        let is_loading = self.state.plugins().statuses.first_loads.progress().is_some();
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
+        if is_loading {
+            // Until then, devices may be missing.
+            described.state_from = now + limits::BETWEEN_STATES;
+        }
         if described.state_from > now {
             self.agenda.add(subject, described.state_from);
             return Ok(());
