@@ -3,9 +3,9 @@
 use expect_test::expect;
 use roost_scheduler::{
     body::PackedJob,
-    event::{Digest, Event, Idempotency, NewJob, Part, Request},
+    event::{ByHand, Digest, Event, Idempotency, NewJob, Part, Request},
     model::{Action, Job},
-    names::{DeviceName, JobId, JobName, PluginName},
+    names::{DeviceName, JobId, JobName, PluginName, RunId},
     pause::Pause,
     scheduler::api_device,
 };
@@ -74,6 +74,36 @@ fn a_manual_run_replaces_the_others_of_its_group() {
             06:11:00 publish close #1
             06:11:00 succeeded close 06:11:00 again
         "#]],
+    );
+}
+
+#[test]
+fn what_requests_have_changed_is_reported_once_it_is_on_disk() {
+    let mut world = world(&[job("tick", "every 10m", &[(0, "tick")])]);
+    for undo in [false, false, true, true] {
+        world.request(Request::Skip { job: named("tick"), undo });
+    }
+    world.request(Request::RunNow(named("tick")));
+    let own = || (PluginName::host(), api_device(), name(JobId::parse("own")));
+    for (topic, replaces) in [("x", false), ("x", true), ("y", true), ("z", false)] {
+        schedule(&mut world, NewJob { replaces, ..new(&job("own", "every 1h", &[(0, topic)])) });
+    }
+    world.request(Request::Cancel(own()));
+    world.request(Request::Cancel(own()));
+    assert_eq!(world.by_hand, []);
+    world.run_until(world.now);
+    let run = |at: &str| at.parse::<RunId>().expect("a run");
+    let tick = || run("coop/north/tick/2027-03-01T06:10:00Z");
+    assert_eq!(
+        world.by_hand,
+        [
+            ByHand::Skipped(tick()),
+            ByHand::SkipUndone(tick()),
+            ByHand::RunNow(run("coop/north/tick/2027-03-01T06:00:00.001Z/manual")),
+            ByHand::Made(own()),
+            ByHand::Replaced(own()),
+            ByHand::Cancelled(own()),
+        ]
     );
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use roost_scheduler::{
     event::{
-        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish, Request,
-        Version, WatchId,
+        ByHand, CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish,
+        Request, Version, WatchId,
     },
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
@@ -80,6 +80,8 @@ pub(crate) struct World {
     pub(crate) is_verbose: bool,
     /// The events, as text.
     pub(crate) log: Vec<String>,
+    /// What requests have changed, as it was reported.
+    pub(crate) by_hand: Vec<ByHand>,
     /// Failed runs, which may be replayed.
     pub(crate) dead_letters: Vec<RunId>,
     /// All contents that calendars ever had.
@@ -132,6 +134,7 @@ impl World {
             called: Vec::new(),
             is_verbose: false,
             log: Vec::new(),
+            by_hand: Vec::new(),
             dead_letters: Vec::new(),
             calendars: Vec::new(),
         }
@@ -277,6 +280,14 @@ impl World {
             Effect::PauseChanged { .. } => {}
             Effect::Answer { answer, .. } => {
                 let answer = match answer {
+            Effect::ByHand(change) => {
+                if let ByHand::RunNow(run) | ByHand::Replayed(run) = &change {
+                    let is_saved =
+                        self.disk.history.contains_key(run) || self.disk.runs.values().any(|saved| saved.id == *run);
+                    assert!(is_saved, "I3: {run} is reported before it is on disk");
+                }
+                self.by_hand.push(change);
+            }
                     Ok(Done::Run(run)) => run.job.to_string(),
                     Ok(Done::Job { job: (plugin, device, job), is_new }) => {
                         format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    event::{Done, Effect, Part, PauseChange, PauseScope, Refusal},
+    event::{ByHand, Done, Effect, Part, PauseChange, PauseScope, Refusal},
     names::{DeviceName, JobName, PluginName},
     occurrence::NextRun,
     pause::Pause,
@@ -24,8 +24,14 @@ impl Scheduler {
             }
             NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
         };
+        let was_skipped = self.catalog.overrides.is_skipped(key, next);
         self.change_override(key, |job_override| job_override.skip = (!undo).then_some(next));
-        Ok(Done::Run(self.run_id(key, next)))
+        let run = self.run_id(key, next);
+        if was_skipped == undo {
+            let change = if undo { ByHand::SkipUndone } else { ByHand::Skipped };
+            self.out.effects.push(Effect::ByHand(change(run.clone())));
+        }
+        Ok(Done::Run(run))
     }
 
     /// Pauses or resumes a plugin, a device, a job, or all.

@@ -2,7 +2,7 @@
 
 use crate::{
     body::Body,
-    event::{DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Version},
+    event::{ByHand, DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Version},
     limits,
     mutants::{Mutation, mutated},
     names::{JobName, Origin, PluginName, RunId},
@@ -48,6 +48,7 @@ impl Scheduler {
         }
         self.replace_in_group(slot);
         self.enqueue(slot);
+        self.out.effects.push(Effect::ByHand(ByHand::RunNow(id.clone())));
         Ok(Done::Run(id))
     }
 
@@ -92,6 +93,7 @@ impl Scheduler {
         let slot = self.insert_run(Run::new(id.clone(), job, body, policy, self.now));
         self.save_run(slot);
         self.enqueue(slot);
+        self.out.effects.push(Effect::ByHand(ByHand::Replayed(id.clone())));
         Ok(Done::Run(id))
     }
 
