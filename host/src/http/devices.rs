@@ -51,6 +51,8 @@ pub(crate) struct DeviceRecord {
     pub(crate) error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
     pub(crate) planning: bool,
+    /// Whether a run of it has sent a message and has not ended: what it has begun is still to be ended.
+    pub(crate) running: bool,
     /// Whether the device itself is paused now.
     pub(crate) paused: bool,
     /// Whether its plugin is paused now, and all devices of it with it.
@@ -73,8 +75,10 @@ pub(crate) struct DeviceRecord {
     pub(crate) fault: Option<LastOutcomeRecord>,
 }
 
-impl From<DeviceView<'_>> for DeviceRecord {
-    fn from(device: DeviceView<'_>) -> Self {
+impl DeviceRecord {
+    /// Returns the record of a device, without what [`complete`] adds.
+    fn new(scheduler: &Scheduler, device: DeviceView<'_>) -> Self {
+        let running = scheduler.is_running(device.plugin, device.name);
         let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, pauses } = device;
         let now = clock::now();
         Self {
@@ -86,6 +90,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
             planning: plan_requested,
+            running,
             paused: is_paused(&pauses, Level::Device, now),
             plugin_paused: is_paused(&pauses, Level::Plugin, now),
             pause: PauseRecord::shown(&pauses, now, site.zone),
@@ -96,22 +101,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
             fault: None,
         }
     }
-}
 
-/// How the last run of a device ended.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct LastOutcomeRecord {
-    pub(crate) run: String,
-    #[schema(pattern = "^(succeeded|failed|missed|skipped|cancelled|denied)$")]
-    pub(crate) state: String,
-    /// Why it failed, was missed or was denied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-    #[schema(format = DateTime)]
-    pub(crate) ended: String,
-}
-
-impl DeviceRecord {
     /// Adds when its next run is due, how many jobs are paused, its last outcome and its newest fault.
     fn with(
         self,
@@ -132,6 +122,19 @@ impl DeviceRecord {
             ..self
         }
     }
+}
+
+/// How the last run of a device ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LastOutcomeRecord {
+    pub(crate) run: String,
+    #[schema(pattern = "^(succeeded|failed|missed|skipped|cancelled|denied)$")]
+    pub(crate) state: String,
+    /// Why it failed, was missed or was denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[schema(format = DateTime)]
+    pub(crate) ended: String,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -254,7 +257,7 @@ pub(crate) async fn list(
             let (filter, faulty, paused) = &*shared;
             visit(scheduler, filter.plugin.as_ref(), after, most, |device| {
                 let is_listed = filter.matches(&device, faulty, paused);
-                is_listed.then(|| ((device.plugin.clone(), device.name.clone()), DeviceRecord::from(device)))
+                is_listed.then(|| ((device.plugin.clone(), device.name.clone()), DeviceRecord::new(scheduler, device)))
             })
         });
         let (devices, next) = batch.await?;
@@ -345,7 +348,7 @@ pub(super) async fn device(State(state): State<ApiState>, Path(path): Path<Devic
 /// Returns a device.
 pub(crate) async fn find(state: &ApiState, name: Name) -> Result<DeviceRecord, Problem> {
     let (plugin, device) = name.clone();
-    let query = state.inspect(move |scheduler| scheduler.device(&plugin, &device).map(DeviceRecord::from));
+    let query = state.inspect(move |scheduler| Some(DeviceRecord::new(scheduler, scheduler.device(&plugin, &device)?)));
     let Some(record) = query.await? else { return Err(state.not_found(Part::Device(name.0, name.1)).await) };
     let mut records = complete(state, vec![(name, record)], &paused_jobs(state).await?).await?;
     Ok(records.remove(0))

@@ -256,7 +256,7 @@ mod tests {
     fn shown(change: &Value, jobs: Vec<JobRecord>) -> String {
         let mut device = json!({
             "plugin": "greenhouse", "device": "tomatoes", "time_zone": "Europe/London", "latitude": 51.4779,
-            "longitude": -0.0015, "planning": false, "paused": false, "jobs": jobs.len(),
+            "longitude": -0.0015, "planning": false, "running": false, "paused": false, "jobs": jobs.len(),
             "plugin_paused": false, "paused_jobs": 0,
         });
         device.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());

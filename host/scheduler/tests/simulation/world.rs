@@ -167,7 +167,9 @@ impl World {
                 Checker::check_missed(ended, &self.disk);
             }
         }
-        self.checker.check_holders(self.now, &self.scheduler.runs_from(0).0);
+        let runs = self.scheduler.runs_from(0).0;
+        self.checker.check_holders(self.now, &runs);
+        self.checker.check_running(&self.scheduler, &runs, &self.in_flight);
         let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
         let ended = step.changes.iter().filter_map(ends).collect();
         self.wake = step.wake;
@@ -278,8 +280,6 @@ impl World {
                 self.note(&format!("pause of {what:?} has {change:?}").to_lowercase());
             }
             Effect::PauseChanged { .. } => {}
-            Effect::Answer { answer, .. } => {
-                let answer = match answer {
             Effect::ByHand(change) => {
                 if let ByHand::RunNow(run) | ByHand::Replayed(run) = &change {
                     let is_saved =
@@ -288,6 +288,8 @@ impl World {
                 }
                 self.by_hand.push(change);
             }
+            Effect::Answer { answer, .. } => {
+                let answer = match answer {
                     Ok(Done::Run(run)) => run.job.to_string(),
                     Ok(Done::Job { job: (plugin, device, job), is_new }) => {
                         format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })
