@@ -234,7 +234,7 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
         remedy: `roost run-now declared/declared/tick`
         note: its device is paused now
         remedy: `roost resume declared/declared`
-        note: it is due next [TIME]
+        note: it is due next [TIME], and will be skipped then, because its device is paused
     "#]]
     .assert_eq(&redact(&site.roost(&["explain", job])));
     site.roost(&["resume", "declared/declared"]);
@@ -296,7 +296,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
 
         $ roost jobs sprinkler
         NEXT ([ZONE])  JOB                     TRIGGER                         LABEL
-        [TIME], skipped  sprinkler/garden/water  cron 30 5 * * * except JAN-FEB  Water all zones
+        [TIME], skipped, then [TIME]  sprinkler/garden/water  cron 30 5 * * * except JAN-FEB  Water all zones
         [TIME]  sprinkler/garden/extra  at [TIME]         water
 
         $ roost skip sprinkler/garden/water --undo

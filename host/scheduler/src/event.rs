@@ -187,21 +187,10 @@ pub enum Request {
         /// Whether to undo the skip.
         undo: bool,
     },
-    /// Pause or resume a plugin, a device, a job, or all. A pause replaces the one that its scope has. Active runs
-    /// continue, and owed steps are sent.
-    Pause {
-        /// What is paused or resumed.
-        what: Part,
-        /// The pause; `None` removes the one that there is, also if it has not begun.
-        pause: Option<Pause>,
-    },
-    /// Pause or resume devices: all of them, or none if one does not exist. The client bounds their number (I10).
-    PauseDevices {
-        /// The devices.
-        devices: Vec<(PluginName, DeviceName)>,
-        /// The pause, which replaces those that they have; `None` removes these.
-        pause: Option<Pause>,
-    },
+    /// Pause or resume plugins, devices, jobs, or all: all that are named, or none if one does not exist. A pause replaces
+    /// the one that its scope has; `None` removes that, also if it has not begun. Active runs continue, and owed steps are
+    /// sent. The client bounds their number (I10).
+    Pause(Vec<(Part, Option<Arc<Pause>>)>),
     /// Request new plans for all devices of a plugin.
     Replan(PluginName),
     /// Add an ad-hoc job.
@@ -307,8 +296,8 @@ pub enum Done {
         /// Whether it is new.
         is_new: bool,
     },
-    /// The devices that the request has changed: those that were paused, or not, already are not among them.
-    Devices(Vec<(PluginName, DeviceName)>),
+    /// The pauses that there were before, in the order of the request; none where it had ended.
+    Pauses(Vec<Option<Arc<Pause>>>),
     /// The request was carried out; there is nothing else to return.
     Nothing,
 }

@@ -10,7 +10,7 @@ use roost_scheduler::{
     event::Part,
     names::{DeviceName, PluginName},
     pause::{Level, Pauses},
-    scheduler::{DeviceView, Scheduler},
+    scheduler::{DeviceView, DueTime, Scheduler},
     time::Instant,
     zone::Zone,
 };
@@ -28,7 +28,7 @@ use super::{
     reason_template,
     state::ApiState,
 };
-use crate::{clock, store::LastOutcome, zones};
+use crate::{calendars, clock, store::LastOutcome, zones};
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -63,7 +63,7 @@ pub(crate) struct DeviceRecord {
     pub(crate) jobs: usize,
     /// How many of its jobs are paused themselves now.
     pub(crate) paused_jobs: usize,
-    /// When the next run of its jobs is due, without the jobs that skip theirs because of a pause.
+    /// When the next run of its jobs is due that neither a pause nor the operator skips.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) due: Option<String>,
@@ -279,7 +279,8 @@ type PausedJobs = HashMap<Name, usize>;
 
 async fn paused_jobs(state: &ApiState) -> Result<PausedJobs, Problem> {
     let mut of_device = PausedJobs::new();
-    for ((plugin, device, _), _) in pauses::paused_jobs(state).await? {
+    let (jobs, now) = (pauses::paused_jobs(state).await?, clock::now());
+    for ((plugin, device, _), _) in jobs.into_iter().filter(|(_, by)| by.pause.covers(now)) {
         *of_device.entry((plugin, device)).or_default() += 1;
     }
     Ok(of_device)
@@ -297,7 +298,7 @@ async fn complete(
     while let Some(first) = from {
         let names = names.clone();
         let (found, next) = state.inspect(move |scheduler| due_times(scheduler, &names, first)).await?;
-        for (index, at) in found {
+        for (index, at) in unskipped(found).await? {
             due[index] = due[index].into_iter().chain([at]).min();
         }
         from = next;
@@ -313,18 +314,31 @@ async fn complete(
 /// A place in the jobs of a list of devices: the index of a device, and the number of its jobs before it.
 type JobPlace = (usize, usize);
 
+/// Returns the times, with those of jobs that skip their next run: they are searched for outside the scheduler's loop.
+async fn unskipped(found: Vec<(usize, DueTime)>) -> Result<Vec<(usize, Instant)>, Problem> {
+    let search = move || {
+        let mut sun = calendars::almanac();
+        let mut at = |due| match due {
+            DueTime::At(at) => Some(at),
+            DueTime::Skipped(job) => job.next_unskipped(&mut sun),
+        };
+        found.into_iter().filter_map(|(index, due)| Some((index, at(due)?))).collect()
+    };
+    tokio::task::spawn_blocking(search).await.map_err(|error| Problem::bug(&error))
+}
+
 /// Returns when jobs of devices are due, from a device and a job of it on, each with the index of its device; and where
 /// to continue, unless those were all. Bounded (I10).
 fn due_times(
     scheduler: &Scheduler,
     names: &[Name],
     (first, mut seen): JobPlace,
-) -> (Vec<(usize, Instant)>, Option<JobPlace>) {
+) -> (Vec<(usize, DueTime)>, Option<JobPlace>) {
     let (mut found, mut left) = (Vec::new(), limits::DUE_TIMES_PER_QUERY);
     for (index, (plugin, device)) in names.iter().enumerate().skip(first) {
         let from = seen;
         let jobs = scheduler.due_times(plugin, device).skip(from).take(left).inspect(|_| seen += 1);
-        found.extend(jobs.flatten().min().map(|at| (index, at)));
+        found.extend(jobs.flatten().map(|due| (index, due)));
         left -= seen - from;
         if left == 0 {
             return (found, Some((index, seen)));

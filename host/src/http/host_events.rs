@@ -240,7 +240,7 @@ fn ended(run: &RunEnded, zone: Zone) -> RunRecord {
     let RunEnded { id, outcome, started: begun, ended, attempts, note, .. } = run;
     RunRecord {
         state: outcome.state().to_string(),
-        reason: Some(outcome.to_string()).filter(|reason| !reason.is_empty()),
+        reason: Some(outcome.text(&|at| at.in_zone(zone)).to_string()).filter(|reason| !reason.is_empty()),
         ended: Some(ended.in_zone(zone)),
         attempts: Some(*attempts),
         note: note.as_deref().map(str::to_owned),

@@ -195,6 +195,7 @@ fn one(job: &JobRecord, now: &WallTime) -> Markup {
                 (None, None) => {}
             }
         }
+        @if let Some(run) = &job.next_run { div.soft { "next run " (text::time(run, &job.time_zone, now)) } }
         div.soft {
             @if let Some(words) = job::trigger(job) { (words) " " }
             code { (text::line(&job.trigger)) }
@@ -293,6 +294,9 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("◌ paused with its device"), "{page}");
+        let then = json!({ "paused": "device", "pause": { "by": "device" }, "next_run": "2027-03-03T06:30:00Z" });
+        let page = shown(&own, vec![job("vents", &then)]);
+        assert!(page.contains("<div class=\"soft\">next run <time datetime=\"2027-03-03T06:30:00+00:00\""), "{page}");
         assert!(page.contains("data-path=\"/api/v1/devices/greenhouse/tomatoes/resume\""), "{page}");
         let with_plugin = json!({ "plugin_paused": true, "pause": { "by": "plugin" } });
         let page = shown(&with_plugin, vec![job("vents", &json!({ "paused": "plugin" }))]);

@@ -15,6 +15,7 @@ use roost_scheduler::{
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
     outcome::Outcome,
+    pause::Pause,
     rate::Rates,
     scheduler::Scheduler,
     time::Instant,
@@ -294,11 +295,10 @@ impl World {
                     Ok(Done::Job { job: (plugin, device, job), is_new }) => {
                         format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })
                     }
-                    Ok(Done::Devices(devices)) => devices
-                        .iter()
-                        .map(|(plugin, device)| format!("{plugin}/{device}"))
-                        .collect::<Vec<_>>()
-                        .join(" "),
+                    Ok(Done::Pauses(before)) => {
+                        let was = |before: Arc<Pause>| format!(", was paused{}", before.suffix(&|at| at.to_string()));
+                        format!("done{}", before.into_iter().flatten().map(was).collect::<String>())
+                    }
                     Ok(Done::Nothing) => "done".to_owned(),
                     Err(refusal) => refusal.to_string(),
                 };
@@ -535,13 +535,15 @@ impl World {
         self.step(Event::StoreFailed);
     }
 
+    /// Pauses or resumes one thing.
+    pub(crate) fn pause(&mut self, what: Part, pause: impl Into<Option<Pause>>) {
+        self.request(Request::Pause(vec![(what, pause.into().map(Arc::new))]));
+    }
+
     pub(crate) fn request(&mut self, what: Request) {
-        if let Request::Pause { what: part, pause: Some(pause) } = &what {
-            self.checker.pauses.push((part.clone(), pause.clone()));
-        }
-        if let Request::PauseDevices { devices, pause: Some(pause) } = &what {
-            let parts = devices.iter().map(|(plugin, device)| Part::Device(plugin.clone(), device.clone()));
-            self.checker.pauses.extend(parts.map(|part| (part, pause.clone())));
+        if let Request::Pause(pauses) = &what {
+            let set = pauses.iter().filter_map(|(part, pause)| Some((part.clone(), (**pause.as_ref()?).clone())));
+            self.checker.pauses.extend(set);
         }
         self.step(Event::Requested { request: 1, what });
     }

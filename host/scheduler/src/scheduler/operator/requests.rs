@@ -20,8 +20,7 @@ impl Scheduler {
             Request::Abandon(run) => self.abandon(run),
             Request::RunNow(job) => self.run_now(&job),
             Request::Skip { job, undo } => self.skip(&job, undo),
-            Request::Pause { what, pause } => self.pause_part(what, pause),
-            Request::PauseDevices { devices, pause } => self.pause_devices(devices, pause),
+            Request::Pause(pauses) => self.replace_pauses(pauses),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
             Request::Schedule(new) => return self.work.push(Work::Schedule(request, new)),
