@@ -135,7 +135,7 @@ mod tests {
             match expected {
                 None => assert!(found.is_ok(), "{found:?}"),
                 Some(expected) => {
-                    assert!(found.as_ref().is_err_and(|fault| fault.contains(expected)), "{found:?}: {expected}")
+                    assert!(found.as_ref().is_err_and(|fault| fault.contains(expected)), "{found:?}: {expected}");
                 }
             }
         }
