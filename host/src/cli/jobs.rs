@@ -129,7 +129,7 @@ fn row(job: &JobRecord, times: &Times, now: Instant) -> [String; 4] {
     let due = job.due.as_deref().and_then(|due| DateTime::parse_from_rfc3339(due).ok());
     if let Some(pause) = job.pause.as_ref().filter(|pause| due.is_none_or(|due| pause.covers(due.into()))) {
         next = format!("{next}, {}", pause.in_words(now, |at| times.format(at)).0);
-    } else if job.skip.is_some() {
+    } else if job.skip.is_some() || job.next_run.is_some() {
         next.push_str(", skipped");
     }
     if let Some(run) = &job.next_run {

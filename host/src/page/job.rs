@@ -145,7 +145,10 @@ fn occurrence(job: &JobRecord, due: &str, messages: &[MessageRecord], now: &Wall
     let (name, zone) = (JobRef::from(job).name(), &job.time_zone);
     let at = WallTime::parse(due, zone);
     let when = at.as_ref().map_or_else(|| due.to_owned(), |at| at.write(now));
-    let is_skipped = job.skip.as_deref() == Some(due);
+    // Also by a pause that is not the one to show: all before the next run that is not skipped.
+    let next_run = job.next_run.as_ref().and_then(|run| WallTime::parse(run, zone));
+    let is_before = at.as_ref().zip(next_run).is_some_and(|(at, run)| at.instant() < run.instant());
+    let is_skipped = job.skip.as_deref() == Some(due) || is_before;
     let is_paused = at.as_ref().zip(job.pause.as_ref()).is_some_and(|(at, pause)| pause.covers(at.instant()));
     html! {
         div.row {
@@ -231,6 +234,9 @@ mod tests {
                 && !paused.contains("Skip the next"),
             "{paused}"
         );
+        let later = json!({ "by": "plugin", "from": "2027-03-08T08:00:00Z" });
+        let by_another = shown(&json!({ "pause": later, "next_run": "2027-03-03T17:27:00Z" }));
+        assert_eq!(by_another.matches("⊘ will be skipped").count(), 1, "{by_another}");
         let skipped = shown(&json!({ "skip": "2027-03-02T17:25:00Z" }));
         assert_eq!(skipped.matches("⊘ will be skipped").count(), 1, "{skipped}");
         assert!(skipped.contains("Do not skip the next run of coop-door/north/close"), "{skipped}");
