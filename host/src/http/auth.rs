@@ -252,7 +252,7 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
         Some(kind) => {
             let kind = kind.split(';').next().unwrap_or(kind).trim();
             let is = |known: &&str| kind.eq_ignore_ascii_case(known);
-            ["application/json", "application/wasm", "application/toml"].iter().any(|known| is(known))
+            ["application/json", "application/wasm", "application/toml"].iter().any(is)
                 || (is(&"application/x-www-form-urlencoded") && request.uri().path() == LOGIN)
                 || (is(&"application/octet-stream") && !has_body)
         }

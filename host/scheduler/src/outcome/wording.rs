@@ -137,6 +137,13 @@ impl fmt::Display for Failed {
         if let Attempt::Prevented(why) = last {
             return write!(f, "step {step} was given up: {why}");
         }
+        if (*attempts, last) == (1, &Attempt::HostStopped) {
+            // Counted as an attempt, because it may have been one.
+            return write!(
+                f,
+                "step {step} was given up: it is unknown whether it was sent before the host was stopped"
+            );
+        }
         let plural = if *attempts == 1 { "" } else { "s" };
         if let Attempt::Unanswered(why) = last {
             return write!(f, "the plugin was called {attempts} time{plural} for its messages: {why}");

@@ -112,10 +112,17 @@ impl Scheduler {
     }
 
     /// Returns whether a device is running: a run of it has sent its first message, or may have before a crash, and has not
-    /// ended, so that it may owe steps.
+    /// ended, so that it may owe steps. Examines all runs, or those of each job of the device if it has fewer jobs: an index
+    /// by device would make each run a seventh more expensive.
     #[must_use]
     pub fn is_running(&self, plugin: &PluginName, device: &DeviceName) -> bool {
-        self.runs.of_device(plugin, device).any(Run::is_running)
+        let present = self.catalog.device_key(plugin, device).and_then(|key| self.catalog.device(key));
+        if self.runs.slot_count() as usize <= present.map_or(0, Device::job_count) {
+            let is_of_device = |run: &Run| run.id.device == *device && run.id.plugin == *plugin;
+            return self.runs.iter().any(|(_, run)| run.is_running() && is_of_device(run));
+        }
+        let jobs = present.into_iter().flat_map(Device::jobs).chain(self.catalog.removed_jobs_of(plugin, device));
+        jobs.flat_map(|job| self.runs.of_job(job)).filter_map(|slot| self.runs.get(slot)).any(Run::is_running)
     }
 
     /// Returns when each job of a device is due next: none if it is not known to be.
