@@ -6,7 +6,7 @@ mod resources;
 mod run;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::of_job::OrderOfJobs;
 pub use self::run::Phase;
@@ -19,7 +19,6 @@ use crate::{
     event::{JobKey, RunKey},
     keys::{GroupKey, RunSlot, Seq},
     mutants::{Mutation, mutated},
-    names::{DeviceName, PluginName},
     outcome::Cause,
     slab::Slab,
 };
@@ -31,8 +30,6 @@ pub(crate) struct Runs {
     of_job: OrderOfJobs,
     /// The runs of each group, in the order they were admitted.
     of_group: BTreeMap<(GroupKey, Seq), RunSlot>,
-    /// The runs of each device, which may have been removed.
-    of_device: BTreeSet<(PluginName, DeviceName, RunSlot)>,
     next_seq: Seq,
     last_key: RunKey,
 }
@@ -65,10 +62,8 @@ impl Runs {
         run.seq = self.next_seq;
         self.next_seq += 1;
         let (job, group, seq) = (run.job, group_of(&run), run.seq);
-        let (plugin, device) = (run.id.plugin.clone(), run.id.device.clone());
         let slot = self.runs.insert(run);
         self.of_job.push(job, slot);
-        self.of_device.insert((plugin, device, slot));
         if let Some(group) = group {
             self.of_group.insert((group, seq), slot);
         }
@@ -82,7 +77,6 @@ impl Runs {
         if let Some(group) = group_of(&run) {
             self.of_group.remove(&(group, run.seq));
         }
-        self.of_device.remove(&(run.id.plugin.clone(), run.id.device.clone(), slot));
         Some(run)
     }
 
@@ -107,13 +101,6 @@ impl Runs {
     /// Returns the number of runs of a job.
     pub(crate) fn count_of_job(&self, job: JobKey) -> usize {
         self.of_job(job).count()
-    }
-
-    /// Returns the runs of a device, also of jobs that were removed.
-    pub(crate) fn of_device(&self, plugin: &PluginName, device: &DeviceName) -> impl Iterator<Item = &Run> {
-        let at = |slot| (plugin.clone(), device.clone(), slot);
-        let slots = self.of_device.range(at(RunSlot::MIN)..=at(RunSlot::MAX));
-        slots.filter_map(|(.., slot)| self.get(*slot))
     }
 
     /// Returns the runs of a group, in the order of admission.

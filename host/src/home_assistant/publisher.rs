@@ -301,7 +301,7 @@ impl Publisher {
                 let reason = run.outcome.reason(&|at| at.in_zone(zone)).to_string();
                 self.publish_event(
                     (id.plugin.clone(), id.device.clone()),
-                    id.job.clone(),
+                    &id.job,
                     (&id.to_string(), run.outcome.state(), reason),
                 );
             }
@@ -328,7 +328,7 @@ impl Publisher {
     }
 
     /// Publishes the end of a run as an event.
-    fn publish_event(&mut self, name: Name, job: JobId, (run, outcome, reason): (&str, RunState, String)) {
+    fn publish_event(&mut self, name: Name, job: &JobId, (run, outcome, reason): (&str, RunState, String)) {
         if self.phase == Phase::Down || !self.describes(&name) {
             return;
         }
@@ -565,7 +565,7 @@ impl Publisher {
             return Ok(());
         }
         described.state_from = now + limits::BETWEEN_HOST_STATES;
-        let description = description::of_host((&self.topics, self.status_topic.as_deref()), None);
+        let description = description::of_host((&self.topics, self.status_topic.as_deref()));
         self.describe(&subject, &description, now);
         let state = HostState::new(&self.state, self.next_of_all()).await?;
         let payload = Bytes::from(state.write());
