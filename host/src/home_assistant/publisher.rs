@@ -338,6 +338,9 @@ impl Publisher {
         }
         if self.frequent.len() >= limits::FREQUENT {
             self.frequent.retain(|_, tokens| tokens.next().is_some());
+            if self.frequent.len() >= limits::FREQUENT {
+                self.frequent.clear();
+            }
         }
         let key = (name.clone(), job.clone());
         if !self.frequent.entry(key).or_insert_with(|| Tokens::full(limits::BURST)).take() {
