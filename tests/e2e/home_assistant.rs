@@ -186,13 +186,13 @@ fn what_is_gone_is_removed_also_if_it_went_while_the_host_was_down() {
         |messages: &[Message]| is_cleared(messages, south) && is_cleared(messages, "roost/state/coop-door/south");
     listener.wait("the south door to go", gone);
     host.kill();
-    // The plugin goes while it does not, and another program's device stays.
+    // The plugin goes while it does not, and another program's device stays, which reads a state of the host.
     broker.publish(&[
         "-t",
         "homeassistant/device/other/config",
         "-r",
         "-m",
-        r#"{"state_topic":"other/state","components":{}}"#,
+        r#"{"state_topic":"roost/state/coop-door/north","components":{}}"#,
     ]);
     std::fs::remove_file(site.plugin("coop-door.wasm")).unwrap();
     let host = start(&site, &broker, "[home_assistant]\n");

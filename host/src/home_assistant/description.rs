@@ -305,17 +305,17 @@ fn add_figure(all: &mut Builder<'_>, key: &str, name: &str, field: &str) {
 impl Description {
     /// Returns the platforms of its components.
     pub(super) fn platforms(&self) -> Platforms {
-        let platform = |component: &Value| component["platform"].as_str().unwrap_or_default().to_owned();
+        let platform = |component| platform(component).unwrap_or_default().to_owned();
         self.components.iter().map(|(key, component)| (key.clone(), platform(component))).collect()
     }
 
-    /// Writes the message. Components that were described `before` and are gone are named by their platform alone, which
-    /// removes them: Home Assistant keeps those that are only left out.
+    /// Writes the message. Components that were described `before` and are gone, or have another platform now, are named
+    /// by their former platform alone, which removes them: Home Assistant keeps those that are only left out.
     pub(super) fn write(&self, before: &Platforms) -> Vec<u8> {
         let mut components: Map<String, Value> = self.components.clone().into_iter().collect();
-        for (key, platform) in before {
-            if !components.contains_key(key) {
-                components.insert(key.clone(), json!({ "platform": platform }));
+        for (key, former) in before {
+            if components.get(key).and_then(platform) != Some(former.as_str()) {
+                components.insert(key.clone(), json!({ "platform": former }));
             }
         }
         let whole = json!({
@@ -330,11 +330,15 @@ impl Description {
     /// Reads what an earlier message described: the topic of the state, and the platforms of the components.
     pub(super) fn read(payload: &[u8]) -> Option<(String, Platforms)> {
         let whole: Value = serde_json::from_slice(payload).ok()?;
-        let components = whole.get("components")?.as_object()?;
-        let platform = |component: &Value| Some(component.get("platform")?.as_str()?.to_owned());
-        let platforms = components.iter().filter_map(|(key, component)| Some((key.clone(), platform(component)?)));
+        let components = whole.get("components")?.as_object()?.iter().take(limits::COMPONENTS);
+        let platforms = components.filter_map(|(key, component)| Some((key.clone(), platform(component)?.to_owned())));
         Some((whole.get("state_topic")?.as_str()?.to_owned(), platforms.collect()))
     }
+}
+
+/// Returns a component's platform: `sensor`.
+fn platform(component: &Value) -> Option<&str> {
+    component.get("platform")?.as_str()
 }
 
 /// Returns whether a plugin's devices are described: not the host's own, which has only jobs made by hand.
@@ -428,6 +432,29 @@ mod tests {
         let (state_topic, platforms) = Description::read(&payload).unwrap();
         assert_eq!((state_topic.as_str(), &platforms), ("roost/state/coop-door/north", &before.platforms()));
         assert_eq!(now.write(&now.platforms()), now.write(&Platforms::new()));
+    }
+
+    /// Home Assistant would keep the switch beside the sensor.
+    #[test]
+    fn a_component_of_another_platform_is_removed_first() {
+        let (before, now) = (described(&[], true).platforms(), described(&[], false));
+        let whole: Value = serde_json::from_slice(&now.write(&before)).unwrap();
+        assert_eq!(whole["components"]["enabled"], json!({ "platform": "switch" }));
+        assert_eq!(whole["components"]["task_water"], json!({ "platform": "notify" }));
+        let whole: Value = serde_json::from_slice(&now.write(&now.platforms())).unwrap();
+        assert_eq!(whole["components"]["enabled"]["platform"], "binary_sensor");
+    }
+
+    #[test]
+    fn only_so_many_components_of_a_description_are_read() {
+        let components: Map<String, Value> =
+            (0..10_000).map(|number| (format!("c{number}"), json!({ "platform": "sensor" }))).collect();
+        let payload = json!({ "state_topic": "roost/state/a/b", "components": components }).to_string();
+        let (_, platforms) = Description::read(payload.as_bytes()).unwrap();
+        assert_eq!(platforms.len(), limits::COMPONENTS);
+        let jobs: Vec<String> = (0..limits::JOBS).map(|number| format!("job{number}")).collect();
+        let most = described(&jobs.iter().map(String::as_str).collect::<Vec<_>>(), true).platforms().len();
+        assert!(2 * (most + limits::TASKS) < limits::COMPONENTS, "{most}");
     }
 
     #[test]

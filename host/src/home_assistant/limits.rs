@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(super) const JOBS: usize = 20;
 /// Tasks of a device that have a button.
 pub(super) const TASKS: usize = 20;
+/// Components of a description on the broker that are read: more than twice as many as Roost describes.
+pub(super) const COMPONENTS: usize = 500;
 /// Jobs that are looked at in one turn of the loop, which waits meanwhile.
 pub(super) const JOBS_PER_QUERY: usize = 500;
 /// Devices whose names are read in one turn of the loop.

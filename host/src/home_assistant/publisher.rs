@@ -51,6 +51,8 @@ pub(super) struct Publisher {
     tasks: HashMap<PluginName, Arc<[TaskDescriptionRecord]>>,
     /// Messages to publish, in this order.
     ready: VecDeque<Order>,
+    /// Whether a refusal of the broker was logged since the connection was made.
+    has_logged_refusal: bool,
     /// The number of the last event that was read.
     last_event: u64,
     /// The events of jobs that come often are thinned out.
@@ -62,12 +64,20 @@ pub(super) struct Publisher {
 enum Phase {
     /// There is no connection.
     Down,
-    /// It reads what the broker has retained. It ends when no message has come for a while.
+    /// It reads what the broker has retained: descriptions, then states. It ends when nothing has come for a while.
     Reading {
+        what: Retained,
         until: Instant,
         at_most: Instant,
     },
     Publishing,
+}
+
+/// What is read from the broker: one after the other, because together they may be more than it queues for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retained {
+    Descriptions,
+    States,
 }
 
 /// What was published of a subject.
@@ -120,6 +130,7 @@ impl Publisher {
             subjects: HashMap::new(),
             tasks: HashMap::new(),
             ready: VecDeque::new(),
+            has_logged_refusal: false,
             last_event: state.event_log().last(),
             frequent: HashMap::new(),
             state,
@@ -173,11 +184,13 @@ impl Publisher {
         let now = Instant::now();
         match self.phase {
             Phase::Down => {}
-            Phase::Reading { .. } => {
+            Phase::Reading { what: Retained::Descriptions, .. } => {
+                self.ready.push_back(Order::Unsubscribe(self.topics.descriptions()));
+                self.read(Retained::States);
+            }
+            Phase::Reading { what: Retained::States, .. } => {
                 self.phase = Phase::Publishing;
-                for filter in [self.topics.descriptions(), self.topics.states()] {
-                    self.ready.push_back(Order::Unsubscribe(filter));
-                }
+                self.ready.push_back(Order::Unsubscribe(self.topics.states()));
                 self.look_at_all().await;
             }
             Phase::Publishing => {
@@ -199,15 +212,12 @@ impl Publisher {
             Event::Up => {
                 self.kept.clear();
                 self.ready.clear();
-                let now = Instant::now();
-                self.phase = Phase::Reading { until: now + limits::QUIET, at_most: now + limits::READING };
+                self.has_logged_refusal = false;
                 if self.has_commands() {
                     let filter = self.topics.commands();
                     self.ready.push_back(Order::Subscribe { filter, with_retained: false });
                 }
-                for filter in [self.topics.descriptions(), self.topics.states()] {
-                    self.ready.push_back(Order::Subscribe { filter, with_retained: true });
-                }
+                self.read(Retained::Descriptions);
             }
             Event::Down => {
                 self.phase = Phase::Down;
@@ -219,7 +229,26 @@ impl Publisher {
                 self.commands.obey(&self.topics, &message);
             }
             Event::Arrived(message) => self.on_retained(&message),
-            Event::Idle => {}
+            Event::Idle => self.read_on(),
+        }
+    }
+
+    /// Reads what the broker has retained.
+    fn read(&mut self, what: Retained) {
+        let filter = match what {
+            Retained::Descriptions => self.topics.descriptions(),
+            Retained::States => self.topics.states(),
+        };
+        self.ready.push_back(Order::Subscribe { filter, with_retained: true });
+        // The broker's answer brings the end nearer.
+        let at_most = Instant::now() + limits::READING;
+        self.phase = Phase::Reading { what, until: at_most, at_most };
+    }
+
+    /// Reads for a while longer, because the broker has sent something.
+    fn read_on(&mut self) {
+        if let Phase::Reading { until, at_most, .. } = &mut self.phase {
+            *until = (Instant::now() + limits::QUIET).min(*at_most);
         }
     }
 
@@ -234,30 +263,35 @@ impl Publisher {
 
     /// Remembers a message that the broker has: a description or a state of this host, which may be of an earlier life.
     fn on_retained(&mut self, Message { topic, payload, .. }: &Message) {
-        let Phase::Reading { until, at_most } = &mut self.phase else { return };
-        let now = Instant::now();
-        *until = (now + limits::QUIET).min(*at_most);
+        if !matches!(self.phase, Phase::Reading { .. }) {
+            return;
+        }
+        self.read_on();
         let (subject, platforms) = match self.topics.subject_of_state(topic) {
             Some(subject) => (subject, None),
             None => {
                 let Some((state_topic, platforms)) = Description::read(payload) else { return };
                 let Some(subject) = self.topics.subject_of_state(&state_topic) else { return };
+                // Another program may describe a device that reads this host's state.
                 if *topic != self.topics.description(&subject) {
-                    // By a rule of an earlier version of Roost.
-                    self.ready.push_back(cleared(topic.clone()));
                     return;
                 }
                 (subject, Some(platforms))
             }
         };
         self.kept.insert(topic.clone(), self.hasher.hash_one(payload));
-        let described = self.subjects.entry(subject).or_insert_with(|| Described::new(now));
+        let described = self.subjects.entry(subject).or_insert_with(|| Described::new(Instant::now()));
         if let Some(platforms) = platforms {
             described.platforms = platforms;
         }
     }
 
-    fn log_refusal(&self, topic: &str, is_subscription: bool, reason: &str) {
+    /// Logs the first refusal of a connection: of many devices, each would have several.
+    fn log_refusal(&mut self, topic: &str, is_subscription: bool, reason: &str) {
+        if std::mem::replace(&mut self.has_logged_refusal, true) {
+            tracing::debug!("the broker refused `{topic}`: {reason}");
+            return;
+        }
         let (own, discovery) = (&self.topics.own, &self.topics.discovery);
         let what = if is_subscription { "the subscription to" } else { "a message to" };
         tracing::warn!(
@@ -275,7 +309,8 @@ impl Publisher {
             let Some(last) = entries.last() else { break };
             self.last_event = last.number;
             if missed > 0 {
-                return self.look_at_all().await;
+                self.tasks.clear();
+                self.look_at_all().await;
             }
             for entry in &entries {
                 self.on_event(&entry.what);
@@ -499,8 +534,8 @@ impl Publisher {
             return;
         }
         described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
-        if described.platforms.keys().any(|key| !platforms.contains_key(key)) {
-            // What was named by its platform alone is left out next time.
+        if described.platforms.iter().any(|(key, platform)| platforms.get(key) != Some(platform)) {
+            // What was named by its former platform alone is left out, or described, next time.
             self.agenda.add(subject.clone(), described.description_from);
         }
         described.platforms = platforms;

@@ -1,5 +1,6 @@
 //! Tests the link against real brokers and against a false one.
 
+mod background;
 mod brokers;
 mod conformance;
 mod ends;

@@ -302,9 +302,10 @@ pub(super) fn subscribe(topic: &str) -> Subscribe {
 }
 
 /// Builds SUBSCRIBE without a packet id, for messages of other clients. Those that are retained are marked as such, also
-/// when they are new.
+/// when they are new. The broker's retained ones at QoS 0: above it, Mosquitto
+/// drops those that do not fit into its queue for a client, of 1,000 messages.
 pub(super) fn subscribe_to_others(filter: &str, with_retained: bool) -> Subscribe {
-    let mut filter = Filter::new(filter, QoS::AtLeastOnce);
+    let mut filter = Filter::new(filter, if with_retained { QoS::AtMostOnce } else { QoS::AtLeastOnce });
     (filter.nolocal, filter.preserve_retain) = (true, true);
     filter.retain_forward_rule =
         if with_retained { RetainForwardRule::OnEverySubscribe } else { RetainForwardRule::Never };

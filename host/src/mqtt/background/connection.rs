@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     /// Checks twice per keep-alive that the broker is alive, and that it acknowledges.
     fn on_tick(&mut self) -> Result<(), Failure> {
-        if !self.has_received {
+        if !self.has_received && self.pending.is_empty() {
             return Err(Failure::Silent(self.tick));
         }
         let within = self.tick * limits::ACK_TICKS;

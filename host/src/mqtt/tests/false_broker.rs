@@ -22,7 +22,7 @@ use super::{
 };
 use crate::mqtt::{End, Settings, Timeouts, failure::Failure};
 
-const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
+pub(super) const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
 pub(super) const PINGRESP: &[u8] = &[0xD0, 0];
 
 pub(super) struct FalseBroker {
@@ -118,7 +118,7 @@ impl Client {
         }
     }
 
-    async fn unsubscribe(&mut self) -> (u16, String) {
+    pub(super) async fn unsubscribe(&mut self) -> (u16, String) {
         match self.next().await {
             Packet::Unsubscribe(unsubscribe) => (unsubscribe.pkid, unsubscribe.filters[0].clone()),
             other => panic!("expected UNSUBSCRIBE, got {other:?}"),
@@ -130,7 +130,7 @@ impl Client {
         self.send(&[0x90, 4, high, low, 0, code]).await;
     }
 
-    async fn message(&mut self, topic: &str, payload: &[u8], id: Option<u16>, retain: bool) {
+    pub(super) async fn message(&mut self, topic: &str, payload: &[u8], id: Option<u16>, retain: bool) {
         let qos = if id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
         let mut publish = Publish::new(topic, qos, payload.to_vec(), None);
         (publish.pkid, publish.retain) = (id.unwrap_or(0), retain);
@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Answers PINGREQs until the client closes.
-    async fn answer_pings(mut self) {
+    pub(super) async fn answer_pings(mut self) {
         while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
             while Packet::read(&mut self.read, None).is_ok() {
                 let _ = self.stream.write_all(PINGRESP).await;

@@ -77,6 +77,20 @@ fn each_subscription_requests_the_retained_message() {
 }
 
 #[test]
+fn a_subscription_to_others_is_for_new_messages_or_for_retained_ones() {
+    for (with_retained, options) in [
+        // QoS 1; no local: yes; retain as published: yes; retain handling: send none.
+        (false, 0b0010_1101),
+        // QoS 0; retain handling: send at each subscription.
+        (true, 0b0000_1100),
+    ] {
+        let mut bytes = BytesMut::new();
+        Packet::Subscribe(subscribe_to_others("a", with_retained)).write(&mut bytes, None).expect("encodable");
+        assert_eq!(bytes.last(), Some(&options), "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_session_ends_with_its_connection() {
     let mut bytes = BytesMut::new();
     connect("roost", None, 30, None).write(&mut bytes, None).expect("encodable");
