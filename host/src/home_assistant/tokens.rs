@@ -39,3 +39,30 @@ impl Tokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_takes_all_tokens_and_time_brings_them_back() {
+        let mut tokens = Tokens::full(2);
+        assert_eq!(tokens.next(), None);
+        assert_eq!([tokens.take(), tokens.take(), tokens.take()], [true, true, false]);
+        assert_eq!(tokens.next(), Some(tokens.refilled + limits::REFILL));
+        // One period and a half later.
+        let passed =
+            |tokens: Tokens, time: Duration| Tokens { refilled: tokens.refilled.checked_sub(time).unwrap(), ..tokens };
+        tokens = passed(tokens, limits::REFILL * 3 / 2);
+        assert_eq!(tokens.next(), None);
+        assert_eq!([tokens.take(), tokens.take()], [true, false]);
+        // The half period counts.
+        tokens = passed(tokens, limits::REFILL / 2);
+        assert_eq!([tokens.take(), tokens.take()], [true, false]);
+        // There are never more than at first.
+        tokens = passed(tokens, limits::REFILL * 9);
+        assert_eq!([tokens.take(), tokens.take(), tokens.take()], [true, true, false]);
+    }
+}
