@@ -226,6 +226,9 @@ fn a_plugin_at_fault_keeps_its_devices_and_a_job_that_goes_takes_its_button_alon
     site.settings("declared", "[config]\nnonsense = 1\n");
     state(&listener, "declared/declared", "the problem", |state| state["problem"].is_string());
     assert!(retained(broker.port, topic).is_some());
+    // The files of the running version again.
+    site.settings("declared", &job("one"));
+    state(&listener, "declared/declared", "the end of the problem", |state| state["problem"].is_null());
     drop(host);
 }
 

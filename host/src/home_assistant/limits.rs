@@ -32,6 +32,9 @@ pub(super) const GONE: Duration = Duration::from_secs(3);
 pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// The limit for reading them.
 pub(super) const READING: Duration = Duration::from_secs(30);
+/// What is at fault is looked at again after this: no event says that a plugin's files are those of the running version
+/// again.
+pub(super) const AT_FAULT: Duration = Duration::from_secs(5);
 /// All devices are looked at again after this, in case a change came without an event.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// Messages that wait for the connection. Beyond that, the events of runs are dropped: the state has the last run.

@@ -474,6 +474,9 @@ impl Publisher {
         if described.awaits_run {
             self.agenda.add(subject.clone(), now + limits::BETWEEN_STATES);
         }
+        if portrait.error.is_some() {
+            self.agenda.add(subject.clone(), now + limits::AT_FAULT);
+        }
         self.describe(&subject, &description, now);
         self.publish_state(&subject, &portrait, now);
         Ok(())
@@ -606,6 +609,9 @@ impl Publisher {
         let description = description::of_host((&self.topics, self.status_topic.as_deref()));
         self.describe(&subject, &description, now);
         let state = HostState::new(&self.state, self.next_of_all()).await?;
+        if state.faults > 0 {
+            self.agenda.add(subject.clone(), now + limits::AT_FAULT);
+        }
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(&subject), self.hasher.hash_one(&payload));
         if self.kept.insert(topic.clone(), hash) != Some(hash) {

@@ -119,7 +119,7 @@ impl LastState {
 pub(super) struct HostState {
     /// The plugins, devices and jobs that have a problem, by the first of their reasons.
     problem: Option<String>,
-    faults: usize,
+    pub(super) faults: usize,
     next: Option<NextOfAll>,
     /// The runs that have failed, were missed or were denied since the host started.
     failed: u64,
