@@ -35,15 +35,13 @@ impl HomeAssistant {
     pub(super) fn read(value: &Value<'_>) -> Result<Self, Report> {
         let table: Table<'_> = value.table(&KEYS)?;
         let default = Self::default();
-        let prefix = table.get("discovery_prefix").map(|value| value.parsed(Topic::parse)).transpose()?;
+        let prefix = table.get("discovery_prefix").map(|value| read_prefix(&value)).transpose()?;
         let commands = table.get("commands").map(|value| value.boolean()).transpose()?;
-        let patterns = |value: Value<'_>| -> Result<Vec<DevicePattern>, Report> {
-            value.list()?.iter().map(|item| item.parsed(DevicePattern::parse)).collect()
-        };
+        let devices = table.get("devices").map(|value| read_devices(&value)).transpose()?;
         Ok(Self {
-            discovery_prefix: prefix.map_or(default.discovery_prefix, |prefix| prefix.as_str().to_owned()),
+            discovery_prefix: prefix.unwrap_or(default.discovery_prefix),
             commands: commands.unwrap_or(default.commands),
-            devices: table.get("devices").map(patterns).transpose()?.unwrap_or_default(),
+            devices: devices.unwrap_or(default.devices),
         })
     }
 
@@ -53,8 +51,28 @@ impl HomeAssistant {
     }
 }
 
+fn read_prefix(value: &Value<'_>) -> Result<String, Report> {
+    let parse = |text: &str| match Topic::parse(text) {
+        Ok(_) if text.ends_with('/') => Err(format!("`{text}` must not end with `/`, because one follows it")),
+        topic => topic.map(|topic| topic.as_str().to_owned()).map_err(|error| error.to_string()),
+    };
+    let hint = "write the discovery prefix of Home Assistant's MQTT integration, such as `homeassistant`";
+    value.parsed(parse).map_err(|report| report.hint(hint))
+}
+
+fn read_devices(value: &Value<'_>) -> Result<Vec<DevicePattern>, Report> {
+    let list = value.list()?;
+    if list.is_empty() {
+        let report = value.error("`devices` is empty, so that Home Assistant would have none");
+        return Err(report.hint("leave the line out for all devices, or name some: `coop-door/*`"));
+    }
+    let hint = "write `PLUGIN/DEVICE`, where each may end with `*`: `coop-door/*`";
+    let read = |item: &Value<'_>| item.parsed(DevicePattern::parse).map_err(|report| report.hint(hint));
+    list.iter().map(read).collect()
+}
+
 impl DevicePattern {
-    fn parse(text: &str) -> Result<Self, Report> {
+    fn parse(text: &str) -> Result<Self, String> {
         let is_part = |part: &str| {
             let fixed = part.strip_suffix('*').unwrap_or(part);
             !part.is_empty() && fixed.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char))
@@ -63,8 +81,7 @@ impl DevicePattern {
             Some((plugin, device)) if is_part(plugin) && is_part(device) => {
                 Ok(Self { plugin: plugin.to_owned(), device: device.to_owned() })
             }
-            _ => Err(Report::new(format!("`{text}` names no devices"))
-                .hint("write `PLUGIN/DEVICE`, where each may end with `*`: `coop-door/*`")),
+            _ => Err(format!("`{text}` names no devices")),
         }
     }
 
@@ -74,5 +91,83 @@ impl DevicePattern {
             None => pattern == name,
         };
         is_match(&self.plugin, plugin) && is_match(&self.device, device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::{super::document::Document, *};
+
+    fn read(line: &str) -> Result<HomeAssistant, String> {
+        let settings = format!("[home_assistant]\n{line}\n");
+        let document = Document::parse("roost.toml", &settings).unwrap();
+        let table = document.table(&["home_assistant"]).unwrap();
+        HomeAssistant::read(&table.get("home_assistant").unwrap()).map_err(|report| report.to_string())
+    }
+
+    #[test]
+    fn a_wrong_setting_has_a_hint() {
+        let wrong = [
+            "discovery_prefix = ''",
+            "discovery_prefix = 'a/+'",
+            "discovery_prefix = 'a/'",
+            "discovery_prefix = 1",
+            "devices = []",
+            "devices = ['coop-door']",
+            "devices = ['coop-door/*', 'a/b/c']",
+            "devices = 'coop-door/*'",
+            "commands = 'yes'",
+        ];
+        let shown = wrong.map(|line| format!("| {line}\n{}", read(line).unwrap_err()));
+        expect![[r#"
+            | discovery_prefix = ''
+            roost.toml:2:20: `` is not a topic: it must have 1 to 1,024 bytes
+            hint: write the discovery prefix of Home Assistant's MQTT integration, such as `homeassistant`
+
+            | discovery_prefix = 'a/+'
+            roost.toml:2:20: `a/+` is not a topic: a message goes to one topic, so `+` and `#` cannot be in it
+            hint: write the discovery prefix of Home Assistant's MQTT integration, such as `homeassistant`
+
+            | discovery_prefix = 'a/'
+            roost.toml:2:20: `a/` must not end with `/`, because one follows it
+            hint: write the discovery prefix of Home Assistant's MQTT integration, such as `homeassistant`
+
+            | discovery_prefix = 1
+            roost.toml:2:20: `discovery_prefix` is a whole number, and must be a text in quotes
+            hint: write the discovery prefix of Home Assistant's MQTT integration, such as `homeassistant`
+
+            | devices = []
+            roost.toml:2:11: `devices` is empty, so that Home Assistant would have none
+            hint: leave the line out for all devices, or name some: `coop-door/*`
+
+            | devices = ['coop-door']
+            roost.toml:2:12: `coop-door` names no devices
+            hint: write `PLUGIN/DEVICE`, where each may end with `*`: `coop-door/*`
+
+            | devices = ['coop-door/*', 'a/b/c']
+            roost.toml:2:27: `a/b/c` names no devices
+            hint: write `PLUGIN/DEVICE`, where each may end with `*`: `coop-door/*`
+
+            | devices = 'coop-door/*'
+            roost.toml:2:11: `devices` is a text, and must be a list
+
+            | commands = 'yes'
+            roost.toml:2:12: `commands` is a text, and must be true or false"#]].assert_eq(&shown.join("\n\n"));
+    }
+
+    #[test]
+    fn devices_are_chosen_by_patterns() {
+        let settings = read("devices = ['coop-*/*', 'sprinkler/garden']").unwrap();
+        for (plugin, device, is_described) in [
+            ("coop-door", "north", true),
+            ("coop", "north", false),
+            ("sprinkler", "garden", true),
+            ("sprinkler", "garden2", false),
+        ] {
+            assert_eq!(settings.describes(plugin, device), is_described, "{plugin}/{device}");
+        }
+        assert!(read("commands = false").unwrap().describes("any", "device"));
     }
 }
