@@ -1,0 +1,494 @@
+"""What a person sees of Roost in Home Assistant, in the order in which it is tried: each scenario goes on where the one
+before has ended."""
+
+import asyncio
+import itertools
+import json
+import signal
+import time
+from datetime import UTC, datetime
+
+from home_assistant import HomeAssistant
+from servers import Broker, Failed, Roost, until
+
+SAMPLE_PLUGINS = ("coop-door", "greenhouse", "sprinkler", "timers")
+
+# The devices of the sample plugins, with the jobs that recur and the tasks. A task that needs no arguments is a button.
+SAMPLES = {
+    "coop-door/north": {"jobs": ["open", "close"], "buttons": ["open", "close"]},
+    "coop-door/south": {"jobs": ["open", "close"], "buttons": ["open", "close"]},
+    "greenhouse/tomatoes": {"jobs": ["vent-summer", "vent-winter", "lamps-on", "lamps-off"], "notifiers": ["air"]},
+    "sprinkler/garden": {"jobs": ["water"], "notifiers": ["water"]},
+    "sprinkler/seedlings": {"jobs": ["mist"], "notifiers": ["water"]},
+    "timers/house": {"jobs": ["porch-on", "porch-off", "chime"]},
+}
+SENSORS = {"next": "sensor", "last": "sensor", "problem": "binary_sensor", "running": "binary_sensor", "event": "event"}
+OF_HOST = {"connected": "binary_sensor", "problem": "binary_sensor", "next": "sensor", "failed": "sensor"}
+OF_HOST_DISABLED = {key: "sensor" for key in ("lateness", "plugins", "devices", "jobs")}
+
+
+def check(holds, what):
+    if not holds:
+        raise Failed(what)
+
+
+def unique(device, key, host="roost"):
+    """Returns the unique id of an entity of a device; the samples' names need no escapes."""
+    return f"{host}_{device.replace('/', '_')}_{key}"
+
+
+def expected(samples, host="roost"):
+    """Returns the platforms of all entities, and whether they are enabled, by their unique ids."""
+    entities = {f"{host}_{key}": (platform, True) for key, platform in OF_HOST.items()}
+    entities |= {f"{host}_{key}": (platform, False) for key, platform in OF_HOST_DISABLED.items()}
+    for device, has in samples.items():
+        of_device = {"enabled": ("switch", True)} | {key: (platform, True) for key, platform in SENSORS.items()}
+        for job in has["jobs"]:
+            of_device[f"run_{job}"] = ("button", True)
+            of_device[f"skip_{job}"] = ("button", False)
+            of_device[f"enabled_{job}"] = ("switch", False)
+        of_device |= {f"task_{task}": ("button", True) for task in has.get("buttons", [])}
+        of_device |= {f"task_{task}": ("notify", True) for task in has.get("notifiers", [])}
+        entities |= {unique(device, key, host): entity for key, entity in of_device.items()}
+    return entities
+
+
+class World:
+    """The broker, Roost and Home Assistant, and what Home Assistant should have."""
+
+    def __init__(self, folder, binary, plugins):
+        self.folder, self.binary, self.plugins = folder, binary, plugins
+        self.broker = Broker(folder / "broker")
+        self.roost = Roost(folder / "roost", binary, self.broker)
+        self.home = HomeAssistant(folder / "home-assistant", self.broker)
+        self.servers = [self.broker, self.roost, self.home]
+        self.samples, self.entity_ids, self.figures = dict(SAMPLES), {}, []
+
+    async def start(self):
+        """Starts all, with the sample plugins."""
+        self.roost.settings()
+        for plugin in SAMPLE_PLUGINS:
+            self.roost.add(self.plugin(plugin), self.settings(plugin))
+        for server in self.servers:
+            await server.start()
+
+    async def stop(self):
+        for server in reversed(self.servers):
+            await server.stop()
+
+    def plugin(self, name):
+        return self.plugins / f"{name}.wasm"
+
+    def settings(self, name):
+        """Returns the settings that a sample plugin comes with."""
+        return self.plugin(name).with_suffix(".toml").read_text()
+
+    def second_roost(self, topic):
+        roost = Roost(self.folder / topic, self.binary, self.broker, topic)
+        self.servers.append(roost)
+        return roost
+
+    def say(self, figure):
+        self.figures.append(figure)
+
+    async def until_there(self, limit=30):
+        """Waits until exactly the right entities are there."""
+
+        async def differences():
+            entities = await self.home.entities()
+            found = {
+                name: (entity["entity_id"].split(".")[0], entity["disabled_by"] is None)
+                for name, entity in entities.items()
+            }
+            wanted = expected(self.samples)
+            self.wrong = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+            self.wrong += [f"{name} is too much" for name in sorted(found.keys() - wanted.keys())]
+            self.wrong += [f"{n} is {found[n]}" for n in sorted(wanted.keys() & found.keys()) if wanted[n] != found[n]]
+            return self.wrong
+
+        async def are_there():
+            return not await differences()
+
+        try:
+            await until("the entities", are_there, limit)
+        except Failed:
+            raise Failed(f"{len(self.wrong)} entities are not as they should be: {', '.join(self.wrong[:8])}") from None
+
+    async def until_right(self):
+        """Waits until each state is what Roost says of the device."""
+
+        def are_right():
+            devices = json.loads(self.roost.get("/api/v1/devices"))["items"]
+            self.wrong = [fault for device in devices for fault in self.faults_of(device)]
+            return not self.wrong
+
+        try:
+            await until("the states", are_right, 30)
+        except Failed:
+            raise Failed("; ".join(self.wrong[:8])) from None
+
+    def faults_of(self, device):
+        """Yields where the entities of a device show something else than Roost's record of it."""
+        name = f"{device['plugin']}/{device['device']}"
+
+        def compare(key, wanted):
+            shown = self.home.state(unique(name, key))
+            if shown != wanted:
+                yield f"{key} of {name} is {shown}, not {wanted}"
+
+        is_paused = device["paused"] or device["plugin_paused"]
+        due, last = device.get("due"), device.get("last")
+        yield from compare("enabled", "off" if is_paused else "on")
+        yield from compare("next", at_utc(due) if due and not is_paused else "unknown")
+        yield from compare("last", last["state"] if last else "unknown")
+        yield from compare("problem", "on" if device.get("fault") or device.get("error") else "off")
+
+    def wait_message(self, mark, topic, count=1):
+        """Waits until the broker has got a message on a topic, and no more than that many."""
+
+        def has_come():
+            return len(self.broker.messages(mark, topic)) >= count
+
+        return until(f"a message on {topic}", has_come)
+
+    def nothing_pressed(self, mark):
+        """Checks that since a mark neither a command nor a message to a device was published."""
+        pressed = [
+            topic
+            for topic in self.broker.messages(mark)
+            if topic.startswith("roost/set/") or topic.split("/")[0] in SAMPLE_PLUGINS
+        ]
+        check(not pressed, f"published again: {pressed[:5]}")
+
+
+def at_utc(text):
+    """Returns a time as Home Assistant shows it: in whole seconds, UTC."""
+    at = datetime.fromisoformat(text).astimezone(tz=None)
+    return datetime.fromtimestamp(int(at.timestamp()), tz=UTC).isoformat()
+
+
+async def appear(world):
+    """the devices of the samples appear, each with its entities and no others"""
+    await world.until_there()
+    devices = await world.home.devices()
+    names = {f"roost_{name.replace('/', '_')}": name.replace("/", " ") for name in world.samples}
+    shown = {name: device["name"] for name, device in devices.items()}
+    check(shown == names | {"roost": "Roost"}, f"the devices are {shown}")
+    host = devices["roost"]["id"]
+    strays = [name for name, device in devices.items() if name != "roost" and device["via_device_id"] != host]
+    check(not strays, f"not below the host: {strays}")
+    world.entity_ids = dict(world.home.ids)
+    configs = world.broker.messages(topic="homeassistant/device/")
+    check(len(configs) == len(set(configs)), f"described more than once: {sorted(configs)}")
+
+
+async def states(world):
+    """each entity has the state that Roost has"""
+    await world.until_right()
+    home = world.home
+    check(home.state("roost_connected") == "on", "the host is not connected")
+    check(home.state("roost_problem") == "off", "the host has a problem")
+    check(home.state("roost_failed") == "0", f"failed runs: {home.state('roost_failed')}")
+
+    def is_next_of_all():
+        return home.state("roost_next") == min(home.state(unique(device, "next")) for device in world.samples)
+
+    await until("the next run of all", is_next_of_all, 90)
+    attributes = home.entity(unique("timers/house", "next"))["attributes"]
+    check({"job", "label", "topic", "payload"} <= attributes.keys(), f"the next run has only {attributes}")
+
+
+async def press(world):
+    """a press of a job's button runs the job, once, and the event and the last run follow"""
+    mark, home, north = world.broker.mark(), world.home, "coop-door/north"
+    await home.call(unique(north, "run_close"), "button.press")
+    await world.wait_message(mark, "coop-door/north/door/set")
+    await until("the last run", lambda: home.state(unique(north, "last")) == "succeeded")
+    event = await until("the event", lambda: happened(home, north))
+    check(event["event_type"] == "succeeded" and event["job"] == "close", f"the event is {event}")
+    last = home.entity(unique(north, "last"))["attributes"]
+    check(last["run"] == event["run"], f"the last run is {last}, and the event {event}")
+    await home.call(unique(north, "task_open"), "button.press")
+    await world.wait_message(mark, "coop-door/north/door/set", 2)
+    await world.until_right()
+    sent = world.broker.messages(mark, "coop-door/")
+    check(len(sent) == 2, f"published: {sent}")
+
+
+def happened(home, device):
+    """Returns the attributes of the newest event of a device."""
+    event = home.entity(unique(device, "event"))
+    return event["attributes"] if event and event["attributes"].get("event_type") else None
+
+
+async def water(world):
+    """a task takes its arguments from `notify.send_message`, and the device is running until the last step"""
+    mark, home, garden = world.broker.mark(), world.home, "sprinkler/garden"
+    arguments = {"zone": "lawn", "minutes": 0.1}
+    await home.call(unique(garden, "task_water"), "notify.send_message", message=json.dumps(arguments))
+    await world.wait_message(mark, "sprinkler/garden/lawn/set")
+    await until("the garden runs", lambda: home.state(unique(garden, "running")) == "on", 5)
+    await world.wait_message(mark, "sprinkler/garden/lawn/set", 2)
+    await until("the garden has ended", lambda: home.state(unique(garden, "running")) == "off")
+    await until("the last run", lambda: home.state(unique(garden, "last")) == "succeeded")
+
+
+async def toggle(world):
+    """a switch pauses its device, and follows `roost pause` and `roost resume`"""
+    home, north, south = world.home, "coop-door/north", "coop-door/south"
+
+    def is_now(device, word):
+        return until(f"{device} is {word}", lambda: home.state(unique(device, "enabled")) == word)
+
+    await home.call(unique(north, "enabled"), "switch.turn_off")
+    await is_now(north, "off")
+    await until("no next run", lambda: home.state(unique(north, "next")) == "unknown")
+    await world.until_right()
+    world.roost.cli("resume", north)
+    await is_now(north, "on")
+    world.roost.cli("pause", "coop-door")
+    await is_now(north, "off")
+    await is_now(south, "off")
+    world.roost.cli("resume", "coop-door")
+    await is_now(north, "on")
+    world.roost.cli("pause", "--all", "--for", "1h")
+    await is_now("timers/house", "off")
+    world.roost.cli("resume", "--all")
+    await is_now("timers/house", "on")
+    await world.until_right()
+
+
+async def jobs(world):
+    """the entities of a job that are disabled at first work once they are enabled, and a reload presses nothing"""
+    home, north = world.home, "coop-door/north"
+    keys = [unique(north, key) for key in ("enabled_close", "skip_close")]
+    for key in keys:
+        await home.ask("config/entity_registry/update", entity_id=home.ids[key], disabled_by=None)
+    await home.stop()
+    await home.start()
+    await home.entities()
+    await until("the job's switch", lambda: home.state(keys[0]) == "on")
+    first = home.state(unique(north, "next"))
+    await home.call(keys[1], "button.press")
+    await until("a later run", lambda: home.state(unique(north, "next")) > first)
+    await home.call(keys[0], "switch.turn_off")
+    await until("the job is paused", lambda: home.state(keys[0]) == "off")
+    check(home.state(unique(north, "enabled")) == "on", "the whole device is paused")
+    world.roost.cli("resume", f"{north}/close")
+    await until("the job is resumed", lambda: home.state(keys[0]) == "on")
+    world.roost.cli("skip", "--undo", f"{north}/close")
+    await until("the skip is undone", lambda: home.state(unique(north, "next")) == first)
+    for key in keys:
+        await home.ask("config/entity_registry/update", entity_id=home.ids[key], disabled_by="user")
+    mark = world.broker.mark()
+    await home.reload()
+    await world.until_there()
+    await world.until_right()
+    world.nothing_pressed(mark)
+
+
+LOCK = """
+[[device.config.job]]
+id = "lock"
+label = "Lock up"
+trigger = "daily 22:00"
+policy = { attempts = 1 }
+steps = [{ topic = "timers/house/lock/set", payload = "LOCK", confirm = { topic = "timers/house/lock/state", matches = { text = "locked" }, within = "1s" } }]
+"""
+
+
+async def problem(world):
+    """a new job gets its button; while its last run has failed, the device and the host have a problem"""
+    home, house = world.home, "timers/house"
+    samples = dict(world.samples)
+    world.roost.change("timers", world.settings("timers") + LOCK)
+    world.samples[house] = {"jobs": [*samples[house]["jobs"], "lock"]}
+    await world.until_there()
+    mark = world.broker.mark()
+    await home.call(unique(house, "run_lock"), "button.press")
+    await until("the problem", lambda: home.state(unique(house, "problem")) == "on")
+    reason = home.entity(unique(house, "problem"))["attributes"]["reason"]
+    check(reason and reason.startswith("lock failed: "), f"the reason is {reason}")
+    event = await until("the event", lambda: happened(home, house))
+    check(event["event_type"] == "failed" and event["job"] == "lock", f"the event is {event}")
+    await until("the host's problem", lambda: home.state("roost_problem") == "on", 40)
+    await until("the failed run is counted", lambda: home.state("roost_failed") == "1", 40)
+    sent = world.broker.messages(mark, "timers/")
+    check(sent == ["timers/house/lock/set"], f"published: {sent}")
+
+    await home.call(unique(house, "run_lock"), "button.press")
+    await world.wait_message(mark, "timers/house/lock/set", 2)
+    world.broker.publish("timers/house/lock/state", "locked")
+    await until("the end of the problem", lambda: home.state(unique(house, "problem")) == "off")
+    await until("the end of the host's problem", lambda: home.state("roost_problem") == "off", 40)
+    await world.until_right()
+
+    world.roost.change("timers", world.settings("timers"))
+    world.samples = samples
+    await world.until_there()
+    check(world.home.ids == world.entity_ids, "other entities have changed")
+    await world.until_right()
+
+
+async def fault(world):
+    """a plugin at fault keeps its entities and has a problem; one that is removed loses them"""
+    home, samples = world.home, dict(world.samples)
+    world.roost.change("coop-door", "[config]\nnonsense = 1\n")
+    await until("the problem", lambda: home.state("roost_problem") == "on", 40)
+    await world.until_there()
+    world.roost.change("coop-door", world.settings("coop-door"))
+    await until("the end of the problem", lambda: home.state("roost_problem") == "off", 40)
+    check(home.ids == world.entity_ids, "other entities have changed")
+
+    world.roost.remove("coop-door")
+    for door in ("coop-door/north", "coop-door/south"):
+        del world.samples[door]
+    await world.until_there()
+    left = await home.devices()
+    check(not [name for name in left if "coop-door" in name], f"devices are left: {sorted(left)}")
+    await world.until_right()
+    # Long enough after, so that Home Assistant gives the same names again.
+    world.roost.add(world.plugin("coop-door"), world.settings("coop-door"))
+    world.samples = samples
+    await world.until_there()
+    check(home.ids == world.entity_ids, f"other ids: {sorted(set(home.ids.values()) - set(world.entity_ids.values()))}")
+
+
+async def restarts(world):
+    """restarts in every order leave the right states, and press nothing"""
+    # One door is paused, so that a switch that comes back as it is by default is seen; and so is what is due each minute.
+    for device in ("coop-door/south", "sprinkler/seedlings"):
+        world.roost.cli("pause", device)
+    await world.until_right()
+    servers = {"broker": world.broker, "roost": world.roost, "home": world.home}
+    for round, order in enumerate(itertools.permutations(servers)):
+        how = signal.SIGKILL if round % 2 else signal.SIGTERM
+        for name in reversed(order):
+            await servers[name].stop(how)
+        mark = world.broker.mark()
+        for name in order:
+            await servers[name].start()
+        try:
+            await world.until_there()
+            await world.until_right()
+            await until("the host is connected", lambda: world.home.state("roost_connected") == "on")
+            ids = dict(world.home.ids)
+            check(ids == world.entity_ids, f"other ids: {sorted(set(ids.values()) ^ set(world.entity_ids.values()))[:6]}")
+            world.nothing_pressed(mark)
+        except Failed as failed:
+            raise Failed(f"started in the order {', '.join(order)}: {failed}") from None
+    world.roost.cli("resume", "coop-door/south")
+    await world.until_right()
+
+
+DEVICES = 1_000
+
+
+def many():
+    """Returns the settings of many devices."""
+    device = """
+[[device]]
+name = "lamp-{n}"
+[[device.config.job]]
+id = "on"
+label = "Light on"
+trigger = "daily 21:00"
+topic = "many/lamp-{n}/set"
+payload = "ON"
+"""
+    return "".join(device.format(n=n) for n in range(DEVICES))
+
+
+async def thousand(world):
+    """a thousand devices appear, and a press while all of them are published again arrives within a second"""
+    home, samples = world.home, dict(world.samples)
+    began = time.monotonic()
+    world.samples |= {f"many/lamp-{n}": {"jobs": ["on"]} for n in range(DEVICES)}
+    world.roost.add(world.plugin("timers"), many(), "many")
+    await world.until_there(120)
+    last = unique(f"many/lamp-{DEVICES - 1}", "next")
+    await until("their states", lambda: home.state(last) not in (None, "unknown", "unavailable"))
+    world.say(f"{DEVICES:,} devices were there after {time.monotonic() - began:.1f} s")
+
+    await world.broker.stop(signal.SIGKILL)
+    world.broker.forget()
+    mark = world.broker.mark()
+    await world.broker.start()
+    configs = "homeassistant/device/roost_many_"
+    lamp = "many/lamp-7"
+    await until("the first of them", lambda: len(world.broker.messages(mark, configs)) > 50)
+    await until("the host is back", lambda: home.state(unique(lamp, "enabled")) not in ("unavailable", None))
+    before = len(world.broker.messages(mark, configs))
+    with world.broker.subscribe(f"roost/set/{lamp}/#", f"{lamp}/set") as arrivals:
+        await asyncio.sleep(0.2)
+        pressed = time.monotonic()
+        await home.call(unique(lamp, "run_on"), "button.press")
+        await until("the message", lambda: len(arrivals()) == 2)
+        whole = time.monotonic() - pressed
+    after = len(world.broker.messages(mark, configs))
+    (command, _), (message, topic) = arrivals()
+    check(topic == f"{lamp}/set", f"arrived: {arrivals()}")
+    world.say(f"a press after {before} of them, and before {DEVICES - after}: {whole:.2f} s, of which Roost {message - command:.3f} s")
+    check(after < DEVICES, "they were all there before the press arrived")
+    check(message - command < 1, f"Roost took {message - command:.2f} s")
+    await until("all of them", lambda: len(world.broker.messages(mark, configs)) >= DEVICES)
+    sent = world.broker.messages(mark, "many/")
+    check(sent == [f"{lamp}/set"], f"published: {sent[:5]}")
+
+    world.roost.remove("many")
+    world.samples = samples
+    await world.until_there(120)
+    check(home.ids == world.entity_ids, "other entities have changed")
+
+
+async def other_host(world):
+    """a second host on the same broker, with a topic of its own, neither gets commands nor loses entities of the first"""
+    barn, home = world.second_roost("barn"), world.home
+    barn.settings()
+    barn.add(world.plugin("coop-door"), world.settings("coop-door"))
+    await barn.start()
+    of_barn = {name: has for name, has in SAMPLES.items() if name.startswith("coop-door/")}
+    wanted = expected(of_barn, "barn").keys() | expected(world.samples).keys()
+
+    async def are_there():
+        return (await home.entities()).keys() == wanted
+
+    await until("the entities of both", are_there)
+    door = "coop-door/north"
+    await home.call(unique(door, "enabled", "barn"), "switch.turn_off")
+    await until("the pause", lambda: home.state(unique(door, "enabled", "barn")) == "off")
+    check(home.state(unique(door, "enabled")) == "on", "the door of the other host is paused as well")
+    await barn.stop()
+    await until("the second is gone", lambda: home.state("barn_connected") == "off")
+    check(home.state(unique(door, "enabled", "barn")) == "unavailable", "its door is available")
+    check(home.state("roost_connected") == "on", "the first host is gone as well")
+    await world.until_right()
+    barn.settings(home_assistant=False)
+    await barn.start()
+    await world.until_there()
+    await barn.stop()
+
+
+async def only_look(world):
+    """without commands there is nothing to press, and without the table in the settings there is nothing at all"""
+    world.roost.settings("commands = false")
+    await world.roost.stop()
+    await world.roost.start()
+
+    async def has_no_buttons():
+        kinds = {entity["entity_id"].split(".")[0] for entity in (await world.home.entities()).values()}
+        return kinds == {"sensor", "binary_sensor", "event"}
+
+    await until("the end of the buttons and switches", has_no_buttons)
+    await until("the doors", lambda: world.home.state(unique("coop-door/north", "enabled")) == "on")
+    await world.roost.stop()
+    world.roost.settings(home_assistant=False)
+    await world.roost.start()
+
+    async def has_none():
+        return not await world.home.entities() and not await world.home.devices()
+
+    await until("the end of all entities", has_none)
+
+
+ALL = [appear, states, press, water, toggle, jobs, problem, fault, restarts, thousand, other_host, only_look]
