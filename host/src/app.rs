@@ -370,6 +370,7 @@ impl App {
             Effect::PauseChanged { what, pause, change } => {
                 self.event_log.log(HostEvent::Pause { what, pause, change });
             }
+            Effect::ByHand(change) => self.event_log.log(HostEvent::ByHand(change)),
             Effect::ZonesMoved { rules, jobs } => log::zones_moved(&rules, jobs),
             Effect::NotifyDurable(token) => self.step(Event::Durable(token), batch),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use roost_scheduler::{
-    event::{Announcement, Change, Part, PauseChange, RunEnded, SavedDevice},
+    event::{Announcement, ByHand, Change, Part, PauseChange, RunEnded, SavedDevice},
     names::{DeviceName, PluginName, ResourceName, RunId},
     outcome::{Outcome, Success},
     pause::Pause,
@@ -89,6 +89,8 @@ pub(crate) enum HostEvent {
         pause: Arc<Pause>,
         change: PauseChange,
     },
+    /// A client's request has changed a job or a run.
+    ByHand(ByHand),
 }
 
 impl HostEvent {
@@ -102,6 +104,7 @@ impl HostEvent {
             Self::Link { .. } => Kind::Link,
             Self::ClockSet { .. } => Kind::Clock,
             Self::Pause { .. } => Kind::Pause,
+            Self::ByHand(_) => Kind::Job,
         }
     }
 
@@ -120,6 +123,7 @@ impl HostEvent {
                 Part::Plugin(plugin) | Part::Device(plugin, _) | Part::Job((plugin, ..)) => Some(plugin),
                 Part::All => None,
             },
+            Self::ByHand(change) => Some(change.job().0),
             Self::Link { .. } | Self::ClockSet { .. } => None,
         }
     }
@@ -132,6 +136,7 @@ impl HostEvent {
             Self::PlanRefused { device, .. } => Some(device),
             Self::Logged { device, .. } => device.as_ref(),
             Self::Pause { what: Part::Device(_, device) | Part::Job((_, device, _)), .. } => Some(device),
+            Self::ByHand(change) => Some(change.job().1),
             _ => None,
         }
     }
@@ -151,7 +156,8 @@ impl HostEvent {
             | Self::Planned(_)
             | Self::Link { .. }
             | Self::ClockSet { .. }
-            | Self::Pause { .. } => false,
+            | Self::Pause { .. }
+            | Self::ByHand(_) => false,
         }
     }
 
@@ -210,11 +216,12 @@ pub(crate) enum Kind {
     Link,
     Clock,
     Pause,
+    Job,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Run, Self::Plan, Self::Plugin, Self::Log, Self::Link, Self::Clock, Self::Pause];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Run, Self::Plan, Self::Plugin, Self::Log, Self::Link, Self::Clock, Self::Pause, Self::Job];
 
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -225,6 +232,7 @@ impl Kind {
             Self::Link => "link",
             Self::Clock => "clock",
             Self::Pause => "pause",
+            Self::Job => "job",
         }
     }
 }

@@ -30,7 +30,6 @@ use crate::{
     config::HomeAssistant,
     http::ApiState,
     mqtt::{self, LinkInfo, background},
-    report::Report,
 };
 
 /// Starts the edge in the background. Without settings it only removes what it published before. It ends with the
@@ -54,7 +53,7 @@ pub(crate) fn start(
     let runtime = runtime.context("the runtime of the edge for Home Assistant cannot be started")?;
     let connect = move || background::connect(mqtt.clone(), "Home Assistant", info.clone());
     // Before the thread is started, so that a certificate that cannot be read is reported.
-    connect().map(drop).map_err(Report::from)?;
+    connect().map(drop)?;
     let data = data.to_owned();
     let run = async move |settings: Option<HomeAssistant>, topics: Topics| {
         let Ok((link, connections)) = connect() else { return };

@@ -237,7 +237,11 @@ impl<'w> Simulation<'w> {
                 };
                 self.events.push_back(Event::Answered { call, reply });
             }
-            Effect::Announce(_) | Effect::Answer { .. } | Effect::ZonesMoved { .. } | Effect::PauseChanged { .. } => {}
+            Effect::Announce(_)
+            | Effect::Answer { .. }
+            | Effect::ZonesMoved { .. }
+            | Effect::PauseChanged { .. }
+            | Effect::ByHand(_) => {}
         }
     }
 

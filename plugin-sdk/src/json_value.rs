@@ -53,7 +53,7 @@ impl JsonValue {
     ///
     /// let lamp = JsonValue::parse(r#"{"brightness": 300}"#);
     /// let error = lamp.read::<Lamp>("lamps[1]").unwrap_err();
-    /// assert_eq!(error.to_string(), "config `lamps[1].brightness`: `300` is not a whole number, not negative");
+    /// assert_eq!(error.to_string(), "config `lamps[1].brightness`: `300` is not a whole number from 0 to 255");
     /// ```
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod components;
 mod devices;
 mod disk;
 mod end_to_end;
+mod home_assistant;
 mod hostile;
 mod idle;
 mod loading;
@@ -36,7 +37,7 @@ struct Group {
 }
 
 /// All groups. The scheduler is first, because its memory is measured in this process, which is still small then.
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     Group { word: "scheduler", title: "The scheduler alone, 1,000,000 jobs", measure: scheduler::scheduler },
     Group { word: "burst", title: "Jobs due at one instant", measure: end_to_end::burst },
     Group { word: "lateness", title: "500 jobs a second", measure: end_to_end::lateness_at_500 },
@@ -48,6 +49,11 @@ const GROUPS: [Group; 13] = [
     Group { word: "drop", title: "Dropping a plugin in", measure: loading::dropped },
     Group { word: "thousand", title: "1,000 distinct plugins", measure: thousand::thousand },
     Group { word: "devices", title: "10,000 devices of one plugin", measure: devices::devices },
+    Group {
+        word: "home-assistant",
+        title: "1,000 devices in Home Assistant",
+        measure: home_assistant::thousand_described,
+    },
     Group { word: "hostile", title: "Beside everything hostile", measure: hostile::beside_hostile },
     Group { word: "idle", title: "Idle, with the samples", measure: idle::idle },
 ];

@@ -144,6 +144,7 @@ impl World {
                 Effect::Announce(_)
                 | Effect::ZonesMoved { .. }
                 | Effect::PauseChanged { .. }
+                | Effect::ByHand(_)
                 | Effect::Call { .. }
                 | Effect::Plan { .. }
                 | Effect::Watch { .. }

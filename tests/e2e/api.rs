@@ -245,6 +245,55 @@ fn an_invalid_request_gets_a_problem_document() {
 }
 
 #[test]
+fn an_operation_that_needs_no_body_takes_none_in_every_form() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let address = host.address();
+    let described = get(&address, "/api/v1/openapi.json");
+    let forms = [
+        ("", ""),
+        ("content-length: 0\r\n", ""),
+        ("transfer-encoding: chunked\r\n", "0\r\n\r\n"),
+        ("content-length: 0\r\ncontent-type: application/octet-stream\r\n", ""),
+        ("content-length: 0\r\ncontent-type: application/json\r\n", ""),
+    ];
+    let mut asked = 0;
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for method in ["post", "put", "delete", "patch"] {
+            let operation = &item[method];
+            if !operation.is_object() || operation["requestBody"]["required"] == true {
+                continue;
+            }
+            let (path, method) = (path.replace(['{', '}'], ""), method.to_uppercase());
+            for (headers, body) in forms {
+                let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+                let (status, _, answer) = talk(&address, &(head + body));
+                // Codes are made over the socket alone, and there is no plugin, device or job of these names.
+                let expected = match path.as_str() {
+                    "/api/v1/login-codes" => 403,
+                    path if path.contains("/plugin") => 404,
+                    _ => 204,
+                };
+                assert_eq!(status, expected, "{method} {path} {headers}: {answer}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 12, "{asked}");
+    // One that is there has its type.
+    for (headers, body) in [
+        ("content-length: 2\r\n", "{}"),
+        ("transfer-encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
+        ("content-length: 2\r\ncontent-type: application/octet-stream\r\n", "{}"),
+        ("content-length: 0\r\ncontent-type: text/plain\r\n", ""),
+    ] {
+        let head = format!("POST /api/v1/pause HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+        assert_eq!(talk(&address, &(head + body)).0, 415, "{headers}");
+    }
+    assert!(host.stop().success());
+}
+
+#[test]
 fn plugins_are_paused_and_planned_again_and_invalid_uploads_get_a_problem() {
     let (_broker, _site, host, address) = planned();
     let wasm = "content-type: application/wasm\r\n";

@@ -100,7 +100,7 @@ fn a_job_of_a_calendar_that_is_unknown_or_was_never_read_is_refused() {
     let of_plugin = get(&host.address(), "/api/v1/plugins/declared")["error"].clone();
     expect![[r#"
         422 Unprocessable Entity: `trigger.days.calendar` `school`: the host has no calendar of that name
-          hint: put it into `roost.toml`, and start Roost again:
+          hint: the calendars are `away`, `holidays`; to add this one, put it into `roost.toml`, and start Roost again:
           [[calendar]]
           name = "school"
           file = "school.ics"
@@ -109,10 +109,10 @@ fn a_job_of_a_calendar_that_is_unknown_or_was_never_read_is_refused() {
         {
           "at": "[TIME]",
           "causes": [
-            "device `declared` has no plan",
+            "declared.toml:2:6: device `declared` has no plan",
             "job `lesson`: `trigger.days.calendar` `school`: the host has no calendar of that name"
           ],
-          "hint": "put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"school\"\nfile = \"school.ics\"",
+          "hint": "the calendars are `away`, `holidays`; to add this one, put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"school\"\nfile = \"school.ics\"",
           "what": "plugin `declared` was not loaded"
         }"#]].assert_eq(&redact(&format!(
         "{}\n{}\n{of_plugin:#}",
@@ -147,6 +147,29 @@ fn commands_without_a_host_read_the_calendars() {
         Fri 2027-07-09
         Tue 2027-07-20"#]]
     .assert_eq(&days.join("\n"));
+    expect![[r#"
+        $ roost next 'daily 05:30 except holydays'
+        error: there is no calendar `holydays`
+        hint: did you mean `holidays`? To add this one, put it into `roost.toml`, and start Roost again:
+          [[calendar]]
+          name = "holydays"
+          file = "holydays.ics"
+        (exit 1)
+
+        $ roost next 'daily 05:30 on weekend'
+        error: there is no calendar `weekend`
+        hint: did you mean `SAT,SUN`?
+        (exit 1)
+
+        $ roost next 'cron */90 * * * *' --count 1
+        [TIME]  in [SPAN]
+        note: `*/90` counts within each hour: it matches minute 0; for equal distances write `every 90m`
+    "#]]
+    .assert_eq(&site.transcript(&[
+        &["next", "daily 05:30 except holydays"],
+        &["next", "daily 05:30 on weekend"],
+        &["next", "cron */90 * * * *", "--count", "1"],
+    ]));
     site.settings("declared", &job("rest", "when = 'daily 08:00 on holidays'", "declared/rest"));
     site.drop_in(&guest("declared"), "declared");
     let checked = site.roost(&["check", "plugins/declared.wasm"]);

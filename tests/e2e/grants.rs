@@ -138,7 +138,7 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     host.wait_for_log("plugin `zigbee2mqtt` was not loaded");
     expect![[r#"
         error: plugin `zigbee2mqtt` was not loaded
-          caused by: device `zigbee2mqtt` has no plan
+          caused by: zigbee2mqtt.toml:2:6: device `zigbee2mqtt` has no plan
           caused by: job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart`: it is outside what `zigbee2mqtt` may publish to
         hint: topics below `zigbee2mqtt/` belong to Zigbee2MQTT, so a plugin of that name may use none of them by default: give its file another name, or, if it is meant to do that,
           put this into `roost.toml`:
@@ -166,7 +166,7 @@ fn no_job_publishes_at_the_hosts_own_topics_whatever_its_grant() {
     host.wait_for_log("plugin `declared` was not loaded");
     expect![[r#"
         error: plugin `declared` was not loaded
-          caused by: device `declared` has no plan
+          caused by: declared.toml:4:6: device `declared` has no plan
           caused by: job `order`, step 1: `topic` `roost/set/a/b/enabled`: no job may publish there, because what is at or below `roost` is the host's own
         hint: use another topic; or, if devices have topics below `roost`, give the host one of its own: put such a line into `roost.toml`, and start Roost again:
           [mqtt]
@@ -261,7 +261,7 @@ fn a_resource_is_only_for_the_configured_plugins_and_a_limited_time() {
     expect![[r#"
         $ roost check plugins/thief.wasm
         error: plugin `thief` was not loaded
-          caused by: device `thief` has no plan
+          caused by: thief.toml:2:6: device `thief` has no plan
           caused by: job `steal`: `policy.needs`: a job of `thief` may not hold `pump`: its `plugins` do not name `thief`
         hint: to allow it, make its entry in `roost.toml` this, and start Roost again:
           [[resource]]
@@ -272,7 +272,7 @@ fn a_resource_is_only_for_the_configured_plugins_and_a_limited_time() {
 
         $ roost check plugins/garden.wasm
         error: plugin `garden` was not loaded
-          caused by: device `garden` has no plan
+          caused by: garden.toml:2:6: device `garden` has no plan
           caused by: job `flood`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h
         hint: to allow it, make its entry in `roost.toml` this, and start Roost again:
           [[resource]]
@@ -387,7 +387,7 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
         plugin    declared
         state     outdated, since [TIME]
         error     plugin `declared` was not loaded, at [TIME]
-                    caused by: device `declared` has no plan
+                    caused by: declared.toml:2:6: device `declared` has no plan
                     caused by: job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`
                     hint: to allow it, put this into `roost.toml`:
                     [grants.declared]
@@ -411,7 +411,7 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
         note: to allow it, put this into `roost.toml`:
           [grants.declared]
           max_qos = 1
-        note: its plugin runs in its previous version, because the newest files were refused [TIME]: plugin `declared` was not loaded: device `declared` has no plan: job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`
+        note: its plugin runs in its previous version, because the newest files were refused [TIME]: plugin `declared` was not loaded: declared.toml:2:6: device `declared` has no plan: job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`
         note: it is due next [TIME]
     "#]].assert_eq(&site.transcript(&[
         &["plugins", "declared"],

@@ -9,7 +9,7 @@ use roost_tests::{
 };
 use serde_json::Value;
 
-use crate::job;
+use crate::{NOON, SECOND, SOON, job};
 
 const NORTH: &str = "homeassistant/device/roost_coop-door_north/config";
 const DOORS: &str = "
@@ -62,8 +62,7 @@ fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     let host = start(&site, &broker, "[home_assistant]\n");
     let north = description(&listener.wait_for(NORTH).payload);
     assert_eq!(text(&north["device"], "name"), "coop-door north");
-    let all =
-        "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open";
+    let all = "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";
     assert_eq!(keys(&north), all.split(' ').map(str::to_owned).collect());
     for (key, component) in north["components"].as_object().unwrap() {
         assert_eq!(text(component, "unique_id"), format!("roost_coop-door_north_{key}"));
@@ -133,7 +132,7 @@ fn without_commands_nothing_can_be_pressed() {
     assert_eq!(keys(&north), ["enabled", "event", "last", "next", "problem", "running"].map(str::to_owned).into());
     assert!(!north.to_string().contains("roost/set/"), "{north}");
     broker.publish(&["-t", "roost/set/coop-door/north/run/close", "-m", "RUN"]);
-    site.roost(&["run", "coop-door/north/open"]);
+    site.roost(&["run-now", "coop-door/north/open"]);
     assert_eq!(listener.wait_for("coop-door/north/door/set").payload, "OPEN");
     let described = listener.messages();
     assert!(!described.iter().any(|message| message.topic.contains("south/config")), "{described:?}");
@@ -152,6 +151,7 @@ fn a_restart_publishes_nothing_again_and_a_broker_that_lost_its_memory_gets_ever
     host.kill();
     let before = listener.messages().len();
     let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("for Home Assistant");
     site.roost(&["pause", "coop-door/north"]);
     state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
     let again = listener.messages().split_off(before);
@@ -171,6 +171,8 @@ fn a_restart_publishes_nothing_again_and_a_broker_that_lost_its_memory_gets_ever
 #[test]
 fn what_is_gone_is_removed_also_if_it_went_while_the_host_was_down() {
     let (broker, site) = (Broker::new(), doors());
+    // A folder that is suddenly empty removes nothing.
+    site.drop_in(&sample("greenhouse"), "greenhouse");
     let listener = Listener::new(broker.port);
     let host = start(&site, &broker, "[home_assistant]\n");
     listener.wait_for(NORTH);
@@ -258,9 +260,35 @@ fn the_built_in_broker_serves_home_assistant_as_well() {
     let host = site.start_with(&[]);
     host.until("the description", || retained(port, NORTH));
     let listener = Listener::new(port);
-    site.roost(&["run", "coop-door/north/close"]);
+    site.roost(&["run-now", "coop-door/north/close"]);
     state(&listener, "coop-door/north", "the run", |state| state["last"].is_object());
     host.kill();
     let host = site.start_with(&[]);
     host.until("the description", || retained(port, NORTH));
+}
+
+/// A valve that is open is on in Home Assistant, also over a crash of the host.
+#[test]
+fn a_run_that_owes_a_step_is_running_also_after_a_crash() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let steps = r#"steps = [{ topic = "declared/valve", payload = "ON" }, { topic = "declared/valve", payload = "OFF", after_ms = 600000 }]"#;
+    site.settings("declared", &format!("[[config.jobs]]\nid = \"water\"\ntrigger = {{ at_ms = {NOON} }}\n{steps}\n"));
+    site.drop_in(&guest("declared"), "declared");
+    std::fs::write(site.path().join("roost.toml"), "[home_assistant]\n").unwrap();
+    let host = site.start_at(&broker, NOON - SOON);
+    state(&listener, "declared/declared", "the state", |state| state["running"] == false && state["next"].is_object());
+    site.set_clock(NOON - SECOND);
+    listener.wait_for("declared/valve");
+    state(&listener, "declared/declared", "the run", |state| state["running"] == true);
+    host.kill();
+    let host = site.start_at(&broker, NOON + SOON / 2);
+    host.wait_for_log("for Home Assistant");
+    site.roost(&["pause", "declared/declared"]);
+    let paused = state(&listener, "declared/declared", "the pause", |state| state["paused"] == true);
+    assert_eq!(paused["running"], true);
+    host.kill();
+    let _host = site.start_at(&broker, NOON + 2 * SOON);
+    listener.wait("the end", |messages| newest(messages, "declared/valve").is_some_and(|last| last.payload == "OFF"));
+    state(&listener, "declared/declared", "the end of the run", |state| state["running"] == false);
 }

@@ -100,19 +100,22 @@ fn a_device_is_paused_and_its_jobs_are_run_where_they_are_shown() {
 fn pause_all_and_undo(address: &str, browser: &mut Chromium) {
     let paused = || get(address, "/api/v1/devices?paused=true&limit=1000")["items"].as_array().unwrap().len();
     let devices = |verb: &str, body: &Value| post(address, &format!("/api/v1/devices/{verb}"), body);
-    assert_eq!(devices("pause", &json!({ "devices": ["doors/door-7"] })).1, json!({ "devices": ["doors/door-7"] }));
+    let holidays = || get(address, "/api/v1/devices/doors/door-7")["pause"]["reason"].as_str() == Some("holidays");
+    let before = json!({ "devices": ["doors/door-7"], "reason": "holidays" });
+    assert_eq!(devices("pause", &before).1, json!({ "devices": ["doors/door-7"] }));
     let reason = &get(address, "/api/v1/faults")["groups"][0]["reason"];
     browser.click("button", &format!("Pause the 52 devices: {}", reason.as_str().unwrap()));
-    browser.wait_for("Paused: the 52 devices");
-    assert_eq!(paused(), FAULTY);
-    browser.click("button", "Undo: Paused: the 52 devices, unless they were before.");
+    browser.wait_for("Paused: the 52 devices. It replaces what was paused before; Undo restores that.");
+    assert_eq!((paused(), holidays()), (FAULTY, false));
+    browser.click("button", "Undo: Paused: the 52 devices.");
     browser.wait_for("It is undone.");
-    assert_eq!(paused(), 1, "what was paused before stays so");
+    assert_eq!((paused(), holidays()), (1, true));
     for (body, status) in [
         (json!({ "devices": ["doors/door-1", "doors/door-99"] }), 404),
         (json!({ "devices": ["door-1"] }), 400),
         (json!({ "devices": ["doors/door-1"], "fault": "x" }), 400),
         (json!({}), 400),
+        (json!({ "devices": ["doors/door-1"], "end": "2100-07-01" }), 400),
         (json!({ "devices": vec!["doors/door-1"; 1_001] }), 422),
     ] {
         assert_eq!(devices("pause", &body).0, status, "{body}");

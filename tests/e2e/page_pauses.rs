@@ -28,5 +28,12 @@ fn a_rain_delay_is_set_and_undone_and_a_device_is_paused_until_a_date() {
     page.wait_for("◌ paused until 08:00 1 July 2100: holidays <b>. What falls due in it is skipped.");
     let device = get(&host.address(), "/api/v1/devices/sprinkler/garden");
     assert_eq!(device["pause"]["until"], "2100-07-01T08:00:00+01:00");
+    page.click("DisclosureTriangle", "Pause sprinkler/garden for a while");
+    page.click("button", "Pause sprinkler/garden for 24 hours");
+    page.wait_for("sprinkler/garden is paused. It replaces what was paused before; Undo restores that.");
+    let reason = || get(&host.address(), "/api/v1/devices/sprinkler/garden")["pause"]["reason"].clone();
+    assert_ne!(reason(), "holidays <b>");
+    page.click("button", "Undo: sprinkler/garden is paused.");
+    page.until("the pause of before", |_| (reason() == "holidays <b>").then_some(()));
     assert_eq!(page.complaints(), [] as [String; 0]);
 }

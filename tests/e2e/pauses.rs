@@ -4,10 +4,10 @@ use expect_test::expect;
 use roost_scheduler::time::Instant;
 use roost_tests::{
     Broker, Listener, Site, guest,
-    http::{JSON, get, refusals, text},
+    http::{JSON, get, post, refusals, text},
     redact,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{NOON, SECOND, SOON, job};
 
@@ -107,6 +107,10 @@ fn commands_say_when_a_pause_begins_and_ends_and_refuse_one_that_cannot_be() {
         DEVICE    JOBS  TIME ([ZONE])  ZONE      NEXT PLAN ([ZONE])  FAULT
         declared  2     Europe/London  [TIME]  
 
+        $ roost pause declared/declared --until [DATE] --reason rain
+        `declared/declared`: the pause is set; `roost resume declared/declared` removes it
+        note: this replaces its earlier pause from [TIME] until [TIME] (holidays)
+
         $ roost resume declared/declared/noon
         `declared/declared/noon` is resumed
         note: everything is paused (painting the barn): all runs are skipped until `roost resume --all`
@@ -157,6 +161,7 @@ fn commands_say_when_a_pause_begins_and_ends_and_refuse_one_that_cannot_be() {
         &["pause", "--all", "--reason", "painting the barn"],
         &["jobs"],
         &["plugins", "declared"],
+        &["pause", "declared/declared", "--until", "2100-07-08", "--reason", "rain"],
         &["resume", "declared/declared/noon"],
         &["resume", "--all"],
         &["resume", "declared/declared"],
@@ -197,4 +202,53 @@ fn commands_say_when_a_pause_begins_and_ends_and_refuse_one_that_cannot_be() {
     ));
     let statuses = redact(&site.roost(&["status"]));
     assert!(!statuses.contains("paused "), "{statuses}");
+}
+
+#[test]
+fn what_is_due_next_is_the_first_run_after_the_pause_and_a_replaced_pause_is_named_and_set_again() {
+    let (_broker, site, _listener, host) = before_noon();
+    let address = host.address();
+    let device = "/api/v1/devices/declared/declared";
+    let (five, holidays) = (NOON + 5 * MINUTE, json!({ "until": "2027-07-09T08:00:00+01:00", "reason": "holidays" }));
+    site.roost(&["pause", "declared/declared", "--until", "2027-07-09T08:00", "--reason", "holidays"]);
+    assert_eq!(get(&address, device).get("due"), None);
+    let rain = json!({ "from": written(NOON), "until": written(five) });
+    let (status, answer) = post(&address, &format!("{device}/pause"), &rain);
+    assert_eq!((status, &answer), (200, &json!({ "replaced": holidays })));
+    // By the device's clock: that at 13:00 is skipped.
+    assert_eq!(get(&address, device)["due"], "2027-07-01T13:10:00+01:00");
+    let job = "/api/v1/jobs/declared/declared/noon";
+    assert_eq!(
+        (text(&get(&address, job), "due"), get(&address, job).get("next_run")),
+        ("2027-07-01T13:00:00+01:00", None)
+    );
+    let status = get(&address, "/api/v1/status");
+    assert_eq!(
+        (&status["paused"]["count"], &status["will_be_paused"]["first"]),
+        (&json!(0), &json!(["declared/declared"]))
+    );
+    let explained = get(&address, "/api/v1/explain?plugin=declared&device=declared&job=later");
+    assert_eq!(explained.get("remedies"), None, "the pause does not skip that run: {explained}");
+    // What was replaced is the body that sets it again.
+    assert_eq!(post(&address, &format!("{device}/pause"), &answer["replaced"]).0, 200);
+    assert_eq!(get(&address, device)["pause"]["reason"], "holidays");
+}
+
+#[test]
+fn pauses_of_several_devices_are_replaced_and_restored_together() {
+    let (_broker, _site, _listener, host) = before_noon();
+    let devices = |verb: &str, body: &Value| post(&host.address(), &format!("/api/v1/devices/{verb}"), body);
+    let name = "declared/declared";
+    let holidays = json!({ "devices": [name], "until": "2027-07-09T08:00:00+01:00", "reason": "holidays" });
+    assert_eq!(devices("pause", &holidays), (200, json!({ "devices": [name] })));
+    assert_eq!(devices("pause", &holidays), (200, json!({ "devices": [] })));
+    let pause = json!({ "until": "2027-07-09T08:00:00+01:00", "reason": "holidays" });
+    let was = json!({ "device": name, "pause": pause });
+    let (status, answer) = devices("pause", &json!({ "devices": [name], "for": "1h" }));
+    assert_eq!((status, &answer), (200, &json!({ "devices": [], "replaced": [was] })));
+    assert_eq!(devices("resume", &answer).0, 200);
+    assert_eq!(get(&host.address(), "/api/v1/devices/declared/declared")["pause"]["reason"], "holidays");
+    assert_eq!(devices("resume", &json!({ "devices": [name] })), (200, json!({ "devices": [name] })));
+    let unknown = json!({ "devices": [], "replaced": [{ "device": name, "pause": { "end": "2027-07-09" } }] });
+    assert_eq!(devices("resume", &unknown).0, 400);
 }

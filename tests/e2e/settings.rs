@@ -71,7 +71,7 @@ fn settings_are_read_checked_and_written_with_their_comments() {
         an unknown key: 422 Unprocessable Entity: the settings of plugin `declared` are refused: declared.toml:2:2: unknown key `confg`
           hint: did you mean `config`?
         not TOML: 422 Unprocessable Entity: the settings of plugin `declared` are refused: declared.toml:1:11: unclosed array, expected `]`
-        no grant: 422 Unprocessable Entity: the settings of plugin `declared` are refused: device `declared` has no plan: job `tick`, step 1: `topic` `elsewhere/tick`: it is outside what `declared` may publish to
+        no grant: 422 Unprocessable Entity: the settings of plugin `declared` are refused: declared.toml:2:6: device `declared` has no plan: job `tick`, step 1: `topic` `elsewhere/tick`: it is outside what `declared` may publish to
           hint: to allow it, put this into `plugins/declared.toml`:
           [grants]
           publish = ["declared/#", "elsewhere/tick"]
@@ -105,7 +105,7 @@ fn a_plan_that_is_refused_has_its_line_and_concerns_its_device_alone() {
     let jobs = &checked["trial"]["jobs"];
     assert_eq!((status, &jobs["refused"], &jobs["new"], &jobs["gone"]), (200, &1.into(), &1.into(), &0.into()));
     let refused = &jobs["devices"][0];
-    assert_eq!((&refused["device"], &refused["line"]), (&"declared".into(), &7.into()), "{refused}");
+    assert_eq!((&refused["device"], &refused["line"]), (&"declared".into(), &8.into()), "{refused}");
     assert_eq!(refused["unchanged"]["ids"], serde_json::json!(["tick"]), "its earlier plan goes on");
     assert_eq!(jobs["devices"][1]["line"], Value::Null);
 

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use roost_tests::{
     Broker, Listener, Roost, Site,
-    http::{JSON, ask, post, problem, refusals, text},
+    http::{JSON, ask, get, post, problem, refusals, text},
     redact, sample,
 };
 use serde_json::{Value, json};
@@ -234,7 +234,7 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
         remedy: `roost run-now declared/declared/tick`
         note: its device is paused now
         remedy: `roost resume declared/declared`
-        note: it is due next [TIME]
+        note: it is due next [TIME], and will be skipped then, because its device is paused
     "#]]
     .assert_eq(&redact(&site.roost(&["explain", job])));
     site.roost(&["resume", "declared/declared"]);
@@ -296,7 +296,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
 
         $ roost jobs sprinkler
         NEXT ([ZONE])  JOB                     TRIGGER                         LABEL
-        [TIME], skipped  sprinkler/garden/water  cron 30 5 * * * except JAN-FEB  Water all zones
+        [TIME], skipped, then [TIME]  sprinkler/garden/water  cron 30 5 * * * except JAN-FEB  Water all zones
         [TIME]  sprinkler/garden/extra  at [TIME]         water
 
         $ roost skip sprinkler/garden/water --undo
@@ -473,5 +473,29 @@ fn runs_that_wait_for_the_broker_can_be_listed_and_ended() {
     assert_eq!((status, text(&one, "state")), (200, "running"), "{one}");
     site.roost(&["abandon", &run]);
     assert_eq!(state(), ["cancelled"]);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_device_is_running_from_the_first_message_of_a_run_to_its_last_also_after_a_crash() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let host = site.start(&broker);
+    let steps =
+        json!([{"topic": "valve", "payload": "on"}, {"topic": "valve", "payload": "off", "after_ms": 3_600_000}]);
+    let job = json!({"id": "water", "trigger": "now", "steps": steps});
+    let is_running = |host: &Roost| get(&host.address(), "/api/v1/devices/roost/api")["running"].as_bool().unwrap();
+    assert_eq!(ask(&host.address(), "POST", "/api/v1/jobs", JSON, &job.to_string()).0, 201);
+    listener.wait_for("valve");
+    assert!(is_running(&host));
+    host.kill();
+    let host = site.start(&broker);
+    assert!(is_running(&host));
+    let listed = get(&host.address(), "/api/v1/devices?plugin=roost");
+    assert_eq!(listed["items"][0]["running"], true, "{listed}");
+    // Its last message is sent when it is cancelled.
+    site.roost(&["cancel", "water"]);
+    listener.wait("the last message", |messages| messages.iter().any(|message| message.payload == "off"));
+    host.until("the end of the run", || (!is_running(&host)).then_some(()));
     assert!(host.stop().success());
 }

@@ -9,10 +9,10 @@ use std::{
 use expect_test::expect;
 use roost_tests::{
     Broker, Lines, Listener, Message, PATIENCE, Site, guest,
-    http::{ask, get, has_header, problem, refusals, talk, text},
+    http::{JSON, ask, get, has_header, problem, refusals, talk, text},
     redact,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{job, ticking};
 
@@ -116,7 +116,7 @@ fn events_resume_where_a_client_left_off_and_a_restart_is_a_gap() {
     let invalid = ["/api/v1/events?kind=tide", "/api/v1/events?after=x"].map(|path| ["GET", path, "", ""]);
     expect![[r#"
         GET /api/v1/events?kind=tide
-          400 Bad Request: the query is not understood: kind: `tide` is not a comma-separated list of kinds: use run, plan, plugin, log, link, clock, pause
+          400 Bad Request: the query is not understood: kind: `tide` is not a comma-separated list of kinds: use run, plan, plugin, log, link, clock, pause, job
         GET /api/v1/events?after=x
           400 Bad Request: `x` is neither the id of an event nor `oldest`
     "#]].assert_eq(&refusals(&address, invalid));
@@ -141,6 +141,44 @@ fn the_number_of_streams_is_limited_and_ended_ones_make_room() {
     });
     drop(Stream::open(&address, "", ""));
     assert!(host.stop().success());
+}
+
+#[test]
+fn what_requests_change_of_a_job_is_an_event() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let address = host.address();
+    let mut stream = Stream::open(&address, "?kind=job&plugin=roost", "");
+    let new = |topic: &str| json!({"trigger": "every 2h", "topic": topic}).to_string();
+    for topic in ["a", "b", "b"] {
+        assert!(ask(&address, "PUT", "/api/v1/jobs/roost/api/hourly", JSON, &new(topic)).0 < 300);
+    }
+    site.roost(&["skip", "hourly"]);
+    site.roost(&["skip", "hourly", "--undo"]);
+    site.roost(&["run-now", "hourly"]);
+    site.roost(&["cancel", "hourly"]);
+    let mut shown = String::new();
+    for _ in 0..6 {
+        let (_, kind, event) = stream.next();
+        assert_eq!(
+            (kind.as_str(), text(&event, "device"), text(&event["job"], "job")),
+            ("job", "api", "hourly"),
+            "{event}"
+        );
+        shown += &format!("{}: {}\n", text(&event["job"], "change"), text(&event, "text"));
+        let of_run = event["job"].get("run").is_some();
+        assert_eq!(of_run, text(&event, "text").contains("/hourly/2"), "{event}");
+    }
+    expect![[r#"
+        made: job `roost/api/hourly` was made by hand
+        replaced: job `roost/api/hourly` was replaced by hand
+        skipped: the skip of roost/api/hourly/[TIME] was set
+        skip-undone: the skip of roost/api/hourly/[TIME] was undone
+        run-now: roost/api/hourly/[TIME]/manual was requested by hand
+        cancelled: job `roost/api/hourly` was cancelled by hand
+    "#]]
+    .assert_eq(&redact(&shown));
+    host.wait_for_log("job `roost/api/hourly` was made by hand");
 }
 
 #[test]

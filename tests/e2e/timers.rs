@@ -18,14 +18,14 @@ fn full() -> Value {
             { "after_ms": 500, "topic": "timers/b", "payload_base64": "AP8=", "properties": {
                 "expiry_ms": 9_000, "content_type": "text/plain", "response_topic": "timers/c", "user": [["a", "b"]],
             } },
-            { "after_ms": 90_000, "topic": "timers/a", "confirm": {
+            { "after_ms": 90_000, "topic": "timers/a", "payload": "", "confirm": {
                 "topic": "timers/d", "matches": { "json": { "pointer": "/on", "value": "true" } }, "within_ms": 7_000,
             } },
-            { "after_ms": 90_000, "topic": "timers/a", "confirm": {
+            { "after_ms": 90_000, "topic": "timers/a", "payload": "", "confirm": {
                 "topic": "timers/d", "matches": { "json_range": { "pointer": "", "min": "1", "max": "2.5" } },
                 "within_ms": 7_000, "already": true,
             } },
-            { "after_ms": 90_000, "topic": "timers/a", "confirm": {
+            { "after_ms": 90_000, "topic": "timers/a", "payload": "", "confirm": {
                 "topic": "timers/d", "matches": { "base64": "AP8=" }, "within_ms": 7_000,
             } },
         ],

@@ -18,7 +18,7 @@ use crate::{
     event::{Announcement, CommitToken, DeviceKey, Generation, JobKey, PauseScope, PluginKey, SavedDevice, Version},
     keys::GroupKey,
     mutants::{Mutation, mutated},
-    names::{DeviceName, JobName, Origin, PluginName, RunId},
+    names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
     occurrence::Next,
     pause::{Level, PausedBy, Pauses},
     slab::Slab,
@@ -341,6 +341,13 @@ impl Catalog {
         if let Some(key) = self.removed.remove(name) {
             self.jobs.release(key);
         }
+    }
+
+    /// Returns the removed jobs with runs of a device.
+    pub(crate) fn removed_jobs_of(&self, plugin: &PluginName, device: &DeviceName) -> impl Iterator<Item = JobKey> {
+        let before_all = (plugin.clone(), device.clone(), JobId::unchecked(""));
+        let later = self.removed.range(before_all..);
+        later.take_while(move |((of, at, _), _)| of == plugin && at == device).map(|(_, key)| *key)
     }
 
     /// Returns the removed jobs with runs of a plugin's removed devices.

@@ -10,7 +10,7 @@ pub use crate::version::{Digest, Version};
 use crate::{
     body::{Body, PackedJob, StepRef},
     model::{Confirm, Job, Reply, Task},
-    names::{DeviceName, JobName, PluginName, RunId},
+    names::{DeviceName, JobId, JobName, PluginName, RunId},
     pause::Pause,
     time::{Instant, Site},
     topic::Grant,
@@ -187,21 +187,10 @@ pub enum Request {
         /// Whether to undo the skip.
         undo: bool,
     },
-    /// Pause or resume a plugin, a device, a job, or all. A pause replaces the one that its scope has. Active runs
-    /// continue, and owed steps are sent.
-    Pause {
-        /// What is paused or resumed.
-        what: Part,
-        /// The pause; `None` removes the one that there is, also if it has not begun.
-        pause: Option<Pause>,
-    },
-    /// Pause or resume devices: all of them, or none if one does not exist. The client bounds their number (I10).
-    PauseDevices {
-        /// The devices.
-        devices: Vec<(PluginName, DeviceName)>,
-        /// The pause, which replaces those that they have; `None` removes these.
-        pause: Option<Pause>,
-    },
+    /// Pause or resume plugins, devices, jobs, or all: all that are named, or none if one does not exist. A pause replaces
+    /// the one that its scope has; `None` removes that, also if it has not begun. Active runs continue, and owed steps are
+    /// sent. The client bounds their number (I10).
+    Pause(Vec<(Part, Option<Arc<Pause>>)>),
     /// Request new plans for all devices of a plugin.
     Replan(PluginName),
     /// Add an ad-hoc job.
@@ -236,6 +225,49 @@ pub enum PauseChange {
     Removed,
 }
 
+/// What a client's request has changed, besides pauses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ByHand {
+    /// An ad-hoc job was made.
+    Made(JobName),
+    /// An ad-hoc job was replaced by another one of the same name.
+    Replaced(JobName),
+    /// An ad-hoc job was cancelled.
+    Cancelled(JobName),
+    /// The run of a job's next occurrence is to be skipped.
+    Skipped(RunId),
+    /// It is not to be skipped any more.
+    SkipUndone(RunId),
+    /// A run was added beside the job's trigger.
+    RunNow(RunId),
+    /// A run was added that replays one that has failed.
+    Replayed(RunId),
+}
+
+impl ByHand {
+    /// Returns the names of the plugin, the device and the job.
+    #[must_use]
+    pub const fn job(&self) -> (&PluginName, &DeviceName, &JobId) {
+        match self {
+            Self::Made((plugin, device, job))
+            | Self::Replaced((plugin, device, job))
+            | Self::Cancelled((plugin, device, job)) => (plugin, device, job),
+            Self::Skipped(run) | Self::SkipUndone(run) | Self::RunNow(run) | Self::Replayed(run) => {
+                (&run.plugin, &run.device, &run.job)
+            }
+        }
+    }
+
+    /// Returns the run, if it is about one.
+    #[must_use]
+    pub const fn run(&self) -> Option<&RunId> {
+        match self {
+            Self::Made(_) | Self::Replaced(_) | Self::Cancelled(_) => None,
+            Self::Skipped(run) | Self::SkipUndone(run) | Self::RunNow(run) | Self::Replayed(run) => Some(run),
+        }
+    }
+}
+
 /// A new ad-hoc job.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -264,8 +296,8 @@ pub enum Done {
         /// Whether it is new.
         is_new: bool,
     },
-    /// The devices that the request has changed: those that were paused, or not, already are not among them.
-    Devices(Vec<(PluginName, DeviceName)>),
+    /// The pauses that there were before, in the order of the request; none where it had ended.
+    Pauses(Vec<Option<Arc<Pause>>>),
     /// The request was carried out; there is nothing else to return.
     Nothing,
 }
@@ -394,6 +426,8 @@ pub enum Effect {
         /// What became of it.
         change: PauseChange,
     },
+    /// Reports what a client's request has changed.
+    ByHand(ByHand),
     /// Requests the plan of one device from its plugin.
     Plan {
         /// The plugin's name.
@@ -423,7 +457,11 @@ impl Effect {
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
-            Self::NotifyDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } | Self::PauseChanged { .. } => true,
+            Self::NotifyDurable(_)
+            | Self::Announce(_)
+            | Self::ZonesMoved { .. }
+            | Self::PauseChanged { .. }
+            | Self::ByHand(_) => true,
             // A refusal has no changes to wait for.
             Self::Answer { answer, .. } => answer.is_ok(),
             Self::Publish(_) | Self::Plan { .. } | Self::Call { .. } | Self::Watch { .. } | Self::Unwatch { .. } => {

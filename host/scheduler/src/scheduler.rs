@@ -18,7 +18,7 @@ mod zones;
 
 pub use self::{
     state::{Operator, Scheduler, api_device},
-    status::{JobStatus, NextStep, RunStatus},
-    view::{DeviceView, PluginView},
+    status::{JobStatus, NextStep, RunStatus, SkippedBy},
+    view::{DeviceView, DueTime, PluginView},
 };
 pub use crate::{occurrence::NextRun, runs::Phase};

@@ -15,7 +15,7 @@ pub use self::{
     almanac::Almanac,
     calendars::{Calendars, Dates},
     cron::{Cron, CronCache, CronError, FindZone},
-    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit, parse_dates},
+    days::{DayOfYear, DayRange, DaySet, Days, Interval, LeftOut, Unit, meant_days, parse_dates},
     light::{Band, Light},
     search::{Never, Search},
     sun::Sun,
@@ -66,7 +66,12 @@ impl Trigger {
     /// Returns a note on its meaning if that is not what most users expect.
     #[must_use]
     pub fn note(&self) -> Option<String> {
-        if let Self::Cron(cron) = self { cron.note() } else { None }
+        let (mut notes, is_every_day) = match self {
+            Self::Cron(cron) => (cron.notes(), cron.is_every_day()),
+            Self::At(_) | Self::Every(_) | Self::Sun(_) => (Vec::new(), true),
+        };
+        notes.extend(self.days().filter(|_| is_every_day).and_then(Days::note));
+        (!notes.is_empty()).then(|| notes.join("; and "))
     }
 
     /// Returns the days to which it is limited, if it is.

@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use super::limits;
-use crate::{event_log::HostEvent, report::counted};
+use crate::{calendars, event_log::HostEvent, report::counted};
 
 /// Logs the decisions of a batch: the first in full, of the others the number of each kind.
 pub(crate) fn write(events: &[HostEvent]) {
@@ -82,13 +82,18 @@ pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
     jobs.retain(|job| job.next != NextRun::Never);
     jobs.sort_by_cached_key(|job| (job.next, job.device.clone(), job.job.body.job_id()));
     let count = jobs.len();
-    for JobStatus { device, site, job, next, .. } in jobs.into_iter().take(limits::NEXT_RUNS) {
+    let mut sun = calendars::almanac();
+    for status in jobs.into_iter().take(limits::NEXT_RUNS) {
+        let JobStatus { device, site, job, next, .. } = &status;
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = job.body.id();
         match next {
-            NextRun::Due(at) => tracing::info!("next: {}  {plugin}/{device}/{id}", local(at)),
+            NextRun::Due(at) => {
+                let skipped = status.skipped(*at, &mut sun).map(|_| ", which will be skipped").unwrap_or_default();
+                tracing::info!("next: {}  {plugin}/{device}/{id}{skipped}", local(*at));
+            }
             NextRun::NotBefore(at) => {
-                tracing::info!("next: {plugin}/{device}/{id} waits for `{}`, not before {}", job.trigger, local(at));
+                tracing::info!("next: {plugin}/{device}/{id} waits for `{}`, not before {}", job.trigger, local(*at));
             }
             NextRun::Never => {}
         }

@@ -1,6 +1,9 @@
 //! Reads the days of a calendar from an iCalendar file (RFC 5545).
 
-use std::collections::HashMap;
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
 use chrono::{Days, NaiveDate, NaiveTime, TimeDelta};
 use icalendar::parser::{Component, Property, read_components, unfold};
@@ -36,24 +39,27 @@ pub(super) struct Fault {
 /// If it is not complete, or not an iCalendar file. A single event that is not understood is left out, with a note.
 pub(super) fn read(text: &str, today: NaiveDate, zone: Zone) -> Result<Contents, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
-    let lines = event_lines(text)?;
     if text.is_empty() {
         return Err(Fault { line: 1, why: "it is empty".into() });
     }
-    let unfolded = unfold(text);
-    let roots = read_components(&unfolded).map_err(|error| syntax(text, &error))?;
+    // The parser searches the whole rest of the text for this end of a line before it looks for another.
+    let unfolded = unfold(text).lines().collect::<Vec<_>>().join("\r\n");
+    let starts = starts(text);
+    let lines = event_lines(&unfolded, &starts)?;
+    let roots = read_components(&unfolded).map_err(|error| syntax(&starts, &error))?;
     let calendars = || roots.iter().filter(|root| is_named(root, "VCALENDAR"));
     let events: Vec<&Component<'_>> =
         calendars().flat_map(|root| &root.components).filter(|component| is_named(component, "VEVENT")).collect();
     if calendars().next().is_none() || events.len() != lines.len() {
         return Err(Fault { line: 1, why: "it is not an iCalendar file: it has no `BEGIN:VCALENDAR`".into() });
     }
-    let replaced = replaced(&events);
+    let zones = ZoneNames::default();
+    let replaced = replaced(&events, &zones);
     let mut window = Window::around(today);
     let mut notes = Vec::new();
     let mut left_over = 0;
     for (event, line) in events.into_iter().zip(lines) {
-        let mut reader = EventReader { event, zone, window: &mut window, notes: Vec::new() };
+        let mut reader = EventReader { event, zone, zones: &zones, window: &mut window, notes: Vec::new() };
         if let Err(why) = reader.read(&replaced) {
             reader.notes.push(format!("{why}; it is left out"));
         }
@@ -75,15 +81,22 @@ fn is_named(component: &Component<'_>, name: &str) -> bool {
     component.name.as_str().eq_ignore_ascii_case(name)
 }
 
+/// Returns the numbers of the lines of a text at which the lines of the unfolded text begin.
+fn starts(text: &str) -> Vec<usize> {
+    let begins = |(number, line): &(usize, &str)| *number == 1 || !line.starts_with([' ', '\t']);
+    (1..).zip(text.lines()).filter(begins).map(|(number, _)| number).collect()
+}
+
 /// Checks that each component ends, and returns the lines on which events begin. The parser names no line but that of
-/// a component, and its stack is as deep as the components.
-fn event_lines(text: &str) -> Result<Vec<usize>, Fault> {
+/// a component, and its stack is as deep as the components: it must be given the very lines that are counted here.
+fn event_lines(unfolded: &str, starts: &[usize]) -> Result<Vec<usize>, Fault> {
     let mut events = Vec::new();
     let mut open: Vec<&str> = Vec::new();
-    for (line, content) in (1..).zip(text.lines()) {
+    for (index, content) in unfolded.lines().enumerate() {
+        let line = line_of(starts, index);
         let fault = |why| Fault { line, why };
         let content = content.trim_end();
-        if content.is_empty() || content.starts_with([' ', '\t']) {
+        if content.is_empty() {
             continue;
         }
         let Some((key, name)) = content.split_once(':') else {
@@ -109,26 +122,52 @@ fn event_lines(text: &str) -> Result<Vec<usize>, Fault> {
         None => Ok(events),
         Some(begun) => {
             let why = format!("it ends too early: `END:{}` is missing", excerpt(begun));
-            Err(Fault { line: text.lines().count(), why })
+            Err(Fault { line: line_of(starts, usize::MAX), why })
         }
     }
 }
 
+/// Returns the number of the line at which a line of the unfolded text begins, by its index from 0.
+fn line_of(starts: &[usize], index: usize) -> usize {
+    starts.get(index).or(starts.last()).copied().unwrap_or(1)
+}
+
 /// Makes a fault of the parser's message, which counts the lines of the unfolded text.
-fn syntax(text: &str, message: &str) -> Fault {
+fn syntax(starts: &[usize], message: &str) -> Fault {
     let places = message.split("at line ").skip(1);
     let numbers = places.filter_map(|rest| rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok());
     let unfolded: usize = numbers.max().unwrap_or(1);
-    let starts = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with([' ', '\t']));
-    let line = starts.map(|(number, _)| number).nth(unfolded.saturating_sub(1)).unwrap_or(1);
+    let line = line_of(starts, unfolded.saturating_sub(1));
     Fault { line, why: "a line of what begins there is not understood".into() }
 }
 
+/// The time zones that a file names. An unknown name is searched for in files, so each is searched for once.
+#[derive(Default)]
+struct ZoneNames(RefCell<HashMap<String, Option<Zone>>>);
+
+impl ZoneNames {
+    /// Finds a zone by the name that a file gives it, which may have a prefix such as `/citadel.org/20250101/`.
+    fn find(&self, name: &str) -> Option<Zone> {
+        let mut known = self.0.borrow_mut();
+        if let Some(zone) = known.get(name) {
+            return *zone;
+        }
+        if known.len() >= limits::ZONE_NAMES || name.len() > limits::ZONE_NAME_BYTES {
+            return None;
+        }
+        let parts: Vec<&str> = name.trim_matches('/').split('/').collect();
+        let tails = (0..parts.len()).map(|first| parts[first..].join("/"));
+        let zone = tails.filter(|tail| !tail.is_empty()).find_map(|tail| zones::find(&tail).ok());
+        known.insert(name.to_owned(), zone);
+        zone
+    }
+}
+
 /// Returns the moments of recurrences that events of their own replace, by the event's `UID`.
-fn replaced<'a>(events: &[&'a Component<'_>]) -> HashMap<&'a str, Vec<Moment>> {
+fn replaced<'a>(events: &[&'a Component<'_>], zones: &ZoneNames) -> HashMap<&'a str, Vec<Moment>> {
     let mut replaced: HashMap<&str, Vec<Moment>> = HashMap::new();
     for event in events {
-        let moment = property(event, "RECURRENCE-ID").and_then(|value| Moment::of(value).ok());
+        let moment = property(event, "RECURRENCE-ID").and_then(|value| Moment::of(value, zones).ok());
         if let (Some(moment), Some(uid)) = (moment, property(event, "UID")) {
             replaced.entry(uid.val.as_str()).or_default().push(moment);
         }
@@ -162,49 +201,39 @@ fn name(event: &Component<'_>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Moment {
     date: NaiveDate,
-    /// The time, and the name of its zone if that is not the host's.
-    time: Option<(NaiveTime, Option<String>)>,
+    /// The time, and its zone if the file names one that is known.
+    time: Option<(NaiveTime, Option<Zone>)>,
 }
 
 impl Moment {
-    fn of(property: &Property<'_>) -> Result<Self, String> {
-        Self::parse(property.val.as_str(), parameter(property, "TZID"))
+    fn of(property: &Property<'_>, zones: &ZoneNames) -> Result<Self, String> {
+        Self::parse(property.val.as_str(), parameter(property, "TZID"), zones)
             .ok_or_else(|| format!("`{}:{}` is not a date", property.name, excerpt(property.val.as_str())))
     }
 
     /// Parses `20261225`, `20261225T090000` or `20261225T090000Z`.
-    fn parse(text: &str, tzid: Option<&str>) -> Option<Self> {
+    fn parse(text: &str, tzid: Option<&str>, zones: &ZoneNames) -> Option<Self> {
         let text = text.trim();
         let date = |text| NaiveDate::parse_from_str(text, "%Y%m%d").ok();
         let Some((day, time)) = text.split_once('T').filter(|(day, _)| day.len() == 8) else {
             return Some(Self { date: date(text).filter(|_| text.len() == 8)?, time: None });
         };
         let (time, zone) = match time.strip_suffix('Z') {
-            Some(time) => (time, Some("UTC".to_owned())),
-            None => (time, tzid.map(str::to_owned)),
+            Some(time) => (time, Some("UTC")),
+            None => (time, tzid),
         };
         let time = NaiveTime::parse_from_str(time, "%H%M%S").ok().filter(|_| time.len() == 6)?;
-        Some(Self { date: date(day)?, time: Some((time, zone)) })
+        Some(Self { date: date(day)?, time: Some((time, zone.and_then(|name| zones.find(name)))) })
     }
 
     /// Returns its local date in a zone, and its time. One without a zone is in that zone.
     fn in_zone(&self, zone: Zone) -> (NaiveDate, NaiveTime) {
-        match &self.time {
-            Some((time, Some(name))) => match find_zone(name) {
-                Some(own) if own != zone => to_local(to_instant(self.date, *time, own), zone),
-                _ => (self.date, *time),
-            },
-            Some((time, None)) => (self.date, *time),
+        match self.time {
+            Some((time, Some(own))) if own != zone => to_local(to_instant(self.date, time, own), zone),
+            Some((time, _)) => (self.date, time),
             None => (self.date, NaiveTime::MIN),
         }
     }
-}
-
-/// Finds a zone by the name that a file gives it, which may have a prefix such as `/citadel.org/20250101/`.
-fn find_zone(name: &str) -> Option<Zone> {
-    let parts: Vec<&str> = name.trim_matches('/').split('/').collect();
-    let tails = (0..parts.len()).map(|first| parts[first..].join("/"));
-    tails.filter(|tail| !tail.is_empty()).find_map(|tail| zones::find(&tail).ok())
 }
 
 /// The length of an event.
@@ -230,6 +259,7 @@ struct EventReader<'a, 'w> {
     event: &'a Component<'a>,
     /// The host's.
     zone: Zone,
+    zones: &'w ZoneNames,
     window: &'w mut Window,
     notes: Vec<String>,
 }
@@ -240,7 +270,7 @@ impl EventReader<'_, '_> {
         if text("STATUS").is_some_and(|status| status.eq_ignore_ascii_case("CANCELLED")) {
             return Ok(());
         }
-        let start = Moment::of(property(self.event, "DTSTART").ok_or("it has no `DTSTART`")?)?;
+        let start = Moment::of(property(self.event, "DTSTART").ok_or("it has no `DTSTART`")?, self.zones)?;
         let zone = self.zone_of(&start);
         let length = self.length(&start, zone)?;
         let time = start.time.as_ref().map(|(time, _)| *time);
@@ -249,7 +279,9 @@ impl EventReader<'_, '_> {
             self.notes.push("`RANGE` is not understood: only one recurrence is replaced".into());
         }
         let of_others = text("UID").filter(|_| replacement.is_none()).and_then(|uid| replaced.get(uid));
-        let mut except: Vec<NaiveDate> = of_others.into_iter().flatten().map(|id| id.in_zone(zone).0).collect();
+        // Events of one `UID` may all be of the same recurrences.
+        self.window.spend(of_others.map_or(0, |of_others| u32::try_from(of_others.len()).unwrap_or(u32::MAX)))?;
+        let mut except: HashSet<NaiveDate> = of_others.into_iter().flatten().map(|id| id.in_zone(zone).0).collect();
         except.extend(self.list("EXDATE").iter().map(|moment: &Moment| moment.in_zone(zone).0));
         for moment in self.list("RDATE") {
             let (date, own) = moment.in_zone(zone);
@@ -274,17 +306,18 @@ impl EventReader<'_, '_> {
 
     /// Returns the zone in which the event recurs.
     fn zone_of(&mut self, start: &Moment) -> Zone {
-        let Some((_, Some(name))) = &start.time else { return self.zone };
-        find_zone(name).unwrap_or_else(|| {
+        let Some((_, zone)) = start.time else { return self.zone };
+        let name = property(self.event, "DTSTART").and_then(|start| parameter(start, "TZID"));
+        if let (None, Some(name)) = (zone, name) {
             let note =
                 format!("`{}` is not an IANA time zone: its times are read as those of {}", excerpt(name), self.zone);
             self.notes.push(note);
-            self.zone
-        })
+        }
+        zone.unwrap_or(self.zone)
     }
 
     fn length(&self, start: &Moment, zone: Zone) -> Result<Length, String> {
-        let end = property(self.event, "DTEND").map(Moment::of).transpose()?;
+        let end = property(self.event, "DTEND").map(|end| Moment::of(end, self.zones)).transpose()?;
         let duration = property(self.event, "DURATION").map(|property| {
             let text = property.val.as_str();
             duration(text).ok_or_else(|| format!("`DURATION:{}` is not understood", excerpt(text)))
@@ -309,7 +342,7 @@ impl EventReader<'_, '_> {
         let mut moments = Vec::new();
         for property in properties(self.event, name) {
             for text in property.val.as_str().split(',') {
-                match Moment::parse(text, parameter(property, "TZID")) {
+                match Moment::parse(text, parameter(property, "TZID"), self.zones) {
                     Some(moment) => moments.push(moment),
                     None => self.notes.push(format!("`{}` in `{name}` is not understood", excerpt(text))),
                 }
@@ -319,10 +352,11 @@ impl EventReader<'_, '_> {
     }
 
     fn rules(&mut self, start: &Moment, zone: Zone) -> Vec<Rule> {
+        let zones = self.zones;
         // A recurrence is within `UNTIL` if it begins by then.
         let last = |text: &str| {
-            let until =
-                Moment::parse(text, None).ok_or_else(|| format!("`UNTIL={}` is not understood", excerpt(text)))?;
+            let until = Moment::parse(text, None, zones)
+                .ok_or_else(|| format!("`UNTIL={}` is not understood", excerpt(text)))?;
             let (date, time) = until.in_zone(zone);
             let is_before = until.time.is_some() && start.time.as_ref().is_some_and(|(start, _)| *start > time);
             Ok(if is_before { date.pred_opt().unwrap_or(date) } else { date })
@@ -353,7 +387,7 @@ impl EventReader<'_, '_> {
         let mut left = rule.count.unwrap_or(u32::MAX);
         let mut dates = Vec::new();
         for date in first.iter_days().take_while(|date| *date <= end) {
-            self.window.spend(1)?;
+            self.window.spend(rule.cost())?;
             if left > 0 && rule.contains(date, start) {
                 left -= 1;
                 dates.extend((date != start && date >= reach).then_some(date));
@@ -372,7 +406,7 @@ impl EventReader<'_, '_> {
             }
             (_, length) => {
                 let last = date.checked_add_days(Days::new(length.days() - 1));
-                self.window.mark(date, last.unwrap_or(date))
+                self.window.mark(date, last.unwrap_or(NaiveDate::MAX))
             }
         }
     }

@@ -12,6 +12,9 @@ pub(super) const DAYS_BACK: u64 = 366;
 pub(super) const DAYS_AHEAD: u64 = 3_660;
 /// Days that the recurrences of one file may be tested for: a thousand that never end, in a fraction of a second.
 pub(super) const DAYS_TESTED: u32 = 5_000_000;
+/// Names of time zones in one file, and the bytes of one with its prefix: each unknown name is searched for in files.
+pub(super) const ZONE_NAMES: usize = 200;
+pub(super) const ZONE_NAME_BYTES: usize = 128;
 /// Notes about events of one file.
 pub(super) const NOTES: usize = 5;
 /// How often the files are checked: one that is copied within that time is not read half.

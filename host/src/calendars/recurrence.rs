@@ -67,6 +67,13 @@ impl Rule {
             }
         }
         rule.frequency = frequency.ok_or_else(|| "it has no `FREQ`".to_owned())?;
+        // Each date is compared with all of them (I10).
+        rule.months.sort_unstable();
+        rule.months.dedup();
+        rule.days.sort_unstable();
+        rule.days.dedup();
+        rule.weekdays.sort_unstable_by_key(|(nth, day)| (day.num_days_from_monday(), *nth));
+        rule.weekdays.dedup();
         let has_numbers = rule.weekdays.iter().any(|(number, _)| *number != 0);
         match rule.frequency {
             Frequency::Daily | Frequency::Weekly if has_numbers => {
@@ -75,6 +82,11 @@ impl Rule {
             Frequency::Weekly if !rule.days.is_empty() => Err("`BYMONTHDAY` is not for `FREQ=WEEKLY`".into()),
             _ => Ok(rule),
         }
+    }
+
+    /// Returns the cost of testing a date: 1 for all rules but those with long lists (I10).
+    pub(super) fn cost(&self) -> u32 {
+        u32::try_from(1 + (self.months.len() + self.days.len() + self.weekdays.len()) / 16).unwrap_or(u32::MAX)
     }
 
     /// Returns whether it has an occurrence on a date, by a rule that starts on another one and has no end.

@@ -182,6 +182,44 @@ fn a_file_that_is_not_complete_is_refused_with_its_line() {
     .assert_eq(&faults.join("\n"));
 }
 
+#[test]
+fn a_file_is_read_in_bounded_time_and_depth() {
+    let list = |one: &str, count: usize| vec![one; count].join(",");
+    // The continuation of an empty line begins a line of its own.
+    let folded = format!("BEGIN:VCALENDAR\nX:1{}\nEND:VCALENDAR\n", "\n\n BEGIN:Y".repeat(100_000));
+    let fault = read(&folded).unwrap_err();
+    assert_eq!((fault.line, fault.why.as_str()), (17, "its components lie too deep within one another"));
+    let numbers: Vec<String> = (1..=53).map(|nth| format!("{nth}MO,-{nth}MO")).collect();
+    let rule = format!("DTSTART:00010101\nRRULE:FREQ=YEARLY;COUNT=1000000;BYDAY={}", list(&numbers.join(","), 100));
+    let exceptions = list("20261202", 100_000);
+    let rules = "\nRRULE:FREQ=DAILY".repeat(50_000);
+    let zone = format!("DTSTART;TZID={}b:20261201T100000", "a/".repeat(500_000));
+    let zones = (0..20_000).map(|number| format!("\nEXDATE;TZID=a/{number}:20261202T100000")).collect::<String>();
+    let masters = vec!["UID:a\nDTSTART:20261201"; 8_000];
+    let replacements = vec!["UID:a\nRECURRENCE-ID:20261203\nDTSTART:20261204"; 8_000];
+    for (events, note) in [
+        (vec![&*rule; 2], "the events of the file recur too often"),
+        (vec![&format!("DTSTART:20261201\nEXDATE:{exceptions}{rules}")], "the events of the file recur too often"),
+        (vec![&format!("DTSTART:20261201\nEXDATE:{exceptions}\nRDATE:{}", list("20261203", 100_000))], ""),
+        (vec![&zone], "is not an IANA time zone"),
+        (vec![&format!("DTSTART:20261201T100000{zones}")], ""),
+        ([masters, replacements].concat(), "the events of the file recur too often"),
+        (vec!["DTSTART:20261201\nDURATION:P999999999W"], ""),
+    ] {
+        let contents = read(&calendar(&events)).unwrap();
+        let notes = contents.notes.join("\n");
+        assert!(notes.contains(note) && notes.is_empty() == note.is_empty(), "{notes}");
+    }
+}
+
+#[test]
+fn the_ends_of_lines_may_differ_within_a_file() {
+    let expected = read(&calendar(&["DTSTART:20261225\nSUMMARY:a", "DTSTART:20261227"])).unwrap();
+    let mixed = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261225\r\nSUMMARY:a\nEND:VEVENT\r\nBEGIN:VEVENT\n\
+                 DTSTART:2026\n 1227\nEND:VEVENT\nEND:VCALENDAR\r\n";
+    assert_eq!(read(mixed), Ok(expected));
+}
+
 /// A folder with the file `holidays.ics`, the settings that name it, and the data.
 struct Place {
     folder: TempDir,

@@ -18,7 +18,7 @@ use crate::{
     config::DataFlags,
     http::{
         JobRecord,
-        pauses::{NewPauseRecord, PauseRecord},
+        pauses::{NewPauseRecord, PauseRecord, ReplacedPause},
         runs::RunName,
     },
     report::Report,
@@ -213,7 +213,7 @@ pub(super) fn pause(args: Pause) -> Result<()> {
     let new = NewPauseRecord { from, until, lasts, reason };
     let (client, targets) = targets.open()?;
     for target in &targets {
-        client.post::<()>(&format!("{}/pause", target.path()), &new)?;
+        let before: Option<ReplacedPause> = client.post(&format!("{}/pause", target.path()), &new)?;
         // A wider pause may end later.
         let own = target.pause(&client)?.filter(|pause| pause.by == target.level());
         let [name, resume] = target.names();
@@ -222,6 +222,12 @@ pub(super) fn pause(args: Pause) -> Result<()> {
             |pause| target.note(&pause),
         );
         writeln!(output::stderr(), "{note}")?;
+        if let Some(ReplacedPause { replaced: NewPauseRecord { from, until, reason, .. } }) = before {
+            let before = PauseRecord { from, until, reason, by: target.level().to_owned() };
+            let (words, _) = before.in_words(clock::now(), local);
+            let span = words.strip_prefix("paused").unwrap_or_default();
+            writeln!(output::stderr(), "note: this replaces its earlier pause{span}")?;
+        }
     }
     Ok(())
 }

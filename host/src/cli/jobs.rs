@@ -95,7 +95,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     });
     let is_over = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
     let hidden = if args.all { 0 } else { jobs.iter().filter(is_over).count() };
-    let times = jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref()));
+    let times = jobs.iter().flat_map(|job| [&job.due, &job.next_run, &job.not_before]).filter_map(Option::as_deref);
     let now = clock::now();
     let times = Times::new(times, now);
     let shown = jobs.iter().filter(|job| args.all || !is_over(job));
@@ -129,8 +129,11 @@ fn row(job: &JobRecord, times: &Times, now: Instant) -> [String; 4] {
     let due = job.due.as_deref().and_then(|due| DateTime::parse_from_rfc3339(due).ok());
     if let Some(pause) = job.pause.as_ref().filter(|pause| due.is_none_or(|due| pause.covers(due.into()))) {
         next = format!("{next}, {}", pause.in_words(now, |at| times.format(at)).0);
-    } else if job.skip.is_some() {
+    } else if job.skip.is_some() || job.next_run.is_some() {
         next.push_str(", skipped");
+    }
+    if let Some(run) = &job.next_run {
+        next = format!("{next}, then {}", times.format(run));
     }
     let name = format!("{}/{}/{}", job.plugin, job.device, job.job);
     [next, name, job.trigger.clone(), job.label.as_deref().map(in_one_line).unwrap_or_default()]

@@ -63,6 +63,9 @@ pub(super) fn main(args: Args) -> Result<()> {
     let context = Context { now: Some(now), site: Some(&site), calendars: calendars::in_use() };
     let (times, end) = match parse(&text, &context, &mut zones::patterns()) {
         Ok(trigger) => {
+            if let Some(unknown) = trigger.days().and_then(|days| config.rules.unknown_calendar(days)) {
+                return Err(unknown.into());
+            }
             if let Some(note) = trigger.note() {
                 writeln!(output::stderr(), "note: {note}")?;
             }

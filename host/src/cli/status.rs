@@ -56,6 +56,7 @@ fn describe(status: &Status) -> String {
         counts,
         faults,
         paused,
+        will_be_paused,
         pause,
         stopping,
         not_ready,
@@ -106,17 +107,22 @@ fn describe(status: &Status) -> String {
         );
     }
     let words = |pause: &PauseRecord| pause.in_words(now, |at| times.format(at)).0;
-    put_pauses(&mut text, pause.as_ref(), paused, words);
+    put_pauses(&mut text, pause.as_ref(), [paused, will_be_paused], words);
     text
 }
 
-/// Adds what is paused, to a line for everything, and one for the rest.
-fn put_pauses(text: &mut String, all: Option<&PauseRecord>, paused: &Paused, words: impl Fn(&PauseRecord) -> String) {
+/// Adds what is paused: a line for everything, one for the rest, and one for what will be, which has its beginning.
+fn put_pauses(
+    text: &mut String,
+    all: Option<&PauseRecord>,
+    pauses: [&Paused; 2],
+    words: impl Fn(&PauseRecord) -> String,
+) {
     if let Some(pause) = all {
         let _ = writeln!(text, "paused    everything: {}", words(pause));
     }
-    if paused.count > 0 {
-        let _ = writeln!(text, "paused    {}", named(paused.count, &paused_names(paused, words)));
+    for paused in pauses.into_iter().filter(|paused| paused.count > 0) {
+        let _ = writeln!(text, "paused    {}", named(paused.count, &paused_names(paused, &words)));
     }
 }
 
@@ -200,6 +206,13 @@ mod tests {
             status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
         let expected = "faults    1 device: see `roost plugins`\npaused    porch, sprinkler/garden, and 10 more\n";
         assert_eq!(faulty.strip_prefix(&healthy), Some(expected));
+        let to_come = status(
+            r#"{"plugins": 0, "devices": 0}"#,
+            r#"{"count": 0, "first": []}, "will_be_paused": {"count": 1, "first": ["porch"],
+                "pauses": [{"by": "plugin", "from": "2027-03-01T08:00:00Z", "until": "2027-03-01T09:00:00Z", "reason": "rain"}]}"#,
+        );
+        let expected = "paused    porch from 08:00 until 09:00 (rain)\n";
+        assert_eq!(to_come.strip_prefix(&healthy), Some(expected));
     }
 
     #[test]

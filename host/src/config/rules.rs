@@ -9,9 +9,10 @@ use roost_scheduler::{
     names::{CalendarName, PluginName, ResourceName},
     rate::{Rate, Rates},
     scheduler::Operator,
+    suggest::{did_you_mean, nearest},
     time::Site,
     topic::{Grant, HostTopic},
-    trigger::{Duration, parse_duration},
+    trigger::{Days, Duration, meant_days, parse_duration},
 };
 
 use super::{
@@ -103,6 +104,12 @@ impl Rules {
         }
     }
 
+    /// Returns an error for days that name a calendar which is not in the settings.
+    pub(crate) fn unknown_calendar(&self, days: &Days) -> Option<Report> {
+        let name = days.calendars().find(|name| !self.calendars.contains_key(name))?;
+        Some(Report::new(format!("there is no calendar `{name}`")).hint(self.how_to_name(name)))
+    }
+
     /// Returns how jobs may name a calendar.
     fn how_to_name(&self, name: &CalendarName) -> String {
         if self.calendars.contains_key(name) {
@@ -112,8 +119,19 @@ impl Rules {
                 "correct the calendar's file, which has never been read; then try again, or start Roost again: {why}"
             );
         }
+        let known = || self.calendars.keys().map(CalendarName::as_str);
+        if let Some(days) = meant_days(name.as_str()) {
+            return did_you_mean(days);
+        }
+        let names: Vec<String> = known().map(|name| format!("`{name}`")).collect();
+        let known = match nearest(name.as_str(), known()) {
+            Some(near) => did_you_mean(near) + " To add this one, ",
+            None if names.is_empty() => String::new(),
+            None => format!("the calendars are {}; to add this one, ", names.join(", ")),
+        };
         format!(
-            "put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"{name}\"\nfile = \"{name}.ics\""
+            "{known}put it into `roost.toml`, and start Roost again:\n[[calendar]]\nname = \"{name}\"\nfile = \
+             \"{name}.ics\""
         )
     }
 

@@ -1,7 +1,7 @@
 //! The texts of events: in the host's log, in plugins' logs, in event streams.
 
 use roost_scheduler::{
-    event::{Announcement, Part, PauseChange, RunEnded},
+    event::{Announcement, ByHand, Part, PauseChange, RunEnded},
     outcome::{Cause, Outcome, Success},
     trigger::Duration,
 };
@@ -20,10 +20,24 @@ fn named(what: &Part) -> String {
     }
 }
 
+fn by_hand(change: &ByHand) -> String {
+    let (plugin, device, job) = change.job();
+    match change {
+        ByHand::Made(_) => format!("job `{plugin}/{device}/{job}` was made by hand"),
+        ByHand::Replaced(_) => format!("job `{plugin}/{device}/{job}` was replaced by hand"),
+        ByHand::Cancelled(_) => format!("job `{plugin}/{device}/{job}` was cancelled by hand"),
+        ByHand::Skipped(run) => format!("the skip of {run} was set"),
+        ByHand::SkipUndone(run) => format!("the skip of {run} was undone"),
+        ByHand::RunNow(run) => format!("{run} was requested by hand"),
+        ByHand::Replayed(run) => format!("the replay {run} was requested by hand"),
+    }
+}
+
 impl HostEvent {
     /// Returns the event's level and text, without a hint.
     pub(crate) fn message(&self) -> (Level, String) {
         match self {
+            Self::ByHand(change) => (Level::INFO, by_hand(change)),
             Self::Started { run, .. } => (Level::INFO, format!("started {run}")),
             Self::Ended(run) => {
                 let RunEnded { id, outcome, .. } = &**run;

@@ -11,10 +11,7 @@ use super::{
     topics::{Command, Name, Topics, parse_command},
 };
 use crate::{
-    http::{
-        ApiState, NewJobRecord, Problem, make_job,
-        pauses::{self, NewPauseRecord},
-    },
+    http::{ApiState, NewJobRecord, Problem, make_job, pauses},
     mqtt::background::Message,
 };
 
@@ -83,12 +80,12 @@ fn log(logged: &std::sync::Mutex<Tokens>, line: &str) {
 
 async fn carry_out(state: &ApiState, (plugin, device): Name, command: Command) -> Result<(), Problem> {
     let enable = async |what: Part, is_on: bool| match is_on {
-        true => pauses::remove(state, what).await,
-        false => pauses::set(state, what, &NewPauseRecord::default()).await,
+        true => pauses::remove(state, what).await.map(drop),
+        false => pauses::set(state, what, None).await.map(drop),
     };
     match command {
         Command::Enable(is_on) => enable(Part::Device(plugin, device), is_on).await,
-        Command::Pause(new) => pauses::set(state, Part::Device(plugin, device), &new).await,
+        Command::Pause(new) => pauses::set(state, Part::Device(plugin, device), Some(new)).await.map(drop),
         Command::EnableJob(job, is_on) => enable(Part::Job((plugin, device, job)), is_on).await,
         Command::Run(job) => state.request(Request::RunNow((plugin, device, job))).await.map(drop),
         Command::Skip(job) => state.request(Request::Skip { job: (plugin, device, job), undo: false }).await.map(drop),

@@ -118,17 +118,7 @@ pub(super) fn of_device(
 
 /// Adds what every device has.
 fn add_sensors(all: &mut Builder<'_>) {
-    all.add(
-        "next",
-        "sensor",
-        json!({
-            "name": "Next run",
-            "device_class": "timestamp",
-            "value_template": "{{ value_json.next.at if value_json.next else None }}",
-            "json_attributes_topic": all.topics.state(all.subject),
-            "json_attributes_template": "{{ (value_json.next or {}) | tojson }}",
-        }),
-    );
+    add_next(all);
     all.add(
         "last",
         "sensor",
@@ -160,6 +150,21 @@ fn add_sensors(all: &mut Builder<'_>) {
             "name": "Running",
             "device_class": "running",
             "value_template": "{{ 'ON' if value_json.running else 'OFF' }}",
+        }),
+    );
+}
+
+/// Adds the next run.
+fn add_next(all: &mut Builder<'_>) {
+    all.add(
+        "next",
+        "sensor",
+        json!({
+            "name": "Next run",
+            "device_class": "timestamp",
+            "value_template": "{{ value_json.next.at if value_json.next else None }}",
+            "json_attributes_topic": all.topics.state(all.subject),
+            "json_attributes_template": "{{ (value_json.next or {}) | tojson }}",
         }),
     );
 }
@@ -222,24 +227,11 @@ fn needs_arguments(schema: Option<&Value>) -> bool {
     required.is_some_and(|names| !names.is_empty())
 }
 
-/// Describes the host. `page` is the address of its page, if a browser elsewhere can open it.
-pub(super) fn of_host((topics, status_topic): (&Topics, Option<&str>), page: Option<&str>) -> Description {
+/// Describes the host.
+pub(super) fn of_host((topics, status_topic): (&Topics, Option<&str>)) -> Description {
     let subject = Subject::Host;
     let mut all = Builder { topics, status_topic, subject: &subject, components: BTreeMap::new() };
-    if let Some(topic) = status_topic {
-        all.add_always_available(
-            "connected",
-            "binary_sensor",
-            json!({
-                "name": "Connected",
-                "device_class": "connectivity",
-                "entity_category": "diagnostic",
-                "state_topic": topic,
-                "payload_on": "online",
-                "payload_off": "offline",
-            }),
-        );
-    }
+    add_connected(&mut all);
     all.add(
         "problem",
         "binary_sensor",
@@ -252,17 +244,7 @@ pub(super) fn of_host((topics, status_topic): (&Topics, Option<&str>), page: Opt
             "json_attributes_template": "{{ {'reason': value_json.problem, 'faults': value_json.faults} | tojson }}",
         }),
     );
-    all.add(
-        "next",
-        "sensor",
-        json!({
-            "name": "Next run",
-            "device_class": "timestamp",
-            "value_template": "{{ value_json.next.at if value_json.next else None }}",
-            "json_attributes_topic": topics.state(&subject),
-            "json_attributes_template": "{{ (value_json.next or {}) | tojson }}",
-        }),
-    );
+    add_next(&mut all);
     all.add(
         "failed",
         "sensor",
@@ -273,43 +255,51 @@ pub(super) fn of_host((topics, status_topic): (&Topics, Option<&str>), page: Opt
             "value_template": "{{ value_json.failed }}",
         }),
     );
-    all.add(
-        "lateness",
-        "sensor",
-        json!({
-            "name": "Lateness, 99th percentile",
-            "device_class": "duration",
-            "unit_of_measurement": "ms",
-            "state_class": "measurement",
-            "entity_category": "diagnostic",
-            "enabled_by_default": false,
-            "value_template": "{{ value_json.lateness_p99_ms }}",
-        }),
-    );
+    add_figure(&mut all, "lateness", "Lateness, 99th percentile", "lateness_p99_ms");
     for (key, name) in [("plugins", "Plugins"), ("devices", "Devices"), ("jobs", "Jobs")] {
-        all.add(
-            key,
-            "sensor",
-            json!({
-                "name": name,
-                "state_class": "measurement",
-                "entity_category": "diagnostic",
-                "enabled_by_default": false,
-                "value_template": format!("{{{{ value_json.{key} }}}}"),
-            }),
-        );
+        add_figure(&mut all, key, name, key);
     }
-    let mut device = json!({
+    let device = json!({
         "identifiers": [topics.id(&subject)],
         "name": if topics.own == "roost" { "Roost".to_owned() } else { format!("Roost {}", topics.own) },
         "manufacturer": "Roost",
         "model": "Host",
         "sw_version": env!("CARGO_PKG_VERSION"),
     });
-    if let Some(page) = page {
-        device["configuration_url"] = page.into();
-    }
     Description { device, state_topic: topics.state(&subject), components: all.components }
+}
+
+/// Adds whether the host is connected, which is known also while it is not.
+fn add_connected(all: &mut Builder<'_>) {
+    let Some(topic) = all.status_topic else { return };
+    all.add_always_available(
+        "connected",
+        "binary_sensor",
+        json!({
+            "name": "Connected",
+            "device_class": "connectivity",
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "payload_on": "online",
+            "payload_off": "offline",
+        }),
+    );
+}
+
+/// Adds a number for operators, which is disabled until it is enabled.
+fn add_figure(all: &mut Builder<'_>, key: &str, name: &str, field: &str) {
+    let mut figure = json!({
+        "name": name,
+        "state_class": "measurement",
+        "entity_category": "diagnostic",
+        "enabled_by_default": false,
+        "value_template": format!("{{{{ value_json.{field} }}}}"),
+    });
+    if field.ends_with("_ms") {
+        figure["device_class"] = "duration".into();
+        figure["unit_of_measurement"] = "ms".into();
+    }
+    all.add(key, "sensor", figure);
 }
 
 impl Description {
@@ -395,12 +385,37 @@ mod tests {
 
     #[test]
     fn a_device_has_a_component_for_each_thing_that_can_be_seen_or_pressed() {
-        expect![[""]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));
+        expect![[r#"
+            enabled: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled","icon":"mdi:calendar-clock","name":null,"platform":"switch","unique_id":"roost_coop-door_north_enabled","value_template":"{{ 'OFF' if value_json.paused else 'ON' }}"}
+            enabled_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled/close","enabled_by_default":false,"entity_category":"config","name":"Do close enabled","platform":"switch","unique_id":"roost_coop-door_north_enabled_close","value_template":"{{ 'OFF' if 'close' in value_json.paused_jobs else 'ON' }}"}
+            event: {"availability_topic":"roost/status","event_types":["succeeded","failed","missed","skipped","cancelled","denied"],"name":"Run","platform":"event","state_topic":"roost/event/coop-door/north","unique_id":"roost_coop-door_north_event"}
+            last: {"availability_topic":"roost/status","device_class":"enum","json_attributes_template":"{{ (value_json.last or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Last run","options":["succeeded","failed","missed","skipped","cancelled","denied"],"platform":"sensor","unique_id":"roost_coop-door_north_last","value_template":"{{ value_json.last.outcome if value_json.last else None }}"}
+            next: {"availability_topic":"roost/status","device_class":"timestamp","json_attributes_template":"{{ (value_json.next or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Next run","platform":"sensor","unique_id":"roost_coop-door_north_next","value_template":"{{ value_json.next.at if value_json.next else None }}"}
+            problem: {"availability_topic":"roost/status","device_class":"problem","entity_category":"diagnostic","json_attributes_template":"{{ {'reason': value_json.problem} | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Problem","platform":"binary_sensor","unique_id":"roost_coop-door_north_problem","value_template":"{{ 'ON' if value_json.problem else 'OFF' }}"}
+            run_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/run/close","name":"Do close","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_run_close"}
+            running: {"availability_topic":"roost/status","device_class":"running","name":"Running","platform":"binary_sensor","unique_id":"roost_coop-door_north_running","value_template":"{{ 'ON' if value_json.running else 'OFF' }}"}
+            skip_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/skip/close","enabled_by_default":false,"entity_category":"config","name":"Skip Do close","payload_press":"SKIP","platform":"button","unique_id":"roost_coop-door_north_skip_close"}
+            task_open: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/open","name":"open","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_task_open"}
+            task_water: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/water","name":"water","platform":"notify","unique_id":"roost_coop-door_north_task_water"}
+            device: {"identifiers":["roost_coop-door_north"],"manufacturer":"Roost","model":"coop-door","name":"coop-door north","via_device":"roost"}
+            origin: {"name":"Roost","sw_version":"0.1.0"}
+            state_topic: "roost/state/coop-door/north""#]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));
     }
 
     #[test]
     fn a_host_is_always_connected_or_not() {
-        expect![[""]].assert_eq(&shown(&of_host((&topics(), Some("roost/status")), None).write(&Platforms::new())));
+        expect![[r#"
+            connected: {"device_class":"connectivity","entity_category":"diagnostic","name":"Connected","payload_off":"offline","payload_on":"online","platform":"binary_sensor","state_topic":"roost/status","unique_id":"roost_connected"}
+            devices: {"availability_topic":"roost/status","enabled_by_default":false,"entity_category":"diagnostic","name":"Devices","platform":"sensor","state_class":"measurement","unique_id":"roost_devices","value_template":"{{ value_json.devices }}"}
+            failed: {"availability_topic":"roost/status","entity_category":"diagnostic","name":"Failed runs","platform":"sensor","state_class":"total_increasing","unique_id":"roost_failed","value_template":"{{ value_json.failed }}"}
+            jobs: {"availability_topic":"roost/status","enabled_by_default":false,"entity_category":"diagnostic","name":"Jobs","platform":"sensor","state_class":"measurement","unique_id":"roost_jobs","value_template":"{{ value_json.jobs }}"}
+            lateness: {"availability_topic":"roost/status","device_class":"duration","enabled_by_default":false,"entity_category":"diagnostic","name":"Lateness, 99th percentile","platform":"sensor","state_class":"measurement","unique_id":"roost_lateness","unit_of_measurement":"ms","value_template":"{{ value_json.lateness_p99_ms }}"}
+            next: {"availability_topic":"roost/status","device_class":"timestamp","json_attributes_template":"{{ (value_json.next or {}) | tojson }}","json_attributes_topic":"roost/state","name":"Next run","platform":"sensor","unique_id":"roost_next","value_template":"{{ value_json.next.at if value_json.next else None }}"}
+            plugins: {"availability_topic":"roost/status","enabled_by_default":false,"entity_category":"diagnostic","name":"Plugins","platform":"sensor","state_class":"measurement","unique_id":"roost_plugins","value_template":"{{ value_json.plugins }}"}
+            problem: {"availability_topic":"roost/status","device_class":"problem","entity_category":"diagnostic","json_attributes_template":"{{ {'reason': value_json.problem, 'faults': value_json.faults} | tojson }}","json_attributes_topic":"roost/state","name":"Problem","platform":"binary_sensor","unique_id":"roost_problem","value_template":"{{ 'ON' if value_json.problem else 'OFF' }}"}
+            device: {"identifiers":["roost"],"manufacturer":"Roost","model":"Host","name":"Roost","sw_version":"0.1.0"}
+            origin: {"name":"Roost","sw_version":"0.1.0"}
+            state_topic: "roost/state""#]].assert_eq(&shown(&of_host((&topics(), Some("roost/status"))).write(&Platforms::new())));
     }
 
     #[test]

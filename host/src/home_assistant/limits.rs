@@ -18,7 +18,7 @@ pub(super) const BETWEEN_DESCRIPTIONS: Duration = Duration::from_secs(5);
 /// The pause between two states of a device.
 pub(super) const BETWEEN_STATES: Duration = Duration::from_secs(1);
 /// The pause between two states of the host, of which the lateness changes all the time.
-pub(super) const BETWEEN_HOST_STATES: Duration = Duration::from_secs(30);
+pub(super) const BETWEEN_HOST_STATES: Duration = Duration::from_secs(10);
 /// Changes of a device's next and last run that are published at once, and events of a job; after that, one in each
 /// [`REFILL`]: a job may be due each second.
 pub(super) const BURST: u32 = 5;

@@ -3,16 +3,17 @@
 use roost_scheduler::{
     event::JobKey,
     names::JobId,
-    scheduler::{JobStatus, NextRun},
+    scheduler::JobStatus,
     time::Instant,
-    trigger::Trigger,
+    trigger::{Almanac, Trigger},
     zone::Zone,
 };
 
 use super::{limits, topics::Name};
 use crate::{
-    clock,
+    calendars, clock,
     http::{ApiState, Problem},
+    report::Report,
     store::LastOutcome,
 };
 
@@ -24,7 +25,7 @@ pub(super) struct Portrait {
     pub(super) is_paused: bool,
     /// Whether a run of it has begun and owes steps.
     pub(super) is_running: bool,
-    /// Why its newest plan was refused.
+    /// Why its newest plan was refused, or the newest version of its plugin.
     pub(super) error: Option<String>,
     pub(super) last: Option<LastOutcome>,
     /// The newest of the last runs that failed, were missed or were denied.
@@ -62,6 +63,7 @@ pub(super) async fn portrait(state: &ApiState, name: &Name) -> Result<Option<Por
         let view = scheduler.device(&plugin, &device)?;
         let mut found = Portrait::new(view.site.zone);
         found.is_paused = view.pauses.at(clock::now()).is_some();
+        found.is_running = scheduler.is_running(&plugin, &device);
         found.error = view.error.map(str::to_owned);
         Some(found)
     });
@@ -72,12 +74,18 @@ pub(super) async fn portrait(state: &ApiState, name: &Name) -> Result<Option<Por
         let batch = state
             .inspect(move |scheduler| scheduler.jobs_from((Some(&plugin), Some(&device)), key, limits::JOBS_PER_QUERY));
         let (jobs, next) = batch.await?;
-        jobs.iter().for_each(|job| found.add(job));
+        let mut almanac = calendars::almanac();
+        jobs.iter().for_each(|job| found.add(job, &mut almanac));
         from = next;
     }
     found.jobs.sort_by(|one, other| one.id.cmp(&other.id));
     found.jobs_left_out = found.jobs.len().saturating_sub(limits::JOBS);
     found.jobs.truncate(limits::JOBS);
+    let refused = || {
+        let Report { what, causes, .. } = state.plugins().statuses.plugin(&name.0)?.fault?.report;
+        Some([vec![what], causes].concat().join(": "))
+    };
+    found.error = found.error.or_else(refused);
     (found.last, found.fault) = state.last_outcomes().of_device(&name.0, &name.1);
     Ok(Some(found))
 }
@@ -97,13 +105,11 @@ impl Portrait {
         }
     }
 
-    fn add(&mut self, status: &JobStatus) {
-        let JobStatus { job, next, pauses, job_override, .. } = status;
+    fn add(&mut self, status: &JobStatus, almanac: &mut Almanac) {
+        let JobStatus { job, pauses, job_override, .. } = status;
         let (id, label) = (job.body.job_id(), job.body.label());
         let label = label.map_or_else(|| id.to_string(), str::to_owned);
-        if let NextRun::Due(at) = *next
-            && pauses.at(at).is_none()
-            && job_override.skip != Some(at)
+        if let Some(at) = status.next_unskipped(almanac)
             && self.next.as_ref().is_none_or(|next| at < next.at)
         {
             let message = job.body.steps().next().map(|step| (step.topic().to_owned(), step.payload.to_vec()));

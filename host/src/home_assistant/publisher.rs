@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use roost_scheduler::{
     event::{Announcement, Part},
-    names::{DeviceName, JobId, PluginName},
+    names::{DeviceName, JobId, PluginName, RunId},
     outcome::RunState,
     zone::Zone,
 };
@@ -80,6 +80,8 @@ struct Described {
     /// The device's next run, and its time zone.
     next: Option<(Next, Zone)>,
     changes: Tokens,
+    /// Whether a run has begun of which the first message may not have been sent yet: no event says when it is.
+    awaits_run: bool,
     /// Since when it is gone.
     gone: Option<Instant>,
 }
@@ -93,6 +95,7 @@ impl Described {
             urgent: None,
             next: None,
             changes: Tokens::full(limits::BURST),
+            awaits_run: false,
             gone: None,
         }
     }
@@ -293,16 +296,18 @@ impl Publisher {
             HostEvent::Logged { .. } | HostEvent::Freed { .. } => return,
             HostEvent::Ended(run) => {
                 let id = &run.id;
+                self.set_awaits_run(id, false);
                 let zone = self.state.zone();
                 let reason = run.outcome.reason(&|at| at.in_zone(zone)).to_string();
                 self.publish_event(
                     (id.plugin.clone(), id.device.clone()),
-                    id.job.clone(),
+                    &id.job,
                     (&id.to_string(), run.outcome.state(), reason),
                 );
             }
             HostEvent::Pause { what: Part::All, .. } | HostEvent::ClockSet { .. } => self.touch_all(),
             HostEvent::Loaded { plugin, .. } => drop(self.tasks.remove(plugin)),
+            HostEvent::Started { run, .. } => self.set_awaits_run(run, true),
             _ => {}
         }
         match (event.plugin(), event.device()) {
@@ -315,8 +320,15 @@ impl Publisher {
         }
     }
 
+    fn set_awaits_run(&mut self, run: &RunId, awaits_run: bool) {
+        let subject = Subject::Device((run.plugin.clone(), run.device.clone()));
+        if let Some(described) = self.subjects.get_mut(&subject) {
+            described.awaits_run = awaits_run;
+        }
+    }
+
     /// Publishes the end of a run as an event.
-    fn publish_event(&mut self, name: Name, job: JobId, (run, outcome, reason): (&str, RunState, String)) {
+    fn publish_event(&mut self, name: Name, job: &JobId, (run, outcome, reason): (&str, RunState, String)) {
         if self.phase == Phase::Down || !self.describes(&name) {
             return;
         }
@@ -367,6 +379,7 @@ impl Publisher {
         }
         self.touch_all();
         let (now, mut plugin) = (Instant::now(), None);
+        self.agenda.add(Subject::Host, now);
         loop {
             let after: Option<PluginName> = plugin.take();
             let next = self.state.inspect(move |scheduler| {
@@ -419,6 +432,10 @@ impl Publisher {
         let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
+        described.awaits_run &= !portrait.is_running;
+        if described.awaits_run {
+            self.agenda.add(subject.clone(), now + limits::BETWEEN_STATES);
+        }
         self.describe(&subject, &description, now);
         self.publish_state(&subject, &portrait, now);
         Ok(())
@@ -537,13 +554,18 @@ impl Publisher {
             self.is_gone(subject, now);
             return Ok(());
         }
+        let is_loading = self.state.plugins().statuses.first_loads.progress().is_some();
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
+        if is_loading {
+            // Until then, devices may be missing.
+            described.state_from = now + limits::BETWEEN_STATES;
+        }
         if described.state_from > now {
             self.agenda.add(subject, described.state_from);
             return Ok(());
         }
         described.state_from = now + limits::BETWEEN_HOST_STATES;
-        let description = description::of_host((&self.topics, self.status_topic.as_deref()), None);
+        let description = description::of_host((&self.topics, self.status_topic.as_deref()));
         self.describe(&subject, &description, now);
         let state = HostState::new(&self.state, self.next_of_all()).await?;
         let payload = Bytes::from(state.write());

@@ -63,7 +63,7 @@ struct LastState {
 impl DeviceState {
     pub(super) fn new(portrait: &Portrait) -> Self {
         let Portrait { zone, is_paused, is_running, error, last, fault, next, jobs, .. } = portrait;
-        let of_fault = || fault.as_ref().map(|fault| fault_text(fault));
+        let of_fault = || fault.as_ref().map(fault_text);
         Self {
             urgent: Urgent {
                 paused: *is_paused,

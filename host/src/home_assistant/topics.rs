@@ -7,11 +7,11 @@ use crate::http::pauses::NewPauseRecord;
 /// The names of a plugin and of a device of it.
 pub(super) type Name = (PluginName, DeviceName);
 
-/// What a description or a state is of. The host is first.
+/// What a description or a state is of. The host is last: its state has the next run of all devices.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Subject {
-    Host,
     Device(Name),
+    Host,
 }
 
 impl Subject {
@@ -197,8 +197,8 @@ mod tests {
 
     #[test]
     fn ids_have_only_letters_that_home_assistant_allows() {
-        let (topics, long) = (topics(), "x".repeat(64));
-        let of = [Subject::Host, name("coop-door", "north"), name("a.b", "c_d"), name(&long, &long)];
+        let (topics, long) = (topics(), "x".repeat(63));
+        let of = [Subject::Host, name("coop-door", "north"), name("a-b", "c_d.e"), name(&long, &long)];
         for subject in &of {
             let id = topics.id(subject);
             assert!(id.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_')), "{id}");
@@ -206,7 +206,7 @@ mod tests {
         expect![[r#"
             homeassistant/device/roost/config roost/state
             homeassistant/device/roost_coop-door_north/config roost/state/coop-door/north
-            homeassistant/device/roost_a__db_c__ud/config roost/state/a.b/c_d"#]]
+            homeassistant/device/roost_a-b_c__ud__de/config roost/state/a-b/c_d.e"#]]
         .assert_eq(
             &of[..3]
                 .iter()
@@ -218,12 +218,13 @@ mod tests {
         assert_eq!(odd.id(&Subject::Host), "h__xf6_he__x20_2__sroost");
     }
 
-    /// With one underscore as escape, the job `next` of `d` and the key `next` of the plugin `a.` would have one id.
+    /// With one underscore as escape, the job `next` of the device `d` and the key `next` of the device `d_run` would have
+    /// one id.
     #[test]
     fn unequal_names_have_unequal_ids() {
-        let names = ["a", "a.", "a_", "a__", "a_d", "d", "run", "next", "u", "a-"];
+        let names = ["a", "a.", "a_", "a__", "a_d", "a_run", "a_run_next", "d", "run", "next", "u", "a-"];
         let mut seen = std::collections::HashMap::new();
-        for plugin in names {
+        for plugin in ["a", "a-", "d", "u"] {
             for device in names {
                 let id = topics().id(&name(plugin, device));
                 for last in ["next".to_owned()].into_iter().chain(names.map(|job| key("run", job))) {
@@ -240,7 +241,7 @@ mod tests {
     #[test]
     fn the_state_of_a_topic_is_found_again() {
         let topics = topics();
-        for subject in [Subject::Host, name("a.b", "c_d")] {
+        for subject in [Subject::Host, name("a-b", "c_d.e")] {
             assert_eq!(topics.subject_of_state(&topics.state(&subject)), Some(subject));
         }
         for other in ["roost/status", "roost2/state", "roost/state/a", "roost/state/a/b/c", "roost/stateless"] {
@@ -274,6 +275,8 @@ mod tests {
         expect![[r#"
             coop-door/north Enable(false)
             coop-door/north EnableJob(JobId("close"), true)
+            sprinkler/garden Pause(NewPauseRecord { from: None, until: None, lasts: Some("24h"), reason: Some("rain") })
+            the payload is no pause, such as `{"for": "24h", "reason": "rain"}`: invalid type: integer `24`, expected struct NewPauseRecord at line 1 column 2
             coop-door/north Run(JobId("close"))
             coop-door/north Skip(JobId("close"))
             sprinkler/garden Task("water", None)
@@ -281,7 +284,7 @@ mod tests {
             the payload is `on`, and must be `ON` or `OFF`
             the payload is `SKIP`, and must be `RUN`
             the command is none of `enabled`, `pause`, `run/JOB`, `skip/JOB`, `task/TASK`
-            a job id may contain only letters, digits, `.`, `_` and `-`
+            `a b` is not a job id: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit
             the topic ends with no `PLUGIN/DEVICE/COMMAND`"#]]
         .assert_eq(&all.join("\n"));
         assert_eq!(topics.command_in("roost/state/coop-door/north"), None);

@@ -241,21 +241,24 @@ pub(super) async fn security_headers(mut response: Response) -> Response {
 }
 
 /// Requires that bodies are JSON, a component or settings, which the forms of a foreign page cannot send. Only the login takes a
-/// form; its guard requires an `Origin`.
+/// form; its guard requires an `Origin`. Where a request needs no body, some clients send an empty one with no type, in
+/// chunks, or with the type of any bytes: whether there is one is found when it is read.
 pub(super) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
-    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
-        || text(headers, header::CONTENT_LENGTH).is_some_and(|length| length != "0");
-    let kind = text(headers, header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or(kind).trim());
-    let is_known = kind.is_some_and(|kind| {
-        ["application/json", "application/wasm", "application/toml"]
-            .iter()
-            .any(|known| kind.eq_ignore_ascii_case(known))
-    });
-    let is_form = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    let is_known = is_known || (is_form && request.uri().path() == LOGIN);
+    let has_length = text(headers, header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let has_body = has_length || headers.contains_key(header::TRANSFER_ENCODING);
+    let is_accepted = match text(headers, header::CONTENT_TYPE) {
+        None => !has_length && !headers.contains_key(header::CONTENT_TYPE),
+        Some(kind) => {
+            let kind = kind.split(';').next().unwrap_or(kind).trim();
+            let is = |known: &&str| kind.eq_ignore_ascii_case(known);
+            ["application/json", "application/wasm", "application/toml"].iter().any(is)
+                || (is(&"application/x-www-form-urlencoded") && request.uri().path() == LOGIN)
+                || (is(&"application/octet-stream") && !has_body)
+        }
+    };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_known && !is_read && (has_body || headers.contains_key(header::CONTENT_TYPE)) {
+    if !is_accepted && !is_read {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON");
         return Err(problem.hint("send `Content-Type: application/json`, `application/wasm` with a component, or `application/toml` with settings"));
     }

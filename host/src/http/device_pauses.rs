@@ -1,8 +1,10 @@
 //! Pauses of several devices at once.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use roost_scheduler::{
-    event::{Done, Request},
+    event::Part,
     names::{DeviceName, PluginName},
     pause::Pause,
 };
@@ -13,28 +15,14 @@ use super::{
     devices::{DeviceFilter, list},
     extract::Json as Body,
     limits,
-    pauses::NewPauseRecord,
+    pauses::{NewPauseRecord, replace},
     problem::{Answered, Problem},
     state::ApiState,
 };
 use crate::clock;
 
-/// Several devices: a list of them, or those with a fault of one reason.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"devices": ["coop-door/north", "coop-door/south"]}))]
-pub(crate) struct DevicesRecord {
-    /// The devices, each as `PLUGIN/DEVICE`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_items = 1000)]
-    pub(crate) devices: Option<Vec<String>>,
-    /// The reason of the fault, as `GET /api/v1/faults` returns it
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "step … was given up after … attempts: the device did not confirm the step within …")]
-    pub(crate) fault: Option<String>,
-}
-
-/// A pause of several devices: which, from when, until when, and why. All times can be left out.
+/// Several devices, or those with a fault of one reason, and the pause that each of them gets, with local times of the host.
+// Not made of other records: a description of both would be `allOf` of two closed objects, which no body matches.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"devices": ["coop-door/north", "coop-door/south"], "for": "24h", "reason": "rain"}))]
@@ -46,10 +34,10 @@ pub(crate) struct DevicesPauseRecord {
     /// The reason of the fault, as `GET /api/v1/faults` returns it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
-    /// As of one device, with local times of the host
+    /// When it begins, as of one device
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<String>,
-    /// As of one device, with local times of the host
+    /// When it ends, as of one device
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
     /// Instead of `until`: how long it lasts from its beginning on
@@ -62,18 +50,52 @@ pub(crate) struct DevicesPauseRecord {
     pub(crate) reason: Option<String>,
 }
 
+/// Several devices that lose their pauses, or those with a fault of one reason; and others that get one back.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"devices": ["coop-door/north", "coop-door/south"]}))]
+pub(crate) struct DevicesResumeRecord {
+    /// The devices, each as `PLUGIN/DEVICE`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 1000)]
+    pub(crate) devices: Option<Vec<String>>,
+    /// The reason of the fault, as `GET /api/v1/faults` returns it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "step … was given up after … attempts: the device did not confirm the step within …")]
+    pub(crate) fault: Option<String>,
+    /// The pauses to set, of other devices
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 1000)]
+    pub(crate) replaced: Vec<DevicePauseRecord>,
+}
+
+/// The pause of one of several devices.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"device": "coop-door/south", "pause": {"until": "2027-03-05T08:00:00+00:00", "reason": "holidays"}}))]
+pub(crate) struct DevicePauseRecord {
+    /// The device, as `PLUGIN/DEVICE`
+    pub(crate) device: String,
+    /// With local times of the host
+    pub(crate) pause: NewPauseRecord,
+}
+
 /// Devices that a request has changed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ChangedDevices {
-    /// The devices, each as `PLUGIN/DEVICE`. The opposite request undoes the change if it has them
+    /// The devices that had no pause before and have one now, or had one that is removed, each as `PLUGIN/DEVICE`
     #[schema(example = json!(["coop-door/north", "coop-door/south"]))]
     pub(crate) devices: Vec<String>,
+    /// The pauses that were replaced by others, each with its device
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) replaced: Vec<DevicePauseRecord>,
 }
 
 /// Pause several devices
 ///
 /// Either all of them are paused, in one transaction, or none, as each of them would be alone: the pause replaces the one
-/// that a device has. The response has those that had none before.
+/// that a device has. The response, as the body of `POST /api/v1/devices/resume`, undoes it.
 #[utoipa::path(post, path = "/api/v1/devices/pause", tag = "devices", request_body = DevicesPauseRecord,
     responses(
         (status = 200, body = ChangedDevices),
@@ -86,14 +108,14 @@ pub(super) async fn pause_devices(
 ) -> Answered<ChangedDevices> {
     let DevicesPauseRecord { devices, fault, from, until, lasts, reason } = new;
     let pause = NewPauseRecord { from, until, lasts, reason }.pause(state.zone(), clock::now())?;
-    change_devices(&state, DevicesRecord { devices, fault }, Some(pause)).await.map(Json)
+    change_devices(&state, (devices, fault), Some(pause.into()), &[]).await.map(Json)
 }
 
 /// Resume several devices
 ///
-/// Either all of them are resumed, in one transaction, or none. The response has those that had a pause, also one that
-/// had not begun.
-#[utoipa::path(post, path = "/api/v1/devices/resume", tag = "devices", request_body = DevicesRecord,
+/// Either all of them are resumed, in one transaction, or none. A device loses its pause, also one that has not begun; those
+/// in `replaced` get that pause instead.
+#[utoipa::path(post, path = "/api/v1/devices/resume", tag = "devices", request_body = DevicesResumeRecord,
     responses(
         (status = 200, body = ChangedDevices),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "One of them does not exist; none is changed"),
@@ -101,26 +123,48 @@ pub(super) async fn pause_devices(
     ))]
 pub(super) async fn resume_devices(
     State(state): State<ApiState>,
-    Body(devices): Body<DevicesRecord>,
+    Body(DevicesResumeRecord { devices, fault, replaced }): Body<DevicesResumeRecord>,
 ) -> Answered<ChangedDevices> {
-    change_devices(&state, devices, None).await.map(Json)
+    change_devices(&state, (devices, fault), None, &replaced).await.map(Json)
 }
 
-async fn change_devices(state: &ApiState, of: DevicesRecord, pause: Option<Pause>) -> Result<ChangedDevices, Problem> {
+/// Sets one pause on devices, or removes theirs: on those that are named, or those with a fault. Sets those of others.
+async fn change_devices(
+    state: &ApiState,
+    of: (Option<Vec<String>>, Option<String>),
+    pause: Option<Arc<Pause>>,
+    others: &[DevicePauseRecord],
+) -> Result<ChangedDevices, Problem> {
     let names = match of {
-        DevicesRecord { devices: Some(names), fault: None } => names,
-        DevicesRecord { devices: None, fault: Some(reason) } => with_fault(state, reason).await?,
+        (Some(names), None) => names,
+        (None, Some(reason)) => with_fault(state, reason).await?,
         _ => return Err(Problem::bad_request("the body needs `devices` or `fault`, and only one of them")),
     };
-    if names.len() > limits::DEVICES_PAUSED {
+    if names.len() + others.len() > limits::DEVICES_PAUSED {
         let detail = format!("there are more than {} devices", limits::DEVICES_PAUSED);
         return Err(Problem::unprocessable(detail).hint("pause the whole plugin, or some of them at a time"));
     }
-    let devices = names.iter().map(|name| parse_device(name)).collect::<Result<_, _>>()?;
-    let Done::Devices(changed) = state.request(Request::PauseDevices { devices, pause }).await? else {
-        return Err(Problem::bug(&"the scheduler did not name the devices"));
-    };
-    Ok(ChangedDevices { devices: changed.iter().map(|(plugin, device)| format!("{plugin}/{device}")).collect() })
+    let (zone, now) = (state.zone(), clock::now());
+    let others = others.iter().map(|DevicePauseRecord { device, pause }| {
+        Ok((parse_device(device)?, Some(Arc::new(pause.pause(zone, now)?))))
+    });
+    let pauses = names.iter().map(|name| Ok((parse_device(name)?, pause.clone()))).chain(others);
+    let pauses = pauses.collect::<Result<Vec<_>, Problem>>()?;
+    let before = replace(state, pauses.clone()).await?;
+    let mut changed = ChangedDevices { devices: Vec::new(), replaced: Vec::new() };
+    for ((part, pause), before) in pauses.iter().zip(before) {
+        let Part::Device(plugin, device) = part else { continue };
+        let device = format!("{plugin}/{device}");
+        match (pause, before) {
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => changed.devices.push(device),
+            (Some(pause), Some(before)) if *pause == before => {}
+            (Some(_), Some(before)) => {
+                changed.replaced.push(DevicePauseRecord { device, pause: NewPauseRecord::again(&before, zone) });
+            }
+        }
+    }
+    Ok(changed)
 }
 
 /// Returns the names of the devices with a fault of a reason, at most one more than may be paused at a time.
@@ -130,11 +174,11 @@ async fn with_fault(state: &ApiState, reason: String) -> Result<Vec<String>, Pro
     Ok(found.items.into_iter().map(|device| format!("{}/{}", device.plugin, device.device)).collect())
 }
 
-fn parse_device(name: &str) -> Result<(PluginName, DeviceName), Problem> {
+fn parse_device(name: &str) -> Result<Part, Problem> {
     let wrong = |why: &dyn std::fmt::Display| Problem::bad_request(format!("`devices`: {why}"));
     let (plugin, device) =
         name.split_once('/').ok_or_else(|| wrong(&format!("`{name}` is not written as `PLUGIN/DEVICE`")))?;
-    Ok((
+    Ok(Part::Device(
         PluginName::parse_owner(plugin).map_err(|why| wrong(&why))?,
         DeviceName::parse(device).map_err(|why| wrong(&why))?,
     ))

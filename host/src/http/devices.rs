@@ -10,7 +10,7 @@ use roost_scheduler::{
     event::Part,
     names::{DeviceName, PluginName},
     pause::{Level, Pauses},
-    scheduler::{DeviceView, Scheduler},
+    scheduler::{DeviceView, DueTime, Scheduler},
     time::Instant,
     zone::Zone,
 };
@@ -28,7 +28,7 @@ use super::{
     reason_template,
     state::ApiState,
 };
-use crate::{clock, store::LastOutcome, zones};
+use crate::{calendars, clock, store::LastOutcome, zones};
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -51,6 +51,8 @@ pub(crate) struct DeviceRecord {
     pub(crate) error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
     pub(crate) planning: bool,
+    /// Whether a run of it has sent a message and has not ended: what it has begun is still to be ended.
+    pub(crate) running: bool,
     /// Whether the device itself is paused now.
     pub(crate) paused: bool,
     /// Whether its plugin is paused now, and all devices of it with it.
@@ -61,7 +63,7 @@ pub(crate) struct DeviceRecord {
     pub(crate) jobs: usize,
     /// How many of its jobs are paused themselves now.
     pub(crate) paused_jobs: usize,
-    /// When the next run of its jobs is due, without the jobs that skip theirs because of a pause.
+    /// When the next run of its jobs is due that neither a pause nor the operator skips.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) due: Option<String>,
@@ -73,8 +75,10 @@ pub(crate) struct DeviceRecord {
     pub(crate) fault: Option<LastOutcomeRecord>,
 }
 
-impl From<DeviceView<'_>> for DeviceRecord {
-    fn from(device: DeviceView<'_>) -> Self {
+impl DeviceRecord {
+    /// Returns the record of a device, without what [`complete`] adds.
+    fn new(scheduler: &Scheduler, device: DeviceView<'_>) -> Self {
+        let running = scheduler.is_running(device.plugin, device.name);
         let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, pauses } = device;
         let now = clock::now();
         Self {
@@ -86,6 +90,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
             planning: plan_requested,
+            running,
             paused: is_paused(&pauses, Level::Device, now),
             plugin_paused: is_paused(&pauses, Level::Plugin, now),
             pause: PauseRecord::shown(&pauses, now, site.zone),
@@ -96,22 +101,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
             fault: None,
         }
     }
-}
 
-/// How the last run of a device ended.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct LastOutcomeRecord {
-    pub(crate) run: String,
-    #[schema(pattern = "^(succeeded|failed|missed|skipped|cancelled|denied)$")]
-    pub(crate) state: String,
-    /// Why it failed, was missed or was denied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-    #[schema(format = DateTime)]
-    pub(crate) ended: String,
-}
-
-impl DeviceRecord {
     /// Adds when its next run is due, how many jobs are paused, its last outcome and its newest fault.
     fn with(
         self,
@@ -132,6 +122,19 @@ impl DeviceRecord {
             ..self
         }
     }
+}
+
+/// How the last run of a device ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LastOutcomeRecord {
+    pub(crate) run: String,
+    #[schema(pattern = "^(succeeded|failed|missed|skipped|cancelled|denied)$")]
+    pub(crate) state: String,
+    /// Why it failed, was missed or was denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[schema(format = DateTime)]
+    pub(crate) ended: String,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -254,7 +257,7 @@ pub(crate) async fn list(
             let (filter, faulty, paused) = &*shared;
             visit(scheduler, filter.plugin.as_ref(), after, most, |device| {
                 let is_listed = filter.matches(&device, faulty, paused);
-                is_listed.then(|| ((device.plugin.clone(), device.name.clone()), DeviceRecord::from(device)))
+                is_listed.then(|| ((device.plugin.clone(), device.name.clone()), DeviceRecord::new(scheduler, device)))
             })
         });
         let (devices, next) = batch.await?;
@@ -276,7 +279,8 @@ type PausedJobs = HashMap<Name, usize>;
 
 async fn paused_jobs(state: &ApiState) -> Result<PausedJobs, Problem> {
     let mut of_device = PausedJobs::new();
-    for ((plugin, device, _), _) in pauses::paused_jobs(state).await? {
+    let (jobs, now) = (pauses::paused_jobs(state).await?, clock::now());
+    for ((plugin, device, _), _) in jobs.into_iter().filter(|(_, by)| by.pause.covers(now)) {
         *of_device.entry((plugin, device)).or_default() += 1;
     }
     Ok(of_device)
@@ -294,7 +298,7 @@ async fn complete(
     while let Some(first) = from {
         let names = names.clone();
         let (found, next) = state.inspect(move |scheduler| due_times(scheduler, &names, first)).await?;
-        for (index, at) in found {
+        for (index, at) in unskipped(found).await? {
             due[index] = due[index].into_iter().chain([at]).min();
         }
         from = next;
@@ -310,18 +314,31 @@ async fn complete(
 /// A place in the jobs of a list of devices: the index of a device, and the number of its jobs before it.
 type JobPlace = (usize, usize);
 
+/// Returns the times, with those of jobs that skip their next run: they are searched for outside the scheduler's loop.
+async fn unskipped(found: Vec<(usize, DueTime)>) -> Result<Vec<(usize, Instant)>, Problem> {
+    let search = move || {
+        let mut sun = calendars::almanac();
+        let mut at = |due| match due {
+            DueTime::At(at) => Some(at),
+            DueTime::Skipped(job) => job.next_unskipped(&mut sun),
+        };
+        found.into_iter().filter_map(|(index, due)| Some((index, at(due)?))).collect()
+    };
+    tokio::task::spawn_blocking(search).await.map_err(|error| Problem::bug(&error))
+}
+
 /// Returns when jobs of devices are due, from a device and a job of it on, each with the index of its device; and where
 /// to continue, unless those were all. Bounded (I10).
 fn due_times(
     scheduler: &Scheduler,
     names: &[Name],
     (first, mut seen): JobPlace,
-) -> (Vec<(usize, Instant)>, Option<JobPlace>) {
+) -> (Vec<(usize, DueTime)>, Option<JobPlace>) {
     let (mut found, mut left) = (Vec::new(), limits::DUE_TIMES_PER_QUERY);
     for (index, (plugin, device)) in names.iter().enumerate().skip(first) {
         let from = seen;
         let jobs = scheduler.due_times(plugin, device).skip(from).take(left).inspect(|_| seen += 1);
-        found.extend(jobs.flatten().min().map(|at| (index, at)));
+        found.extend(jobs.flatten().map(|due| (index, due)));
         left -= seen - from;
         if left == 0 {
             return (found, Some((index, seen)));
@@ -345,7 +362,7 @@ pub(super) async fn device(State(state): State<ApiState>, Path(path): Path<Devic
 /// Returns a device.
 pub(crate) async fn find(state: &ApiState, name: Name) -> Result<DeviceRecord, Problem> {
     let (plugin, device) = name.clone();
-    let query = state.inspect(move |scheduler| scheduler.device(&plugin, &device).map(DeviceRecord::from));
+    let query = state.inspect(move |scheduler| Some(DeviceRecord::new(scheduler, scheduler.device(&plugin, &device)?)));
     let Some(record) = query.await? else { return Err(state.not_found(Part::Device(name.0, name.1)).await) };
     let mut records = complete(state, vec![(name, record)], &paused_jobs(state).await?).await?;
     Ok(records.remove(0))

@@ -42,8 +42,9 @@ use crate::{
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
-    /// Only events of these kinds, such as `run,log`: one or more of `run`, `plan`, `plugin`, `log`, `link` and `clock`
-    #[param(value_type = String, required = false, pattern = "^(run|plan|plugin|log|link|clock)(,(run|plan|plugin|log|link|clock))*$")]
+    /// Only events of these kinds, such as `run,log`: one or more of `run`, `plan`, `plugin`, `log`, `link`, `clock`,
+    /// `pause` and `job`
+    #[param(value_type = String, required = false, pattern = "^(run|plan|plugin|log|link|clock|pause|job)(,(run|plan|plugin|log|link|clock|pause|job))*$")]
     #[serde(default)]
     kind: Kinds,
     /// Only events of this plugin

@@ -14,7 +14,7 @@ use roost_scheduler::{
     names::{JobName, PluginName, RunId},
     outcome::{Attempt, Cause, Denied, Outcome, RunState, Skipped},
     pause::PausedBy,
-    scheduler::{JobStatus, NextRun, RunStatus},
+    scheduler::{JobStatus, NextRun, RunStatus, SkippedBy},
     time::Instant,
     trigger::{Never, Trigger},
     zone::Zone,
@@ -219,6 +219,8 @@ struct Case {
     start: Option<Instant>,
     /// The next occurrence.
     next: Option<NextRun>,
+    /// The first occurrence from the next one on that is not skipped.
+    next_unskipped: Option<Instant>,
     disk: Around,
     /// The run to explain, if it is known, and its record on disk.
     only: Option<(RunId, Option<RunView>)>,
@@ -248,8 +250,12 @@ impl Case {
         let planned = facts.planned.as_ref();
         let start = planned.zip(nominal.ok()).map(|(job, nominal)| job.start(nominal, &mut sun));
         let next = facts.next(now, &mut sun);
+        let next_unskipped = match (planned, next) {
+            (Some(job), Some(NextRun::Due(next))) => job.first_unskipped(next, &mut sun),
+            _ => None,
+        };
         let disk = Around::default();
-        Self { name, facts, at, now, zone, kept_days, nominal, left_out, start, next, disk, only: None }
+        Self { name, facts, at, now, zone, kept_days, nominal, left_out, start, next, next_unskipped, disk, only: None }
     }
 
     /// Returns the period in which other runs than that of the nearest occurrence are considered.
@@ -345,9 +351,10 @@ impl Case {
     }
 
     fn not_yet(&self, writer: &Sentence, last: Instant, next: Instant) -> String {
-        let is_skipped = self.facts.planned.as_ref().is_some_and(|planned| planned.job_override.skip == Some(next));
-        let due =
-            if is_skipped { writer.will_be_skipped(next, Skipped::BY_OPERATOR) } else { writer.due(next, next, 0) };
+        let due = match self.skipped(next) {
+            Some(by) => writer.will_be_skipped(next, &self.why_skipped(writer, by)),
+            None => writer.due(next, next, 0),
+        };
         let is_kept = self.now.ms_since(last) < i64::from(self.kept_days) * DAY_MS;
         format!("{due}; {}", writer.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
@@ -421,17 +428,8 @@ impl Case {
     /// Explains an occurrence without a run. Returns the verdict and the sentence.
     fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
-        let JobStatus { job, job_override, pauses, watermark, .. } = planned;
+        let JobStatus { job, watermark, .. } = planned;
         let start = self.start.unwrap_or(occurrence);
-        let skip_reason = match pauses.at(start) {
-            Some(PausedBy { what, pause }) => {
-                // Of one to come: what it will be then.
-                let is = if pause.covers(self.now) { "is" } else { "will be" };
-                Some(format!("{what} {is} paused{}", pause.suffix(&|at| writer.local(at))))
-            }
-            None if job_override.skip == Some(occurrence) => Some(Skipped::BY_OPERATOR.to_owned()),
-            None => None,
-        };
         if occurrence <= *watermark && occurrence <= self.now {
             let kept_ms = i64::from(self.kept_days) * DAY_MS;
             let is_kept = self.now.ms_since(occurrence) < kept_ms;
@@ -441,8 +439,8 @@ impl Case {
             );
         }
         let verdict = if occurrence > self.now { "due" } else { "undecided" };
-        let sentence = match skip_reason {
-            Some(why) => writer.will_be_skipped(occurrence, &why),
+        let sentence = match self.skipped(occurrence) {
+            Some(by) => writer.will_be_skipped(occurrence, &self.why_skipped(writer, by)),
             None if start > self.now => writer.due(occurrence, start, job.body.policy().jitter_ms),
             None => writer.undecided(occurrence, !self.facts.under_way.is_empty()),
         };
@@ -492,6 +490,22 @@ impl Case {
         };
         let how = if is_lacking { rules.how_to_permit(&permission, plugin, grant) } else { ALLOWED_NOW.into() };
         Some(how)
+    }
+
+    /// Returns what skips the run of an occurrence that is to come.
+    fn skipped(&self, occurrence: Instant) -> Option<SkippedBy<'_>> {
+        self.facts.planned.as_ref()?.skipped(occurrence, &mut calendars::almanac())
+    }
+
+    /// Returns why a run will be skipped.
+    fn why_skipped(&self, writer: &Sentence, by: SkippedBy<'_>) -> String {
+        let PausedBy { what, pause } = match by {
+            SkippedBy::Pause(by) => by,
+            SkippedBy::Operator => return Skipped::BY_OPERATOR.to_owned(),
+        };
+        // Of one to come: what it will be then.
+        let is = if pause.covers(self.now) { "is" } else { "will be" };
+        format!("{what} {is} paused{}", pause.suffix(&|at| writer.local(at)))
     }
 
     /// Returns the note about a pause.
@@ -545,9 +559,16 @@ impl Case {
             notes.extend(hint);
         }
         if let Some(planned) = planned {
-            if let Some(by) = planned.pauses.shown(self.now) {
-                remedies.insert(0, Remedy::resume(&self.name, by.what).for_note(notes.len()));
-                notes.push(self.paused(writer, by));
+            let next_due = self.next.and_then(|next| if let NextRun::Due(at) = next { Some(at) } else { None });
+            let skipped = next_due.and_then(|next| self.skipped(next));
+            // Only to remove the pause that skips the run, or the next one if that run is past, mends something.
+            let to_come = about.filter(|_| matches!(verdict, "due" | "undecided"));
+            match to_come.map_or(skipped, |about| self.skipped(about)) {
+                Some(SkippedBy::Pause(by)) => {
+                    remedies.insert(0, Remedy::resume(&self.name, by.what).for_note(notes.len()));
+                    notes.push(self.paused(writer, by));
+                }
+                _ => notes.extend(planned.pauses.shown(self.now).map(|by| self.paused(writer, by))),
             }
             let skip = planned.job_override.skip;
             let next = self.next.filter(|_| verdict != "due");
@@ -559,7 +580,8 @@ impl Case {
                     remedies.push(unskip);
                 }
             }
-            notes.extend(next.map(|next| writer.next(next, skip)));
+            let why = skipped.map(|by| self.why_skipped(writer, by));
+            notes.extend(next.map(|next| writer.next(next, why.as_deref(), self.next_unskipped)));
             notes.extend(self.facts.of_calendars());
         } else if verdict != "unknown" {
             notes.push(format!("its job has been removed: {}", self.unknown(writer)));

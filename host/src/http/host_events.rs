@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roost_scheduler::{
-    event::{Announcement, Part, PauseChange, RunEnded},
+    event::{Announcement, ByHand, Part, PauseChange, RunEnded},
     pause::{self, Pause, PausedBy},
     time::Instant,
     zone::Zone,
@@ -24,8 +24,8 @@ pub(crate) struct HostEventRecord {
     #[schema(format = DateTime)]
     pub(crate) time: String,
     /// The subject: a run, a plan, a version of a plugin, a log line of a plugin, the connection to the broker, the
-    /// clock, or a pause.
-    #[schema(pattern = "^(run|plan|plugin|log|link|clock|pause)$")]
+    /// clock, a pause, or what a request has changed of a job.
+    #[schema(pattern = "^(run|plan|plugin|log|link|clock|pause|job)$")]
     pub(crate) kind: String,
     #[schema(pattern = "^(error|warn|info|debug|trace)$")]
     pub(crate) level: String,
@@ -54,6 +54,24 @@ pub(crate) struct HostEventRecord {
     /// For kind `pause`: the pause, and what became of it. Times are in the host's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pause: Option<PauseChangeRecord>,
+    /// For kind `job`: the job, and what a request has changed of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<JobChangeRecord>,
+}
+
+/// What a request has changed of a job.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct JobChangeRecord {
+    /// `made`, `replaced` and `cancelled`: a job made by hand was. `skipped`: its next run is to be left out; `skip-undone`:
+    /// not any more. `run-now`: a run was added beside its trigger. `replayed`: one was added that replays a failed one.
+    #[schema(pattern = "^(made|replaced|cancelled|skipped|skip-undone|run-now|replayed)$")]
+    pub(crate) change: String,
+    /// The job; its plugin and its device are those of the event.
+    pub(crate) job: String,
+    /// The run that is to be skipped, or not any more, or was added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "coop-door/north/open/2027-03-01T06:30:00Z")]
+    pub(crate) run: Option<String>,
 }
 
 /// What became of a pause.
@@ -88,7 +106,7 @@ pub(super) struct Streamed<'e> {
     /// The id of the event, to continue from as `Last-Event-ID` or `after`.
     pub(super) id: &'e str,
     /// The kind of the event, or `gap`.
-    #[schema(pattern = "^(run|plan|plugin|log|link|clock|pause|gap)$")]
+    #[schema(pattern = "^(run|plan|plugin|log|link|clock|pause|job|gap)$")]
     pub(super) event: &'e str,
     /// A `HostEventRecord` as JSON; of a `gap`, a `GapRecord`.
     #[schema(content_media_type = "application/json")]
@@ -150,6 +168,7 @@ impl HostEventRecord {
             up: None,
             by_ms: None,
             pause: None,
+            job: None,
         };
         match what {
             HostEvent::Started { run, at } => record.run = Some(RunRecord::under_way(run, None, Some(*at), zone)),
@@ -161,6 +180,7 @@ impl HostEventRecord {
             HostEvent::Pause { what, pause, change } => {
                 record.pause = Some(PauseChangeRecord::new(what, pause.clone(), *change, zone));
             }
+            HostEvent::ByHand(change) => record.job = Some(change.into()),
             HostEvent::PlanRefused { .. }
             | HostEvent::Loaded { .. }
             | HostEvent::Freed { .. }
@@ -190,6 +210,22 @@ impl PauseChangeRecord {
     }
 }
 
+impl From<&ByHand> for JobChangeRecord {
+    fn from(by_hand: &ByHand) -> Self {
+        let change = match by_hand {
+            ByHand::Made(_) => "made",
+            ByHand::Replaced(_) => "replaced",
+            ByHand::Cancelled(_) => "cancelled",
+            ByHand::Skipped(_) => "skipped",
+            ByHand::SkipUndone(_) => "skip-undone",
+            ByHand::RunNow(_) => "run-now",
+            ByHand::Replayed(_) => "replayed",
+        };
+        let (.., job) = by_hand.job();
+        Self { change: change.into(), job: job.to_string(), run: by_hand.run().map(ToString::to_string) }
+    }
+}
+
 fn word(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
@@ -204,7 +240,7 @@ fn ended(run: &RunEnded, zone: Zone) -> RunRecord {
     let RunEnded { id, outcome, started: begun, ended, attempts, note, .. } = run;
     RunRecord {
         state: outcome.state().to_string(),
-        reason: Some(outcome.to_string()).filter(|reason| !reason.is_empty()),
+        reason: Some(outcome.text(&|at| at.in_zone(zone)).to_string()).filter(|reason| !reason.is_empty()),
         ended: Some(ended.in_zone(zone)),
         attempts: Some(*attempts),
         note: note.as_deref().map(str::to_owned),

@@ -46,10 +46,15 @@ pub(crate) struct JobRecord {
     /// A warning about a trigger that is easily misread: `1-7 * 1` is not the first Monday of the month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
-    /// When its next run is due.
+    /// When its next run is due, whether it will be skipped or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) due: Option<String>,
+    /// When its next run is due that neither a pause nor the operator skips, if the one at `due` will be skipped; omitted
+    /// if a pause without an end skips all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) next_run: Option<String>,
     /// Instead of `due`: a time before which the job is not due, because its sun event does not occur until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -126,6 +131,7 @@ pub(crate) struct RunUnderWayRecord {
 impl JobRecord {
     /// Converts a job with as many occurrences as requested. Expensive, because of sun events.
     fn new(status: JobStatus, following: u32, sun: &mut Almanac) -> Self {
+        let next_run = status.next_unskipped(sun);
         let JobStatus { plugin, device, site, job, next, job_override, pauses, .. } = status;
         let now = clock::now();
         let text = |at: Instant| at.in_zone(site.zone);
@@ -149,6 +155,7 @@ impl JobRecord {
             trigger: job.trigger.to_string(),
             note: job.trigger.note(),
             due: due.map(text),
+            next_run: next_run.filter(|run| due != Some(*run)).map(text),
             not_before: not_before.map(text),
             following: times,
             steps: serde_json::to_value(job_json::steps(&job.body)).unwrap_or_default(),

@@ -1,9 +1,16 @@
 //! Pauses of jobs, devices, plugins and all: set, removed, and shown in records.
 
-use axum::{extract::State, http::StatusCode};
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use chrono::DateTime;
 use roost_scheduler::{
-    event::{Part, Request},
+    event::{Done, Part, Request},
     names::JobName,
     pause::{Pause, PausedBy, Pauses},
     time::Instant,
@@ -46,6 +53,13 @@ pub(crate) struct NewPauseRecord {
 }
 
 impl NewPauseRecord {
+    /// Returns the request that sets a pause again.
+    pub(super) fn again(pause: &Pause, zone: Zone) -> Self {
+        let text = |at: Instant| at.in_zone(zone);
+        let reason = pause.reason().map(str::to_owned);
+        Self { from: pause.from().map(text), until: pause.until().map(text), lasts: None, reason }
+    }
+
     /// Returns the pause, with local times taken in a zone.
     pub(super) fn pause(&self, zone: Zone, now: Instant) -> Result<Pause, Problem> {
         let at = |field: &str, text: &Option<String>| {
@@ -81,16 +95,17 @@ impl NewPauseRecord {
 ///
 /// Runs that are due from the beginning of the pause on and before its end are recorded as skipped, and are not caught
 /// up. Runs that have started continue. Without a body, the pause begins at once and lasts until the job is resumed. A
-/// new pause replaces the one that the job has; those of its device, its plugin and all are others.
+/// new pause replaces the one that the job has, and the response has that; those of its device, its plugin and all are
+/// others.
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/pause", tag = "jobs",
     params(JobPath), request_body = Option<NewPauseRecord>,
-    responses((status = 204)))]
+    responses((status = 204), (status = 200, body = ReplacedPause, description = "It has replaced another pause")))]
 pub(super) async fn pause_job(
     State(state): State<ApiState>,
     Path(path): Path<JobPath>,
     OptionalJson(new): OptionalJson<NewPauseRecord>,
-) -> Result<StatusCode, Problem> {
-    done(set(&state, Part::Job(path.name()), &new.unwrap_or_default()).await)
+) -> Result<Response, Problem> {
+    set(&state, Part::Job(path.name()), new).await
 }
 
 /// Resume a job
@@ -103,7 +118,7 @@ pub(super) async fn resume_job(
     State(state): State<ApiState>,
     Path(path): Path<JobPath>,
 ) -> Result<StatusCode, Problem> {
-    done(remove(&state, Part::Job(path.name())).await)
+    remove(&state, Part::Job(path.name())).await
 }
 
 /// Pause the jobs of a device
@@ -111,14 +126,14 @@ pub(super) async fn resume_job(
 /// As for a job. A new pause replaces the one that the device has.
 #[utoipa::path(post, path = "/api/v1/devices/{plugin}/{device}/pause", tag = "devices",
     params(DevicePath), request_body = Option<NewPauseRecord>,
-    responses((status = 204)))]
+    responses((status = 204), (status = 200, body = ReplacedPause, description = "It has replaced another pause")))]
 pub(super) async fn pause_device(
     State(state): State<ApiState>,
     Path(path): Path<DevicePath>,
     OptionalJson(new): OptionalJson<NewPauseRecord>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let (plugin, device) = path.name();
-    done(set(&state, Part::Device(plugin, device), &new.unwrap_or_default()).await)
+    set(&state, Part::Device(plugin, device), new).await
 }
 
 /// Resume the jobs of a device
@@ -130,7 +145,7 @@ pub(super) async fn resume_device(
     Path(path): Path<DevicePath>,
 ) -> Result<StatusCode, Problem> {
     let (plugin, device) = path.name();
-    done(remove(&state, Part::Device(plugin, device)).await)
+    remove(&state, Part::Device(plugin, device)).await
 }
 
 /// Pause the jobs of a plugin
@@ -139,13 +154,16 @@ pub(super) async fn resume_device(
 /// has.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/pause", tag = "plugins",
     params(PluginPath), request_body = Option<NewPauseRecord>,
-    responses((status = 204, description = "The plugin is paused, or will be")))]
+    responses(
+        (status = 204, description = "The plugin is paused, or will be"),
+        (status = 200, body = ReplacedPause, description = "The same, and it has replaced another pause"),
+    ))]
 pub(super) async fn pause(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
     OptionalJson(new): OptionalJson<NewPauseRecord>,
-) -> Result<StatusCode, Problem> {
-    done(set(&state, Part::Plugin(plugin), &new.unwrap_or_default()).await)
+) -> Result<Response, Problem> {
+    set(&state, Part::Plugin(plugin), new).await
 }
 
 /// Resume the jobs of a plugin
@@ -156,19 +174,22 @@ pub(super) async fn resume(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    done(remove(&state, Part::Plugin(plugin)).await)
+    remove(&state, Part::Plugin(plugin)).await
 }
 
 /// Pause the jobs of all plugins, and those made over the API
 ///
 /// As for a job; local times are those of the host. Owed messages are sent. A new pause replaces the one of all.
 #[utoipa::path(post, path = "/api/v1/pause", tag = "host", request_body = Option<NewPauseRecord>,
-    responses((status = 204, description = "Everything is paused, or will be")))]
+    responses(
+        (status = 204, description = "Everything is paused, or will be"),
+        (status = 200, body = ReplacedPause, description = "The same, and it has replaced another pause"),
+    ))]
 pub(super) async fn pause_all(
     State(state): State<ApiState>,
     OptionalJson(new): OptionalJson<NewPauseRecord>,
-) -> Result<StatusCode, Problem> {
-    done(set(&state, Part::All, &new.unwrap_or_default()).await)
+) -> Result<Response, Problem> {
+    set(&state, Part::All, new).await
 }
 
 /// Remove the pause of all
@@ -177,21 +198,45 @@ pub(super) async fn pause_all(
 #[utoipa::path(post, path = "/api/v1/resume", tag = "host",
     responses((status = 204, description = "All that is not paused itself is resumed")))]
 pub(super) async fn resume_all(State(state): State<ApiState>) -> Result<StatusCode, Problem> {
-    done(remove(&state, Part::All).await)
+    remove(&state, Part::All).await
 }
 
-/// Sets a pause.
-pub(crate) async fn set(state: &ApiState, what: Part, new: &NewPauseRecord) -> Result<(), Problem> {
-    let pause = new.pause(zone_of(state, &what).await?, clock::now())?;
-    state.request(Request::Pause { what, pause: Some(pause) }).await.map(|_| ())
+/// The pause that a new one has replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"replaced": {"until": "2027-03-05T08:00:00+00:00", "reason": "holidays"}}))]
+pub(crate) struct ReplacedPause {
+    /// It had not ended. As the body of the same request, it is set again
+    pub(crate) replaced: NewPauseRecord,
+}
+
+/// Sets a pause. The response has the one that it has replaced.
+pub(crate) async fn set(state: &ApiState, what: Part, new: Option<NewPauseRecord>) -> Result<Response, Problem> {
+    let zone = zone_of(state, &what).await?;
+    let pause = Arc::new(new.unwrap_or_default().pause(zone, clock::now())?);
+    let before = replace(state, vec![(what, Some(pause.clone()))]).await?.pop().flatten();
+    Ok(match before.filter(|before| *before != pause) {
+        Some(before) => Json(ReplacedPause { replaced: NewPauseRecord::again(&before, zone) }).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Removes a pause.
-pub(crate) async fn remove(state: &ApiState, what: Part) -> Result<(), Problem> {
-    state.request(Request::Pause { what, pause: None }).await.map(|_| ())
+pub(crate) async fn remove(state: &ApiState, what: Part) -> Result<StatusCode, Problem> {
+    replace(state, vec![(what, None)]).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-/// Returns the jobs that are paused themselves now, in batches.
+/// Sets or removes pauses, all or none. Returns those that there were before, unless they had ended.
+pub(super) async fn replace(
+    state: &ApiState,
+    pauses: Vec<(Part, Option<Arc<Pause>>)>,
+) -> Result<Vec<Option<Arc<Pause>>>, Problem> {
+    match state.request(Request::Pause(pauses)).await? {
+        Done::Pauses(before) => Ok(before),
+        _ => Err(Problem::bug(&"the scheduler did not name the pauses")),
+    }
+}
+
+/// Returns the jobs with a pause of their own that has not ended, in batches.
 pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<(JobName, PausedBy)>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
     while let Some(key) = from {
@@ -200,10 +245,6 @@ pub(super) async fn paused_jobs(state: &ApiState) -> Result<Vec<(JobName, Paused
         from = next;
     }
     Ok(found)
-}
-
-fn done(result: Result<(), Problem>) -> Result<StatusCode, Problem> {
-    result.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Returns the zone of the local times of a pause: the device's, or the host's. Of what does not exist, too.
@@ -342,6 +383,15 @@ pub(super) mod tests {
             .map(fault)
             .join("\n"),
         );
+    }
+
+    #[test]
+    fn a_pause_that_was_replaced_is_set_again_by_the_same_request() {
+        for body in ["{}", r#"{"from": "2027-03-01T00:00:00.250Z", "until": "2027-03-28T08:00", "reason": "rain"}"#] {
+            let before = pause(body).unwrap();
+            let again = NewPauseRecord::again(&before, zone("Europe/Berlin"));
+            assert_eq!(pause(&serde_json::to_string(&again).unwrap()), Ok(before));
+        }
     }
 
     /// Returns a pause, for a reason.

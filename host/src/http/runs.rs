@@ -115,6 +115,9 @@ impl RunRecord {
     pub(crate) fn new(run: &RunView, host: Zone, now: Instant) -> Self {
         let zone = run.zone.unwrap_or(host);
         let text = |at: Instant| at.in_zone(zone);
+        // The text in the store has its times in UTC.
+        let outcome = run.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
+        let reason = outcome.map(|outcome| outcome.text(&text).to_string()).or_else(|| run.reason.clone());
         let messages: Vec<MessageRecord> =
             run.messages.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         Self {
@@ -125,7 +128,7 @@ impl RunRecord {
             time_zone: Some(zone.name().to_owned()),
             occurrence: text(run.id.occurrence),
             state: run.state.to_string(),
-            reason: run.reason.as_deref().map(|reason| with_topic(reason, &messages)),
+            reason: reason.map(|reason| with_topic(&reason, &messages)),
             started: run.started.map(text),
             ended: run.ended.map(text),
             attempts: run.attempts,
@@ -357,7 +360,14 @@ fn with_hint(done: Result<Done, Problem>, hint: &str) -> Answered<RunName> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use expect_test::expect;
+    use roost_scheduler::{
+        outcome::{Outcome, Several, Skipped},
+        pause::Level,
+    };
+
+    use super::{super::pauses::tests::paused_by, *};
+    use crate::zones;
 
     #[test]
     fn a_reason_names_the_topic_of_a_step_if_it_is_known() {
@@ -372,5 +382,34 @@ mod tests {
         ] {
             assert_eq!(with_topic(reason, &messages), expected);
         }
+    }
+
+    #[test]
+    fn the_times_in_a_reason_are_by_the_clock_of_the_device() {
+        let at = |text: &str| Instant::from(chrono::DateTime::parse_from_rfc3339(text).unwrap());
+        let by = paused_by(Level::Device, None, Some(at("2027-07-02T08:00:00Z")));
+        let reason = |several| {
+            let outcome = Outcome::Skipped(Skipped::Paused { by: by.clone(), several });
+            let run = RunView {
+                id: "coop-door/north/open/2027-07-01T06:30:00Z".parse().unwrap(),
+                state: outcome.state(),
+                reason: Some(outcome.to_string()),
+                started: None,
+                ended: Some(at("2027-07-01T06:30:00Z")),
+                attempts: None,
+                zone: Some(zones::zone("Europe/London")),
+                note: None,
+                why: store::why_as_json(&outcome).unwrap(),
+                label: None,
+                messages: None,
+                next: None,
+            };
+            RunRecord::new(&run, Zone::UTC, at("2027-07-01T12:00:00Z")).reason.unwrap()
+        };
+        let several = Several { since: at("2027-06-30T06:30:00Z"), count: 2, more: false };
+        expect![[r#"
+            its device was paused until 2027-07-02T09:00:00+01:00 (rain)
+            2 skipped since 2027-06-30T07:30:00+01:00; its device was paused until 2027-07-02T09:00:00+01:00 (rain)"#]]
+        .assert_eq(&[None, Some(several)].map(reason).join("\n"));
     }
 }

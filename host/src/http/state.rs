@@ -284,7 +284,7 @@ async fn bounded<T: Send + 'static>(
 fn subject(what: &Request) -> Option<Part> {
     match what {
         Request::RunNow(job) | Request::Cancel(job) | Request::Skip { job, .. } => Some(Part::Job(job.clone())),
-        Request::Pause { what, .. } => Some(what.clone()),
+        Request::Pause(pauses) if let [(what, _)] = &pauses[..] => Some(what.clone()),
         Request::Replan(plugin) => Some(Part::Plugin(plugin.clone())),
         _ => None,
     }

@@ -49,6 +49,9 @@ pub(crate) struct Status {
     pub(crate) faults: FaultCounts,
     #[serde(default)]
     pub(crate) paused: Paused,
+    /// The same, with a pause of their own that has not begun.
+    #[serde(default)]
+    pub(crate) will_be_paused: Paused,
     /// The pause of all that is in force, or that will be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pause: Option<PauseRecord>,
@@ -234,7 +237,7 @@ pub(crate) struct FaultCounts {
     pub(crate) devices: usize,
 }
 
-/// The plugins, devices and jobs that are paused now.
+/// The plugins, devices and jobs that are paused now, or will be.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Paused {
     pub(crate) count: usize,
@@ -267,7 +270,7 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
     let (counts, link_since, writes, stopping) = state
         .inspect(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
-    let (faults, paused) = faults_and_pauses(state).await?;
+    let (faults, [paused, will_be_paused]) = faults_and_pauses(state).await?;
     let pauses = state.inspect(Scheduler::pauses_of_all).await?;
     let not_ready = health::not_ready(state).await?;
     let loading = state.plugins().statuses.first_loads.progress().map(|(done, of)| LoadingStatus { done, of });
@@ -285,6 +288,7 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
         counts,
         faults,
         paused,
+        will_be_paused,
         pause: PauseRecord::shown(&pauses, now, zone),
         stopping,
         not_ready,
@@ -292,15 +296,20 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
     })
 }
 
-/// Counts faults and pauses, in batches.
-async fn faults_and_pauses(state: &ApiState) -> Result<(FaultCounts, Paused), Problem> {
-    let mut paused = Paused::default();
+/// Counts faults, and pauses: those in force, and those to come, in batches.
+async fn faults_and_pauses(state: &ApiState) -> Result<(FaultCounts, [Paused; 2]), Problem> {
+    let mut pauses = [Paused::default(), Paused::default()];
+    let now = clock::now();
+    let mut add = |all: Vec<(String, PausedBy)>| {
+        let (paused, will_be_paused) = all.into_iter().partition(|(_, by)| by.pause.covers(now));
+        pauses.iter_mut().zip([paused, will_be_paused]).for_each(|(pauses, all)| pauses.add(all, state.zone()));
+    };
     let mut faults = FaultCounts { plugins: state.plugins().statuses.faults(), devices: 0 };
     let mut after = None;
     loop {
         let (of_devices, names, last) = state.inspect(move |scheduler| of_devices(scheduler, after)).await?;
         faults.devices += of_devices;
-        paused.add(names, state.zone());
+        add(names);
         after = last;
         if after.is_none() {
             break;
@@ -308,8 +317,8 @@ async fn faults_and_pauses(state: &ApiState) -> Result<(FaultCounts, Paused), Pr
     }
     let jobs = pauses::paused_jobs(state).await?;
     let jobs = jobs.into_iter().map(|((plugin, device, job), by)| (format!("{plugin}/{device}/{job}"), by));
-    paused.add(jobs.collect(), state.zone());
-    Ok((faults, paused))
+    add(jobs.collect());
+    Ok((faults, pauses))
 }
 
 /// A position in the list of all devices: a plugin, and the device of it that was visited last.
@@ -346,9 +355,9 @@ fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<(Strin
     }
 }
 
-/// Returns the pause in force of a plugin or a device itself.
+/// Returns the pause of a plugin or a device itself, unless it has ended.
 fn own(pauses: &Pauses, what: Level, now: Instant) -> Option<PausedBy> {
-    pauses.of(what).filter(|by| by.pause.covers(now)).cloned()
+    pauses.of(what).filter(|by| !by.pause.is_over(now)).cloned()
 }
 
 fn counts(scheduler: &Scheduler) -> Counts {

@@ -88,7 +88,7 @@ pub(super) fn pause_faulty(reason: &str, devices: usize) -> Markup {
     let all = format!("the {}", text::count(devices, "device"));
     html! {
         button type="button" id={ "pause-" (reason.replace(char::is_whitespace, "-")) } data-method="POST" data-path="/api/v1/devices/pause" data-body=(json!({ "fault": reason }))
-            data-done={ "Paused: " (all) ", unless they were before." } data-undo-method="POST" data-undo-path="/api/v1/devices/resume" data-undo-answer=""
+            data-done={ "Paused: " (all) "." } data-undo-method="POST" data-undo-path="/api/v1/devices/resume" data-undo-answer=""
             aria-label={ "Pause " (all) ": " (reason) } { "Pause " (all) }
     }
 }

@@ -195,6 +195,7 @@ fn one(job: &JobRecord, now: &WallTime) -> Markup {
                 (None, None) => {}
             }
         }
+        @if let Some(run) = &job.next_run { div.soft { "next run " (text::time(run, &job.time_zone, now)) } }
         div.soft {
             @if let Some(words) = job::trigger(job) { (words) " " }
             code { (text::line(&job.trigger)) }
@@ -256,7 +257,7 @@ mod tests {
     fn shown(change: &Value, jobs: Vec<JobRecord>) -> String {
         let mut device = json!({
             "plugin": "greenhouse", "device": "tomatoes", "time_zone": "Europe/London", "latitude": 51.4779,
-            "longitude": -0.0015, "planning": false, "paused": false, "jobs": jobs.len(),
+            "longitude": -0.0015, "planning": false, "running": false, "paused": false, "jobs": jobs.len(),
             "plugin_paused": false, "paused_jobs": 0,
         });
         device.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -293,6 +294,9 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("◌ paused with its device"), "{page}");
+        let then = json!({ "paused": "device", "pause": { "by": "device" }, "next_run": "2027-03-03T06:30:00Z" });
+        let page = shown(&own, vec![job("vents", &then)]);
+        assert!(page.contains("<div class=\"soft\">next run <time datetime=\"2027-03-03T06:30:00+00:00\""), "{page}");
         assert!(page.contains("data-path=\"/api/v1/devices/greenhouse/tomatoes/resume\""), "{page}");
         let with_plugin = json!({ "plugin_paused": true, "pause": { "by": "plugin" } });
         let page = shown(&with_plugin, vec![job("vents", &json!({ "paused": "plugin" }))]);

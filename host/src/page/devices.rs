@@ -193,6 +193,7 @@ fn row(device: &DeviceRecord, now: &WallTime) -> Markup {
     html! {
         div.row {
             a.name href={ (ADDRESS) "/" (name) } { (name) }
+            @if device.running { span.state-running { (text::outcome("running")) } }
             @for pause in pauses(device, now) { span.state-paused { (pause) } }
             @if let Some(last) = &device.last { span.end { (outcome(last, &device.time_zone, now)) } }
         }
@@ -274,7 +275,7 @@ mod tests {
 
     fn device(change: &serde_json::Value) -> DeviceRecord {
         let mut device = json!({
-            "plugin": "coop-door", "device": "north", "time_zone": "Europe/London", "planning": false, "paused": false,
+            "plugin": "coop-door", "device": "north", "time_zone": "Europe/London", "planning": false, "running": false, "paused": false,
             "plugin_paused": false, "jobs": 2, "paused_jobs": 0, "due": "2027-03-01T17:44:00Z",
         });
         device.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -306,6 +307,14 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }
+    }
+
+    #[test]
+    fn a_running_device_is_marked() {
+        let page = |running| shown("", None, page(vec![device(&json!({ "running": running }))], None));
+        assert!(
+            page(true).contains("<span class=\"state-running\">◐ running</span>") && !page(false).contains("running")
+        );
     }
 
     #[test]

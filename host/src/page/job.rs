@@ -132,6 +132,7 @@ fn coming(job: &JobRecord, now: &WallTime) -> Markup {
             (None, Some(at)) => p.soft { "It is not due before " (text::time(at, &job.time_zone, now)) "." },
             (None, None) => p.soft { "It is never due again." },
         }
+        @if let Some(run) = &job.next_run { p { "The next run that is not skipped is due " (text::time(run, &job.time_zone, now)) "." } }
         ol.rows {
             @for due in job.due.iter().chain(&job.following) {
                 li { (occurrence(job, due, &messages, now)) @if more > 0 { p.soft { "and " (more) " more messages" } } }
@@ -144,7 +145,10 @@ fn occurrence(job: &JobRecord, due: &str, messages: &[MessageRecord], now: &Wall
     let (name, zone) = (JobRef::from(job).name(), &job.time_zone);
     let at = WallTime::parse(due, zone);
     let when = at.as_ref().map_or_else(|| due.to_owned(), |at| at.write(now));
-    let is_skipped = job.skip.as_deref() == Some(due);
+    // Also by a pause that is not the one to show: all before the next run that is not skipped.
+    let next_run = job.next_run.as_ref().and_then(|run| WallTime::parse(run, zone));
+    let is_before = at.as_ref().zip(next_run).is_some_and(|(at, run)| at.instant() < run.instant());
+    let is_skipped = job.skip.as_deref() == Some(due) || is_before;
     let is_paused = at.as_ref().zip(job.pause.as_ref()).is_some_and(|(at, pause)| pause.covers(at.instant()));
     html! {
         div.row {
@@ -217,7 +221,11 @@ mod tests {
     #[test]
     fn what_is_paused_or_skipped_can_be_undone() {
         let pause = json!({ "by": "plugin", "until": "2027-03-03T08:00:00Z" });
-        let paused = shown(&json!({ "paused": "plugin", "pause": pause }));
+        let paused = shown(&json!({ "paused": "plugin", "pause": pause, "next_run": "2027-03-03T17:27:00Z" }));
+        assert!(
+            paused.contains("The next run that is not skipped is due <time datetime=\"2027-03-03T17:27:00"),
+            "{paused}"
+        );
         // Of its two next runs, the second is after the pause.
         assert_eq!(paused.matches("<span class=\"end state-paused\">◌ paused</span>").count(), 1, "{paused}");
         assert!(
@@ -226,6 +234,9 @@ mod tests {
                 && !paused.contains("Skip the next"),
             "{paused}"
         );
+        let later = json!({ "by": "plugin", "from": "2027-03-08T08:00:00Z" });
+        let by_another = shown(&json!({ "pause": later, "next_run": "2027-03-03T17:27:00Z" }));
+        assert_eq!(by_another.matches("⊘ will be skipped").count(), 1, "{by_another}");
         let skipped = shown(&json!({ "skip": "2027-03-02T17:25:00Z" }));
         assert_eq!(skipped.matches("⊘ will be skipped").count(), 1, "{skipped}");
         assert!(skipped.contains("Do not skip the next run of coop-door/north/close"), "{skipped}");

@@ -296,7 +296,7 @@ fn repeated(jobs: &[CollapsedRecord], now: &WallTime) -> Markup {
                                 (text::grouped(job.count as usize)) @if job.more { "+" } " times"
                             }
                         }
-                        @if let Some(next) = &job.next {
+                        @if let Some(next) = job.next_run.as_ref().or(job.next.as_ref()) {
                             div.soft.row { "next " (text::time(next, &job.time_zone, now)) @if let Some(pause) = &job.pause { span.end.state-paused { (text::pause(pause, "job", &job.time_zone, now)) } } }
                         }
                         // An id with `*` stands for several jobs.
@@ -450,6 +450,14 @@ mod tests {
         let page = shown("mist", Some("job"));
         assert!(page.contains("Resume greenhouse/tomatoes/mist") && page.contains("◌ paused"), "{page}");
         assert!(!shown("mist-*", None).contains("<button"));
+        // It is paused: the next run is after that.
+        let after = json!({
+            "plugin": "greenhouse", "device": "tomatoes", "job": "mist", "time_zone": "Europe/London", "count": 9,
+            "states": {}, "first": "2027-03-01T15:01:00Z", "last": "2027-03-01T16:31:00Z", "next": "2027-03-01T15:01:00Z",
+            "next_run": "2027-03-02T08:01:00Z", "pause": { "by": "job", "until": "2027-03-02T08:00:00Z" },
+        });
+        let page = repeated(&[serde_json::from_value(after).unwrap()], &now()).into_string();
+        assert!(page.contains("next <time datetime=\"2027-03-02T08:01:00") && !page.contains(">15:01<"), "{page}");
     }
 
     #[test]

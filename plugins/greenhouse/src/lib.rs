@@ -9,8 +9,8 @@ mod tests;
 use std::iter::successors;
 
 use roost_plugin_sdk::{
-    Context, Date, Device, Error, Instant, Job, Messages, Reply, Result, Span, Task, TaskDescription, Tasks, Time,
-    hours, milliseconds, minutes,
+    Context, Date, Device, Error, Job, Messages, Reply, Result, Span, Task, TaskDescription, Tasks, Time, hours,
+    milliseconds, minutes,
 };
 use serde::Deserialize;
 
@@ -48,6 +48,8 @@ struct Mist {
     until: Time,
     /// How long the nozzles are on.
     spray: Span,
+    /// The days, as in a trigger: `MON-FRI except holidays`. Default: all.
+    days: Option<String>,
     /// The command topic of the nozzles. Default: `greenhouse/<device>/mist/set`.
     topic: Option<String>,
 }
@@ -59,6 +61,8 @@ struct Lamps {
     on_not_before: Time,
     on_not_after: Time,
     off: Time,
+    /// The days, as in a trigger: `MON-FRI except holidays`. Default: all.
+    days: Option<String>,
     /// 0 to 255, for lamps that can be dimmed.
     brightness: Option<u8>,
     /// The command topic of the lamps. Default: `greenhouse/<device>/lamps/set`.
@@ -137,6 +141,9 @@ impl Opening {
 impl Mist {
     fn jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
         self.check()?;
+        if let Some(days) = &self.days {
+            return Ok(self.jobs_on_days(days, ctx));
+        }
         let [today, tomorrow] = days_of_plan(ctx)?;
         let mut jobs = self.jobs_on(today, ctx)?;
         jobs.extend(self.jobs_on(tomorrow, ctx)?);
@@ -146,18 +153,30 @@ impl Mist {
     /// Returns the jobs of a date. The wall clock determines when a day's misting begins and ends; the interval between
     /// is elapsed time, which does not change when summer time begins or ends meanwhile.
     fn jobs_on(&self, date: Date, ctx: &Context) -> Result<Vec<Job>> {
-        let topic = self.topic.clone().unwrap_or_else(|| ctx.topic("mist/set"));
         let (from, until) = (ctx.instant(date, self.from)?, ctx.instant(date, self.until)?);
         let times = successors(Some(from), |at| Some(*at + self.every)).take_while(|at| *at < until);
         // Numbered through the day, whenever the plan is made: the same mist has the same id in each plan. Past times
         // do not belong to the plan.
         let times = times.zip(1..).filter(|(at, _)| *at >= ctx.now());
-        Ok(times.map(|(at, number)| self.job(at, &format!("mist-{date}-{number}"), &topic)).collect())
+        Ok(times.map(|(at, number)| self.mist(Job::at(format!("mist-{date}-{number}"), at), ctx)).collect())
     }
 
-    fn job(&self, at: Instant, id: &str, topic: &str) -> Job {
-        Job::at(id, at)
-            .label("Mist")
+    /// Returns a job for each time of day. Only the host knows the days of its calendars, so these jobs are due by the wall
+    /// clock.
+    fn jobs_on_days(&self, days: &str, ctx: &Context) -> Vec<Job> {
+        let seconds =
+            |time: Time| (u32::from(time.hour()) * 60 + u32::from(time.minute())) * 60 + u32::from(time.second());
+        let every = usize::try_from(self.every.millis() / 1_000).unwrap_or(usize::MAX);
+        let job = |(at, number): (u32, u32)| {
+            let time = format!("{:02}:{:02}:{:02}", at / 3_600, at / 60 % 60, at % 60);
+            self.mist(Job::when(format!("mist-{number}"), format!("daily {time}{}", clauses(days))), ctx)
+        };
+        (seconds(self.from)..seconds(self.until)).step_by(every).zip(1..).map(job).collect()
+    }
+
+    fn mist(&self, job: Job, ctx: &Context) -> Job {
+        let topic = &self.topic.clone().unwrap_or_else(|| ctx.topic("mist/set"));
+        job.label("Mist")
             // Later than this, the next mist is nearer.
             .grace(milliseconds(self.every.millis() / 2))
             .publish(topic, "ON")
@@ -188,6 +207,12 @@ impl Lamps {
         later("lamps.on_not_after", self.on_not_after, "lamps.on_not_before", self.on_not_before)?;
         // Otherwise they would be turned on when they should be off, and stay on until the next evening.
         later("lamps.off", self.off, "lamps.on_not_after", self.on_not_after)?;
+        if let Some(days) = &self.days {
+            let (Self { on_not_before, on_not_after, off, .. }, days) = (self, clauses(days));
+            let on = format!("sunset not-before {on_not_before} not-after {on_not_after}{days}");
+            let off = Job::when("lamps-off", format!("daily {off}{days}"));
+            return Ok(vec![self.turn_on(Job::when("lamps-on", on), ctx), self.turn_off(off, ctx)]);
+        }
         let sunset = Job::sunset("lamps-on").not_before(self.on_not_before).not_after(self.on_not_after);
         let off = Job::daily("lamps-off", self.off);
         let mut jobs = vec![self.turn_on(sunset, ctx), self.turn_off(off, ctx)];
@@ -217,6 +242,19 @@ impl Lamps {
     fn switch(&self, job: Job, state: String, ctx: &Context) -> Job {
         let lamps = self.topic.clone().unwrap_or_else(|| ctx.topic("lamps/set"));
         job.grace(hours(6)).publish(lamps, state).content_type("application/json").retain()
+    }
+}
+
+/// Returns the clauses that limit a trigger to days; days of the week and calendars need no `on`.
+fn clauses(days: &str) -> String {
+    let days = days.trim();
+    let (first, rest) = days.split_once(char::is_whitespace).unwrap_or((days, ""));
+    match first.to_lowercase().as_str() {
+        "" => String::new(),
+        "all" if rest.is_empty() => String::new(),
+        "all" => format!(" {rest}"),
+        "on" | "in" | "every" | "except" => format!(" {days}"),
+        _ => format!(" on {days}"),
     }
 }
 

@@ -131,6 +131,30 @@ fn lamps_are_turned_on_at_sunset_within_limits() -> Result<()> {
 }
 
 #[test]
+fn mist_and_lamps_may_be_limited_to_days() -> Result<()> {
+    let mut config = mist("16:30", "18:00", "40m");
+    config["mist"]["days"] = json!("MON-FRI except holidays");
+    config["lamps"] = lamps()["lamps"].clone();
+    config["lamps"]["days"] = json!("all in OCT-APR");
+    let plan = plan(config, "2027-06-04T17:00:00+01:00")?;
+    assert_eq!(plan.ids(), ["mist-1", "mist-2", "mist-3", "lamps-on", "lamps-off"]);
+    assert_eq!(plan.job("mist-2").trigger(), "cron 10 17 * * * on MON-FRI except holidays");
+    assert_eq!(plan.job("mist-1").due(1), ["2027-06-07T16:30:00+01:00"]);
+    assert_eq!((plan.job("mist-3").grace(), plan.job("mist-3").messages().len()), (minutes(20), 2));
+    assert_eq!(plan.job("lamps-on").trigger(), "sunset not-before 15:00 not-after 20:00 in OCT-APR");
+    assert_eq!(plan.job("lamps-off").due(1), ["2027-10-01T21:30:00+01:00"]);
+    for (days, expected) in [
+        ("", ""),
+        ("All", ""),
+        ("holidays", " on holidays"),
+        ("Every 2 days from 2027-06-01", " Every 2 days from 2027-06-01"),
+    ] {
+        assert_eq!(clauses(days), expected, "{days}");
+    }
+    Ok(())
+}
+
+#[test]
 fn lamps_that_were_offline_get_the_retained_state() -> Result<()> {
     let mut config = lamps();
     config["lamps"]["brightness"] = json!(200);
@@ -194,6 +218,8 @@ fn impossible_settings_are_refused() {
         with(lamps(), "lamps", "off", "00:30"),
         "config `lamps.off`: 00:30 must be later in the day than `lamps.on_not_after`, which is 20:00"
     );
+    let days = with(misted(), "mist", "days", "SAN");
+    assert!(days.starts_with("job `mist-1`: `trigger.text`: `daily 08:00:00 on SAN` is not a trigger: "), "{days}");
     let vent = json!({ "vent": [{ "name": "never", "when": "0 12 31 FEB *", "open_for": "1h" }] });
     assert!(error(vent).starts_with("job `vent-never`: "));
     let nowhere = TestHost::new("greenhouse", "tomatoes").config(lamps()).schedule_jobs::<Greenhouse>().unwrap_err();

@@ -22,7 +22,11 @@ use self::{
 
 impl Device for Sprinkler {
     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
+        if self.zones.is_empty() {
+            return Err(Error::new("config `zones`: there is none; each has a `name` and `water`"));
+        }
         match (&self.start, self.every) {
+            (Some(Starts(starts)), None) if starts.is_empty() => Err(Error::new("config `start`: there is none")),
             (Some(starts), None) => self.rounds(ctx, starts),
             (None, Some(every)) => Ok(vec![self.mist(ctx, every)?]),
             _ => Err(Error::new("one of `start` and `every` must be set, and not both")),

@@ -122,6 +122,9 @@ impl Sprinkler {
     }
 
     fn check(&self, index: usize, zone: &Zone) -> Result<()> {
+        if zone.name.is_empty() {
+            return Err(Error::new(format!("config `zones[{index}].name`: it is empty")));
+        }
         let second = milliseconds(1_000);
         let lengths = [
             (format!("zones[{index}].water"), Some(zone.water), second),

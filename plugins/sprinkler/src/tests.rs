@@ -117,7 +117,7 @@ fn impossible_settings_are_refused() {
     );
     assert_eq!(
         error(json!({ "start": "05:30", "zones": [] })),
-        "job `water`: it has nothing to do: give it a message with `.publish(topic, payload)`"
+        "config `zones`: there is none; each has a `name` and `water`"
     );
 }
 
@@ -344,6 +344,16 @@ fn rounds_that_cannot_be_are_refused() {
         error(garden_with("start", json!(["05:30", "05:45"]))),
         "config `start`: one round of all zones takes 20m, and on 2027-01-01 that of `05:45` begins 15m after that of \
          `05:30`; set other starts, or name months without rounds in `months_off`"
+    );
+    assert_eq!(
+        error(garden_with("start", json!(["05:30", "cron 15 5-9/2 * * *", "cron 30 5 * * MON"]))),
+        "config `start`: one round of all zones takes 20m, and on 2027-01-01 that of `05:30` begins 15m after that of \
+         `cron 15 5-9/2 * * *`; set other starts, or name months without rounds in `months_off`"
+    );
+    assert_eq!(error(garden_with("start", json!([]))), "config `start`: there is none");
+    assert_eq!(
+        error(garden_with("zones", json!([{ "name": "", "water": "5m" }]))),
+        "config `zones[0].name`: it is empty"
     );
     assert_eq!(error(garden_with("pause", json!("-9m"))), "config `pause`: -9m is longer than a zone is watered, 8m");
     assert_eq!(error(garden_with("cycle", json!("0s"))), "config `cycle`: 0s is too short, 1s is the least");

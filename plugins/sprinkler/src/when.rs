@@ -84,8 +84,9 @@ pub(crate) struct Closest {
 
 /// Returns the closest two rounds of this year, outside some months, by the wall clock.
 ///
-/// Starts that are neither times of day nor sun events, such as cron expressions, are left out, and days without rounds
-/// are not, unless they are named by their months.
+/// Starts that are neither sun events nor times of each day are left out, such as cron expressions for some days; and days
+/// without rounds are not, unless they are named by their months. Rounds of one start are not compared with each other: the
+/// host skips the next one.
 pub(crate) fn closest(
     ctx: &Context,
     starts: &[String],
@@ -93,7 +94,11 @@ pub(crate) fn closest(
     days: &str,
     months_off: &[u8],
 ) -> Result<Option<Closest>> {
-    let parsed: Vec<_> = starts.iter().filter_map(|start| Some((start, Start::parse(start)?))).collect();
+    let parsed: Vec<(usize, Start)> = starts
+        .iter()
+        .enumerate()
+        .flat_map(|(index, start)| Start::parse(start).into_iter().map(move |start| (index, start)))
+        .collect();
     let months = months_in(days);
     let new_year = Date::new(ctx.today()?.year(), 1, 1)?;
     let mut rounds = Vec::new();
@@ -101,20 +106,19 @@ pub(crate) fn closest(
         if months_off.contains(&date.month()) || months.as_ref().is_some_and(|months| !months.contains(&date.month())) {
             continue;
         }
-        for (text, start) in &parsed {
-            // One start does not come close to itself.
-            if let Some(at) = start.on(ctx, date).filter(|_| parsed.len() > 1) {
-                rounds.push((if start.finish { at - length.millis() } else { at }, date, text.trim()));
+        for (index, start) in &parsed {
+            if let Some(at) = start.on(ctx, date).filter(|_| starts.len() > 1) {
+                rounds.push((if start.finish { at - length.millis() } else { at }, date, *index));
             }
         }
     }
     rounds.sort();
-    let pairs = rounds.windows(2).min_by_key(|pair| pair[1].0 - pair[0].0);
+    let pairs = rounds.windows(2).filter(|pair| pair[0].2 != pair[1].2).min_by_key(|pair| pair[1].0 - pair[0].0);
     Ok(pairs.map(|pair| Closest {
         period: milliseconds(pair[1].0 - pair[0].0),
         date: pair[1].1,
-        first: pair[0].2.into(),
-        second: pair[1].2.into(),
+        first: starts[pair[0].2].trim().into(),
+        second: starts[pair[1].2].trim().into(),
     }))
 }
 
@@ -139,7 +143,36 @@ fn months_in(days: &str) -> Option<Vec<u8>> {
     Some(months)
 }
 
+/// The most times of day of one cron start that are compared with other starts: a round each half hour.
+const MOST_TIMES: usize = 48;
+
+/// Returns the times of day of `cron 0 5-9/2 * * *`, if there are not too many, and it is due on each day.
+fn times_of_cron(text: &str) -> Option<Vec<Time>> {
+    let fields: Vec<&str> = text.strip_prefix("cron ")?.split_whitespace().collect();
+    let [minutes, hours, "*", "*", "*"] = fields[..] else { return None };
+    let (minutes, hours) = (numbers(minutes, 60)?, numbers(hours, 24)?);
+    let times = hours.iter().flat_map(|hour| minutes.iter().map(|minute| Time::new(*hour, *minute, 0).ok()));
+    times.collect::<Option<Vec<Time>>>().filter(|times| times.len() <= MOST_TIMES)
+}
+
+/// Returns the numbers of a field such as `5-9/2,20`, each below `count`.
+fn numbers(field: &str, count: u8) -> Option<Vec<u8>> {
+    let mut numbers = Vec::new();
+    for item in field.split(',') {
+        let (range, step) = item.split_once('/').unwrap_or((item, "1"));
+        let (first, last) = match range.split_once('-') {
+            _ if range == "*" => (0, count - 1),
+            Some((first, last)) => (first.parse().ok()?, last.parse().ok()?),
+            None => (range.parse().ok()?, range.parse().ok()?),
+        };
+        let step = step.parse().ok().filter(|step| *step > 0)?;
+        numbers.extend((first..=last).step_by(step));
+    }
+    Some(numbers)
+}
+
 /// A start of which the times are known in advance.
+#[derive(Clone)]
 struct Start {
     finish: bool,
     /// A sun event with its offset; without one, it is the time `otherwise`.
@@ -150,8 +183,24 @@ struct Start {
 }
 
 impl Start {
-    fn parse(text: &str) -> Option<Self> {
+    /// Returns a start for each time of a text, none if its times are not known.
+    fn parse(text: &str) -> Vec<Self> {
         let text = text.trim();
+        let cron = text.strip_prefix("finish ").unwrap_or(text).trim();
+        let at = |time| Self {
+            finish: text.starts_with("finish "),
+            event: None,
+            not_before: None,
+            not_after: None,
+            otherwise: Some(time),
+        };
+        match times_of_cron(cron) {
+            Some(times) => times.into_iter().map(at).collect(),
+            None => Self::parse_one(text).into_iter().collect(),
+        }
+    }
+
+    fn parse_one(text: &str) -> Option<Self> {
         let finish = text.strip_prefix("finish ").map(str::trim);
         let (finish, text) = (finish.is_some(), finish.unwrap_or(text));
         let mut start = Self { finish, event: None, not_before: None, not_after: None, otherwise: None };
@@ -244,13 +293,26 @@ mod tests {
 
     #[test]
     fn times_of_day_and_sun_events_are_known_in_advance_and_others_are_not() {
-        for known in
-            ["05:30", "finish 06:00", "daily 6:00", "sunset +1h not-before 20:00 else 21:00", "sun at -3 rising"]
-        {
-            assert!(Start::parse(known).is_some(), "{known}");
-        }
-        for unknown in ["cron 0 5 * * *", "every 6h", "sunset +1h on MON", "sun at"] {
-            assert!(Start::parse(unknown).is_none(), "{unknown}");
+        for (start, times) in [
+            ("05:30", 1),
+            ("finish 06:00", 1),
+            ("daily 6:00", 1),
+            ("sunset +1h not-before 20:00 else 21:00", 1),
+            ("sun at -3 rising", 1),
+            ("cron 0 5 * * *", 1),
+            ("finish cron 0,30 5-9/2,20 * * *", 8),
+            ("cron */30 * * * *", 48),
+            ("cron */20 * * * *", 0),
+            ("cron 0 5 * * MON", 0),
+            ("cron 0 5 * * * on MON", 0),
+            ("cron 0 25 * * *", 0),
+            ("cron 0 5/0 * * *", 0),
+            ("cron @daily", 0),
+            ("every 6h", 0),
+            ("sunset +1h on MON", 0),
+            ("sun at", 0),
+        ] {
+            assert_eq!(Start::parse(start).len(), times, "{start}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The policies of jobs.
 
-use roost_plugin_sdk::{Job, Result, Span};
+use roost_plugin_sdk::{Job, JsonValue, Result, Span};
 use serde::Deserialize;
 
 use crate::steps::{either, number, text};
@@ -35,11 +35,30 @@ pub(crate) struct Policy {
 
 /// What happens to a run that is due before the previous one has ended; without it, it is skipped.
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "JsonValue")]
 enum Overlap {
     Queue(u32),
     Allow(u32),
     Replace,
+}
+
+impl TryFrom<JsonValue> for Overlap {
+    type Error = String;
+
+    fn try_from(value: JsonValue) -> std::result::Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Runs {
+            Queue(u32),
+            Allow(u32),
+        }
+        match value.read("overlap") {
+            Ok(Runs::Queue(runs)) => Ok(Self::Queue(runs)),
+            Ok(Runs::Allow(runs)) => Ok(Self::Allow(runs)),
+            Err(_) if value.into_payload() == "replace" => Ok(Self::Replace),
+            Err(_) => Err("it is `\"replace\"`, `{ queue = 3 }` or `{ allow = 2 }`, with a number of runs".into()),
+        }
+    }
 }
 
 impl Policy {

@@ -29,7 +29,7 @@ pub(crate) struct Step {
     confirm: Option<Confirm>,
 }
 
-/// A payload, of which one form is set, or none for an empty one.
+/// A payload, of which one form is set.
 pub(crate) struct Payload {
     pub(crate) payload: Option<JsonValue>,
     pub(crate) payload_base64: Option<String>,
@@ -76,6 +76,11 @@ enum Condition {
 
 /// Returns the messages of the steps of a job with this key.
 pub(crate) fn messages(steps: Vec<Step>, key: &str) -> Result<Messages> {
+    if steps.is_empty() {
+        return Err(Error::new(format!(
+            "config `{key}.steps`: there is none; each is a message, with `topic` and `payload`"
+        )));
+    }
     let (mut messages, mut before) = (Messages::new(), Span::default());
     for (index, step) in steps.into_iter().enumerate() {
         let key = format!("{key}.steps[{index}]");
@@ -116,7 +121,9 @@ impl Payload {
     /// Returns text as it is, and any other value as JSON text; an error has the key of the message.
     pub(crate) fn bytes(self, key: &str) -> Result<Vec<u8>> {
         match (self.payload, self.payload_base64) {
-            (None, None) => Ok(Vec::new()),
+            (None, None) => {
+                Err(Error::new(format!("config `{key}.payload`: it is missing; an empty message has `payload = \"\"`")))
+            }
             (Some(value), None) => Ok(value.into_payload().into_bytes()),
             (None, Some(text)) => from_base64(&format!("{key}.payload_base64"), &text),
             (Some(_), Some(_)) => {

@@ -23,7 +23,7 @@ fn a_job_is_a_trigger_and_a_message() -> Result<()> {
     let plan = plan(json!([
         { "id": "light", "trigger": "sunset -10m", "topic": "porch/light/set", "payload": "ON", "label": "Porch light on" },
         { "id": "radio", "trigger": "daily 07:30 on MON-FRI except holidays", "topic": "radio/set", "payload": "ON" },
-        { "id": "empty", "trigger": "every 1h", "topic": "house/ping" },
+        { "id": "empty", "trigger": "every 1h", "topic": "house/ping", "payload": "" },
     ]))?;
     assert_eq!(plan.ids(), ["light", "radio", "empty"]);
     assert_eq!((plan.job("light").label(), plan.job("light").trigger().as_str()), ("Porch light on", "sunset -10m"));
@@ -68,10 +68,10 @@ fn steps_are_those_of_the_api() -> Result<()> {
             "topic": "valve", "matches": { "json": { "pointer": "/state", "value": "\"OFF\"" } }, "within": "10s",
             "already": true,
         } },
-        { "after_ms": 65_000, "topic": "pump/set", "once": true, "retain": true, "confirm": {
+        { "after_ms": 65_000, "topic": "pump/set", "payload": "", "once": true, "retain": true, "confirm": {
             "topic": "pump", "matches": { "json_range": { "pointer": "/w", "min": "0", "max": "5.5" } }, "within_ms": 9_000,
         } },
-        { "after_ms": 65_000, "topic": "log", "confirm": { "topic": "log/done", "matches": "any", "within_ms": 1_000 } },
+        { "after_ms": 65_000, "topic": "log", "payload": "", "confirm": { "topic": "log/done", "matches": "any", "within_ms": 1_000 } },
     ] }]))?;
     let water = plan.job("water");
     assert_eq!(
@@ -91,7 +91,9 @@ fn steps_are_those_of_the_api() -> Result<()> {
 
 #[test]
 fn policies_are_those_of_the_api() -> Result<()> {
-    let with = |policy: Value| plan(json!([{ "id": "one", "trigger": "daily 05:30", "topic": "t", "policy": policy }]));
+    let with = |policy: Value| {
+        plan(json!([{ "id": "one", "trigger": "daily 05:30", "topic": "t", "payload": "", "policy": policy }]))
+    };
     let plan = with(json!({ "grace": "2h", "jitter_ms": 60_000, "priority": -3, "needs": "pump", "run_all": true }))?;
     let job = plan.job("one");
     assert_eq!((job.grace(), job.jitter(), job.priority()), (hours(2), minutes(1), -3));
@@ -108,7 +110,7 @@ fn policies_are_those_of_the_api() -> Result<()> {
 
 #[test]
 fn a_time_that_has_passed_leaves_the_plan() -> Result<()> {
-    let once = |id: &str, trigger: &str| json!({ "id": id, "trigger": trigger, "topic": "t" });
+    let once = |id: &str, trigger: &str| json!({ "id": id, "trigger": trigger, "topic": "t", "payload": "" });
     let plan = plan(json!([
         once("local", "at 2026-12-01T07:30"),
         once("zoned", "at 2026-12-01T07:30:00Z"),
@@ -122,7 +124,10 @@ fn a_time_that_has_passed_leaves_the_plan() -> Result<()> {
 #[test]
 fn errors_have_the_id_and_the_field() {
     let with = |key: &str, value: Value| {
-        let mut job = json!({ "id": "light", "trigger": "sunset", "topic": "t" });
+        let mut job = json!({ "id": "light", "trigger": "sunset", "topic": "t", "payload": "ON" });
+        if key == "payload_base64" {
+            job["payload"] = Value::Null;
+        }
         job[key] = value;
         error(job)
     };
@@ -158,10 +163,31 @@ fn errors_have_the_id_and_the_field() {
     );
     assert_eq!(
         with("policy", json!({ "overlap": "wait" })),
-        "config `job[0].policy.overlap`: unknown variant `wait`, expected one of `queue`, `allow`, `replace` (job `light`)"
+        "config `job[0].policy.overlap`: it is `\"replace\"`, `{ queue = 3 }` or `{ allow = 2 }`, with a number of runs (job \
+         `light`)"
     );
+    for overlap in [json!("allow"), json!({ "allow": "2" }), json!({ "queue": -1 }), json!(3)] {
+        assert!(
+            with("policy", json!({ "overlap": overlap })).contains("it is `\"replace\"`, `{ queue = 3 }`"),
+            "{overlap}"
+        );
+    }
+    assert_eq!(
+        error(json!({ "id": "light", "trigger": "sunset", "topic": "t" })),
+        "config `job[0].payload`: it is missing; an empty message has `payload = \"\"` (job `light`)"
+    );
+    assert_eq!(
+        error(json!({ "id": "light", "trigger": "sunset", "steps": [] })),
+        "config `job[0].steps`: there is none; each is a message, with `topic` and `payload` (job `light`)"
+    );
+}
+
+#[test]
+fn errors_of_steps_and_triggers_have_their_place() {
     let step = |step: Value| {
-        error(json!({ "id": "light", "trigger": "sunset", "steps": [{ "topic": "t", "after": "5s" }, step] }))
+        error(
+            json!({ "id": "light", "trigger": "sunset", "steps": [{ "topic": "t", "payload": "", "after": "5s" }, step] }),
+        )
     };
     assert_eq!(step(json!({ "after": "6s" })), "config `job[0].steps[1]`: missing field `topic` (job `light`)");
     assert_eq!(
@@ -170,7 +196,15 @@ fn errors_have_the_id_and_the_field() {
     );
     assert!(step(json!({ "topic": "t", "after_ms": "6s" })).starts_with("config `job[0].steps[1].after_ms`: "));
     assert_eq!(
-        step(json!({ "topic": "t", "after": "6s", "confirm": { "topic": "t", "matches": "any" } })),
+        step(json!({ "topic": "t" })),
+        "config `job[0].steps[1].after`: 0s is before 5s, when the step before it is due (job `light`)"
+    );
+    assert_eq!(
+        step(json!({ "topic": "t", "after": "6s" })),
+        "config `job[0].steps[1].payload`: it is missing; an empty message has `payload = \"\"` (job `light`)"
+    );
+    assert_eq!(
+        step(json!({ "topic": "t", "after": "6s", "payload": "", "confirm": { "topic": "t", "matches": "any" } })),
         "config `job[0].steps[1].confirm`: missing field `within` (job `light`)"
     );
     assert_eq!(
@@ -182,6 +216,7 @@ fn errors_have_the_id_and_the_field() {
         "config `job[0].steps[1].payload`: there is `payload_base64` too; leave one of them out (job `light`)"
     );
     // The host parses the trigger.
-    assert!(with("trigger", json!("at dusk")).starts_with("job `light`: `trigger.text`: `at dusk` is not a trigger: "));
-    assert!(with("trigger", json!("now")).contains("depends on when it is asked"));
+    let with_trigger = |text: &str| error(json!({ "id": "light", "trigger": text, "topic": "t", "payload": "ON" }));
+    assert!(with_trigger("at dusk").starts_with("job `light`: `trigger.text`: `at dusk` is not a trigger: "));
+    assert!(with_trigger("now").contains("depends on when it is asked"));
 }

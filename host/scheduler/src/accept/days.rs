@@ -17,14 +17,14 @@ use crate::{
 /// Parses the days to which a trigger is limited.
 pub(super) fn days(draft: DaysDraft) -> Result<Days, Fault> {
     let DaysDraft { on, within, every, except } = draft;
+    let count = on.len() + within.len() + except.len();
+    if count > limits::DAY_RANGES {
+        let rule = format!("it may have {} ranges in all; put dates into a calendar", limits::DAY_RANGES);
+        return Err(Fault::new("trigger.days", format!("of {} ranges", grouped(count)), rule));
+    }
     let set = |ranges: Vec<DayRangeDraft>| ranges.into_iter().map(range).collect::<Result<DaySet, Fault>>();
     let every = every.map(interval).transpose()?;
     let days = Days { on: set(on)?, within: set(within)?, every, except: set(except)? };
-    let count = days.count();
-    if count > limits::DAY_RANGES {
-        let rule = format!("it may have {} ranges in all; put dates into a calendar", limits::DAY_RANGES);
-        return Err(Fault::new("trigger.days", format!("of {count} ranges"), rule));
-    }
     match days.never() {
         None => Ok(days),
         Some(never) => Err(Fault::new("trigger.days", format!("`{}`", days.to_string().trim()), never.to_string())),
@@ -89,4 +89,55 @@ fn interval(draft: IntervalDraft) -> Result<Interval, Fault> {
         return Err(Fault::new("trigger.days.every.count", count, rule));
     }
     Ok(Interval { count, unit, from: date(from)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trigger::Unit;
+
+    fn draft(on: Vec<DayRangeDraft>, except: Vec<DayRangeDraft>, count: u16, year: u16) -> DaysDraft {
+        let every = Some(IntervalDraft { count, unit: Unit::Weeks, from: DateDraft(year, 1, 1) });
+        DaysDraft { on, within: Vec::new(), every, except }
+    }
+
+    #[test]
+    fn impossible_days_are_refused() {
+        use DayRangeDraft::{Dates, OfMonth, Season, Weekdays};
+        let weekdays = |count: usize| (0..count).map(|_| Weekdays(0, 6)).collect::<Vec<_>>();
+        for (on, except, (count, year), expected) in [
+            (weekdays(32), vec![], (1, 2027), None),
+            (vec![Season((11, 1), (2, 29)), OfMonth(31, 31)], vec![], (1_000, 9_999), None),
+            (weekdays(20), weekdays(13), (1, 2027), Some("`trigger.days` of 33 ranges: it may have 32 ranges in all")),
+            (weekdays(1_000_000), vec![], (1, 2027), Some("`trigger.days` of 1,000,000 ranges")),
+            (
+                vec![],
+                weekdays(1),
+                (1, 2027),
+                Some("`every 1 weeks from 2027-01-01 except MON-SUN`: the calendar has no such day"),
+            ),
+            (vec![Season((2, 29), (2, 30))], vec![], (1, 2027), Some("2-30: no year has that month and day")),
+            (vec![Season((0, 1), (13, 1))], vec![], (1, 2027), Some("0-1: no year has that month and day")),
+            (vec![Weekdays(7, 0)], vec![], (1, 2027), Some("7: the days of the week are 0 (Monday) to 6")),
+            (vec![OfMonth(31, 32)], vec![], (1, 2027), Some("31 to 32: days of the month are 1 to 31")),
+            (
+                vec![Dates(DateDraft(2027, 2, 29), DateDraft(2027, 3, 1))],
+                vec![],
+                (1, 2027),
+                Some("2027-02-29: it must be a date of the years 1970 to 9999"),
+            ),
+            (vec![], vec![], (0, 2027), Some("`trigger.days.every.count` 0: it must be 1 to 1,000")),
+            (vec![], vec![], (65_535, 2027), Some("`trigger.days.every.count` 65535: it must be 1 to 1,000")),
+            (vec![], vec![], (1, 10_000), Some("10000-01-01: it must be a date of the years 1970 to 9999")),
+        ] {
+            let found =
+                days(draft(on, except, count, year)).map(|days| days.to_string()).map_err(|fault| fault.to_string());
+            match expected {
+                None => assert!(found.is_ok(), "{found:?}"),
+                Some(expected) => {
+                    assert!(found.as_ref().is_err_and(|fault| fault.contains(expected)), "{found:?}: {expected}");
+                }
+            }
+        }
+    }
 }

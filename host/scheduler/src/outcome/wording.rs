@@ -24,15 +24,22 @@ impl Outcome {
             Self::Denied(denied) => write!(f, "{denied}"),
         })
     }
+
+    /// Returns the reason in one sentence, after the occurrences that it stands for if there are several.
+    pub fn text<'a>(&'a self, time: &'a dyn Fn(Instant) -> String) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| {
+            if let Some(several) = self.several() {
+                write!(f, "{} {} since {}; ", several.quantity(), self.state(), time(several.since))?;
+            }
+            write!(f, "{}", self.reason(time))
+        })
+    }
 }
 
-/// Writes the reason in one sentence, after the occurrences that it stands for if there are several.
+/// Writes the reason, and the occurrences that it stands for, with times in UTC.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(several) = self.several() {
-            write!(f, "{} {} since {}; ", several.quantity(), self.state(), several.since)?;
-        }
-        write!(f, "{}", self.reason(&|at| at.to_string()))
+        write!(f, "{}", self.text(&|at| at.to_string()))
     }
 }
 
@@ -129,6 +136,13 @@ impl fmt::Display for Failed {
         }
         if let Attempt::Prevented(why) = last {
             return write!(f, "step {step} was given up: {why}");
+        }
+        if (*attempts, last) == (1, &Attempt::HostStopped) {
+            // Counted as an attempt, because it may have been one.
+            return write!(
+                f,
+                "step {step} was given up: it is unknown whether it was sent before the host was stopped"
+            );
         }
         let plural = if *attempts == 1 { "" } else { "s" };
         if let Attempt::Unanswered(why) = last {

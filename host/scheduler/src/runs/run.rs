@@ -192,6 +192,12 @@ impl Run {
         self.progress.started.is_none()
     }
 
+    /// Returns whether a message of it was sent, or may have been before a crash, and nothing has shown that it did not
+    /// arrive.
+    pub(crate) const fn is_running(&self) -> bool {
+        self.on_the_wire || matches!(self.phase, Phase::Sent(_))
+    }
+
     /// Returns whether a report of its device would start it.
     pub(crate) const fn listens_for_its_start(&self) -> bool {
         self.has_not_started() && matches!(self.phase, Phase::Listening(_))

@@ -6,10 +6,10 @@ use crate::{
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     occurrence::{NextRun, start_of},
     outcome::{Attempt, Cause},
-    pause::Pauses,
+    pause::{Level, PausedBy, Pauses},
     runs::Phase,
     time::{Instant, Site},
-    trigger::Almanac,
+    trigger::{Almanac, Search},
 };
 
 /// The status of a job.
@@ -56,6 +56,61 @@ impl JobStatus {
     pub fn start(&self, occurrence: Instant, almanac: &mut Almanac) -> Instant {
         start_of(&self.job, &self.run(occurrence), &self.site, almanac)
     }
+
+    /// Returns why the run of an occurrence that is to come will be skipped, if it will be.
+    #[must_use]
+    pub fn skipped(&self, occurrence: Instant, almanac: &mut Almanac) -> Option<SkippedBy<'_>> {
+        // The start is searched for only if it counts.
+        let start = (!self.pauses.is_empty()).then(|| self.start(occurrence, almanac));
+        let by_pause = start.and_then(|start| self.pauses.at(start)).map(SkippedBy::Pause);
+        by_pause.or_else(|| (self.job_override.skip == Some(occurrence)).then_some(SkippedBy::Operator))
+    }
+
+    /// Returns when its next run is due that neither a pause nor the operator skips, if that is known.
+    #[must_use]
+    pub fn next_unskipped(&self, almanac: &mut Almanac) -> Option<Instant> {
+        match self.next {
+            NextRun::Due(next) => self.first_unskipped(next, almanac),
+            NextRun::NotBefore(_) | NextRun::Never => None,
+        }
+    }
+
+    /// Returns the first occurrence, from one on, whose run neither a pause nor the operator skips. None if a pause without
+    /// an end skips all of them, or if the job is not due again.
+    #[must_use]
+    pub fn first_unskipped(&self, mut occurrence: Instant, almanac: &mut Almanac) -> Option<Instant> {
+        // Each turn passes the end of one more pause, or the one occurrence that the operator skips.
+        for _ in 0..=Level::ALL.len() + 1 {
+            occurrence = match self.skipped(occurrence, almanac) {
+                None => return Some(occurrence),
+                Some(SkippedBy::Pause(by)) => self.first_from((occurrence, by.pause.until()?), almanac)?,
+                Some(SkippedBy::Operator) => self.job.trigger.find(occurrence, &self.site, almanac).ok()?,
+            };
+        }
+        None
+    }
+
+    /// Returns the first occurrence after one whose run starts at an instant or later: by its jitter, the last occurrence
+    /// before that instant may be the one.
+    fn first_from(&self, (after, from): (Instant, Instant), almanac: &mut Almanac) -> Option<Instant> {
+        let before = from.plus_ms(-1);
+        if self.job.body.policy().jitter_ms > 0
+            && let Search::Found(last) = self.job.trigger.last(after, before, &self.site, almanac)
+            && self.start(last, almanac) >= from
+        {
+            return Some(last);
+        }
+        self.job.trigger.find(before, &self.site, almanac).ok()
+    }
+}
+
+/// What skips a run that is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkippedBy<'a> {
+    /// A pause; of several, the one that ends last.
+    Pause(&'a PausedBy),
+    /// The operator has asked for that run to be skipped.
+    Operator,
 }
 
 /// The status of a run that has not ended.

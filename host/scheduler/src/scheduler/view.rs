@@ -58,6 +58,15 @@ pub struct DeviceView<'a> {
     pub pauses: Pauses,
 }
 
+/// When a job is due next.
+#[derive(Clone, Debug)]
+pub enum DueTime {
+    /// Then.
+    At(Instant),
+    /// Its next run will be skipped: a later one has to be searched for.
+    Skipped(Box<JobStatus>),
+}
+
 impl Scheduler {
     /// Returns the plugins after one, in the order of their names.
     pub fn plugins_after<'a>(&'a self, after: Option<&PluginName>) -> impl Iterator<Item = PluginView<'a>> {
@@ -102,14 +111,34 @@ impl Scheduler {
         })
     }
 
-    /// Returns when each job of a device is due next: none if a pause covers that, or if it is not known to be due.
+    /// Returns whether a device is running: a run of it has sent its first message, or may have before a crash, and has not
+    /// ended, so that it may owe steps. Examines all runs, or those of each job of the device if it has fewer jobs: an index
+    /// by device would make each run a seventh more expensive.
+    #[must_use]
+    pub fn is_running(&self, plugin: &PluginName, device: &DeviceName) -> bool {
+        let present = self.catalog.device_key(plugin, device).and_then(|key| self.catalog.device(key));
+        if self.runs.slot_count() as usize <= present.map_or(0, Device::job_count) {
+            let is_of_device = |run: &Run| run.id.device == *device && run.id.plugin == *plugin;
+            return self.runs.iter().any(|(_, run)| run.is_running() && is_of_device(run));
+        }
+        let jobs = present.into_iter().flat_map(Device::jobs).chain(self.catalog.removed_jobs_of(plugin, device));
+        jobs.flat_map(|job| self.runs.of_job(job)).filter_map(|slot| self.runs.get(slot)).any(Run::is_running)
+    }
+
+    /// Returns when each job of a device is due next: none if it is not known to be.
     pub fn due_times<'a>(
         &'a self,
         plugin: &PluginName,
         device: &DeviceName,
-    ) -> impl Iterator<Item = Option<Instant>> + 'a {
+    ) -> impl Iterator<Item = Option<DueTime>> + 'a {
         let device = self.catalog.device_key(plugin, device).and_then(|key| self.catalog.device(key));
-        let due = |key| self.catalog.job(key)?.next.due().filter(|_| !self.is_next_paused(key));
+        let due = |key| {
+            let due = self.catalog.job(key)?.next.due()?;
+            if self.is_next_paused(key) || self.catalog.overrides.is_skipped(key, due) {
+                return Some(DueTime::Skipped(self.job_status(key)?.into()));
+            }
+            Some(DueTime::At(due))
+        };
         device.into_iter().flat_map(Device::jobs).map(due)
     }
 
@@ -224,13 +253,13 @@ impl Scheduler {
         (runs.collect(), Some(until).filter(|until| *until < end))
     }
 
-    /// Returns some of the jobs with a pause of their own that is in force, from a key on in the order of keys, and the
+    /// Returns some of the jobs with a pause of their own that has not ended, from a key on in the order of keys, and the
     /// key at which to continue. Bounded (I10), so that there may be none although more follow.
     #[must_use]
     pub fn paused_jobs(&self, from: JobKey) -> (Vec<(JobName, PausedBy)>, Option<JobKey>) {
         let mut pauses = self.catalog.pauses.of_jobs(from);
         let looked_at = pauses.by_ref().take(limits::SLOTS_PER_VIEW);
-        let paused = looked_at.filter(|(key, pause)| pause.covers(self.now) && self.catalog.job(*key).is_some());
+        let paused = looked_at.filter(|(key, pause)| !pause.is_over(self.now) && self.catalog.job(*key).is_some());
         let by = |pause: &Arc<Pause>| PausedBy { what: Level::Job, pause: pause.clone() };
         let found = paused.map(|(key, pause)| (self.catalog.name_of(key), by(pause))).collect();
         (found, pauses.next().map(|(key, _)| key))

@@ -156,7 +156,7 @@ impl Parsed {
     /// Returns why it never fires, if that is certain: what calendars will contain is not known.
     fn never(&self) -> Option<Never> {
         let fires = match &self.days {
-            Some(days) if days.follow_calendars() => self.pattern.ever_comes(),
+            Some(days) if !days.are_all_known() => self.pattern.ever_comes(),
             Some(days) => {
                 let calendars = Calendars::default();
                 let comes = |(start, end): (NaiveDate, NaiveDate)| {
@@ -196,16 +196,13 @@ impl LocalTimes<'_> {
     }
 
     /// Returns the first one from a match of the pattern on.
-    fn on_its_days(&self, mut local: NaiveDateTime) -> Option<NaiveDateTime> {
+    fn on_its_days(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
         let Some(days) = self.days else { return Some(local) };
         let end = end_of_search(local.date()).min(self.end);
-        loop {
-            let day = days.first_from(local.date(), end, self.calendars)?;
-            if day == local.date() {
-                return Some(local);
-            }
-            local = self.pattern.first_from(day.and_time(NaiveTime::MIN))?;
-        }
+        let (start, end) = days.bounds(local.date(), end, self.calendars);
+        let mut walk = days.walk(start, self.calendars);
+        let date = self.pattern.dates_from(start).take_while(|date| *date < end).find(|date| walk.contain(*date))?;
+        if date == local.date() { Some(local) } else { self.pattern.first_from(date.and_time(NaiveTime::MIN)) }
     }
 }
 
@@ -216,11 +213,15 @@ impl Cron {
         &self.parsed.expression
     }
 
-    /// Returns a note on its meaning if that is not what most users expect: `1-7 * 1` is not the first Monday of a
+    /// Returns notes on its meaning where that is not what most users expect: `1-7 * 1` is not the first Monday of a
     /// month.
-    #[must_use]
-    pub fn note(&self) -> Option<String> {
-        hints::note(self.expression())
+    pub(super) fn notes(&self) -> Vec<String> {
+        hints::notes(self.expression())
+    }
+
+    /// Returns whether its expression matches every day.
+    pub(super) fn is_every_day(&self) -> bool {
+        hints::is_every_day(self.expression())
     }
 
     /// Returns the days to which it is limited, if it is.

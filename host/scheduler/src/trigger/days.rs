@@ -4,8 +4,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use self::parse::parse_dates;
 pub(super) use self::parse::{is_clause, is_set};
+pub use self::parse::{meant_days, parse_dates};
 
 use std::fmt;
 
@@ -155,6 +155,16 @@ impl DaySet {
     }
 
     fn contains(&self, date: NaiveDate, calendars: &Calendars) -> bool {
+        self.contains_by(date, &mut self.cursors(date, calendars))
+    }
+
+    /// Returns the cursors of the calendars that it names.
+    fn cursors<'a>(&self, date: NaiveDate, calendars: &'a Calendars) -> Vec<Cursor<'a>> {
+        let dates = |range: &DayRange| if let DayRange::Calendar(name) = range { calendars.dates(name) } else { None };
+        self.ranges.iter().filter_map(dates).map(|dates| Cursor::at(date, dates)).collect()
+    }
+
+    fn contains_by(&self, date: NaiveDate, calendars: &mut [Cursor<'_>]) -> bool {
         self.weekdays >> date.weekday().num_days_from_monday() & 1 == 1
             || self.of_month >> date.day() & 1 == 1
             || self.dates.contain(date)
@@ -163,9 +173,53 @@ impl DaySet {
                     let day = DayOfYear::of(date);
                     if from <= to { (from..=to).contains(&&day) } else { day >= *from || day <= *to }
                 }
-                DayRange::Calendar(name) => calendars.dates(name).is_some_and(|dates| dates.contain(date)),
-                DayRange::Weekdays(..) | DayRange::OfMonth(..) | DayRange::Dates(..) => false,
+                DayRange::Weekdays(..) | DayRange::OfMonth(..) | DayRange::Dates(..) | DayRange::Calendar(_) => false,
             })
+            || calendars.iter_mut().any(|calendar| calendar.contains(date))
+    }
+}
+
+/// A place in the ranges of a calendar, which follows a search from day to day (I10): a trigger may name thirty calendars,
+/// of thousands of ranges each.
+struct Cursor<'a> {
+    ranges: &'a [(NaiveDate, NaiveDate)],
+    /// The first range that does not end before the day.
+    index: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn at(date: NaiveDate, dates: &'a Dates) -> Self {
+        let ranges = dates.ranges();
+        Self { ranges, index: ranges.partition_point(|(_, to)| *to < date) }
+    }
+
+    fn contains(&mut self, date: NaiveDate) -> bool {
+        while self.ranges.get(self.index).is_some_and(|(_, to)| *to < date) {
+            self.index += 1;
+        }
+        while self.index > 0 && self.ranges[self.index - 1].1 >= date {
+            self.index -= 1;
+        }
+        self.ranges.get(self.index).is_some_and(|(from, _)| *from <= date)
+    }
+}
+
+/// A search through days, each near the one before.
+pub(super) struct Walk<'a> {
+    days: &'a Days,
+    on: Vec<Cursor<'a>>,
+    within: Vec<Cursor<'a>>,
+    except: Vec<Cursor<'a>>,
+}
+
+impl Walk<'_> {
+    /// Returns whether a date is one of the days.
+    pub(super) fn contain(&mut self, date: NaiveDate) -> bool {
+        let Days { on, within, every, except } = self.days;
+        every.is_none_or(|every| every.contains(date))
+            && (on.is_empty() || on.contains_by(date, &mut self.on))
+            && (within.is_empty() || within.contains_by(date, &mut self.within))
+            && (!except.contains_by(date, &mut self.except) || mutated(Mutation::ExceptedDaysAreIgnored))
     }
 }
 
@@ -208,11 +262,20 @@ impl Days {
     /// Returns whether a date is one of the days.
     #[must_use]
     pub fn contain(&self, date: NaiveDate, calendars: &Calendars) -> bool {
-        let within = |set: &DaySet| set.is_empty() || set.contains(date, calendars);
-        self.every.is_none_or(|every| every.contains(date))
-            && within(&self.on)
-            && within(&self.within)
-            && (!self.except.contains(date, calendars) || mutated(Mutation::ExceptedDaysAreIgnored))
+        self.walk(date, calendars).contain(date)
+    }
+
+    /// Begins a search at a date.
+    pub(super) fn walk<'a>(&'a self, date: NaiveDate, calendars: &'a Calendars) -> Walk<'a> {
+        let cursors = |set: &DaySet| set.cursors(date, calendars);
+        Walk { days: self, on: cursors(&self.on), within: cursors(&self.within), except: cursors(&self.except) }
+    }
+
+    /// Returns where a search from a date on begins and ends, the end excluded: there are certainly none of the days
+    /// between.
+    pub(super) fn bounds(&self, date: NaiveDate, end: NaiveDate, calendars: &Calendars) -> (NaiveDate, NaiveDate) {
+        let start = self.every.map_or(date, |every| date.max(every.from));
+        (start, self.latest(calendars).and_then(|latest| latest.succ_opt()).map_or(end, |after| end.min(after)))
     }
 
     /// Returns the limit that leaves a date out, if there is one.
@@ -234,22 +297,30 @@ impl Days {
     /// Returns the first of the days from a date on, and before `end`. I10: `end` is at most [`limits::DAYS_AHEAD`]
     /// away.
     pub(super) fn first_from(&self, date: NaiveDate, end: NaiveDate, calendars: &Calendars) -> Option<NaiveDate> {
-        let start = self.every.map_or(date, |every| date.max(every.from));
-        let end = self.latest(calendars).and_then(|latest| latest.succ_opt()).map_or(end, |after| end.min(after));
-        start.iter_days().take_while(|day| *day < end).find(|day| self.contain(*day, calendars))
+        let (start, end) = self.bounds(date, end, calendars);
+        let mut walk = self.walk(start, calendars);
+        start.iter_days().take_while(|day| *day < end).find(|day| walk.contain(*day))
     }
 
     /// Returns the last of the days up to a date, and not before `start`.
     pub(super) fn last_until(&self, date: NaiveDate, start: NaiveDate, calendars: &Calendars) -> Option<NaiveDate> {
         let start = self.every.map_or(start, |every| start.max(every.from));
+        let mut walk = self.walk(date, calendars);
         let mut day = Some(date);
         while let Some(date) = day.filter(|date| *date >= start) {
-            if self.contain(date, calendars) {
+            if walk.contain(date) {
                 return Some(date);
             }
             day = date.pred_opt();
         }
         None
+    }
+
+    /// Returns a note on whole weeks, of which most users mean one day.
+    pub(super) fn note(&self) -> Option<String> {
+        let Interval { unit: Unit::Weeks, from, .. } = self.every.filter(|_| self.on.is_empty())? else { return None };
+        let (every, day) = (self.every?, weekday(from.weekday()));
+        Some(format!("`{every}` matches all seven days of such a week; for one of them add `on {day}`"))
     }
 
     /// Returns the calendars that it names.
@@ -273,13 +344,20 @@ impl Days {
     /// Returns why it never has a day, if that is certain: what calendars will contain is not known.
     #[must_use]
     pub fn never(&self) -> Option<Never> {
-        if self.follow_calendars() {
+        if !self.are_all_known() {
             return None;
         }
         let has_one = |(start, end): (NaiveDate, NaiveDate)| {
             self.first_from(start, end_of_search(start).min(end), &Calendars::default()).is_some()
         };
         if self.stretches().any(has_one) { None } else { Some(Never::NoSuchDate) }
+    }
+
+    /// Returns whether it can be found out that it never has a day: the contents of calendars are not known, and dates that
+    /// are far apart divide time into too many stretches to look at (I10).
+    pub(super) fn are_all_known(&self) -> bool {
+        let length = |(start, end): (NaiveDate, NaiveDate)| (end_of_search(start).min(end) - start).num_days();
+        !self.follow_calendars() && self.stretches().map(length).sum::<i64>() <= 2 * limits::DAYS_AHEAD.cast_signed()
     }
 
     /// Returns the stretches of time, each up to the start of the next one, within which its ranges of dates contain all

@@ -75,10 +75,11 @@ impl Sun {
     pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, almanac: &mut Almanac) -> Search {
         let site = (zone, location);
         let mut day = solar_day(after.plus_ms(-REACH_MS), location);
+        let end = end_of_search(self.date_of(day, site));
         for _ in 0..limits::SUN_DAYS_PER_SEARCH {
-            match self.first_day(day, site, &almanac.calendars) {
+            match self.first_day(day, end, site, &almanac.calendars) {
                 Some(first) => day = first,
-                None => return Search::Never(self.no_more_days()),
+                None => break,
             }
             let mut later = |day| self.due(day, site, almanac).into_iter().find(|due| *due > after);
             if let Some(due) = later(day) {
@@ -88,8 +89,11 @@ impl Sun {
             day += 1;
         }
         // Later events are due after this, because an occurrence is at most REACH_MS from its noon.
-        let bound = solar_noon(day, location) - REACH_MS;
-        Instant::from_millis(bound).map_or(Search::Never(Never::Over), Search::NotUntil)
+        match Instant::from_millis(solar_noon(day, location) - REACH_MS) {
+            Some(bound) if bound > after => Search::NotUntil(bound),
+            Some(_) => Search::Never(self.no_more_days()),
+            None => Search::Never(Never::Over),
+        }
     }
 
     pub(super) fn last(
@@ -102,8 +106,11 @@ impl Sun {
     ) -> Search {
         let site = (zone, location);
         let mut day = solar_day(until.plus_ms(REACH_MS), location);
+        // None is looked for where it would be too early.
+        let earliest = self.date_of(solar_day(after.plus_ms(-REACH_MS), location), site);
+        let start = start_of_search(self.date_of(day, site)).max(earliest);
         for _ in 0..limits::SUN_DAYS_PER_SEARCH {
-            match self.last_day(day, site, &almanac.calendars) {
+            match self.last_day(day, start, site, &almanac.calendars) {
                 Some(last) => day = last,
                 None => return Search::Never(Never::Over),
             }
@@ -131,19 +138,19 @@ impl Sun {
             .collect()
     }
 
-    /// Returns the first solar day from one on that is not left out.
-    fn first_day(&self, day: i64, site: (Zone, Location), calendars: &Calendars) -> Option<i64> {
+    /// Returns the first solar day from one on, and before a date, that is not left out.
+    fn first_day(&self, day: i64, end: NaiveDate, site: (Zone, Location), calendars: &Calendars) -> Option<i64> {
         let Some(days) = &self.days else { return Some(day) };
         let date = self.date_of(day, site);
-        let first = days.first_from(date, end_of_search(date), calendars)?;
+        let first = days.first_from(date, end, calendars)?;
         Some(day + (first - date).num_days().max(0))
     }
 
-    /// Returns the last solar day up to one that is not left out.
-    fn last_day(&self, day: i64, site: (Zone, Location), calendars: &Calendars) -> Option<i64> {
+    /// Returns the last solar day up to one, and not before a date, that is not left out.
+    fn last_day(&self, day: i64, start: NaiveDate, site: (Zone, Location), calendars: &Calendars) -> Option<i64> {
         let Some(days) = &self.days else { return Some(day) };
         let date = self.date_of(day, site);
-        let last = days.last_until(date, start_of_search(date), calendars)?;
+        let last = days.last_until(date, start, calendars)?;
         Some(day - (date - last).num_days().max(0))
     }
 

@@ -261,13 +261,26 @@ fn every(words: &[&str], context: &Context<'_>) -> Result<Trigger, Problem> {
             let hint = format!("for days of the calendar write `daily 05:30 every {count} {unit} from 2027-03-17`");
             return Err(Problem::new(format!("`{unit}` is not part of a period"), hint));
         }
-        [_, word, ..] => return Err(Problem::new(format!("`{word}` is not `from` and a time"), EVERY)),
+        [count, word, ..] => {
+            let meant = period_in_words(count, word).map(|meant| format!("; {}", did_you_mean(meant)));
+            let reason = format!("`{word}` is not `from` and a time{}", meant.unwrap_or_default());
+            return Err(Problem::new(reason, EVERY));
+        }
     };
     match duration_ms(period)? {
         ..limits::PERIOD_MS => Err(Problem::new(format!("`{period}` is shorter than a second"), EVERY)),
         period_ms @ ..=limits::LONGEST_PERIOD_MS => Ok(Trigger::Every(Every { period_ms, anchor })),
         _ => Err(Problem::new(format!("`{period}` is longer than ten years"), "for years use `cron`")),
     }
+}
+
+/// Returns `every 5m` for `5 minutes`.
+fn period_in_words(count: &str, word: &str) -> Option<String> {
+    let units = [("second", "s"), ("minute", "m"), ("min", "m"), ("hour", "h")];
+    let word = word.to_lowercase();
+    let (_, unit) = units.into_iter().find(|(name, _)| word.trim_end_matches('s') == *name)?;
+    let period = format!("{count}{unit}");
+    duration_ms(&period).is_ok().then(|| format!("every {period}"))
 }
 
 fn cron(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
@@ -299,8 +312,11 @@ fn daily(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem>
     if let [word, ..] = rest
         && !days::is_clause(word)
     {
-        let meant =
-            if days::is_set(word) { format!("; {}", did_you_mean(format_args!("on {word}"))) } else { String::new() };
+        let meant = if days::is_set(word) && !word.eq_ignore_ascii_case("from") {
+            format!("; {}", did_you_mean(format_args!("on {word}")))
+        } else {
+            String::new()
+        };
         return Err(Problem::new(format!("`{word}` cannot follow a time of day{meant}"), DAILY));
     }
     let (second, fields) = (time.second(), format!("{} {} * * *", time.minute(), time.hour()));
@@ -521,6 +537,8 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     } else {
         let mut words = vec!["now", "at", "every", "cron", "daily", "once", "finish", "sun"];
         words.extend(SunEvent::NAMED.map(SunEvent::name));
+        // It is one of them, at a wrong place.
+        words.retain(|word| *word != keyword);
         Problem::new(format!("it begins with `{keyword}`{}", suggestion(keyword, &words)), ANY)
     }
 }

@@ -1,6 +1,6 @@
 //! The checker of the invariants, with the state that it needs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use roost_scheduler::{
     event::{Part, Publish, RunEnded, SavedRun},
@@ -10,7 +10,7 @@ use roost_scheduler::{
     outcome::{Cancelled, Cause, Outcome, Several, Skipped},
     pause::{Level, Pause, PausedBy},
     rate::{Rate, Rates},
-    scheduler::{Phase, RunStatus},
+    scheduler::{Phase, RunStatus, Scheduler},
     time::Instant,
     topic::{Grant, HostTopic},
     trigger::{Almanac, Search},
@@ -120,6 +120,31 @@ impl Checker {
             publish.body.steps().all(|step| grant.excess(&host, step.topic(), step.qos, step.retain).is_none())
         };
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
+    }
+
+    /// Checks that a device is running from the first message of a run, which may have arrived, to the end of the run.
+    /// Bursts are left out, because they would take minutes.
+    pub(crate) fn check_running(&self, scheduler: &Scheduler, runs: &[RunStatus], in_flight: &[Publish]) {
+        if runs.len() > 100 {
+            return;
+        }
+        let in_flight: HashSet<&RunId> = in_flight.iter().map(|publish| &publish.run).collect();
+        let mut devices: BTreeMap<_, (bool, bool)> = BTreeMap::new();
+        for RunStatus { id, started, .. } in runs {
+            // After a crash, a run of one message starts anew.
+            let is_on_the_wire = self.on_the_wire.get(id).is_some_and(|sent| !sent.forgotten && sent.topics.len() > 1);
+            let (must, may) = devices.entry((&id.plugin, &id.device)).or_default();
+            *must |= is_on_the_wire || in_flight.contains(id);
+            *may |= started.is_some();
+        }
+        for ((plugin, device), (must, may)) in devices {
+            let is_running = scheduler.is_running(plugin, device);
+            assert!(
+                is_running || !must,
+                "a run of {plugin}/{device} has sent a message, and the device is not running"
+            );
+            assert!(may || !is_running, "no run of {plugin}/{device} has started, and the device is running");
+        }
     }
 
     /// Checks that no run starts that was due in a pause, whenever it starts. All changes are on disk.

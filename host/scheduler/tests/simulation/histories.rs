@@ -113,10 +113,14 @@ fn random_request(world: &mut World, rng: &mut Rng) {
                 6 => Part::All,
                 _ => {
                     let pause = (!rng.one_in(3)).then(|| any_pause(rng, world.now));
-                    return world.request(Request::PauseDevices { devices: devices()[..2].to_vec(), pause });
+                    let pauses = devices()
+                        .into_iter()
+                        .take(2)
+                        .map(|(plugin, device)| (Part::Device(plugin, device), pause.clone().map(Arc::new)));
+                    return world.request(Request::Pause(pauses.collect()));
                 }
             };
-            Request::Pause { what, pause: (!rng.one_in(4)).then(|| any_pause(rng, world.now)) }
+            return world.pause(what, (!rng.one_in(4)).then(|| any_pause(rng, world.now)));
         }
         5 => Request::Replan(plugin),
         6 => Request::Cancel((plugin, device, ad_hoc_id(rng.below(2)))),
@@ -148,12 +152,12 @@ fn undo_requests(world: &mut World) {
         }
         for id in ["every", "cron"] {
             let job = (plugin.clone(), device.clone(), name(JobId::parse(id)));
-            world.request(Request::Pause { what: Part::Job(job), pause: None });
+            world.pause(Part::Job(job), None);
         }
-        world.request(Request::Pause { what: Part::Device(plugin.clone(), device), pause: None });
-        world.request(Request::Pause { what: Part::Plugin(plugin), pause: None });
+        world.pause(Part::Device(plugin.clone(), device), None);
+        world.pause(Part::Plugin(plugin), None);
     }
-    world.request(Request::Pause { what: Part::All, pause: None });
+    world.pause(Part::All, None);
 }
 
 fn any_step(rng: &mut Rng, step: &Step) -> Step {

@@ -1,11 +1,13 @@
 //! Overrides by the operator: run now, skip, pause, and ad-hoc jobs.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 use roost_scheduler::{
     body::PackedJob,
-    event::{Digest, Event, Idempotency, NewJob, Part, Request},
+    event::{ByHand, Digest, Event, Idempotency, NewJob, Part, Request},
     model::{Action, Job},
-    names::{DeviceName, JobId, JobName, PluginName},
+    names::{DeviceName, JobId, JobName, PluginName, RunId},
     pause::Pause,
     scheduler::api_device,
 };
@@ -20,7 +22,7 @@ fn named(job: &str) -> JobName {
 }
 
 fn pause(world: &mut World, what: Part, paused: bool) {
-    world.request(Request::Pause { what, pause: paused.then_some(Pause::UNTIL_RESUMED) });
+    world.pause(what, paused.then_some(Pause::UNTIL_RESUMED));
 }
 
 fn new(job: &Job) -> NewJob {
@@ -74,6 +76,36 @@ fn a_manual_run_replaces_the_others_of_its_group() {
             06:11:00 publish close #1
             06:11:00 succeeded close 06:11:00 again
         "#]],
+    );
+}
+
+#[test]
+fn what_requests_have_changed_is_reported_once_it_is_on_disk() {
+    let mut world = world(&[job("tick", "every 10m", &[(0, "tick")])]);
+    for undo in [false, false, true, true] {
+        world.request(Request::Skip { job: named("tick"), undo });
+    }
+    world.request(Request::RunNow(named("tick")));
+    let own = || (PluginName::host(), api_device(), name(JobId::parse("own")));
+    for (topic, replaces) in [("x", false), ("x", true), ("y", true), ("z", false)] {
+        schedule(&mut world, NewJob { replaces, ..new(&job("own", "every 1h", &[(0, topic)])) });
+    }
+    world.request(Request::Cancel(own()));
+    world.request(Request::Cancel(own()));
+    assert_eq!(world.by_hand, []);
+    world.run_until(world.now);
+    let run = |at: &str| at.parse::<RunId>().expect("a run");
+    let tick = || run("coop/north/tick/2027-03-01T06:10:00Z");
+    assert_eq!(
+        world.by_hand,
+        [
+            ByHand::Skipped(tick()),
+            ByHand::SkipUndone(tick()),
+            ByHand::RunNow(run("coop/north/tick/2027-03-01T06:00:00.001Z/manual")),
+            ByHand::Made(own()),
+            ByHand::Replaced(own()),
+            ByHand::Cancelled(own()),
+        ]
     );
 }
 
@@ -192,7 +224,7 @@ fn a_pause_starts_nothing_and_keeps_owed_steps() {
             06:20:00 skipped water 06:20:00: its plugin was paused
             06:25:00 crash
             06:55:00 skipped water 06:50:00: 3 skipped since 06:30:00; its plugin was paused
-            06:59:00 answer: done
+            06:59:00 answer: done, was paused
             07:00:00 publish valve/on #1
             07:05:00 publish valve/off #1
             07:05:00 succeeded water 07:00:00
@@ -205,7 +237,7 @@ fn a_paused_or_skipped_run_replaces_no_other_of_its_group() {
     // As for a door: the run that was due last sets the state that should hold, unless it was paused or skipped.
     for (request, expected) in [
         (
-            Request::Pause { what: Part::Job(named("open")), pause: Some(Pause::UNTIL_RESUMED) },
+            Request::Pause(vec![(Part::Job(named("open")), Some(Arc::new(Pause::UNTIL_RESUMED)))]),
             expect![[r#"
                 06:00:00 answer: done
                 09:00:00 crash
@@ -259,7 +291,7 @@ fn a_run_that_fell_due_during_a_pause_is_not_caught_up() {
             06:15:00 answer: done
             06:20:00 skipped tick 06:20:00: its job was paused
             06:30:00 skipped tick 06:30:00: its job was paused
-            06:35:00 answer: done
+            06:35:00 answer: done, was paused
             06:35:00 publish tick #1
             06:35:00 succeeded tick 06:10:00
             06:40:00 publish tick #1

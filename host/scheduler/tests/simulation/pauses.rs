@@ -3,7 +3,7 @@
 use expect_test::expect;
 use proptest::prelude::*;
 use roost_scheduler::{
-    event::{Part, PauseScope, Request},
+    event::{Part, PauseScope},
     limits,
     model::{Job, Misfire},
     names::{DeviceName, JobId, JobName, PluginName},
@@ -36,7 +36,7 @@ fn pause(from: Option<&str>, until: Option<&str>) -> Pause {
 }
 
 fn set(world: &mut World, what: Part, pause: impl Into<Option<Pause>>) {
-    world.request(Request::Pause { what, pause: pause.into() });
+    world.pause(what, pause);
     while world.commit() {}
     world.log.clear();
 }

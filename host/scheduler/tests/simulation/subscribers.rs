@@ -207,3 +207,17 @@ fn overdue_steps_share_one_wait_for_a_device_that_stays_away() {
     assert_eq!(ended.len(), 1, "{:?}", crate::dsl::lines(&world));
     assert!(ended[0].starts_with("06:15:"), "{ended:?}");
 }
+
+#[test]
+fn a_step_that_a_later_one_overtook_while_the_host_was_down_is_not_said_to_be_sent() {
+    let mut world = world(&round());
+    world.run_until(at("2027-03-01T06:10:00.500Z"));
+    world.crash();
+    world.run_until(at("2027-03-01T06:10:07Z"));
+    world.link_up(100);
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let lines = crate::dsl::lines(&world);
+    assert!(lines.iter().any(|line| line.contains("publish master/off #")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("after 1 attempt: the host was stopped")), "{lines:?}");
+}

@@ -9,12 +9,13 @@ use std::{
 
 use roost_scheduler::{
     event::{
-        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish, Request,
-        Version, WatchId,
+        ByHand, CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Part, PauseChange, Plan, Publish,
+        Request, Version, WatchId,
     },
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
     outcome::Outcome,
+    pause::Pause,
     rate::Rates,
     scheduler::Scheduler,
     time::Instant,
@@ -80,6 +81,8 @@ pub(crate) struct World {
     pub(crate) is_verbose: bool,
     /// The events, as text.
     pub(crate) log: Vec<String>,
+    /// What requests have changed, as it was reported.
+    pub(crate) by_hand: Vec<ByHand>,
     /// Failed runs, which may be replayed.
     pub(crate) dead_letters: Vec<RunId>,
     /// All contents that calendars ever had.
@@ -132,6 +135,7 @@ impl World {
             called: Vec::new(),
             is_verbose: false,
             log: Vec::new(),
+            by_hand: Vec::new(),
             dead_letters: Vec::new(),
             calendars: Vec::new(),
         }
@@ -164,7 +168,9 @@ impl World {
                 Checker::check_missed(ended, &self.disk);
             }
         }
-        self.checker.check_holders(self.now, &self.scheduler.runs_from(0).0);
+        let runs = self.scheduler.runs_from(0).0;
+        self.checker.check_holders(self.now, &runs);
+        self.checker.check_running(&self.scheduler, &runs, &self.in_flight);
         let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
         let ended = step.changes.iter().filter_map(ends).collect();
         self.wake = step.wake;
@@ -275,17 +281,24 @@ impl World {
                 self.note(&format!("pause of {what:?} has {change:?}").to_lowercase());
             }
             Effect::PauseChanged { .. } => {}
+            Effect::ByHand(change) => {
+                if let ByHand::RunNow(run) | ByHand::Replayed(run) = &change {
+                    let is_saved =
+                        self.disk.history.contains_key(run) || self.disk.runs.values().any(|saved| saved.id == *run);
+                    assert!(is_saved, "I3: {run} is reported before it is on disk");
+                }
+                self.by_hand.push(change);
+            }
             Effect::Answer { answer, .. } => {
                 let answer = match answer {
                     Ok(Done::Run(run)) => run.job.to_string(),
                     Ok(Done::Job { job: (plugin, device, job), is_new }) => {
                         format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })
                     }
-                    Ok(Done::Devices(devices)) => devices
-                        .iter()
-                        .map(|(plugin, device)| format!("{plugin}/{device}"))
-                        .collect::<Vec<_>>()
-                        .join(" "),
+                    Ok(Done::Pauses(before)) => {
+                        let was = |before: Arc<Pause>| format!(", was paused{}", before.suffix(&|at| at.to_string()));
+                        format!("done{}", before.into_iter().flatten().map(was).collect::<String>())
+                    }
                     Ok(Done::Nothing) => "done".to_owned(),
                     Err(refusal) => refusal.to_string(),
                 };
@@ -522,13 +535,15 @@ impl World {
         self.step(Event::StoreFailed);
     }
 
+    /// Pauses or resumes one thing.
+    pub(crate) fn pause(&mut self, what: Part, pause: impl Into<Option<Pause>>) {
+        self.request(Request::Pause(vec![(what, pause.into().map(Arc::new))]));
+    }
+
     pub(crate) fn request(&mut self, what: Request) {
-        if let Request::Pause { what: part, pause: Some(pause) } = &what {
-            self.checker.pauses.push((part.clone(), pause.clone()));
-        }
-        if let Request::PauseDevices { devices, pause: Some(pause) } = &what {
-            let parts = devices.iter().map(|(plugin, device)| Part::Device(plugin.clone(), device.clone()));
-            self.checker.pauses.extend(parts.map(|part| (part, pause.clone())));
+        if let Request::Pause(pauses) = &what {
+            let set = pauses.iter().filter_map(|(part, pause)| Some((part.clone(), (**pause.as_ref()?).clone())));
+            self.checker.pauses.extend(set);
         }
         self.step(Event::Requested { request: 1, what });
     }

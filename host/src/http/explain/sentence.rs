@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     names::{Origin, RunId},
-    outcome::{Cause, Outcome, RunState, Skipped},
+    outcome::{Cause, Outcome, RunState},
     scheduler::{NextRun, NextStep, Phase, RunStatus},
     time::Instant,
     trigger::{Duration, Never},
@@ -174,16 +174,20 @@ impl Sentence {
         }
     }
 
-    /// Returns the sentence about the next occurrence, and whether it will be skipped.
-    pub(super) fn next(&self, next: NextRun, skipped: Option<Instant>) -> String {
-        match next {
-            NextRun::Due(next) if skipped == Some(next) => {
-                let why = Skipped::BY_OPERATOR;
+    /// Returns the sentence about the next occurrence: why it will be skipped, if it will be, and the first one after it
+    /// that is not.
+    pub(super) fn next(&self, next: NextRun, skipped: Option<&str>, unskipped: Option<Instant>) -> String {
+        match (next, skipped, unskipped) {
+            (NextRun::Due(next), Some(why), Some(first)) => {
+                let (next, first) = (self.local(next), self.local(first));
+                format!("it is due next {first}: the run of {next} will be skipped, because {why}")
+            }
+            (NextRun::Due(next), Some(why), None) => {
                 format!("it is due next {}, and will be skipped then, because {why}", self.local(next))
             }
-            NextRun::Due(next) => format!("it is due next {}", self.local(next)),
-            NextRun::NotBefore(at) => format!("it is not due before {}", self.local(at)),
-            NextRun::Never => "it is never due again".into(),
+            (NextRun::Due(next), None, _) => format!("it is due next {}", self.local(next)),
+            (NextRun::NotBefore(at), ..) => format!("it is not due before {}", self.local(at)),
+            (NextRun::Never, ..) => "it is never due again".into(),
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
     forecast::{Forecast, Times},
     grid::Grid,
 };
-use crate::store::EndedRun;
+use crate::{calendars, store::EndedRun};
 
 /// The runs of a job in the period, past and expected, if there are more than `collapse`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -62,6 +62,11 @@ pub(crate) struct CollapsedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) next: Option<String>,
+    /// The first occurrence that neither a pause nor the operator skips, if the one at `next` will be skipped; it may be
+    /// after the period. Omitted for several jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) next_run: Option<String>,
     /// The time between any two occurrences in milliseconds, if that is the same for all expected ones or, if fewer than
     /// two are expected, for all past ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,6 +183,14 @@ impl Collapsed {
             first: first.in_zone(zone),
             last: last.in_zone(zone),
             next: self.ahead.span.map(|(next, _)| next.in_zone(zone)),
+            // Of several jobs, the first one may not be the first to run.
+            next_run: known
+                .zip(self.ahead.span)
+                .filter(|_| !job.contains('*'))
+                .and_then(|(job, (next, _))| {
+                    job.first_unskipped(next, &mut calendars::almanac()).filter(|run| *run != next)
+                })
+                .map(|run| run.in_zone(zone)),
             every_ms: if self.ahead.count > 1 { self.ahead.every_ms() } else { self.past.every_ms() },
             pause: known
                 .zip(self.ahead.span)
@@ -297,8 +310,13 @@ impl Collapse {
 
 #[cfg(test)]
 mod tests {
+    use roost_scheduler::pause::Level;
+
     use super::{
-        super::ahead::tests::{DAY, planned},
+        super::{
+            super::pauses::tests::paused_by,
+            ahead::tests::{DAY, planned},
+        },
         *,
     };
 
@@ -367,6 +385,17 @@ mod tests {
         // Jobs that are due again and again do not.
         let jobs = ["zone-1", "zone-2", "zone-3"].map(|id| planned(id, "cron 0 6 * * *", &[0], 0));
         assert!(collapsed(&jobs, &[], (0, 24), 2).is_empty());
+    }
+
+    #[test]
+    fn the_next_run_of_a_paused_job_is_the_first_one_after_the_pause() {
+        let mut jobs = [planned("mist", "every 1h", &[0], 0)];
+        let by = paused_by(Level::Device, None, Some(hour(30).plus_ms(1)));
+        jobs[0].status.pauses = [by].into_iter().collect();
+        let (recurring, window) = (recurring(&jobs), (DAY, hour(24)));
+        let found = Collapse::new(Past::default(), &jobs, (recurring, Grid::new(window, 24)), window, 6);
+        let record = found.entries.iter().find_map(|((_, name), one)| one.record(name, &jobs, Zone::UTC)).unwrap();
+        assert_eq!(record.next_run, Some(hour(31).in_zone(Zone::UTC)), "{record:?}");
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use roost_tests::redact;
 
-use crate::mqtt::{End, LinkInfo, Links, Settings, addresses::Addresses, failure::Failure};
+use crate::mqtt::{End, LinkInfo, Links, Settings, dialer::Dialer, failure::Failure};
 
 /// Runs one link and returns how it ends.
 pub(super) async fn end_of_first(settings: Settings) -> End {
-    let addresses = Addresses::new(&settings).expect("good settings");
+    let dialer = Dialer::new(settings, None).expect("good settings");
     let (_orders, orders) = tokio::sync::mpsc::unbounded_channel();
     let (events, _kept) = tokio::sync::mpsc::channel(64);
     let (_stop, stopped) = tokio::sync::oneshot::channel();
-    Links::new(settings, addresses, (orders, events, stopped), LinkInfo::default()).next().await
+    Links::new(dialer, (orders, events, stopped), LinkInfo::default()).next().await
 }
 
 /// Returns why the first connection fails.

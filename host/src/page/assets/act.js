@@ -46,11 +46,15 @@ async function send(button) {
     const response = await fetch(path, { method, headers, body });
     button.dispatchEvent(new CustomEvent("answer", { bubbles: true, detail: response }));
     if (response.ok) {
-      report(done);
+      // A button that can be undone is answered with JSON, or nothing.
+      const answer = undoPath ? await response.json().catch(() => ({})) : {};
+      report(answer.replaced ? `${done} It replaces what was paused before; Undo restores that.` : done);
       document.querySelector("dialog[open]")?.close();
       // Of several devices, only those that were changed are changed back.
-      const changed = undoAnswer === undefined ? undefined : await response.text();
-      if (undoPath) offerUndo(done, undoMethod, undoPath, button.id, changed);
+      if (undoAnswer !== undefined) offerUndo(done, undoMethod, undoPath, button.id, JSON.stringify(answer));
+      // The same request sets again the pause that it has replaced.
+      else if (answer.replaced) offerUndo(done, method, path, button.id, JSON.stringify(answer.replaced));
+      else if (undoPath) offerUndo(done, undoMethod, undoPath, button.id);
     } else {
       const problem = await response.json().catch(() => ({ detail: response.statusText }));
       report([problem.detail, problem.hint].filter(Boolean).join(" – "));

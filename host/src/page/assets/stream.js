@@ -12,7 +12,7 @@ const BROKEN_AFTER_MS = 1500;
 // A run begins, or sends its next message, at a time that the page shows: that is no event.
 const BEGUN_AFTER_MS = 1500;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-const KINDS = ["run", "plan", "plugin", "link", "clock", "pause"];
+const KINDS = ["run", "plan", "plugin", "link", "clock", "pause", "job"];
 
 let source = null;
 let waiting = null;

@@ -8,8 +8,8 @@ use crate::config::document::{Document, Table, Value};
 /// A line and a column of a text, counted from 1.
 type Place = (usize, usize);
 
-/// Finds where each of the devices is configured, given why its plan is refused: the key that the error names, or else
-/// the device's name. There is no place for a device that the file does not name, unless the error names a key.
+/// Finds where each of the devices is configured, given why its plan is refused: the key or the job that the error names,
+/// or else the device's name. There is no place for a device that the file does not name, unless the error names a key.
 pub(crate) fn places(text: &str, plugin: &PluginName, refused: &[(&DeviceName, &str)]) -> Vec<Option<Place>> {
     let file = format!("{plugin}.toml");
     let Ok(document) = Document::parse(&file, text) else { return vec![None; refused.len()] };
@@ -35,6 +35,10 @@ pub(crate) fn places(text: &str, plugin: &PluginName, refused: &[(&DeviceName, &
                 let in_table = |table: &Option<Table<'_>>| at_path(table.as_ref()?, path).map(&place);
                 in_table(&own).or_else(|| in_table(&shared))
             })
+            .or_else(|| {
+                let of_job = |table: &Option<Table<'_>>| with_id(table.as_ref()?, job_of(error)?).map(&place);
+                of_job(&own).or_else(|| of_job(&shared))
+            })
             .or_else(|| table?.get("name").map(&place))
     };
     refused.iter().map(find).collect()
@@ -45,6 +49,19 @@ pub(crate) fn places(text: &str, plugin: &PluginName, refused: &[(&DeviceName, &
 fn named_keys(error: &str) -> impl Iterator<Item = &str> {
     let of_job = error.starts_with("job ");
     error.split('`').skip(1).step_by(2).filter(move |_| !of_job)
+}
+
+/// Returns the id of the job that an error is about.
+fn job_of(error: &str) -> Option<&str> {
+    let (before, after) = error.split_once("job `")?;
+    if before.is_empty() || before.ends_with("error: ") { after.split('`').next() } else { None }
+}
+
+/// Finds the `id` of an entry of a list of the configuration, such as `[[job]]`: a plugin may name its jobs in that way.
+fn with_id<'d>(table: &Table<'d>, id: &str) -> Option<Value<'d>> {
+    let entries = table.entries().filter_map(|(_, value)| value.list().ok()).flatten();
+    let ids = entries.filter_map(|entry| entry.any_table().ok()?.get("id"));
+    ids.into_iter().find(|own| own.text().is_ok_and(|own| own == id))
 }
 
 /// Finds the value at a path such as `zones[1].minutes`; the part of it that exists, if that is not all.
@@ -67,7 +84,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "# Doors\n[config]\nafter = \"10m\"\n\n[[device]]\nname = \"north\"\n\n[[device]]\nname = \"south\"\n\
-                        config.after = \"x\"\n\n[[device.config.zones]]\nminutes = 1\n[[device.config.zones]]\nminutes = 2\n";
+                        config.after = \"x\"\n\n[[device.config.zones]]\nminutes = 1\n[[device.config.zones]]\nminutes = 2\n\
+                        [[device.config.job]]\nid = \"dusk\"\n";
 
     fn place(text: &str, device: &str, error: &str) -> Option<Place> {
         let device = DeviceName::parse(device).unwrap();
@@ -84,6 +102,9 @@ mod tests {
             ("north", "config `zones[1].minutes`: it is too long", Some((6, 8))),
             ("north", "`schedule-jobs` ran longer than 500 ms", Some((6, 8))),
             ("south", "job `after`, step 1: it is outside", Some((9, 8))),
+            ("south", "job `dusk`: `trigger.text`: no", Some((17, 6))),
+            ("south", "`schedule-jobs` returned an error: job `dusk`: it has nothing to do", Some((17, 6))),
+            ("north", "job `dusk`: `trigger.text`: no", Some((6, 8))),
             ("west", "config: missing field `colour`", None),
             ("west", "config `after`: no", Some((3, 9))),
         ] {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    event::{Done, Effect, Part, PauseChange, PauseScope, Refusal},
-    names::{DeviceName, JobName, PluginName},
+    event::{ByHand, Done, Effect, Part, PauseChange, PauseScope, Refusal},
+    names::JobName,
     occurrence::NextRun,
     pause::Pause,
     scheduler::state::Scheduler,
@@ -24,50 +24,43 @@ impl Scheduler {
             }
             NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
         };
+        let was_skipped = self.catalog.overrides.is_skipped(key, next);
         self.change_override(key, |job_override| job_override.skip = (!undo).then_some(next));
-        Ok(Done::Run(self.run_id(key, next)))
+        let run = self.run_id(key, next);
+        if was_skipped == undo {
+            let change = if undo { ByHand::SkipUndone } else { ByHand::Skipped };
+            self.out.effects.push(Effect::ByHand(change(run.clone())));
+        }
+        Ok(Done::Run(run))
     }
 
-    /// Pauses or resumes a plugin, a device, a job, or all.
-    pub(crate) fn pause_part(&mut self, what: Part, pause: Option<Pause>) -> Result<Done, Refusal> {
-        let scope = match &what {
+    /// Pauses or resumes plugins, devices, jobs, or all, in one commit. Returns the pauses that there were before.
+    pub(crate) fn replace_pauses(&mut self, pauses: Vec<(Part, Option<Arc<Pause>>)>) -> Result<Done, Refusal> {
+        let scopes = pauses.iter().map(|(what, _)| self.scope(what)).collect::<Result<Vec<_>, _>>()?;
+        let before =
+            pauses.into_iter().zip(scopes).map(|((what, pause), scope)| self.replace_pause(what, scope, pause));
+        Ok(Done::Pauses(before.collect()))
+    }
+
+    fn scope(&self, what: &Part) -> Result<PauseScope, Refusal> {
+        Ok(match what {
             Part::All => PauseScope::All,
             Part::Plugin(plugin) => PauseScope::Plugin(self.find_plugin(plugin)?),
             Part::Device(plugin, device) => PauseScope::Device(self.find_device(plugin, device)?),
             Part::Job(job) => PauseScope::Job(self.find_job(job)?),
-        };
-        self.replace_pause(what, scope, pause.map(Arc::new));
-        Ok(Done::Nothing)
+        })
     }
 
-    /// Pauses or resumes devices in one commit. Returns those that had no pause before, or had one that is removed.
-    pub(crate) fn pause_devices(
-        &mut self,
-        mut devices: Vec<(PluginName, DeviceName)>,
-        pause: Option<Pause>,
-    ) -> Result<Done, Refusal> {
-        let keys = devices.iter().map(|(plugin, device)| self.find_device(plugin, device));
-        let mut keys = keys.collect::<Result<Vec<_>, _>>()?.into_iter();
-        let pause = pause.map(Arc::new);
-        devices.retain(|(plugin, device)| {
-            let part = Part::Device(plugin.clone(), device.clone());
-            let before = keys.next().map(|key| self.replace_pause(part, PauseScope::Device(key), pause.clone()));
-            before.is_some_and(|had_one| had_one != pause.is_some())
-        });
-        Ok(Done::Devices(devices))
-    }
-
-    /// Sets or removes a pause, and reports that. Returns whether there was one that had not ended.
-    fn replace_pause(&mut self, what: Part, scope: PauseScope, pause: Option<Arc<Pause>>) -> bool {
-        let all = self.set_pause(scope, pause.clone());
-        let before = all.as_ref().filter(|before| !before.is_over(self.now));
-        let had_one = before.is_some();
-        match (pause, before.cloned()) {
-            (Some(pause), _) if all.as_ref() != Some(&pause) => self.report_pause(what, pause, PauseChange::Set),
-            (None, Some(before)) => self.report_pause(what, before, PauseChange::Removed),
+    /// Sets or removes a pause, and reports that. Returns the one that was there, unless it had ended.
+    fn replace_pause(&mut self, what: Part, scope: PauseScope, pause: Option<Arc<Pause>>) -> Option<Arc<Pause>> {
+        let stored = self.set_pause(scope, pause.clone());
+        let before = stored.clone().filter(|before| !before.is_over(self.now));
+        match (pause, &before) {
+            (Some(pause), _) if stored.as_ref() != Some(&pause) => self.report_pause(what, pause, PauseChange::Set),
+            (None, Some(before)) => self.report_pause(what, before.clone(), PauseChange::Removed),
             _ => {}
         }
-        had_one
+        before
     }
 
     /// Handles a pause's timer: it begins, ends, or can be forgotten.

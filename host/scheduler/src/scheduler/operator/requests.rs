@@ -2,7 +2,7 @@
 
 use crate::{
     body::Body,
-    event::{DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Version},
+    event::{ByHand, DeviceKey, Done, Effect, JobKey, Refusal, Request, RequestId, Version},
     limits,
     mutants::{Mutation, mutated},
     names::{JobName, Origin, PluginName, RunId},
@@ -20,8 +20,7 @@ impl Scheduler {
             Request::Abandon(run) => self.abandon(run),
             Request::RunNow(job) => self.run_now(&job),
             Request::Skip { job, undo } => self.skip(&job, undo),
-            Request::Pause { what, pause } => self.pause_part(what, pause),
-            Request::PauseDevices { devices, pause } => self.pause_devices(devices, pause),
+            Request::Pause(pauses) => self.replace_pauses(pauses),
             Request::Replan(plugin) => self.replan_now(&plugin),
             // Queued behind the plans, which take many steps.
             Request::Schedule(new) => return self.work.push(Work::Schedule(request, new)),
@@ -48,6 +47,7 @@ impl Scheduler {
         }
         self.replace_in_group(slot);
         self.enqueue(slot);
+        self.out.effects.push(Effect::ByHand(ByHand::RunNow(id.clone())));
         Ok(Done::Run(id))
     }
 
@@ -92,6 +92,7 @@ impl Scheduler {
         let slot = self.insert_run(Run::new(id.clone(), job, body, policy, self.now));
         self.save_run(slot);
         self.enqueue(slot);
+        self.out.effects.push(Effect::ByHand(ByHand::Replayed(id.clone())));
         Ok(Done::Run(id))
     }
 

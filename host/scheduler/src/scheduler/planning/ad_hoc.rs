@@ -2,7 +2,9 @@
 
 use crate::{
     budget::Budget,
-    event::{AdHoc, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, Refusal, RequestId, Version},
+    event::{
+        AdHoc, ByHand, DeviceKey, Done, Effect, Idempotency, JobKey, NewJob, Override, Refusal, RequestId, Version,
+    },
     limits,
     mutants::{Mutation, mutated},
     names::{JobName, PluginName},
@@ -54,6 +56,10 @@ impl Scheduler {
             job_override.skip = job_override.skip.filter(|_| !is_other);
         };
         self.change_override(key, change);
+        if is_other {
+            let change = if existing.is_none() { ByHand::Made } else { ByHand::Replaced };
+            self.out.effects.push(Effect::ByHand(change(name.clone())));
+        }
         Ok(Done::Job { job: name, is_new: existing.is_none() })
     }
 
@@ -119,6 +125,7 @@ impl Scheduler {
         }
         self.save_runs_of(key);
         self.drop_job(key);
+        self.out.effects.push(Effect::ByHand(ByHand::Cancelled(name.clone())));
         Ok(Done::Nothing)
     }
 

@@ -3,6 +3,8 @@
 //! The rules are those of Debian's crontab(5); `L`, `W`, `#` and the fields for seconds and years are additions that
 //! other schedulers share.
 
+use std::iter::successors;
+
 use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 /// Bit n stands for the value n.
@@ -131,21 +133,22 @@ impl Pattern {
     }
 
     fn date_from(&self, date: NaiveDate) -> Option<NaiveDate> {
-        for year in date.year()..=date.year() + CALENDAR_YEARS {
-            if self.years.as_ref().is_some_and(|years| years.binary_search(&year).is_err()) {
-                continue;
-            }
-            let first_month = if year == date.year() { date.month() } else { 1 };
-            let mut month = first_from(self.months, first_month);
-            while let Some(number) = month {
-                let from = if (year, number) == (date.year(), date.month()) { date.day() } else { 1 };
-                if let Some(day) = first_from(self.days.of(year, number), from) {
-                    return NaiveDate::from_ymd_opt(year, number, day);
-                }
-                month = first_from(self.months, number + 1);
-            }
-        }
-        None
+        self.dates_from(date).next()
+    }
+
+    /// Returns the matching dates from one on. I10: 4,800 months without a date are the most that are examined.
+    pub(super) fn dates_from(&self, date: NaiveDate) -> impl Iterator<Item = NaiveDate> {
+        let is_year = |year: &i32| self.years.as_ref().is_none_or(|years| years.binary_search(year).is_ok());
+        let months_of = move |year: i32| {
+            let first = if year == date.year() { date.month() } else { 1 };
+            values_from(self.months, first).map(move |month| (year, month))
+        };
+        let days_of = move |(year, month): (i32, u32)| {
+            let first = if (year, month) == (date.year(), date.month()) { date.day() } else { 1 };
+            let days = values_from(self.days.of(year, month), first);
+            days.filter_map(move |day| NaiveDate::from_ymd_opt(year, month, day))
+        };
+        (date.year()..=date.year() + CALENDAR_YEARS).filter(is_year).flat_map(months_of).flat_map(days_of)
     }
 
     fn time_from(&self, time: NaiveTime) -> Option<NaiveTime> {
@@ -262,6 +265,11 @@ fn nearest_weekday(day: u32, length: u32, first_weekday: u32) -> u32 {
 fn first_from(set: Bits, from: u32) -> Option<u32> {
     let rest = set.checked_shr(from)?;
     (rest != 0).then(|| from + rest.trailing_zeros())
+}
+
+/// Returns the values in a set from one on.
+fn values_from(set: Bits, from: u32) -> impl Iterator<Item = u32> {
+    successors(first_from(set, from), move |value| first_from(set, value + 1))
 }
 
 fn nickname(expression: &str) -> Result<&'static str, String> {

@@ -148,6 +148,45 @@ fn day_of_year(text: &str) -> Result<Option<DayOfYear>, String> {
     found.map(Some).ok_or_else(|| format!("`{text}` is not a day of the year"))
 }
 
+/// Returns the days that a word was most likely meant for which is none of them, and could be the name of a calendar.
+///
+/// ```
+/// use roost_scheduler::trigger::meant_days;
+/// assert_eq!(meant_days("weekend"), Some("SAT,SUN"));
+/// assert_eq!(meant_days("holidays"), None);
+/// ```
+#[must_use]
+pub fn meant_days(word: &str) -> Option<&'static str> {
+    let meant = nearest(word, MEANT.into_iter().map(|(word, _)| word))?;
+    MEANT.into_iter().find(|(word, _)| *word == meant).map(|(_, days)| days)
+}
+
+const MEANT: [(&str, &str); 23] = [
+    ("weekday", "MON-FRI"),
+    ("weekdays", "MON-FRI"),
+    ("workdays", "MON-FRI"),
+    ("weekend", "SAT,SUN"),
+    ("monday", "MON"),
+    ("tuesday", "TUE"),
+    ("wednesday", "WED"),
+    ("thursday", "THU"),
+    ("friday", "FRI"),
+    ("saturday", "SAT"),
+    ("sunday", "SUN"),
+    ("january", "JAN"),
+    ("february", "FEB"),
+    ("march", "MAR"),
+    ("april", "APR"),
+    ("may", "MAY"),
+    ("june", "JUN"),
+    ("july", "JUL"),
+    ("august", "AUG"),
+    ("september", "SEP"),
+    ("october", "OCT"),
+    ("november", "NOV"),
+    ("december", "DEC"),
+];
+
 fn day_of_month(text: &str) -> Option<u8> {
     let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|day| digits && (1..=31).contains(day))

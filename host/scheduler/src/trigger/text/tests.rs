@@ -107,6 +107,10 @@ fn errors_name_the_part_that_is_wrong() {
 fn errors_of_days_and_of_what_follows_them_name_the_part_that_is_wrong() {
     for (text, part) in [
         ("every 3d on MON", "`on` cannot follow a period"),
+        ("every 5 minutes", "did you mean `every 5m`?"),
+        ("every 2 fortnights", "`fortnights` is not `from` and a time"),
+        ("daily 05:30 from 2027-03-17", "`from` cannot follow a time of day"),
+        ("once once sunset", "it begins with `once`"),
         ("daily", "the time of day is missing"),
         ("daily 23:00 MON-FRI", "did you mean `on MON-FRI`?"),
         ("daily 23:00 *", "`*` cannot follow a time of day"),
@@ -134,6 +138,9 @@ fn errors_of_days_and_of_what_follows_them_name_the_part_that_is_wrong() {
         let error = read(text).expect_err(text);
         assert!(error.to_string().contains(part), "{text}: {error}");
         assert!(!error.hint().is_empty());
+    }
+    for text in ["daily 05:30 from 2027-03-17", "once once sunset"] {
+        assert!(!read(text).expect_err(text).to_string().contains("did you mean"), "{text}");
     }
 }
 
@@ -204,6 +211,64 @@ fn expressions_of_other_crons_get_a_matching_hint() {
     ] {
         let error = read(text).expect_err(text);
         assert!(error.hint().contains(hint), "{text}: {error}\n{}", error.hint());
+    }
+}
+
+#[test]
+fn uneven_steps_and_whole_weeks_are_explained() {
+    let note = |text: &str| parse(text, &Context::at(Instant::MIN), &mut CronCache::default()).expect(text).note();
+    for (text, expected) in [
+        (
+            "cron */90 * * * *",
+            "`*/90` counts within each hour: it matches minute 0; for equal distances write `every 90m`",
+        ),
+        (
+            "cron */45 * * * *",
+            "`*/45` counts within each hour: it matches minute 0, 45, then 0 of the next hour; for equal distances write \
+             `every 45m`",
+        ),
+        (
+            "cron */7 * * * * *",
+            "`*/7` counts within each minute: it matches second 0, 7, …, 56, then 0 of the next minute; for equal distances \
+             write `every 7s`",
+        ),
+        ("cron 0 */7 * * *", "`*/7` counts within each day: it matches hour 0, 7, 14, 21, then 0 of the next day"),
+        (
+            "cron 30 6 */2 * *",
+            "`*/2` counts within each month: it matches day 1, 3, …, 31, then 1 of the next month; for equal distances write \
+             `daily 06:30 every 2 days from 2027-03-17`",
+        ),
+        ("cron 0 0 1 */5 *", "`*/5` counts within each year: it matches month 1, 6, 11, then 1 of the next year"),
+        ("cron 0 0 * * */2", "`*/2` counts within each week: it matches day 0, 2, 4, 6, then 0 of the next week"),
+        (
+            "daily 06:00 every 2 weeks from 2027-03-17",
+            "`every 2 weeks from 2027-03-17` matches all seven days of such a week; for one of them add `on WED`",
+        ),
+        (
+            "sunset every 2 weeks from 2027-03-15 except holidays",
+            "`every 2 weeks from 2027-03-15` matches all seven days of such a week; for one of them add `on MON`",
+        ),
+    ] {
+        assert!(note(text).is_some_and(|found| found.starts_with(expected)), "{text}: {:?}", note(text));
+        let suggested =
+            note(text).and_then(|found| Some(found.rsplit_once("write `")?.1.trim_end_matches('`').to_owned()));
+        if let Some(suggested) = suggested.filter(|text| !text.contains(" from 2027-03-17T")) {
+            assert_eq!(note(&suggested), None, "{suggested}");
+        }
+    }
+    for plain in [
+        "cron */15 * * * *",
+        "cron 0 */6 * * *",
+        "cron 0 0 1 */3 *",
+        "cron */1 * * * *",
+        "cron 0-59/45 8-18 * * *",
+        "cron @hourly",
+        "cron 0 6 * * WED every 2 weeks from 2027-03-17",
+        "cron 0 6 1 * * every 2 weeks from 2027-03-17",
+        "daily 06:00 on WED every 2 weeks from 2027-03-17",
+        "daily 06:00 every 2 days from 2027-03-17",
+    ] {
+        assert_eq!(note(plain), None, "{plain}");
     }
 }
 

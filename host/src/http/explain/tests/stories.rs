@@ -100,7 +100,7 @@ fn a_past_occurrence_that_has_not_started_is_explained_by_its_start_or_its_skip(
         it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT (every day at 06:30), and will be skipped, because its job is paused"#]].assert_eq(&[&explanation, &skipped, &paused].map(|one| one.sentence.as_str()).join("\n"));
     expect![[r#"
         its job is paused now
-        it is due next Tue 2027-03-02 06:30:00 GMT"#]]
+        it is due next Tue 2027-03-02 06:30:00 GMT, and will be skipped then, because its job is paused"#]]
     .assert_eq(&paused.notes.join("\n"));
     // The start is also given in advance.
     let before = explain_at("2027-03-01T06:00:00Z", name(), jittery(|_| {}), Some(DUE), vec![]);
@@ -291,7 +291,7 @@ fn remedies_are_requests_of_the_api() {
         forgotten
           Run coop-door/north/open now: POST /api/v1/jobs/coop-door/north/open/run (`roost run-now coop-door/north/open`)
           Do not skip coop-door/north/open of Tue 2027-03-02 06:30:00 GMT: DELETE /api/v1/jobs/coop-door/north/open/skip (`roost skip coop-door/north/open --undo`)
-            for: it is due next Tue 2027-03-02 06:30:00 GMT, and will be skipped then, because the operator requested it
+            for: it is due next Wed 2027-03-03 06:30:00 GMT: the run of Tue 2027-03-02 06:30:00 GMT will be skipped, because the operator requested it
         due
         running
           Abandon greedy/greedy/hog of Mon 2027-03-01 11:00:00 GMT: POST /api/v1/runs/abandon {"run":"greedy/greedy/hog/2027-03-01T11:00:00Z"} (`roost abandon greedy/greedy/hog/2027-03-01T11:00:00Z`)
@@ -299,4 +299,53 @@ fn remedies_are_requests_of_the_api() {
         running
           Abandon coop-door/north/open of Mon 2027-03-01 06:30:00 GMT: POST /api/v1/runs/abandon {"run":"coop-door/north/open/2027-03-01T06:30:00Z"} (`roost abandon coop-door/north/open/2027-03-01T06:30:00Z`)
     "#]].assert_eq(&shown);
+}
+
+#[test]
+fn the_next_run_is_the_first_one_after_the_pause_and_the_remedy_removes_the_pause_that_skips_it() {
+    let facts = || {
+        let mut facts = facts("cron 30 6 * * *");
+        let holiday = paused_by(Level::Device, Some(at("2027-03-01T18:00:00Z")), Some(at("2027-03-03T08:00:00Z")));
+        let today = paused_by(Level::Plugin, None, Some(at("2027-03-01T20:00:00Z")));
+        facts.planned.iter_mut().for_each(|job| job.pauses = [holiday.clone(), today.clone()].into_iter().collect());
+        facts
+    };
+    let last = explain(facts(), Some(DUE), vec![]);
+    expect![[r#"
+        its device will be paused from Mon 2027-03-01 18:00:00 GMT until Wed 2027-03-03 08:00:00 GMT (rain)
+        it is due next Thu 2027-03-04 06:30:00 GMT: the run of Tue 2027-03-02 06:30:00 GMT will be skipped, because its device will be paused until Wed 2027-03-03 08:00:00 GMT (rain)"#]]
+    .assert_eq(&last.notes.join("\n"));
+    let tomorrow = explain(facts(), Some("2027-03-02T06:30:00Z"), vec![]);
+    for explanation in [&last, &tomorrow] {
+        assert_eq!(explanation.remedies[0].path, "/api/v1/devices/coop-door/north/resume");
+    }
+}
+
+#[test]
+fn the_first_occurrence_that_is_not_skipped_is_after_all_pauses_and_considers_jitter_and_a_skip() {
+    let first = |jitter_ms, pauses: &[(Option<&str>, Option<&str>)]| {
+        let mut planned = planned("cron 30 6 * * *");
+        let mut job = Model::from(&planned.job);
+        job.policy.jitter_ms = jitter_ms;
+        planned.job = PackedJob::from(&job);
+        let by = |(from, until): &(Option<&str>, Option<&str>)| paused_by(Level::Job, from.map(at), until.map(at));
+        planned.pauses = pauses.iter().map(by).collect();
+        let first = planned.first_unskipped(at("2027-02-28T06:30:00Z"), &mut crate::calendars::almanac());
+        first.map_or_else(|| "never".to_owned(), |at| at.to_string())
+    };
+    let until = |end| [(None, Some(end))];
+    assert_eq!(first(0, &[]), "2027-02-28T06:30:00Z");
+    assert_eq!(first(0, &until("2027-03-02T06:30:00Z")), "2027-03-02T06:30:00Z");
+    // That run starts 19 s later.
+    assert_eq!(first(0, &until("2027-03-01T06:30:10Z")), "2027-03-02T06:30:00Z");
+    assert_eq!(first(30_000, &until("2027-03-01T06:30:10Z")), DUE);
+    let (one, other) = ("2027-03-03T06:00:00Z", "2027-03-03T07:00:00Z");
+    assert_eq!(first(0, &[(None, Some("2027-03-02T08:00:00Z")), (Some(one), Some(other))]), "2027-03-04T06:30:00Z");
+    assert_eq!(first(0, &[(None, Some(one)), (Some(DUE), None)]), "never");
+    let mut skipped = planned("cron 30 6 * * *");
+    skipped.job_override.skip = Some(at(DUE));
+    skipped.pauses = [paused_by(Level::All, None, Some(at(DUE)))].into_iter().collect();
+    let first = |from| skipped.first_unskipped(at(from), &mut crate::calendars::almanac());
+    // The pause ends when the one run is due that the operator skips.
+    assert_eq!(["2027-02-27T06:30:00Z", DUE].map(first), [Some(at("2027-03-02T06:30:00Z")); 2]);
 }
