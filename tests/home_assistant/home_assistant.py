@@ -57,10 +57,22 @@ class HomeAssistant(Server):
             raise Failed("Home Assistant refused the token")
         self.reader = asyncio.create_task(self.read())
         await self.ask("supported_features", features={"coalesce_messages": 1})
-        await self.ask("subscribe_events", event_type="state_changed")
-        for state in await self.ask("get_states"):
-            self.states[state["entity_id"]] = state
+        await self.follow()
         await until("Home Assistant runs", self.runs, START_S)
+
+    async def follow(self):
+        """Has each change of a state sent."""
+        self.following = self.number + 1
+        await self.ask("subscribe_events", event_type="state_changed")
+        await self.refresh()
+
+    async def unfollow(self):
+        """Has no changes sent: Home Assistant closes the connection when there are more than 4,096 at once."""
+        await self.ask("unsubscribe_events", subscription=self.following)
+
+    async def refresh(self):
+        """Asks for the states of all entities."""
+        self.states = {state["entity_id"]: state for state in await self.ask("get_states")}
 
     async def runs(self):
         return (await self.ask("get_config"))["state"] == "RUNNING"
@@ -141,11 +153,13 @@ class HomeAssistant(Server):
         await self.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
 
     async def entities(self):
-        """Returns the entities of Roost, by their unique ids."""
+        """Returns the entities of Roost: their unique id, platform, and whether they are enabled."""
         listed = await self.ask("config/entity_registry/list")
-        found = {entity["unique_id"]: entity for entity in listed if entity["platform"] == "mqtt"}
-        self.ids = {unique: entity["entity_id"] for unique, entity in found.items()}
-        return found
+        found = [entity for entity in listed if entity["platform"] == "mqtt"]
+        self.ids = {entity["unique_id"]: entity["entity_id"] for entity in found}
+        return {
+            (entity["unique_id"], entity["entity_id"].split(".")[0], entity["disabled_by"] is None) for entity in found
+        }
 
     async def devices(self):
         """Returns the devices of Roost, by their identifiers."""

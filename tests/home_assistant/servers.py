@@ -44,6 +44,7 @@ async def until(what, condition, limit=PATIENCE_S):
     """Waits until a condition holds, and returns its value. `what` is the condition in words."""
     deadline = time.monotonic() + limit
     while True:
+        began = time.monotonic()
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
@@ -51,7 +52,8 @@ async def until(what, condition, limit=PATIENCE_S):
             return value
         if time.monotonic() > deadline:
             raise Failed(f"not within {limit} s: {what}")
-        await asyncio.sleep(0.05)
+        # A condition that takes long is looked at rarely.
+        await asyncio.sleep(max(0.05, time.monotonic() - began))
 
 
 class Server:
