@@ -292,3 +292,48 @@ fn a_run_that_owes_a_step_is_running_also_after_a_crash() {
     listener.wait("the end", |messages| newest(messages, "declared/valve").is_some_and(|last| last.payload == "OFF"));
     state(&listener, "declared/declared", "the end of the run", |state| state["running"] == false);
 }
+
+/// With the access rules of the documentation, Roost can do all it has to, Home Assistant commands, and no other client
+/// does.
+#[test]
+fn with_the_documented_access_rules_only_home_assistant_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = crate::docs::blocks("docs/home-assistant.md");
+    let (_, rules) = blocks.iter().find(|(_, text)| text.contains("user homeassistant")).expect("the access rules");
+    let file = folder.path().join("acl");
+    std::fs::write(&file, rules).unwrap();
+    let broker = Broker::start_with(&format!("acl_file {}", file.display()));
+    let site = doors();
+    let host =
+        start(&site, &broker, &format!("[mqtt]\nurl = \"{}\"\nuser = \"roost\"\n[home_assistant]\n", broker.url()));
+    let press = |user: &[&str]| {
+        broker.publish(&[user, &["-t", "roost/set/coop-door/north/run/close", "-m", "RUN"]].concat());
+    };
+    // It is described after it listens to commands.
+    let described = std::process::Command::new("mosquitto_sub")
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &broker.port.to_string(),
+            "-u",
+            "homeassistant",
+            "-t",
+            NORTH,
+            "-C",
+            "1",
+            "-W",
+            "30",
+        ])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&described.stdout).contains("coop-door north"));
+    let ran = || site.runs(&[]).len();
+    for stranger in [&[][..], &["-u", "door"], &["-u", "roost-2"]] {
+        press(stranger);
+    }
+    press(&["-u", "homeassistant"]);
+    host.until("the run", || (ran() > 0).then_some(()));
+    assert_eq!(ran(), 1);
+    assert!(!host.log.all().iter().any(|line| line.contains("refused")), "{:?}", host.log.all());
+}
