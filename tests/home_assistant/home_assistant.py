@@ -27,6 +27,15 @@ logger:
 """
 # How long it may take to start. The first time, it installs what its integrations need.
 START_S = 240
+# A complaint that may be about a message of Roost: of these parts of it, …
+RELEVANT = re.compile(
+    r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost", re.I
+)
+# … unless the broker was stopped; or a device is removed: then it clears the device's topic again for each disabled entity.
+EXPECTED = re.compile(
+    r"Error returned from MQTT server|Failed to connect to MQTT server|The client is not currently connected|"
+    r"No device components to cleanup|mqtt\.discovery is logging too frequently"
+)
 CLIENT = "http://127.0.0.1/"
 
 
@@ -186,5 +195,6 @@ class HomeAssistant(Server):
         )
 
     def complaints(self):
-        """Returns the warnings and errors of its log."""
-        return re.findall(r"^.* (?:WARNING|ERROR|CRITICAL) .*(?:\n(?!\d{4}-).*)*", self.output.read_text(), re.M)
+        """Returns the warnings and errors of its log that may be about a message of Roost."""
+        found = re.findall(r"^.* (?:WARNING|ERROR|CRITICAL) .*(?:\n(?!\d{4}-).*)*", self.output.read_text(), re.M)
+        return [complaint for complaint in found if RELEVANT.search(complaint) and not EXPECTED.search(complaint)]

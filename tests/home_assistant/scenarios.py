@@ -496,4 +496,25 @@ async def only_look(world):
     await until("the end of all entities", has_none, 30)
 
 
-ALL = [appear, states, press, water, toggle, jobs, problem, fault, restarts, thousand, other_host, only_look]
+async def log(world):
+    """Home Assistant has logged neither a warning nor an error about a message"""
+    complaints = world.home.complaints()
+    check(not complaints, f"{len(complaints)} lines: " + "\n       ".join(complaints[:5]))
+
+
+FIRST, LAST = [appear], [log]
+ALL = [
+    *FIRST,
+    states,
+    press,
+    water,
+    toggle,
+    jobs,
+    problem,
+    fault,
+    restarts,
+    thousand,
+    other_host,
+    only_look,
+    *LAST,
+]
