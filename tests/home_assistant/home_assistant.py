@@ -31,7 +31,7 @@ START_S = 240
 RELEVANT = re.compile(
     r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost", re.I
 )
-# … unless the broker was stopped; or a device is removed: then it clears the device's topic again for each disabled entity.
+# … unless the broker was stopped; or a device is removed: then it clears the topic again for each disabled entity of it.
 EXPECTED = re.compile(
     r"Error returned from MQTT server|Failed to connect to MQTT server|The client is not currently connected|"
     r"No device components to cleanup|mqtt\.discovery is logging too frequently"

@@ -293,7 +293,10 @@ id = "lock"
 label = "Lock up"
 trigger = "daily 22:00"
 policy = { attempts = 1 }
-steps = [{ topic = "timers/house/lock/set", payload = "LOCK", confirm = { topic = "timers/house/lock/state", matches = { text = "locked" }, within = "1s" } }]
+[[device.config.job.steps]]
+topic = "timers/house/lock/set"
+payload = "LOCK"
+confirm = { topic = "timers/house/lock/state", matches = { text = "locked" }, within = "1s" }
 """
 
 

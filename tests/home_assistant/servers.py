@@ -183,7 +183,7 @@ class Roost(Server):
         (self.folder / "plugins" / f"{name}.wasm").unlink()
 
     async def start(self):
-        """Starts it at noon on a day in June, so that none of the samples' jobs is due meanwhile but the one of each minute."""
+        """Starts it at noon in June, so that none of the samples' jobs is due meanwhile but the one of each minute."""
         ahead = self.folder / "ahead"
         if not ahead.exists():
             ahead.write_text(str(int((NOON - datetime.now(UTC)).total_seconds() * 1000)))
