@@ -154,7 +154,8 @@ mod tests {
             roost.toml:2:11: `devices` is a text, and must be a list
 
             | commands = 'yes'
-            roost.toml:2:12: `commands` is a text, and must be true or false"#]].assert_eq(&shown.join("\n\n"));
+            roost.toml:2:12: `commands` is a text, and must be true or false"#]]
+        .assert_eq(&shown.join("\n\n"));
     }
 
     #[test]

@@ -6,42 +6,62 @@ use tokio::time::Instant;
 
 use super::topics::Subject;
 
+/// How soon a subject is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// Something has happened to it.
+    Next,
+    /// All of many are looked at: those to which something happens come before them.
+    Bulk,
+}
+
 /// The subjects that are to be looked at, each once, in the order of their times.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    order: BTreeSet<(Instant, Subject)>,
-    times: HashMap<Subject, Instant>,
+    /// Those of each turn.
+    order: [BTreeSet<(Instant, Subject)>; 2],
+    entries: HashMap<Subject, (Turn, Instant)>,
 }
 
 impl Agenda {
     /// Notes that a subject is to be looked at, at the latest at a time.
-    pub(super) fn add(&mut self, subject: Subject, at: Instant) {
-        if self.times.get(&subject).is_some_and(|earlier| *earlier <= at) {
-            return;
+    pub(super) fn add(&mut self, subject: Subject, turn: Turn, at: Instant) {
+        let before = self.entries.get(&subject).copied();
+        let (turn, at) = before.map_or((turn, at), |(of, earlier)| (of.min(turn), earlier.min(at)));
+        if let Some((turn, at)) = before {
+            self.order[turn as usize].remove(&(at, subject.clone()));
         }
-        if let Some(later) = self.times.insert(subject.clone(), at) {
-            self.order.remove(&(later, subject.clone()));
-        }
-        self.order.insert((at, subject));
+        self.entries.insert(subject.clone(), (turn, at));
+        self.order[turn as usize].insert((at, subject));
     }
 
-    /// Returns the time of the first one.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.order.first().map(|(at, _)| *at)
+    /// Returns when the first one is to be looked at. The bulk waits until `bulk_from`.
+    pub(super) fn next(&self, bulk_from: Instant) -> Option<Instant> {
+        let bulk = self.first(Turn::Bulk).map(|at| at.max(bulk_from));
+        self.first(Turn::Next).into_iter().chain(bulk).min()
     }
 
     /// Takes the first one whose time has come.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Subject> {
-        if self.next()? > now {
+    pub(super) fn take(&mut self, now: Instant, bulk_from: Instant) -> Option<(Turn, Subject)> {
+        let is_due = |turn| self.first(turn).is_some_and(|at| at <= now);
+        let turn = if is_due(Turn::Next) {
+            Turn::Next
+        } else if is_due(Turn::Bulk) && bulk_from <= now {
+            Turn::Bulk
+        } else {
             return None;
-        }
-        let (_, subject) = self.order.pop_first()?;
-        self.times.remove(&subject);
-        Some(subject)
+        };
+        let (_, subject) = self.order[turn as usize].pop_first()?;
+        self.entries.remove(&subject);
+        Some((turn, subject))
     }
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    fn first(&self, turn: Turn) -> Option<Instant> {
+        self.order[turn as usize].first().map(|(at, _)| *at)
     }
 }
 
@@ -54,36 +74,31 @@ mod tests {
     use super::*;
 
     fn device(name: &str) -> Subject {
-        Subject::Device((PluginName::parse("coop").unwrap(), DeviceName::parse(name).unwrap()))
+        Subject::Device((PluginName::parse("coop-door").unwrap(), DeviceName::parse(name).unwrap()))
     }
 
     #[test]
-    fn each_subject_is_there_once_at_its_earliest_time() {
-        let (mut agenda, now) = (Agenda::default(), Instant::now());
-        let [soon, later] = [1, 5].map(|seconds| now + Duration::from_secs(seconds));
-        agenda.add(device("a"), later);
-        agenda.add(device("b"), soon);
-        agenda.add(device("a"), soon);
-        agenda.add(device("b"), later);
-        assert_eq!((agenda.next(), agenda.take(now)), (Some(soon), None));
-        assert_eq!([agenda.take(soon), agenda.take(soon)], [Some(device("a")), Some(device("b"))]);
-        assert_eq!((agenda.next(), agenda.take(later)), (None, None));
-        // What was taken may be added at any time again.
-        agenda.add(device("a"), later);
-        assert_eq!(agenda.next(), Some(later));
-    }
-
-    /// Its state has the next run of all devices.
-    #[test]
-    fn the_host_is_looked_at_after_its_devices() {
-        let (mut agenda, now) = (Agenda::default(), Instant::now());
-        for subject in [Subject::Host, device("z"), device("a")] {
-            agenda.add(subject, now);
+    fn what_happens_comes_before_the_bulk_and_each_subject_is_looked_at_once() {
+        let (now, mut agenda) = (Instant::now(), Agenda::default());
+        for name in ["north", "south"] {
+            agenda.add(device(name), Turn::Bulk, now);
         }
-        let order = [agenda.take(now), agenda.take(now), agenda.take(now)];
-        assert_eq!(order, [device("a"), device("z"), Subject::Host].map(Some));
-        agenda.add(Subject::Host, now);
-        agenda.clear();
-        assert_eq!(agenda.take(now), None);
+        agenda.add(Subject::Host, Turn::Bulk, now);
+        agenda.add(device("south"), Turn::Next, now + Duration::from_secs(9));
+        let taken: Vec<_> = std::iter::from_fn(|| agenda.take(now, now)).collect();
+        assert_eq!(taken, [(Turn::Next, device("south")), (Turn::Bulk, device("north")), (Turn::Bulk, Subject::Host)]);
+        assert_eq!(agenda.next(now), None);
+    }
+
+    #[test]
+    fn the_bulk_waits_for_its_pace_and_a_later_time_for_itself() {
+        let (now, mut agenda) = (Instant::now(), Agenda::default());
+        let later = now + Duration::from_secs(1);
+        agenda.add(device("north"), Turn::Bulk, now);
+        assert_eq!((agenda.next(later), agenda.take(now, later)), (Some(later), None));
+        agenda.add(device("south"), Turn::Next, later);
+        assert_eq!((agenda.next(now), agenda.take(now, now)), (Some(now), Some((Turn::Bulk, device("north")))));
+        assert_eq!((agenda.next(now), agenda.take(now, now)), (Some(later), None));
+        assert_eq!(agenda.take(later, later), Some((Turn::Next, device("south"))));
     }
 }

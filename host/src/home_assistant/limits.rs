@@ -26,6 +26,9 @@ pub(super) const BETWEEN_HOST_STATES: Duration = Duration::from_secs(10);
 pub(super) const BURST: u32 = 5;
 /// The pause between two such changes, and between two events of a job, when there are many.
 pub(super) const REFILL: Duration = Duration::from_secs(60);
+/// The pause after each of many devices that are described or whose states are published: due messages share the broker
+/// and the machine with them, and Home Assistant takes twice as long for a device.
+pub(super) const BULK_PACE: Duration = Duration::from_millis(10);
 /// How long a device must be gone before it is removed.
 pub(super) const GONE: Duration = Duration::from_secs(3);
 /// How long the broker must have sent no retained message before they count as read.

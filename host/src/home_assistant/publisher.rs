@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::{
-    agenda::Agenda,
+    agenda::{Agenda, Turn},
     commands::Commands,
     description::{self, Description, Platforms},
     limits,
@@ -42,6 +42,8 @@ pub(super) struct Publisher {
     state: ApiState,
     commands: Commands,
     agenda: Agenda,
+    /// From when on the next subject of many is looked at.
+    bulk_from: Instant,
     phase: Phase,
     /// What the broker has, or will have once `ready` is published.
     kept: HashMap<String, u64>,
@@ -124,6 +126,7 @@ impl Publisher {
             status_topic,
             commands: Commands::new(state.clone()),
             agenda: Agenda::default(),
+            bulk_from: Instant::now(),
             phase: Phase::Down,
             kept: HashMap::new(),
             hasher: RandomState::new(),
@@ -150,7 +153,7 @@ impl Publisher {
             let next = match self.phase {
                 Phase::Down => None,
                 Phase::Reading { until, .. } => Some(until),
-                Phase::Publishing => self.agenda.next().filter(|_| self.ready.is_empty()),
+                Phase::Publishing => self.agenda.next(self.bulk_from).filter(|_| self.ready.is_empty()),
             };
             tokio::select! {
                 // Commands first: a person waits for them.
@@ -194,14 +197,17 @@ impl Publisher {
                 self.look_at_all().await;
             }
             Phase::Publishing => {
-                let Some(subject) = self.agenda.take(now) else { return };
+                let Some((turn, subject)) = self.agenda.take(now, self.bulk_from) else { return };
                 let looked = match &subject {
                     Subject::Host => self.look_at_host(now).await,
                     Subject::Device(name) => self.look_at_device(name.clone(), now).await,
                 };
+                if turn == Turn::Bulk && !self.ready.is_empty() {
+                    self.bulk_from = now + limits::BULK_PACE;
+                }
                 if let Err(problem) = looked {
                     tracing::debug!("{subject:?} cannot be looked at: {}", problem.detail);
-                    self.agenda.add(subject, now + limits::BETWEEN_DESCRIPTIONS);
+                    self.agenda.add(subject, Turn::Next, now + limits::BETWEEN_DESCRIPTIONS);
                 }
             }
         }
@@ -351,7 +357,7 @@ impl Publisher {
             _ => {}
         }
         if !matches!(event, HostEvent::Started { .. }) {
-            self.agenda.add(Subject::Host, Instant::now());
+            self.agenda.add(Subject::Host, Turn::Bulk, Instant::now());
         }
     }
 
@@ -390,7 +396,7 @@ impl Publisher {
     /// Looks at a device again soon.
     fn touch(&mut self, name: Name) {
         if self.describes(&name) {
-            self.agenda.add(Subject::Device(name), Instant::now());
+            self.agenda.add(Subject::Device(name), Turn::Next, Instant::now());
         }
     }
 
@@ -399,14 +405,14 @@ impl Publisher {
         let known: Vec<Subject> = self.subjects.keys().filter(of_plugin).cloned().collect();
         let now = Instant::now();
         for subject in known {
-            self.agenda.add(subject, now);
+            self.agenda.add(subject, Turn::Bulk, now);
         }
     }
 
     fn touch_all(&mut self) {
         let now = Instant::now();
         for subject in self.subjects.keys() {
-            self.agenda.add(subject.clone(), now);
+            self.agenda.add(subject.clone(), Turn::Bulk, now);
         }
     }
 
@@ -417,7 +423,7 @@ impl Publisher {
         }
         self.touch_all();
         let (now, mut plugin) = (Instant::now(), None);
-        self.agenda.add(Subject::Host, now);
+        self.agenda.add(Subject::Host, Turn::Bulk, now);
         loop {
             let after: Option<PluginName> = plugin.take();
             let next = self.state.inspect(move |scheduler| {
@@ -441,7 +447,7 @@ impl Publisher {
             let Ok(names) = batch.await else { return };
             for name in &names {
                 if self.describes(name) {
-                    self.agenda.add(Subject::Device(name.clone()), now);
+                    self.agenda.add(Subject::Device(name.clone()), Turn::Bulk, now);
                 }
             }
             match names.last() {
@@ -472,10 +478,10 @@ impl Publisher {
         described.gone = None;
         described.awaits_run &= !portrait.is_running;
         if described.awaits_run {
-            self.agenda.add(subject.clone(), now + limits::BETWEEN_STATES);
+            self.agenda.add(subject.clone(), Turn::Next, now + limits::BETWEEN_STATES);
         }
         if portrait.error.is_some() {
-            self.agenda.add(subject.clone(), now + limits::AT_FAULT);
+            self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
         self.describe(&subject, &description, now);
         self.publish_state(&subject, &portrait, now);
@@ -500,7 +506,7 @@ impl Publisher {
         let Some(described) = self.subjects.get_mut(&subject) else { return };
         let since = *described.gone.get_or_insert(now);
         if may_come_back || now.duration_since(since) < limits::GONE {
-            self.agenda.add(subject, now + limits::GONE);
+            self.agenda.add(subject, Turn::Next, now + limits::GONE);
             return;
         }
         let topics = [self.topics.description(&subject), self.topics.state(&subject)];
@@ -512,7 +518,7 @@ impl Publisher {
             self.ready.extend(kept.into_iter().map(cleared));
         }
         match described.description_from > now {
-            true => self.agenda.add(subject, described.description_from),
+            true => self.agenda.add(subject, Turn::Next, described.description_from),
             false => drop(self.subjects.remove(&subject)),
         }
     }
@@ -533,13 +539,13 @@ impl Publisher {
             return;
         }
         if described.description_from > now {
-            self.agenda.add(subject.clone(), described.description_from);
+            self.agenda.add(subject.clone(), Turn::Next, described.description_from);
             return;
         }
         described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
-        if described.platforms.iter().any(|(key, platform)| platforms.get(key) != Some(platform)) {
-            // What was named by its former platform alone is left out, or described, next time.
-            self.agenda.add(subject.clone(), described.description_from);
+        if described.platforms.keys().any(|key| !platforms.contains_key(key)) {
+            // What was named by its platform alone is left out next time.
+            self.agenda.add(subject.clone(), Turn::Next, described.description_from);
         }
         described.platforms = platforms;
         self.kept.insert(topic.clone(), hash);
@@ -551,7 +557,7 @@ impl Publisher {
         let next = portrait.next.clone().map(|next| (next, portrait.zone));
         if described.next != next {
             described.next = next;
-            self.agenda.add(Subject::Host, now);
+            self.agenda.add(Subject::Host, Turn::Bulk, now);
         }
         let state = DeviceState::new(portrait);
         let payload = Bytes::from(state.write());
@@ -565,7 +571,7 @@ impl Publisher {
             _ => described.state_from,
         };
         if from > now {
-            self.agenda.add(subject.clone(), from);
+            self.agenda.add(subject.clone(), Turn::Next, from);
             return;
         }
         if !is_urgent {
@@ -602,7 +608,7 @@ impl Publisher {
             described.state_from = now + limits::BETWEEN_STATES;
         }
         if described.state_from > now {
-            self.agenda.add(subject, described.state_from);
+            self.agenda.add(subject, Turn::Next, described.state_from);
             return Ok(());
         }
         described.state_from = now + limits::BETWEEN_HOST_STATES;
@@ -610,7 +616,7 @@ impl Publisher {
         self.describe(&subject, &description, now);
         let state = HostState::new(&self.state, self.next_of_all()).await?;
         if state.faults > 0 {
-            self.agenda.add(subject.clone(), now + limits::AT_FAULT);
+            self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(&subject), self.hasher.hash_one(&payload));

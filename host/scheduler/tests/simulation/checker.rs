@@ -102,6 +102,8 @@ struct Sent {
     confirms: bool,
     /// Whether it was not on disk when the host crashed.
     forgotten: bool,
+    /// Whether it has begun: a run sends steps that it has taken over from an earlier one also before its first.
+    has_begun: bool,
 }
 
 impl Checker {
@@ -132,7 +134,8 @@ impl Checker {
         let mut devices: BTreeMap<_, (bool, bool)> = BTreeMap::new();
         for RunStatus { id, started, .. } in runs {
             // After a crash, a run of one message starts anew.
-            let is_on_the_wire = self.on_the_wire.get(id).is_some_and(|sent| !sent.forgotten && sent.topics.len() > 1);
+            let is_on_the_wire =
+                self.on_the_wire.get(id).is_some_and(|sent| sent.has_begun && !sent.forgotten && sent.topics.len() > 1);
             let (must, may) = devices.entry((&id.plugin, &id.device)).or_default();
             *must |= is_on_the_wire || in_flight.contains(id);
             *may |= started.is_some();
@@ -431,13 +434,15 @@ impl Checker {
         }
         let since = self.received.len();
         let steps = || publish.body.steps();
-        self.on_the_wire.entry(publish.run.clone()).or_insert_with(|| Sent {
+        let sent = self.on_the_wire.entry(publish.run.clone()).or_insert_with(|| Sent {
             topics: steps().map(|step| step.topic().to_owned()).collect(),
             since,
             may_be_unsent: steps().any(|step| step.once || step.confirm().is_some()),
             confirms: steps().any(|step| step.confirm().is_some()),
             forgotten: false,
+            has_begun: false,
         });
+        sent.has_begun |= publish.step == 0;
     }
 
     /// Moves measured times after the clock was set. Occurrences have new ids from here on, and active runs must keep
