@@ -129,7 +129,7 @@ fn without_commands_nothing_can_be_pressed() {
     let settings = "[home_assistant]\ncommands = false\ndevices = [\"coop-door/n*\"]\ndiscovery_prefix = \"ha\"\n";
     let host = start(&site, &broker, settings);
     let north = description(&listener.wait_for("ha/device/roost_coop-door_north/config").payload);
-    assert_eq!(keys(&north), ["enabled", "event", "last", "next", "problem", "running"].map(str::to_owned).into());
+    assert_eq!(keys(&north), ["active", "event", "last", "next", "problem", "running"].map(str::to_owned).into());
     assert!(!north.to_string().contains("roost/set/"), "{north}");
     broker.publish(&["-t", "roost/set/coop-door/north/run/close", "-m", "RUN"]);
     site.roost(&["run-now", "coop-door/north/open"]);

@@ -82,8 +82,9 @@ pub(super) fn of_device(
             add_task(&mut all, task);
         }
     } else {
+        // Not by the key of the switch: Home Assistant would keep that.
         all.add(
-            "enabled",
+            "active",
             "binary_sensor",
             json!({
                 "name": null,
@@ -211,7 +212,7 @@ fn enabled_template(id: &JobId) -> String {
 fn add_task(all: &mut Builder<'_>, TaskDescriptionRecord { task, args_schema, .. }: &TaskDescriptionRecord) {
     let command = all.command(&format!("task/{task}"));
     if needs_arguments(args_schema.as_ref()) {
-        all.add(&key("task", task), "notify", json!({ "name": task, "command_topic": command }));
+        all.add(&key("notify", task), "notify", json!({ "name": task, "command_topic": command }));
     } else {
         all.add(
             &key("task", task),
@@ -391,12 +392,12 @@ mod tests {
             event: {"availability_topic":"roost/status","event_types":["succeeded","failed","missed","skipped","cancelled","denied"],"name":"Run","platform":"event","state_topic":"roost/event/coop-door/north","unique_id":"roost_coop-door_north_event"}
             last: {"availability_topic":"roost/status","device_class":"enum","json_attributes_template":"{{ (value_json.last or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Last run","options":["succeeded","failed","missed","skipped","cancelled","denied"],"platform":"sensor","unique_id":"roost_coop-door_north_last","value_template":"{{ value_json.last.outcome if value_json.last else None }}"}
             next: {"availability_topic":"roost/status","device_class":"timestamp","json_attributes_template":"{{ (value_json.next or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Next run","platform":"sensor","unique_id":"roost_coop-door_north_next","value_template":"{{ value_json.next.at if value_json.next else None }}"}
+            notify_water: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/water","name":"water","platform":"notify","unique_id":"roost_coop-door_north_notify_water"}
             problem: {"availability_topic":"roost/status","device_class":"problem","entity_category":"diagnostic","json_attributes_template":"{{ {'reason': value_json.problem} | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Problem","platform":"binary_sensor","unique_id":"roost_coop-door_north_problem","value_template":"{{ 'ON' if value_json.problem else 'OFF' }}"}
             run_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/run/close","name":"Do close","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_run_close"}
             running: {"availability_topic":"roost/status","device_class":"running","name":"Running","platform":"binary_sensor","unique_id":"roost_coop-door_north_running","value_template":"{{ 'ON' if value_json.running else 'OFF' }}"}
             skip_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/skip/close","enabled_by_default":false,"entity_category":"config","name":"Skip Do close","payload_press":"SKIP","platform":"button","unique_id":"roost_coop-door_north_skip_close"}
             task_open: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/open","name":"open","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_task_open"}
-            task_water: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/water","name":"water","platform":"notify","unique_id":"roost_coop-door_north_task_water"}
             device: {"identifiers":["roost_coop-door_north"],"manufacturer":"Roost","model":"coop-door","name":"coop-door north","via_device":"roost"}
             origin: {"name":"Roost","sw_version":"0.1.0"}
             state_topic: "roost/state/coop-door/north""#]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));

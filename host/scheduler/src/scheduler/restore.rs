@@ -114,12 +114,9 @@ impl Scheduler {
         }
         let follows_calendars = job.trigger.days().is_some_and(Days::follow_calendars);
         let may_be_stale = follows_calendars && !mutated(Mutation::RestartKeepsOldCalendars);
-        let is_left_out = |due: Instant| job.trigger.left_out(due, &site, self.agenda.almanac()).is_some();
-        let is_left_out = may_be_stale && due.filter(|due| *due <= self.now).is_some_and(is_left_out);
         let next = match due {
-            // A calendar may have changed while the host was away: what it leaves out now is not caught up, and neither is
-            // what it newly has.
-            Some(due) if is_left_out => Next::Search(due),
+            // A calendar may have changed while the host was away. What was due by then was decided by its old
+            // contents, and nothing is caught up by the new ones.
             None if follows_calendars && !mutated(Mutation::RestartCatchesUpCalendars) => {
                 Next::Search(watermark.max(self.now))
             }

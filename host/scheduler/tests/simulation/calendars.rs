@@ -93,28 +93,6 @@ fn a_job_without_a_day_left_continues_when_its_calendar_has_new_ones() {
 }
 
 #[test]
-fn what_a_calendar_leaves_out_since_the_host_was_down_is_not_caught_up() {
-    let late = || with(daily().remove(0), |job| job.policy.grace_ms = 2 * 86_400_000);
-    let caught_up = |before: &[u32], after: &[u32]| {
-        let mut world = world(before, vec![late()]);
-        world.run_until(at("2027-03-01T06:30:00Z"));
-        world.disk.calendars = holidays(after);
-        world.now = at("2027-03-02T08:00:00Z");
-        world.crash();
-        world.link_up(100);
-        world.run_until(at("2027-03-03T00:00:00Z"));
-        sent(&world, "work").len()
-    };
-    // The newest of two occurrences is caught up, unless the calendar leaves both out.
-    assert_eq!(
-        [caught_up(&[], &[]), caught_up(&[], &[1]), caught_up(&[], &[2]), caught_up(&[], &[1, 2])],
-        [1, 1, 1, 0]
-    );
-    // What was left out when it was due stays so.
-    assert_eq!(caught_up(&[1, 2], &[]), 0);
-}
-
-#[test]
 fn a_calendar_that_changed_while_the_host_was_down_counts_after_the_restart() {
     let mut world = world(&[2], daily());
     world.run_until(at("2027-03-01T12:00:00Z"));

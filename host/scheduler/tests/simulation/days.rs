@@ -157,7 +157,7 @@ pub(crate) struct InForce {
     since: Instant,
     /// When the host stopped, if they changed while it was down.
     stopped: Instant,
-    /// The jobs with an occurrence that had passed and was not decided: it may be decided by these, and those after it.
+    /// The jobs with an occurrence that had passed and was not decided. It stays; those after it may be decided by these.
     undecided: Vec<(DeviceName, String, Instant)>,
     calendars: Calendars,
 }
@@ -240,7 +240,7 @@ fn in_force<'a>(world: &'a World, (device, job): (&str, &str), at: Instant) -> V
     let since = |change: &InForce| {
         let of_job =
             |(on, of, due): &(DeviceName, String, Instant)| (on.as_str() == device && of == job).then_some(*due);
-        change.undecided.iter().find_map(of_job).map_or(change.stopped, |due| due.min(change.stopped))
+        change.undecided.iter().find_map(of_job).map_or(change.stopped, |due| due.plus_ms(1).min(change.stopped))
     };
     let held = all.iter().enumerate().filter(|(index, change)| since(change) <= at && at <= until(*index));
     held.map(|(_, change)| &change.calendars).collect()
