@@ -17,7 +17,7 @@ INSTALL := $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteracti
 VENV := python3 -c 'import ensurepip' 2> /dev/null || { $(INSTALL) python3-venv; }
 
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 run: wasm plugins ## build everything and run Roost with the sample plugins
 	cargo run --release -p roost -- run
@@ -169,6 +169,11 @@ conformance: brokers guests ## try the link to the broker with RabbitMQ, aedes a
 	@for broker in $(or $(ONLY),rabbitmq aedes aedes-0.51 amqtt); do echo "$$broker:"; \
 		BROKER=$$broker cargo test --quiet --bin roost --test e2e another_broker -- --test-threads 1; done
 
+home-assistant: ## try the devices in a real Home Assistant, which it installs: PYTHON=… names a Python 3.13 or 3.14, ONLY=word picks
+	@python=$$(tests/home_assistant/install target/home-assistant); [ -n "$$python" ] || exit 0; \
+	$(MAKE) --no-print-directory brokers plugins && cargo build --bin roost && \
+	"$$python" tests/home_assistant/main.py target/debug/roost plugins $(ONLY)
+
 bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
 	cargo build --quiet --release -p roost
 	@command -v redis-server > /dev/null || { $(INSTALL) redis-server; }
@@ -178,4 +183,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim fuzz soak mutants oracles home-assistant

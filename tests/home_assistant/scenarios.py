@@ -1,0 +1,523 @@
+"""What a person sees of Roost in Home Assistant, in the order in which it is tried: each scenario goes on where the one
+before has ended."""
+
+import asyncio
+import itertools
+import json
+import signal
+import time
+from datetime import UTC, datetime
+
+from home_assistant import HomeAssistant
+from servers import Broker, Failed, Roost, until
+
+SAMPLE_PLUGINS = ("coop-door", "greenhouse", "sprinkler", "timers")
+
+# The devices of the sample plugins, with the jobs that recur and the tasks. A task that needs no arguments is a button.
+SAMPLES = {
+    "coop-door/north": {"jobs": ["open", "close"], "button": ["open", "close"]},
+    "coop-door/south": {"jobs": ["open", "close"], "button": ["open", "close"]},
+    "greenhouse/tomatoes": {"jobs": ["vent-summer", "vent-winter", "lamps-on", "lamps-off"], "notify": ["air"]},
+    "sprinkler/garden": {"jobs": ["water"], "notify": ["water"]},
+    "sprinkler/seedlings": {"jobs": ["mist"], "notify": ["water"]},
+    "timers/house": {"jobs": ["porch-on", "porch-off", "chime"]},
+}
+SENSORS = {"next": "sensor", "last": "sensor", "problem": "binary_sensor", "running": "binary_sensor", "event": "event"}
+OF_HOST = {"connected": "binary_sensor", "problem": "binary_sensor", "next": "sensor", "failed": "sensor"}
+OF_HOST_DISABLED = ("lateness", "plugins", "devices", "jobs")
+
+
+def check(holds, what):
+    if not holds:
+        raise Failed(what)
+
+
+def unique(device, key, host="roost"):
+    """Returns the unique id of an entity of a device; the samples' names need no escapes."""
+    return f"{host}_{device.replace('/', '_')}_{key}"
+
+
+def expected(samples, host="roost", has_commands=True):
+    """Returns all entities: their unique id, platform, and whether they are enabled."""
+    entities = {(f"{host}_{key}", platform, True) for key, platform in OF_HOST.items()}
+    entities |= {(f"{host}_{key}", "sensor", False) for key in OF_HOST_DISABLED}
+    for device, has in samples.items():
+        of_device = {(key, platform, True) for key, platform in SENSORS.items()}
+        if has_commands:
+            of_device.add(("enabled", "switch", True))
+            for job in has["jobs"]:
+                of_device |= {(f"run_{job}", "button", True), (f"skip_{job}", "button", False)}
+                of_device.add((f"enabled_{job}", "switch", False))
+            for platform in ("button", "notify"):
+                of_device |= {(f"task_{task}", platform, True) for task in has.get(platform, [])}
+        entities |= {(unique(device, key, host), *entity) for key, *entity in of_device}
+    return entities
+
+
+class World:
+    """The broker, Roost and Home Assistant, and what Home Assistant should have."""
+
+    def __init__(self, folder, binary, plugins):
+        self.folder, self.binary, self.plugins = folder, binary, plugins
+        self.broker = Broker(folder / "broker")
+        self.roost = Roost(folder / "roost", binary, self.broker)
+        self.home = HomeAssistant(folder / "home-assistant", self.broker)
+        self.servers = [self.broker, self.roost, self.home]
+        self.samples, self.entity_ids, self.figures = dict(SAMPLES), {}, []
+
+    async def start(self):
+        """Starts all, with the sample plugins."""
+        self.roost.settings()
+        for plugin in SAMPLE_PLUGINS:
+            self.roost.add(self.plugin(plugin), self.settings(plugin))
+        for server in self.servers:
+            await server.start()
+
+    async def stop(self):
+        for server in reversed(self.servers):
+            await server.stop()
+
+    def plugin(self, name):
+        return self.plugins / f"{name}.wasm"
+
+    def settings(self, name):
+        """Returns the settings that a sample plugin comes with."""
+        return self.plugin(name).with_suffix(".toml").read_text()
+
+    def second_roost(self, topic):
+        roost = Roost(self.folder / topic, self.binary, self.broker, topic)
+        self.servers.append(roost)
+        return roost
+
+    def say(self, figure):
+        self.figures.append(figure)
+
+    async def until_there(self, limit=30):
+        """Waits until exactly the right entities are there."""
+        wanted = expected(self.samples)
+
+        async def are_there():
+            found = await self.home.entities()
+            # Home Assistant keeps what is disabled of a job that is gone, until the device is gone.
+            extra = {entity for entity in found - wanted if entity[2]}
+            self.wrong = [f"{name} ({platform}) is missing" for name, platform, _ in sorted(wanted - found)]
+            self.wrong += [f"{name} ({platform}) is too much" for name, platform, _ in sorted(extra)]
+            return not self.wrong
+
+        try:
+            await until("the entities", are_there, limit)
+        except Failed:
+            raise Failed(f"{len(self.wrong)} entities are not as they should be: {', '.join(self.wrong[:8])}") from None
+
+    async def until_right(self):
+        """Waits until each state is what Roost says of the device."""
+
+        def are_right():
+            devices = json.loads(self.roost.get("/api/v1/devices"))["items"]
+            self.wrong = [fault for device in devices for fault in self.faults_of(device)]
+            return not self.wrong
+
+        try:
+            await until("the states", are_right, 30)
+        except Failed:
+            raise Failed("; ".join(self.wrong[:8])) from None
+
+    def faults_of(self, device):
+        """Yields where the entities of a device show something else than Roost's record of it."""
+        name = f"{device['plugin']}/{device['device']}"
+
+        def compare(key, wanted):
+            shown = self.home.state(unique(name, key))
+            if shown != wanted:
+                yield f"{key} of {name} is {shown}, not {wanted}"
+
+        is_paused = device["paused"] or device["plugin_paused"]
+        due, last = device.get("due"), device.get("last")
+        yield from compare("enabled", "off" if is_paused else "on")
+        yield from compare("next", at_utc(due) if due and not is_paused else "unknown")
+        yield from compare("last", last["state"] if last else "unknown")
+        yield from compare("problem", "on" if device.get("fault") or device.get("error") else "off")
+
+    def check_ids(self):
+        """Checks that all entities have the names that they had at first."""
+        others = {name: self.home.ids[name] for name, old in self.entity_ids.items() if self.home.ids[name] != old}
+        check(not others, f"other names: {others}")
+
+    def wait_message(self, mark, topic, count=1):
+        """Waits until the broker has got a message on a topic, and no more than that many."""
+
+        def has_come():
+            return len(self.broker.messages(mark, topic)) >= count
+
+        return until(f"a message on {topic}", has_come)
+
+    def nothing_pressed(self, mark):
+        """Checks that since a mark neither a command nor a message to a device was published."""
+        pressed = [
+            topic
+            for topic in self.broker.messages(mark)
+            if topic.startswith("roost/set/") or topic.split("/")[0] in SAMPLE_PLUGINS
+        ]
+        check(not pressed, f"published again: {pressed[:5]}")
+
+
+def at_utc(text):
+    """Returns a time as Home Assistant shows it: in whole seconds, UTC."""
+    at = datetime.fromisoformat(text).astimezone(tz=None)
+    return datetime.fromtimestamp(int(at.timestamp()), tz=UTC).isoformat()
+
+
+async def appear(world):
+    """the devices of the samples appear, each with its entities and no others"""
+    await world.until_there()
+    devices = await world.home.devices()
+    names = {f"roost_{name.replace('/', '_')}": name.replace("/", " ") for name in world.samples}
+    shown = {name: device["name"] for name, device in devices.items()}
+    check(shown == names | {"roost": "Roost"}, f"the devices are {shown}")
+    host = devices["roost"]["id"]
+    strays = [name for name, device in devices.items() if name != "roost" and device["via_device_id"] != host]
+    check(not strays, f"not below the host: {strays}")
+    world.entity_ids = dict(world.home.ids)
+    configs = world.broker.messages(topic="homeassistant/device/")
+    check(len(configs) == len(set(configs)), f"described more than once: {sorted(configs)}")
+
+
+async def states(world):
+    """each entity has the state that Roost has"""
+    await world.until_right()
+    home = world.home
+    check(home.state("roost_connected") == "on", "the host is not connected")
+    check(home.state("roost_problem") == "off", "the host has a problem")
+    check(home.state("roost_failed") == "0", f"failed runs: {home.state('roost_failed')}")
+
+    def is_next_of_all():
+        return home.state("roost_next") == min(home.state(unique(device, "next")) for device in world.samples)
+
+    await until("the next run of all", is_next_of_all, 90)
+    attributes = home.entity(unique("timers/house", "next"))["attributes"]
+    check({"job", "label", "topic", "payload"} <= attributes.keys(), f"the next run has only {attributes}")
+
+
+async def press(world):
+    """a press of a job's button runs the job, once, and the event and the last run follow"""
+    mark, home, north = world.broker.mark(), world.home, "coop-door/north"
+    await home.call(unique(north, "run_close"), "button.press")
+    await world.wait_message(mark, "coop-door/north/door/set")
+    await until("the last run", lambda: home.state(unique(north, "last")) == "succeeded")
+    event = await until("the event", lambda: happened(home, north))
+    check(event["event_type"] == "succeeded" and event["job"] == "close", f"the event is {event}")
+    last = home.entity(unique(north, "last"))["attributes"]
+    check(last["run"] == event["run"], f"the last run is {last}, and the event {event}")
+    await home.call(unique(north, "task_open"), "button.press")
+    await world.wait_message(mark, "coop-door/north/door/set", 2)
+    await world.until_right()
+    sent = world.broker.messages(mark, "coop-door/")
+    check(len(sent) == 2, f"published: {sent}")
+
+
+def happened(home, device):
+    """Returns the attributes of the newest event of a device."""
+    event = home.entity(unique(device, "event"))
+    return event["attributes"] if event and event["attributes"].get("event_type") else None
+
+
+async def water(world):
+    """a task takes its arguments from `notify.send_message`, and the device is running until the last step"""
+    mark, home, garden = world.broker.mark(), world.home, "sprinkler/garden"
+    arguments = {"zone": "lawn", "minutes": 0.1}
+    await home.call(unique(garden, "task_water"), "notify.send_message", message=json.dumps(arguments))
+    await world.wait_message(mark, "sprinkler/garden/lawn/set")
+    await until("the garden runs", lambda: home.state(unique(garden, "running")) == "on", 5)
+    await world.wait_message(mark, "sprinkler/garden/lawn/set", 2)
+    await until("the garden has ended", lambda: home.state(unique(garden, "running")) == "off")
+    await until("the last run", lambda: home.state(unique(garden, "last")) == "succeeded")
+
+
+async def toggle(world):
+    """a switch pauses its device, and follows `roost pause` and `roost resume`"""
+    home, north, south = world.home, "coop-door/north", "coop-door/south"
+
+    def is_now(device, word):
+        return until(f"{device} is {word}", lambda: home.state(unique(device, "enabled")) == word)
+
+    await home.call(unique(north, "enabled"), "switch.turn_off")
+    await is_now(north, "off")
+    await until("no next run", lambda: home.state(unique(north, "next")) == "unknown")
+    await world.until_right()
+    world.roost.cli("resume", north)
+    await is_now(north, "on")
+    world.roost.cli("pause", "coop-door")
+    await is_now(north, "off")
+    await is_now(south, "off")
+    world.roost.cli("resume", "coop-door")
+    await is_now(north, "on")
+    world.roost.cli("pause", "--all", "--for", "1h")
+    await is_now("timers/house", "off")
+    world.roost.cli("resume", "--all")
+    await is_now("timers/house", "on")
+    await world.until_right()
+
+
+async def jobs(world):
+    """the entities of a job that are disabled at first work once they are enabled, and a reload presses nothing"""
+    home, north = world.home, "coop-door/north"
+    keys = [unique(north, key) for key in ("enabled_close", "skip_close")]
+    for key in keys:
+        await home.ask("config/entity_registry/update", entity_id=home.ids[key], disabled_by=None)
+    await home.stop()
+    await home.start()
+    await home.entities()
+    await until("the job's switch", lambda: home.state(keys[0]) == "on")
+    first = home.state(unique(north, "next"))
+    await home.call(keys[1], "button.press")
+    await until("a later run", lambda: home.state(unique(north, "next")) > first)
+    await home.call(keys[0], "switch.turn_off")
+    await until("the job is paused", lambda: home.state(keys[0]) == "off")
+    check(home.state(unique(north, "enabled")) == "on", "the whole device is paused")
+    world.roost.cli("resume", f"{north}/close")
+    await until("the job is resumed", lambda: home.state(keys[0]) == "on")
+    world.roost.cli("skip", "--undo", f"{north}/close")
+    await until("the skip is undone", lambda: home.state(unique(north, "next")) == first)
+    for key in keys:
+        await home.ask("config/entity_registry/update", entity_id=home.ids[key], disabled_by="user")
+    mark = world.broker.mark()
+    await home.reload()
+    await world.until_there()
+    await world.until_right()
+    world.nothing_pressed(mark)
+
+
+LOCK = """
+[[device.config.job]]
+id = "lock"
+label = "Lock up"
+trigger = "daily 22:00"
+policy = { attempts = 1 }
+[[device.config.job.steps]]
+topic = "timers/house/lock/set"
+payload = "LOCK"
+confirm = { topic = "timers/house/lock/state", matches = { text = "locked" }, within = "1s" }
+"""
+
+
+async def problem(world):
+    """a new job gets its button; while its last run has failed, the device and the host have a problem"""
+    home, house = world.home, "timers/house"
+    samples = dict(world.samples)
+    world.roost.change("timers", world.settings("timers") + LOCK)
+    world.samples[house] = {"jobs": [*samples[house]["jobs"], "lock"]}
+    await world.until_there()
+    mark = world.broker.mark()
+    await home.call(unique(house, "run_lock"), "button.press")
+    await until("the problem", lambda: home.state(unique(house, "problem")) == "on")
+    reason = home.entity(unique(house, "problem"))["attributes"]["reason"]
+    check(reason and reason.startswith("lock failed: "), f"the reason is {reason}")
+    event = await until("the event", lambda: happened(home, house))
+    check(event["event_type"] == "failed" and event["job"] == "lock", f"the event is {event}")
+    await until("the host's problem", lambda: home.state("roost_problem") == "on", 40)
+    await until("the failed run is counted", lambda: home.state("roost_failed") == "1", 40)
+    sent = world.broker.messages(mark, "timers/")
+    check(sent == ["timers/house/lock/set"], f"published: {sent}")
+
+    await home.call(unique(house, "run_lock"), "button.press")
+    await world.wait_message(mark, "timers/house/lock/set", 2)
+    world.broker.publish("timers/house/lock/state", "locked")
+    await until("the end of the problem", lambda: home.state(unique(house, "problem")) == "off")
+    await until("the end of the host's problem", lambda: home.state("roost_problem") == "off", 40)
+    await world.until_right()
+
+    world.roost.change("timers", world.settings("timers"))
+    world.samples = samples
+    await world.until_there()
+    world.check_ids()
+    await world.until_right()
+
+
+async def fault(world):
+    """a plugin at fault keeps its entities and has a problem; one that is removed loses them"""
+    home, samples = world.home, dict(world.samples)
+    world.roost.change("coop-door", "[config]\nnonsense = 1\n")
+    await until("the problem", lambda: home.state("roost_problem") == "on", 40)
+    await world.until_there()
+    world.roost.change("coop-door", world.settings("coop-door"))
+    await until("the end of the problem", lambda: home.state("roost_problem") == "off", 40)
+    world.check_ids()
+
+    world.roost.remove("coop-door")
+    for door in ("coop-door/north", "coop-door/south"):
+        del world.samples[door]
+    await world.until_there()
+    left = await home.devices()
+    check(not [name for name in left if "coop-door" in name], f"devices are left: {sorted(left)}")
+    await world.until_right()
+    # Long enough after, so that Home Assistant gives the same names again.
+    world.roost.add(world.plugin("coop-door"), world.settings("coop-door"))
+    world.samples = samples
+    await world.until_there()
+    world.check_ids()
+
+
+async def restarts(world):
+    """restarts in every order leave the right states, and press nothing"""
+    # One door is paused, so that a switch that comes back as it is by default is seen; and so is what is due each minute.
+    for device in ("coop-door/south", "sprinkler/seedlings"):
+        world.roost.cli("pause", device)
+    await world.until_right()
+    servers = {"broker": world.broker, "roost": world.roost, "home": world.home}
+    for round, order in enumerate(itertools.permutations(servers)):
+        how = signal.SIGKILL if round % 2 else signal.SIGTERM
+        for name in reversed(order):
+            await servers[name].stop(how)
+        mark = world.broker.mark()
+        for name in order:
+            await servers[name].start()
+        try:
+            await world.until_there()
+            await world.until_right()
+            await until("the host is connected", lambda: world.home.state("roost_connected") == "on")
+            world.check_ids()
+            world.nothing_pressed(mark)
+        except Failed as failed:
+            raise Failed(f"started in the order {', '.join(order)}: {failed}") from None
+    world.roost.cli("resume", "coop-door/south")
+    await world.until_right()
+
+
+DEVICES = 1_000
+
+
+def many():
+    """Returns the settings of many devices."""
+    device = """
+[[device]]
+name = "lamp-{n}"
+[[device.config.job]]
+id = "on"
+label = "Light on"
+trigger = "daily 21:00"
+topic = "many/lamp-{n}/set"
+payload = "ON"
+"""
+    return "".join(device.format(n=n) for n in range(DEVICES))
+
+
+async def thousand(world):
+    """a thousand devices appear, and a press while all of them are published again arrives within a second"""
+    home, samples = world.home, dict(world.samples)
+    lamp, configs = "many/lamp-7", "homeassistant/device/roost_many_"
+
+    async def is_on(device):
+        await home.refresh()
+        return home.state(unique(device, "enabled")) == "on"
+
+    await home.unfollow()
+    began = time.monotonic()
+    world.samples |= {f"many/lamp-{n}": {"jobs": ["on"]} for n in range(DEVICES)}
+    world.roost.add(world.plugin("timers"), many(), "many")
+    await world.until_there(120)
+    await until("the state of the last", lambda: is_on(f"many/lamp-{DEVICES - 1}"))
+    world.say(f"{DEVICES:,} devices were there after {time.monotonic() - began:.1f} s")
+
+    mark = world.broker.mark()
+    filters = "homeassistant/device/+/config", f"roost/set/{lamp}/#", f"{lamp}/set"
+    with world.broker.subscribe(*filters) as arrivals:
+        await until("the subscription", lambda: len(arrivals()) >= DEVICES)
+        before = len(arrivals())
+        world.roost.change("many", many().replace("Light on", "Lamp on"))
+        await until("the first description", lambda: len(arrivals()) > before)
+        pressed = time.time()
+        await home.call(unique(lamp, "run_on"), "button.press")
+        await until("the message", lambda: any(topic == f"{lamp}/set" for _, topic in arrivals()))
+        await until("all of them", lambda: len(world.broker.messages(mark, configs)) >= DEVICES)
+        arrived = {topic: at for at, topic in arrivals()}
+    message, command = arrived[f"{lamp}/set"], arrived[f"roost/set/{lamp}/run/on"]
+    times = [at for topic, at in arrived.items() if topic.startswith(configs)]
+    world.say(
+        f"{len(times)} were described again within {max(times) - min(times):.1f} s; a press after the first of them, and "
+        f"before {sum(at > message for at in times)}: {message - pressed:.2f} s, of which Roost {message - command:.3f} s"
+    )
+    check(any(at > message for at in times), "they were all there before the press arrived")
+    check(message - command < 1, f"Roost took {message - command:.2f} s")
+    sent = world.broker.messages(mark, "many/")
+    check(sent == [f"{lamp}/set"], f"published: {sent[:5]}")
+
+    world.roost.remove("many")
+    world.samples = samples
+    await world.until_there(120)
+    world.check_ids()
+    await home.follow()
+    await world.until_right()
+
+
+async def other_host(world):
+    """a second host on the same broker, with a topic of its own, neither gets commands nor loses entities of the first"""
+    barn, home = world.second_roost("barn"), world.home
+    barn.settings()
+    barn.add(world.plugin("coop-door"), world.settings("coop-door"))
+    await barn.start()
+    of_barn = {name: has for name, has in SAMPLES.items() if name.startswith("coop-door/")}
+    wanted = expected(of_barn, "barn") | expected(world.samples)
+
+    async def are_there():
+        return wanted <= await home.entities()
+
+    await until("the entities of both", are_there)
+    door = "coop-door/north"
+    await home.call(unique(door, "enabled", "barn"), "switch.turn_off")
+    await until("the pause", lambda: home.state(unique(door, "enabled", "barn")) == "off")
+    check(home.state(unique(door, "enabled")) == "on", "the door of the other host is paused as well")
+    await barn.stop()
+    await until("the second is gone", lambda: home.state("barn_connected") == "off")
+    check(home.state(unique(door, "enabled", "barn")) == "unavailable", "its door is available")
+    check(home.state("roost_connected") == "on", "the first host is gone as well")
+    await world.until_right()
+    barn.settings(home_assistant=False)
+    await barn.start()
+    await world.until_there()
+    await barn.stop()
+
+
+async def only_look(world):
+    """without commands there is nothing to press, and without the table in the settings there is nothing at all"""
+    home = world.home
+    world.roost.settings("commands = false")
+    await world.roost.stop()
+    await world.roost.start()
+
+    async def has_no_buttons():
+        return {platform for _, platform, _ in await home.entities()} == {"sensor", "binary_sensor", "event"}
+
+    await until("the end of the buttons and switches", has_no_buttons, 30)
+    await until("the host", lambda: home.state("roost_connected") == "on")
+    world.roost.settings(home_assistant=False)
+    await world.roost.stop()
+    await world.roost.start()
+
+    async def has_none():
+        return not await home.entities() and not await home.devices()
+
+    await until("the end of all entities", has_none, 30)
+
+
+async def log(world):
+    """Home Assistant has logged neither a warning nor an error about a message"""
+    complaints = world.home.complaints()
+    check(not complaints, f"{len(complaints)} lines: " + "\n       ".join(complaints[:5]))
+
+
+FIRST, LAST = [appear], [log]
+ALL = [
+    *FIRST,
+    states,
+    press,
+    water,
+    toggle,
+    jobs,
+    problem,
+    fault,
+    restarts,
+    thousand,
+    other_host,
+    only_look,
+    *LAST,
+]
