@@ -29,7 +29,8 @@ logger:
 START_S = 240
 # A complaint that may be about a message of Roost: of these parts of it, …
 RELEVANT = re.compile(
-    r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost", re.I
+    r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost",
+    re.I,
 )
 # … unless the broker was stopped; or a device is removed: then it clears the topic again for each disabled entity of it.
 EXPECTED = re.compile(
