@@ -68,7 +68,7 @@ async def water(world):
     """a task takes its arguments from `notify.send_message`, and the device is running until the last step"""
     mark, home, garden = world.broker.mark(), world.home, "sprinkler/garden"
     arguments = {"zone": "lawn", "minutes": 0.1}
-    await home.call(unique(garden, "task_water"), "notify.send_message", message=json.dumps(arguments))
+    await home.call(unique(garden, "notify_water"), "notify.send_message", message=json.dumps(arguments))
     await world.wait_message(mark, "sprinkler/garden/lawn/set")
     await until("the garden runs", lambda: home.state(unique(garden, "running")) == "on", 5)
     await world.wait_message(mark, "sprinkler/garden/lawn/set", 2)

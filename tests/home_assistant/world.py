@@ -42,8 +42,8 @@ def expected(samples, host="roost", has_commands=True):
             for job in has["jobs"]:
                 of_device |= {(f"run_{job}", "button", True), (f"skip_{job}", "button", False)}
                 of_device.add((f"enabled_{job}", "switch", False))
-            for platform in ("button", "notify"):
-                of_device |= {(f"task_{task}", platform, True) for task in has.get(platform, [])}
+            of_device |= {(f"task_{task}", "button", True) for task in has.get("button", [])}
+            of_device |= {(f"notify_{task}", "notify", True) for task in has.get("notify", [])}
         entities |= {(unique(device, key, host), *entity) for key, *entity in of_device}
     return entities
 
