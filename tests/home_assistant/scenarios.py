@@ -331,7 +331,8 @@ async def only_look(world):
     await world.roost.start()
 
     async def has_no_buttons():
-        return {platform for _, platform, _ in await home.entities()} == {"sensor", "binary_sensor", "event"}
+        platforms = {platform for _, platform, is_enabled in await home.entities() if is_enabled}
+        return platforms == {"sensor", "binary_sensor", "event"}
 
     await until("the end of the buttons and switches", has_no_buttons, 30)
     await until("the host", lambda: home.state("roost_connected") == "on")
