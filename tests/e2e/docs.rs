@@ -10,9 +10,10 @@ use expect_test::expect;
 use roost_tests::{Broker, Roost, Site, binary, redact, root, sample};
 
 /// The pages, with the beginnings of the commands that end with an error in this test.
-const PAGES: [(&str, &[&str]); 8] = [
+const PAGES: [(&str, &[&str]); 9] = [
     ("README.md", &[]),
     ("docs/commands.md", &["roost replay coop-door/north/open", "roost abandon sprinkler/garden/water"]),
+    ("docs/devices.md", &[]),
     ("docs/home-assistant.md", &[]),
     ("docs/http.md", &["roost login"]),
     ("docs/moving.md", &[]),

@@ -14,6 +14,7 @@ mod clocks;
 mod commands;
 mod crashes;
 mod delivery;
+mod devices;
 mod docs;
 mod fairness;
 mod faults;

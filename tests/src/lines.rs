@@ -25,14 +25,17 @@ impl Lines {
         let lines = Self::default();
         let written = lines.clone();
         thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                written.0.0.lock().unwrap().lines.push(line);
-                written.0.1.notify_all();
-            }
+            BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| written.push(line));
             written.0.0.lock().unwrap().is_all = true;
             written.0.1.notify_all();
         });
         lines
+    }
+
+    /// Adds a line.
+    pub fn push(&self, line: String) {
+        self.0.0.lock().unwrap().lines.push(line);
+        self.0.1.notify_all();
     }
 
     /// Returns the lines so far.

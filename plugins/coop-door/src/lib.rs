@@ -1,14 +1,14 @@
 //! A coop door: it opens when the sun is up and closes when the birds are in, and does either on request.
 //!
 //! The door is any device that subscribes to a topic and has one payload for open and one for close; see
-//! `coop-door.toml` for the settings for ESPHome, Zigbee2MQTT and Tasmota.
+//! `docs/devices.md` for the settings for ESPHome, Zigbee2MQTT, Tasmota and Shelly.
 
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use roost_plugin_sdk::{
-    Context, Device, Error, Job, Matches, Messages, Reply, Result, Task, TaskDescription, Tasks, seconds,
+    Context, Device, Error, Job, JsonValue, Matches, Messages, Reply, Result, Task, TaskDescription, Tasks, seconds,
 };
 
 use self::settings::CoopDoor;
@@ -47,7 +47,7 @@ impl CoopDoor {
         self.command(ctx, &self.close_payload, &self.closed_state)
     }
 
-    fn command(&self, ctx: &Context, payload: &str, state: &str) -> Messages {
+    fn command(&self, ctx: &Context, payload: &str, state: &JsonValue) -> Messages {
         let door = self.topic.clone().unwrap_or_else(|| ctx.topic("door/set"));
         let mut message = Messages::new().publish(door, payload);
         if self.retain {
@@ -55,11 +55,12 @@ impl CoopDoor {
         }
         let Some(topic) = &self.state_topic else { return message };
         let state = match &self.state_pointer {
-            Some(pointer) => Matches::json(pointer, state),
-            None => state.into(),
+            Some(pointer) => Matches::json(pointer, state.clone()),
+            None => state.clone().into_payload().into(),
         };
-        // Not `already`: a retained state may be outdated, and repeating the command does no harm.
-        message.confirm(topic, state, self.state_within)
+        let message = message.confirm(topic, state, self.state_within);
+        // Not by default: a retained state may be outdated, and repeating the command does no harm.
+        if self.state_already { message.already() } else { message }
     }
 
     fn with_policy(&self, job: Job) -> Job {

@@ -1,6 +1,6 @@
 //! The settings of a door.
 
-use roost_plugin_sdk::{Date, Days, Error, Job, Result, Span, SunEvent, Time, Weekday, minutes};
+use roost_plugin_sdk::{Date, Days, Error, Job, JsonValue, Result, Span, SunEvent, Time, Weekday, minutes};
 use serde::Deserialize;
 
 /// The settings of a door.
@@ -19,8 +19,11 @@ pub(crate) struct CoopDoor {
     pub(crate) state_topic: Option<String>,
     /// The JSON pointer to the state, if the message is JSON: `/state`.
     pub(crate) state_pointer: Option<String>,
-    pub(crate) open_state: String,
-    pub(crate) closed_state: String,
+    /// The states: text, or any value if the message is JSON.
+    pub(crate) open_state: JsonValue,
+    pub(crate) closed_state: JsonValue,
+    /// Whether the state that the door has reported before counts, because it reports only what changes.
+    pub(crate) state_already: bool,
     /// How long the door may take.
     pub(crate) state_within: Span,
 
@@ -103,6 +106,7 @@ impl Default for CoopDoor {
             state_pointer: None,
             open_state: "open".into(),
             closed_state: "closed".into(),
+            state_already: false,
             state_within: minutes(1),
             open_at: At::Sun(SunEvent::Sunrise),
             open_offset: Span::default(),

@@ -94,6 +94,31 @@ fn a_door_with_a_state_topic_confirms_its_commands() -> Result<()> {
 }
 
 #[test]
+fn a_state_is_text_or_any_json_value() -> Result<()> {
+    let confirmed = |pointer: Value, state: Value| {
+        let config = json!({ "state_topic": "state", "state_pointer": pointer, "closed_state": state });
+        let plan = plan(config, "2027-06-01T12:00:00+01:00")?;
+        Ok::<_, Error>(plan.job("close").messages()[0].split_once(", ").unwrap().1.to_owned())
+    };
+    assert_eq!(confirmed(json!("/output"), json!(false))?, "confirmed by state /output=false within 1m");
+    assert_eq!(confirmed(json!("/position"), json!(0))?, "confirmed by state /position=0 within 1m");
+    assert_eq!(confirmed(json!(null), json!(0))?, "confirmed by state 0 within 1m");
+    assert_eq!(confirmed(json!(null), json!("0"))?, "confirmed by state 0 within 1m");
+    Ok(())
+}
+
+#[test]
+fn an_earlier_state_counts_where_only_changes_are_reported() -> Result<()> {
+    let config = json!({ "state_topic": "state", "state_already": true });
+    let plan = plan(config, "2027-06-01T12:00:00+01:00")?;
+    assert_eq!(
+        plan.job("close").messages(),
+        ["0s coop-door/north/door/set CLOSE, confirmed by state closed within 1m or before"]
+    );
+    Ok(())
+}
+
+#[test]
 fn tasks_open_and_close_the_door() -> Result<()> {
     let host = TestHost::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
     let answer = host.run_task::<CoopDoor>("open", json!(null))?;

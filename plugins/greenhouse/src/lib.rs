@@ -67,6 +67,9 @@ struct Lamps {
     brightness: Option<u8>,
     /// The command topic of the lamps. Default: `greenhouse/<device>/lamps/set`.
     topic: Option<String>,
+    /// Whether the broker retains the last message, so that lamps that were offline get the current state.
+    #[serde(default = "yes")]
+    retain: bool,
 }
 
 impl Device for Greenhouse {
@@ -241,7 +244,8 @@ impl Lamps {
 
     fn switch(&self, job: Job, state: String, ctx: &Context) -> Job {
         let lamps = self.topic.clone().unwrap_or_else(|| ctx.topic("lamps/set"));
-        job.grace(hours(6)).publish(lamps, state).content_type("application/json").retain()
+        let job = job.grace(hours(6)).publish(lamps, state).content_type("application/json");
+        if self.retain { job.retain() } else { job }
     }
 }
 
@@ -270,6 +274,10 @@ fn is_polar_night(date: Date, ctx: &Context) -> Result<bool> {
     let Some(place) = ctx.location() else { return Ok(false) };
     let northern_summer = (4..=9).contains(&date.month());
     Ok(northern_summer != (place.latitude > 0.0) && ctx.sunset(date)?.is_none())
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn later(key: &str, time: Time, than_key: &str, than: Time) -> Result<()> {

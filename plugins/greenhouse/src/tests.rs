@@ -159,7 +159,7 @@ fn lamps_that_were_offline_get_the_retained_state() -> Result<()> {
     let mut config = lamps();
     config["lamps"]["brightness"] = json!(200);
     config["lamps"]["topic"] = json!("zigbee2mqtt/lamps/set");
-    let plan = plan(config, "2027-06-01T12:00:00+01:00")?;
+    let plan = plan(config.clone(), "2027-06-01T12:00:00+01:00")?;
     assert_eq!(
         plan.job("lamps-on").messages(),
         [r#"0s zigbee2mqtt/lamps/set {"state":"ON","brightness":200}, retained, application/json, off-at=21:30"#]
@@ -169,6 +169,11 @@ fn lamps_that_were_offline_get_the_retained_state() -> Result<()> {
         [r#"0s zigbee2mqtt/lamps/set {"state":"OFF"}, retained, application/json"#]
     );
     assert!(plan.job("lamps-on").priority() > plan.job("lamps-off").priority());
+    config["lamps"]["retain"] = json!(false);
+    assert_eq!(
+        self::plan(config, "2027-06-01T12:00:00+01:00")?.job("lamps-off").messages(),
+        [r#"0s zigbee2mqtt/lamps/set {"state":"OFF"}, application/json"#]
+    );
     Ok(())
 }
 
