@@ -29,7 +29,8 @@ logger:
 START_S = 240
 # A complaint that may be about a message of Roost: of these parts of it, …
 RELEVANT = re.compile(
-    r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost", re.I
+    r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost",
+    re.I,
 )
 # … unless the broker was stopped; or a device is removed: then it clears the topic again for each disabled entity of it.
 EXPECTED = re.compile(
@@ -116,6 +117,9 @@ class HomeAssistant(Server):
         flows = "/api/config/config_entries/flow"
         flow = await self.post(flows, json={"handler": "mqtt"})
         broker = {"broker": "127.0.0.1", "port": self.broker.port}
+        if any(field["name"] == "other_settings" for field in flow["data_schema"]):
+            # Newer than 2025.4.4.
+            broker["other_settings"] = {"set_client_cert": False, "set_ca_cert": "off"}
         if (made := await self.post(f"{flows}/{flow['flow_id']}", json=broker))["type"] != "create_entry":
             raise Failed(f"Home Assistant did not take the broker: {made}")
         self.is_set_up = True

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Tries Roost's devices in a real Home Assistant, with Mosquitto between them.
 
-Usage: main.py ROOST PLUGINS [SCENARIO…]. Prints `N passed, M failed`; exit code 1 if any failed. The scenarios go on from one
-another: the first and the last are always tried, the others only if they are named or none is.
+Usage: main.py ROOST PLUGINS [SCENARIO…]. Prints `N passed, M failed`; exit code 1 if any failed. The scenarios go on from
+one another: the first and the last are always tried, the others only if they are named or none is.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import scenarios
 from servers import Failed
+from world import World
 
 # The longest that a scenario may take.
 LIMIT_S = 150
@@ -21,7 +22,7 @@ LIMIT_S = 150
 
 async def main(binary, plugins, *only):
     folder = Path(tempfile.mkdtemp(prefix="home-assistant-"))
-    world = scenarios.World(folder, Path(binary).resolve(), Path(plugins).resolve())
+    world = World(folder, Path(binary).resolve(), Path(plugins).resolve())
     passed = failed = 0
     try:
         await world.start()
