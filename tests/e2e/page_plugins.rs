@@ -282,10 +282,10 @@ fn settings_that_spoil_a_plan_are_saved_only_by_a_button_that_says_what_goes_on(
     browser.wait_for("The plan of south is refused: job `close`, step 1: `topic` `elsewhere`");
     browser.wait_for("Its earlier plan goes on.");
     browser.wait_for("It has no earlier plan: nothing is sent for it.");
-    browser.click("button", "Show line 8, of south");
+    browser.click("button", "Show line 10, of south");
     let selected = "(() => { const { value, selectionStart, selectionEnd } = document.getElementById('text'); \
                     return value.slice(selectionStart, selectionEnd); })()";
-    assert_eq!(browser.eval(selected), "name = \"south\"");
+    assert_eq!(browser.eval(selected), "id = \"close\"", "the line of the job");
     assert_eq!(changing_buttons(&mut browser), 1, "there is no button that saves without naming what goes on");
     browser.click(
         "button",
