@@ -195,7 +195,7 @@ fn a_plugins_logs_outlive_its_versions() {
     assert_eq!((text(item, "level"), text(item, "kind")), ("error", "plugin"), "{refused}");
     expect![[r#"
         plugin `tides` was not loaded
-          caused by: device `tides` has no plan
+          caused by: tides.toml:2:6: device `tides` has no plan
           caused by: job `tide`, step 1: `topic` `other/topic`: it is outside what `tides` may publish to
         hint: to allow it, put this into `plugins/tides.toml`:
         [grants]
@@ -216,7 +216,7 @@ fn a_plugins_logs_outlive_its_versions() {
     assert!(logs("?limit=1")["items"].as_array().unwrap().len() == 1);
     expect![[r#"
         [TIME]  ERROR  tides  plugin `tides` was not loaded
-              caused by: device `tides` has no plan
+              caused by: tides.toml:2:6: device `tides` has no plan
               caused by: job `tide`, step 1: `topic` `other/topic`: it is outside what `tides` may publish to
             hint: to allow it, put this into `plugins/tides.toml`:
               [grants]
