@@ -88,6 +88,8 @@ struct Described {
     /// When the next description may be published, and the next state.
     description_from: Instant,
     state_from: Instant,
+    /// When it may be looked at again because of an event: a device may have thousands of jobs.
+    look_from: Instant,
     urgent: Option<Urgent>,
     /// The device's next run, and its time zone.
     next: Option<(Next, Zone)>,
@@ -104,6 +106,7 @@ impl Described {
             platforms: Platforms::new(),
             description_from: now,
             state_from: now,
+            look_from: now,
             urgent: None,
             next: None,
             changes: Tokens::full(limits::BURST),
@@ -396,7 +399,9 @@ impl Publisher {
     /// Looks at a device again soon.
     fn touch(&mut self, name: Name) {
         if self.describes(&name) {
-            self.agenda.add(Subject::Device(name), Turn::Next, Instant::now());
+            let (subject, now) = (Subject::Device(name), Instant::now());
+            let at = self.subjects.get(&subject).map_or(now, |described| described.look_from.max(now));
+            self.agenda.add(subject, Turn::Next, at);
         }
     }
 
@@ -476,6 +481,7 @@ impl Publisher {
         let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
+        described.look_from = now + limits::BETWEEN_STATES;
         described.awaits_run &= !portrait.is_running;
         if described.awaits_run {
             self.agenda.add(subject.clone(), Turn::Next, now + limits::BETWEEN_STATES);
