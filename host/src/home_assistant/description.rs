@@ -132,6 +132,20 @@ fn add_sensors(all: &mut Builder<'_>) {
             "json_attributes_template": "{{ (value_json.last or {}) | tojson }}",
         }),
     );
+    add_problem(all, "{{ {'reason': value_json.problem} | tojson }}");
+    all.add(
+        "running",
+        "binary_sensor",
+        json!({
+            "name": "Running",
+            "device_class": "running",
+            "value_template": "{{ 'ON' if value_json.running else 'OFF' }}",
+        }),
+    );
+}
+
+/// Adds whether there is a problem, with these attributes.
+fn add_problem(all: &mut Builder<'_>, attributes: &str) {
     all.add(
         "problem",
         "binary_sensor",
@@ -141,16 +155,7 @@ fn add_sensors(all: &mut Builder<'_>) {
             "entity_category": "diagnostic",
             "value_template": "{{ 'ON' if value_json.problem else 'OFF' }}",
             "json_attributes_topic": all.topics.state(all.subject),
-            "json_attributes_template": "{{ {'reason': value_json.problem} | tojson }}",
-        }),
-    );
-    all.add(
-        "running",
-        "binary_sensor",
-        json!({
-            "name": "Running",
-            "device_class": "running",
-            "value_template": "{{ 'ON' if value_json.running else 'OFF' }}",
+            "json_attributes_template": attributes,
         }),
     );
 }
@@ -233,18 +238,7 @@ pub(super) fn of_host((topics, status_topic): (&Topics, Option<&str>)) -> Descri
     let subject = Subject::Host;
     let mut all = Builder { topics, status_topic, subject: &subject, components: BTreeMap::new() };
     add_connected(&mut all);
-    all.add(
-        "problem",
-        "binary_sensor",
-        json!({
-            "name": "Problem",
-            "device_class": "problem",
-            "entity_category": "diagnostic",
-            "value_template": "{{ 'ON' if value_json.problem else 'OFF' }}",
-            "json_attributes_topic": topics.state(&subject),
-            "json_attributes_template": "{{ {'reason': value_json.problem, 'faults': value_json.faults} | tojson }}",
-        }),
-    );
+    add_problem(&mut all, "{{ {'reason': value_json.problem, 'faults': value_json.faults} | tojson }}");
     add_next(&mut all);
     all.add(
         "failed",
