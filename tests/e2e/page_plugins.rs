@@ -172,6 +172,9 @@ fn at_settings(site: &Site, text: &str) -> (Broker, Roost, Chromium) {
 }
 
 const SETTINGS: &str = "plugins/declared.toml";
+const CHECK_WHILE_THE_PAGE_IS_SWAPPED: &str = "document.querySelector('#settings form').requestSubmit();
+    document.getElementById('file').dataset.tag = 'changed';
+    document.dispatchEvent(new Event('swapped'))";
 const TEXT: &str = "document.getElementById('text')?.value";
 
 #[test]
@@ -199,10 +202,11 @@ fn a_change_by_another_hand_is_shown_and_ones_own_text_can_be_kept() {
     browser.wait_for("The settings of declared are saved, and are being loaded.");
     assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), mine);
 
-    // Without a change of the version, nothing is reported before the check.
+    // Without a change of the version, nothing is reported before the check; and none hides the answer of a check that
+    // is under way.
     let other = format!("{mine}# theirs\n");
     site.settings("declared", &other);
-    browser.click("button", "Check");
+    browser.eval(CHECK_WHILE_THE_PAGE_IS_SWAPPED);
     browser.wait_for("− # theirs");
     browser.click("link", "Load the file of declared");
     browser.until("the file to be loaded", |browser| (browser.eval(TEXT) == other.as_str()).then_some(()));

@@ -7,6 +7,8 @@ import { fetchMain, lowerHeading } from "./swap.js";
 function checker(section) {
   const result = section.querySelector(".result");
   let checks = 0;
+  // The check that is not answered yet.
+  let asked = null;
   const say = (text, name = "soft") => {
     checks += 1;
     const line = document.createElement("p");
@@ -17,12 +19,14 @@ function checker(section) {
     return checks;
   };
   const isNewest = (check) => check === checks;
+  const isChecking = () => isNewest(asked);
   const check = async (address, body, headers) => {
-    const mine = say("It is being checked: the plugin is compiled, and asked for its plans …");
+    const mine = asked = say("It is being checked: the plugin is compiled, and asked for its plans …");
     const answer = await fetchMain(address, { method: "POST", body, headers }).catch(({ name, message }) =>
       // The browser's own error says nothing.
       name === "TypeError" ? null : { message });
     if (!isNewest(mine)) return null;
+    asked = null;
     const main = answer?.main;
     if (!main) {
       say(`${answer?.message ?? "The host did not answer"}. Nothing was changed.`, "banner bad");
@@ -37,7 +41,7 @@ function checker(section) {
     title?.focus();
     return result;
   };
-  return { say, isNewest, check, result };
+  return { say, isNewest, isChecking, check, result };
 }
 
 function install(section) {
@@ -91,7 +95,7 @@ function install(section) {
 }
 
 function settings(section) {
-  const { say, check, result } = checker(section);
+  const { say, isChecking, check, result } = checker(section);
   const form = section.querySelector("form");
   const { text } = form.elements;
   // What was checked last, and the tag of a file of another program that was reported.
@@ -134,7 +138,8 @@ function settings(section) {
   addEventListener("beforeunload", (event) => text.value !== text.defaultValue && event.preventDefault());
   document.addEventListener("swapped", () => {
     const tag = document.getElementById("file")?.dataset.tag ?? "";
-    if (tag === reported || tag === (form.dataset.tag ?? "")) return;
+    // The answer of a check shows it as well.
+    if (isChecking() || tag === reported || tag === (form.dataset.tag ?? "")) return;
     reported = tag;
     say("The file was changed meanwhile. Check shows how it differs from your text.", "banner bad");
   });
