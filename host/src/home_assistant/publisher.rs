@@ -233,25 +233,38 @@ impl Publisher {
                 self.ready.clear();
                 self.agenda.clear();
             }
-            Event::Refused { topic, is_subscription, reason } => self.log_refusal(&topic, is_subscription, &reason),
+            Event::Refused { topic, is_subscription, reason } => {
+                self.log_refusal(&topic, is_subscription, &reason);
+                if is_subscription {
+                    self.read_on();
+                }
+            }
             Event::Arrived(message) if message.topic.starts_with(&format!("{}/set/", self.topics.own)) => {
                 self.commands.obey(&self.topics, &message);
             }
             Event::Arrived(message) => self.on_retained(&message),
-            Event::Idle => self.read_on(),
+            Event::Subscribed(filter) => {
+                if matches!(self.phase, Phase::Reading { what, .. } if filter == self.filter(what)) {
+                    self.read_on();
+                }
+            }
+            Event::Idle => {}
         }
     }
 
     /// Reads what the broker has retained.
     fn read(&mut self, what: Retained) {
-        let filter = match what {
-            Retained::Descriptions => self.topics.descriptions(),
-            Retained::States => self.topics.states(),
-        };
-        self.ready.push_back(Order::Subscribe { filter, with_retained: true });
-        // The broker's answer brings the end nearer.
+        self.ready.push_back(Order::Subscribe { filter: self.filter(what), with_retained: true });
+        // The broker's answer brings the end nearer. Other messages do not put it off.
         let at_most = Instant::now() + limits::READING;
         self.phase = Phase::Reading { what, until: at_most, at_most };
+    }
+
+    fn filter(&self, what: Retained) -> String {
+        match what {
+            Retained::Descriptions => self.topics.descriptions(),
+            Retained::States => self.topics.states(),
+        }
     }
 
     /// Reads for a while longer, because the broker has sent something.

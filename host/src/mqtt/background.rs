@@ -43,6 +43,8 @@ pub(crate) enum Event {
     Up,
     /// It has ended.
     Down,
+    /// The broker has accepted the subscription to this filter, and sends what it has retained from here on.
+    Subscribed(String),
     /// The broker has acknowledged all orders so far.
     Idle,
     /// The broker has refused a message to a topic, or a subscription to a filter.

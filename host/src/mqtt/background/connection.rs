@@ -43,9 +43,17 @@ pub(super) struct Connection<S> {
 
 /// An order that the broker has not acknowledged.
 struct Waiting {
+    order: Kind,
+    /// Its topic or filter.
     topic: String,
-    is_subscription: bool,
     since: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Publish,
+    Subscribe,
+    Unsubscribe,
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
@@ -106,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     fn execute(&mut self, order: Order) -> Result<(), Failure> {
         let id = self.next_id();
-        let (topic, is_subscription, packet) = match order {
+        let (order, topic, packet) = match order {
             Order::Publish { topic, payload, retain } => {
                 let mut publish = Publish::new(topic.as_str(), QoS::AtLeastOnce, payload, None);
                 (publish.pkid, publish.retain) = (id, retain && self.limits.retain);
@@ -114,19 +122,19 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                     self.pending.push_back(Event::Refused { topic, is_subscription: false, reason });
                     return Ok(());
                 }
-                (topic, false, Packet::Publish(publish))
+                (Kind::Publish, topic, Packet::Publish(publish))
             }
             Order::Subscribe { filter, with_retained } => {
                 let mut subscribe = wire::subscribe_to_others(&filter, with_retained);
                 subscribe.pkid = id;
-                (filter, true, Packet::Subscribe(subscribe))
+                (Kind::Subscribe, filter, Packet::Subscribe(subscribe))
             }
             Order::Unsubscribe(filter) => {
                 let packet = wire::unsubscribe(&filter, id);
-                (filter, true, packet)
+                (Kind::Unsubscribe, filter, packet)
             }
         };
-        self.in_flight.insert(id, Waiting { topic, is_subscription, since: Instant::now() });
+        self.in_flight.insert(id, Waiting { order, topic, since: Instant::now() });
         self.outgoing.push(&packet)
     }
 
@@ -153,9 +161,12 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     }
 
     fn on_ack(&mut self, Ack { id, reason, .. }: Ack) {
-        let Some(Waiting { topic, is_subscription, .. }) = self.in_flight.remove(&id) else { return };
+        let Some(Waiting { order, topic, .. }) = self.in_flight.remove(&id) else { return };
         if reason.is_refusal() {
+            let is_subscription = order != Kind::Publish;
             self.pending.push_back(Event::Refused { topic, is_subscription, reason: reason.to_string() });
+        } else if order == Kind::Subscribe {
+            self.pending.push_back(Event::Subscribed(topic));
         }
         if self.in_flight.is_empty() {
             self.pending.push_back(Event::Idle);

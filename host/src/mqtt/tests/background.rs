@@ -119,6 +119,10 @@ async fn what_the_broker_refuses_ends_no_connection() {
     client.suback(id, 0x87).await;
     refused.push(user.next().await);
     assert_eq!(user.next().await, Event::Idle);
+    user.order(Order::Subscribe { filter: "c/#".into(), with_retained: true }).await;
+    let (id, _) = client.subscribe().await;
+    client.suback(id, 1).await;
+    assert_eq!([user.next().await, user.next().await], [Event::Subscribed("c/#".into()), Event::Idle]);
     user.order(Order::Unsubscribe("b/#".into())).await;
     assert_eq!(client.unsubscribe().await.1, "b/#");
     let reasons = refused.iter().map(|event| match event {
