@@ -89,7 +89,8 @@ impl Lease {
     /// that the link takes, and each write to the broker's socket, the first one of a connection included.
     #[must_use]
     pub fn may_send(&mut self, now: Moment) -> bool {
-        let may_send = matches!(&self.state, State::Owner(tenure) if tenure.may_send(now));
+        let State::Owner(tenure) = &mut self.state else { return false };
+        let may_send = tenure.may_send(now);
         if may_send {
             self.decided = self.decided.max(now.wall);
         }

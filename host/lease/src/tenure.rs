@@ -34,6 +34,8 @@ pub(crate) struct Tenure {
     epoch: Epoch,
     pub(crate) phase: Phase,
     deadline: BootTime,
+    /// What the clock has to show when it first sends, if it has not: the clock may be set back while it loads (L5).
+    first: Option<WallTime>,
     /// The clock that the row has at least.
     stored: WallTime,
     renew_at: BootTime,
@@ -48,6 +50,7 @@ impl Tenure {
             epoch: claim.new_epoch(),
             phase,
             deadline: asked.boot,
+            first: Some(claim.clock),
             stored: claim.clock,
             renew_at: asked.boot,
             sent: None,
@@ -88,14 +91,24 @@ impl Tenure {
         now.boot >= self.renew_at && !mutated(Mutation::IdleOwnerDoesNotRenew)
     }
 
-    /// Returns whether it may send. A clock that was set forward must be stored first: a successor reckons with
-    /// [`LEASE_MS`] beyond the stored one (L5).
-    pub(crate) fn may_send(&self, now: Moment) -> bool {
+    /// Returns whether it sends now.
+    pub(crate) fn may_send(&mut self, now: Moment) -> bool {
         let is_working = self.phase == Phase::Working
             || matches!(self.phase, Phase::Finished | Phase::Releasing) && mutated(Mutation::ReleaseGoesOnSending);
         let is_in_time = !self.is_expired(now) || mutated(Mutation::DeadlineIsNotChecked);
-        let is_stored = now.wall <= self.stored.plus_ms(LEASE_MS) || mutated(Mutation::SetClockIsNotBounded);
-        is_working && is_in_time && is_stored
+        let may_send = is_working && is_in_time && self.is_by_right_clock(now.wall);
+        if may_send {
+            self.first = None;
+        }
+        may_send
+    }
+
+    /// A clock that was set forward must be stored first: a successor reckons with [`LEASE_MS`] beyond the stored one
+    /// (L5). One that is set back later is the work's own affair, which notices it.
+    fn is_by_right_clock(&self, wall: WallTime) -> bool {
+        let is_stored = wall <= self.stored.plus_ms(LEASE_MS) || mutated(Mutation::SetClockIsNotBounded);
+        let is_there = self.first.is_none_or(|first| wall >= first) || mutated(Mutation::ClockIsNotAwaited);
+        is_stored && is_there
     }
 
     /// Begins a transaction, which stores a clock.

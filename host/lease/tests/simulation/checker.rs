@@ -29,14 +29,6 @@ impl Checker {
         }
     }
 
-    /// The work of a process starts under an epoch.
-    pub(crate) fn started(&mut self, epoch: Epoch, now: Moment) {
-        self.starts += 1;
-        if !self.is_forgetful {
-            assert!(now.wall >= self.decided, "L5: {epoch:?} starts at {:?}, after {:?}", now.wall, self.decided);
-        }
-    }
-
     /// The work of a process has sent something under an epoch.
     pub(crate) fn sent(&mut self, epoch: Epoch, process: u128, now: Moment, is_lost: bool) {
         self.sends += 1;
@@ -46,6 +38,8 @@ impl Checker {
         let sender = *self.senders.entry(epoch).or_insert(process);
         assert_eq!(sender, process, "L1: two processes send under {epoch:?}");
         assert!(epoch >= self.newest_sent, "L2: {epoch:?} sends after {:?}", self.newest_sent);
+        let goes_back = epoch > self.newest_sent && now.wall < self.decided;
+        assert!(!goes_back, "L5: {epoch:?} begins to send at {:?}, after {:?}", now.wall, self.decided);
         assert!(!is_lost, "L6: {epoch:?} sends after it was lost");
         self.newest_sent = epoch;
         self.decided = self.decided.max(now.wall);

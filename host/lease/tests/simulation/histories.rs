@@ -8,7 +8,7 @@
 
 use std::{env, panic, thread};
 
-use roost_lease::limits::{BEHIND_MS, LEASE_MS, POLL_MS, TTL_MS};
+use roost_lease::limits::{LEASE_MS, POLL_MS, TTL_MS};
 
 use crate::{
     faults::{Kind, random_fault},

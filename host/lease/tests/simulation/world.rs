@@ -6,7 +6,7 @@ use std::{
 };
 
 use roost_lease::{
-    event::{Effect, Event, Exit, Notice},
+    event::{Effect, Event, Notice},
     lease::Lease,
     limits::{BEHIND_MS, LOCK_MS, SKEW_MS},
     row::{Epoch, Fence, Owner},
@@ -289,11 +289,10 @@ impl World {
             Action::Send => self.send(host),
             Action::Commit => {
                 let now = self.moment(host);
-                let fence = self.hosts[host].work.as_ref().and_then(|_| self.hosts[host].lease.fence(now));
-                if let Some(fence) = fence {
-                    self.transact(host, fence, false);
-                }
                 if self.hosts[host].work.is_some() {
+                    if let Some(fence) = self.hosts[host].lease.fence(now) {
+                        self.transact(host, fence, false);
+                    }
                     let after = 50 + self.rng.below::<i64>(2_500);
                     self.schedule(host, after, Action::Commit);
                 }
@@ -374,14 +373,13 @@ impl World {
                 self.schedule(host, 20, Action::Connect);
             }
             Effect::Start(epoch) => {
-                self.checker.started(epoch, self.moment(host));
+                self.checker.starts += 1;
                 self.hosts[host].work = Some(Work { epoch, is_lost: false });
                 self.schedule(host, 1, Action::Send);
                 self.schedule(host, 20, Action::Commit);
             }
             Effect::Abort(_) => self.abort(host),
-            Effect::Exit(exit) => {
-                assert!(exit == Exit::Stopped || self.hosts[host].work.is_some(), "a process is stuck without work");
+            Effect::Exit(_) => {
                 let restart_after = self.rng.below(4_000);
                 self.kill(host, restart_after);
             }
@@ -547,12 +545,10 @@ impl World {
 
     /// Returns the hosts whose work may send.
     pub(crate) fn working(&mut self) -> Vec<usize> {
-        let is_working = |host: &usize| {
-            let now = self.moment(*host);
-            let state = &mut self.hosts[*host];
-            state.work.is_some() && state.lease.may_send(now)
-        };
-        (0..self.hosts.len()).collect::<Vec<_>>().into_iter().filter(is_working).collect()
+        let moments: Vec<Moment> = (0..self.hosts.len()).map(|host| self.moment(host)).collect();
+        let hosts = self.hosts.iter_mut().zip(moments).enumerate();
+        let is_working = |host: &mut Host, now| host.work.is_some() && host.lease.may_send(now);
+        hosts.filter_map(|(number, (host, now))| is_working(host, now).then_some(number)).collect()
     }
 
     #[allow(clippy::print_stderr, reason = "shown to find the fault")]
