@@ -92,7 +92,9 @@ impl Row {
             && (self.owner == Some(fence.owner) || mutated(Mutation::OwnerIsNotFenced));
         if is_owner {
             self.beat += 1;
-            self.clock = self.clock.max(fence.clock);
+            if !mutated(Mutation::ClockIsNotStored) {
+                self.clock = self.clock.max(fence.clock);
+            }
         }
         is_owner
     }
