@@ -201,13 +201,17 @@ impl Lease {
         // L2: the time without a beat counts from when an answer first showed this one. The owner may have renewed just
         // before the store read it.
         let from = if mutated(Mutation::TtlCountsFromQuestion) { asked } else { now };
-        let from = if mutated(Mutation::TtlCountsByWallClock) { BootTime::from_millis(now.wall.millis()) } else { from.boot };
+        let from =
+            if mutated(Mutation::TtlCountsByWallClock) { BootTime::from_millis(now.wall.millis()) } else { from.boot };
         let since = self.seen.filter(|seen| row.is_unchanged(&seen.row)).map_or(from, |seen| seen.since);
         self.seen = Some(Seen { row, since });
         let free_at = since.plus_ms(TTL_MS);
         let is_own = self.is_own(&row) && !mutated(Mutation::OwnRowIsWaitedFor);
         let is_free = row.owner.is_none() || is_own || from >= free_at;
-        if is_free && !self.is_stopping && let Some(claim) = self.claim(now, &row, effects) {
+        if is_free
+            && !self.is_stopping
+            && let Some(claim) = self.claim(now, &row, effects)
+        {
             effects.push(Effect::Claim(claim));
             self.ask(now, Question::Claim(claim));
             return;
@@ -238,7 +242,11 @@ impl Lease {
         let clock = match row.owner {
             None => row.clock,
             Some(owner) if owner == self.owner => {
-                if mutated(Mutation::OwnDecisionsAreForgotten) { row.clock } else { row.clock.max(self.decided) }
+                if mutated(Mutation::OwnDecisionsAreForgotten) {
+                    row.clock
+                } else {
+                    row.clock.max(self.decided)
+                }
             }
             Some(_) if mutated(Mutation::DeadOwnerStoppedAtRenewal) => row.clock,
             Some(_) => row.clock.plus_ms(LEASE_MS),
@@ -292,9 +300,7 @@ impl Lease {
     fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match &mut self.state {
             // A claim that succeeds is released again.
-            State::Standby { asked, .. }
-                if self.is_stopping && !matches!(asked, Some((_, Question::Claim(_)))) =>
-            {
+            State::Standby { asked, .. } if self.is_stopping && !matches!(asked, Some((_, Question::Claim(_)))) => {
                 self.end(Exit::Stopped, effects);
             }
             State::Standby { asked: Some((asked, _)), .. } => {

@@ -64,6 +64,8 @@ mutations! {
     ClockIsNotStored,
     /// A successor does not wait for the clock of the earlier owner (L5).
     ClockIsNotAwaited,
+    /// A clock that is set back while the work loads is not noticed (L5).
+    ClockIsAwaitedOnce,
     /// What a dead owner has sent since its last renewal is forgotten (L5).
     DeadOwnerStoppedAtRenewal,
     /// What this process has sent since its last renewal is forgotten (L5).

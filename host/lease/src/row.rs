@@ -75,8 +75,7 @@ impl Row {
     /// = … AND epoch = $1 AND beat = $2`. Returns whether there was such a row.
     #[must_use]
     pub fn claim(&mut self, claim: &Claim, backend: Backend) -> bool {
-        let is_as_read =
-            self.epoch == claim.epoch && (self.beat == claim.beat || mutated(Mutation::BeatIsNotCompared));
+        let is_as_read = self.epoch == claim.epoch && (self.beat == claim.beat || mutated(Mutation::BeatIsNotCompared));
         if is_as_read {
             let beat = self.beat + 1;
             *self = Self { epoch: claim.new_epoch(), owner: Some(claim.owner), beat, backend, clock: claim.clock };

@@ -107,8 +107,8 @@ impl Tenure {
     /// (L5). One that is set back later is the work's own affair, which notices it.
     fn is_by_right_clock(&self, wall: WallTime) -> bool {
         let is_stored = wall <= self.stored.plus_ms(LEASE_MS) || mutated(Mutation::SetClockIsNotBounded);
-        let is_there = self.first.is_none_or(|first| wall >= first) || mutated(Mutation::ClockIsNotAwaited);
-        is_stored && is_there
+        let is_awaited = !mutated(Mutation::ClockIsNotAwaited) && !mutated(Mutation::ClockIsAwaitedOnce);
+        is_stored && self.first.is_none_or(|first| wall >= first || !is_awaited)
     }
 
     /// Begins a transaction, which stores a clock.

@@ -38,10 +38,12 @@ fn cut(world: &mut World, host: usize) {
     }
 }
 
-/// Ends the connection of a host, at one end first.
+/// Ends the connection of a host, at one end first, or at neither.
 fn reset(world: &mut World, host: usize) {
     let Some(connection) = world.hosts[host].connection else { return };
-    if world.rng.one_in(3) {
+    if world.rng.one_in(4) {
+        world.connections[connection].is_dead = true;
+    } else if world.rng.one_in(3) {
         world.close_at_store(connection);
     } else if world.hosts[host].paused_until <= world.now {
         world.lose_connection(host, connection);
@@ -65,6 +67,7 @@ pub(crate) fn random_fault(world: &mut World, kind: Kind) {
     let owner = world.hosts.iter().position(|host| host.work.is_some());
     let host = owner.filter(|_| !world.rng.one_in(3)).unwrap_or(any);
     match world.rng.below::<u8>(16) {
+        _ if kind.store_forgets && world.rng.one_in(4) => world.store.forget(world.rng.index(6)),
         0 | 1 => {
             let restart_after = any_duration(&mut world.rng, 8_000);
             world.kill(host, restart_after);
@@ -80,7 +83,6 @@ pub(crate) fn random_fault(world: &mut World, kind: Kind) {
         12 => world.stop(host),
         13 => store_away(world),
         14 => world.hosts[host].is_sticky = world.rng.one_in(2),
-        15 if kind.store_forgets => world.store.forget(world.rng.index(6)),
         _ => {}
     }
 }

@@ -15,13 +15,15 @@ pub(crate) struct Connection {
     pub(crate) process: u128,
     pub(crate) is_open_at_host: bool,
     pub(crate) is_open_at_store: bool,
+    /// Nothing arrives any more, and neither end notices.
+    pub(crate) is_dead: bool,
     /// When the last message of each way arrives.
     last: [i64; 2],
 }
 
 impl Connection {
     pub(crate) const fn new(host: usize, process: u128) -> Self {
-        Self { host, process, is_open_at_host: true, is_open_at_store: true, last: [0; 2] }
+        Self { host, process, is_open_at_host: true, is_open_at_store: true, is_dead: false, last: [0; 2] }
     }
 
     /// Returns when a message arrives that is sent now: never before an earlier one.
@@ -29,7 +31,8 @@ impl Connection {
         let delay = match rng.below::<u8>(40) {
             _ if is_calm => 1 + rng.below::<i64>(4),
             0 => rng.below::<i64>(6_000),
-            1..=4 => rng.below::<i64>(600),
+            1 | 2 => rng.below::<i64>(2_500),
+            3 | 4 => rng.below::<i64>(600),
             _ => 1 + rng.below::<i64>(20),
         };
         let last = &mut self.last[usize::from(way == Way::ToHost)];

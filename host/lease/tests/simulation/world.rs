@@ -28,23 +28,37 @@ const MOST_ACTIONS: u64 = 200_000;
 /// Something that is to happen. Those of a host are put off while it is paused, and dropped when the process is gone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
-    Arrive { connection: usize, request: Request },
-    Answer { connection: usize, event: Event },
+    Arrive {
+        connection: usize,
+        request: Request,
+    },
+    Answer {
+        connection: usize,
+        event: Event,
+    },
     /// The store's end of a connection notices that the other end is gone.
-    CloseAtStore { connection: usize },
+    CloseAtStore {
+        connection: usize,
+    },
     /// The host's end does.
-    CloseAtHost { connection: usize },
+    CloseAtHost {
+        connection: usize,
+    },
     /// A host connects to the store.
     Connect,
     /// A host begins with the next effect.
     Act,
-    Wake { number: u64 },
+    Wake {
+        number: u64,
+    },
     /// The work may send something.
     Send,
     /// The work has something to commit.
     Commit,
     /// The host sends the rest of a transaction.
-    FinishCommit { connection: usize },
+    FinishCommit {
+        connection: usize,
+    },
     LetGo,
     Stop,
     Restart,
@@ -241,9 +255,21 @@ impl World {
         {
             let Some(Reverse(next)) = self.queue.pop() else { return };
             self.now = self.now.max(next.at);
-            self.perform(&next);
+            if !self.is_lost(next.action) {
+                self.perform(&next);
+            }
         }
         self.now = until;
+    }
+
+    /// Returns whether a message is on a dead connection.
+    fn is_lost(&self, action: Action) -> bool {
+        match action {
+            Action::Arrive { connection, .. }
+            | Action::Answer { connection, .. }
+            | Action::CloseAtHost { connection } => self.connections[connection].is_dead,
+            _ => false,
+        }
     }
 
     fn perform(&mut self, next: &Scheduled) {
@@ -293,7 +319,8 @@ impl World {
                     if let Some(fence) = self.hosts[host].lease.fence(now) {
                         self.transact(host, fence, false);
                     }
-                    let after = 50 + self.rng.below::<i64>(2_500);
+                    // An owner that has hardly anything to commit is a quiet time's.
+                    let after = 50 + self.rng.below::<i64>(if self.is_calm { 20_000 } else { 2_500 });
                     self.schedule(host, after, Action::Commit);
                 }
             }
