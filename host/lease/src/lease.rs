@@ -172,9 +172,9 @@ impl Lease {
     fn connected(&mut self, now: Moment) {
         self.is_connected = true;
         match &mut self.state {
-            State::Owner(tenure) => tenure.extend_unasked(now),
+            State::Owner(tenure) if mutated(Mutation::ConnectionRenews) => tenure.extend_unasked(now),
             State::Standby { .. } => self.stand_by(now.boot),
-            State::LettingGo { .. } | State::Ended => {}
+            State::Owner(_) | State::LettingGo { .. } | State::Ended => {}
         }
     }
 
@@ -353,7 +353,7 @@ impl Lease {
     }
 
     /// Loses the lease: what was under way may or may not be durable, so nothing of the work is kept (L6). The connection
-    /// goes as well, so that nothing sent on it can arrive after the next claim.
+    /// goes as well: with it ends a half transaction, whose lock would hold up the next claim.
     fn lose(&mut self, now: Moment, loss: Loss, effects: &mut Vec<Effect>) {
         let State::Owner(tenure) = &self.state else { return };
         if tenure.phase == Phase::Working {

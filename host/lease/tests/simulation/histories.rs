@@ -23,7 +23,7 @@ const SETTLE_MS: i64 = 14_000;
 const SLACK_MS: i64 = 250;
 
 /// What histories have done, so that a simulation in which nothing happens is noticed.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Sum {
     ms: i64,
     sends: u64,
