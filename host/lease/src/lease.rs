@@ -200,14 +200,16 @@ impl Lease {
         effects.extend(self.skew.measure(asked, now, clock).map(Effect::Report));
         // L2: the time without a beat counts from when an answer first showed this one. The owner may have renewed just
         // before the store read it.
-        let from = if mutated(Mutation::TtlCountsFromQuestion) { asked } else { now };
-        let from =
-            if mutated(Mutation::TtlCountsByWallClock) { BootTime::from_millis(now.wall.millis()) } else { from.boot };
-        let since = self.seen.filter(|seen| row.is_unchanged(&seen.row)).map_or(from, |seen| seen.since);
+        let at = match () {
+            () if mutated(Mutation::TtlCountsFromQuestion) => asked.boot,
+            () if mutated(Mutation::TtlCountsByWallClock) => BootTime::from_millis(now.wall.millis()),
+            () => now.boot,
+        };
+        let since = self.seen.filter(|seen| row.is_unchanged(&seen.row)).map_or(at, |seen| seen.since);
         self.seen = Some(Seen { row, since });
         let free_at = since.plus_ms(TTL_MS);
         let is_own = self.is_own(&row) && !mutated(Mutation::OwnRowIsWaitedFor);
-        let is_free = row.owner.is_none() || is_own || from >= free_at;
+        let is_free = row.owner.is_none() || is_own || at >= free_at;
         if is_free
             && !self.is_stopping
             && let Some(claim) = self.claim(now, &row, effects)

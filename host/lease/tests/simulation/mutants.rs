@@ -11,7 +11,7 @@ use roost_lease::mutants::{Mutation, mutate};
 use crate::histories::{first_failure, number};
 
 /// The number of histories for each mutation, if none of them is noticed before.
-const HISTORIES: u64 = 20_000;
+const HISTORIES: u64 = 50_000;
 
 #[test]
 fn every_mutation_is_noticed() {
