@@ -59,7 +59,7 @@ fn keys(description: &Value) -> BTreeSet<String> {
 fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     let (broker, site) = (Broker::new(), doors());
     let listener = Listener::new(broker.port);
-    let host = start(&site, &broker, "[home_assistant]\n");
+    let host = start(&site, &broker, "[home_assistant]\njob_switches = true\n");
     let north = description(&listener.wait_for(NORTH).payload);
     assert_eq!(text(&north["device"], "name"), "coop-door north");
     let all = "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";

@@ -472,13 +472,13 @@ impl Publisher {
     async fn look_at_device(&mut self, name: Name, now: Instant) -> Result<(), Problem> {
         let subject = Subject::Device(name.clone());
         let found = if self.describes(&name) { portrait::portrait(&self.state, &name).await? } else { None };
-        let Some(portrait) = found else {
+        let Some((portrait, settings)) = found.zip(self.settings.clone()) else {
             self.is_gone(subject, now);
             return Ok(());
         };
         let tasks = self.tasks_of(&name.0).await;
         let topics = (&self.topics, self.status_topic.as_deref());
-        let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
+        let description = description::of_device(topics, &name, &portrait, &tasks, &settings);
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
         described.look_from = now + limits::BETWEEN_STATES;
