@@ -53,10 +53,10 @@ def expected(samples, host="roost", has_switches=False):
 
 
 def of_page():
-    """Returns the blocks of YAML in the page for users: its automations, by their names, and its card."""
+    """Returns the automations and the card of the page for users."""
     blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S)]
     (card,) = [block for block in blocks if "alias" not in block]
-    return {block["alias"]: block for block in blocks if "alias" in block}, card
+    return [block for block in blocks if "alias" in block], card
 
 
 class World:
