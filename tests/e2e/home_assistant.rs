@@ -47,6 +47,12 @@ fn state(listener: &Listener, device: &str, what: &str, is_met: impl Fn(&Value) 
     parsed(&messages).unwrap()
 }
 
+/// Waits until `roost status` has this line about Home Assistant.
+fn has_status((site, host): (&Site, &Roost), line: &str) {
+    let (what, line) = (format!("`{line}` in the status"), format!("home      {line}\n"));
+    host.until(&what, || site.roost(&["status"]).contains(&line).then_some(()));
+}
+
 fn description(payload: &str) -> Value {
     serde_json::from_str(payload).unwrap()
 }
@@ -59,7 +65,7 @@ fn keys(description: &Value) -> BTreeSet<String> {
 fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     let (broker, site) = (Broker::new(), doors());
     let listener = Listener::new(broker.port);
-    let host = start(&site, &broker, "[home_assistant]\n");
+    let host = start(&site, &broker, "[home_assistant]\njob_switches = true\n");
     let north = description(&listener.wait_for(NORTH).payload);
     assert_eq!(text(&north["device"], "name"), "coop-door north");
     let all = "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";
@@ -92,6 +98,7 @@ fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     state(&listener, "coop-door/north", "the pause of the job", |state| state["paused_jobs"][0] == "open");
     let south = retained(broker.port, "roost/state/coop-door/south").unwrap();
     assert_eq!(description(&south)["paused"], false);
+    has_status((&site, &host), "Home Assistant is connected, with 2 devices");
 }
 
 #[test]
@@ -339,4 +346,65 @@ fn with_the_documented_access_rules_only_home_assistant_commands() {
     host.until("the run", || (ran() > 0).then_some(()));
     assert_eq!(ran(), 1);
     assert!(!host.log.all().iter().any(|line| line.contains("refused")), "{:?}", host.log.all());
+}
+
+#[test]
+fn a_broker_without_retained_messages_gets_no_devices_and_a_warning_says_so() {
+    let (broker, site) = (Broker::start_with("retain_available false"), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("keeps no retained messages: a client that subscribes later does not know");
+    host.wait_for_log("Home Assistant has no devices of this host");
+    host.wait_for_log("jobs of `coop-door`");
+    site.roost(&["run-now", "coop-door/north/close"]);
+    listener.wait_for("coop-door/north/door/set");
+    let of_home_assistant =
+        |message: &Message| message.topic.starts_with("homeassistant/") || message.topic.starts_with("roost/state");
+    assert!(!listener.messages().iter().any(of_home_assistant));
+    has_status((&site, &host), "Home Assistant is connected, with 0 devices");
+    has_status((&site, &host), "the broker refused retained messages");
+}
+
+#[test]
+fn a_broker_with_only_3_1_1_serves_home_assistant_as_well() {
+    let (broker, site) = (Broker::without_5(), doors());
+    let (listener, topic) = (Listener::v3(broker.port), "roost/set/coop-door/north/run");
+    broker.publish(&["-V", "mqttv311", "-t", &format!("{topic}/close"), "-m", "RUN", "-r"]);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("is not carried out: it is retained, so it may be old");
+    state(&listener, "coop-door/north", "the state", |state| state["next"].is_object());
+    broker.publish(&["-V", "mqttv311", "-t", &format!("{topic}/open"), "-m", "RUN"]);
+    assert_eq!(listener.wait_for("coop-door/north/door/set").payload, "OPEN");
+    let ran = state(&listener, "coop-door/north", "the run", |state| state["last"].is_object());
+    assert_eq!((text(&ran["last"], "job"), text(&ran["last"], "outcome")), ("open", "succeeded"));
+    let count = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
+    assert_eq!(count, 1, "one for both connections");
+    host.kill();
+    // What changed meanwhile is published, and nothing else.
+    let before = listener.messages().len();
+    let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("for Home Assistant");
+    site.roost(&["pause", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
+    let again = listener.messages().split_off(before);
+    assert!(!again.iter().any(|message| message.topic.ends_with("/config")), "{again:?}");
+}
+
+#[test]
+fn what_the_broker_refuses_is_logged_once_and_in_the_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acl");
+    std::fs::write(&file, "topic readwrite roost/#\n").unwrap();
+    let (broker, site) = (Broker::start_with(&format!("acl_file {}", file.display())), doors());
+    let host = start(&site, &broker, "[home_assistant]\n");
+    let line = host.wait_for_log("the broker refused a message to `homeassistant/device/roost");
+    assert!(line.ends_with("/config`, which Home Assistant needs"), "{line}");
+    host.until("the refusal in the status", || {
+        let status = site.roost(&["status"]);
+        let is_shown = status.contains("home      the broker refused a message to `homeassistant/device/roost");
+        (is_shown && status.contains("/config`: the user is not authorized (0x87)\n")).then_some(())
+    });
+    let log = host.log.all();
+    let refusals: Vec<_> = log.iter().filter(|line| line.contains("the broker refused")).collect();
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
 }

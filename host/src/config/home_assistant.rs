@@ -12,6 +12,8 @@ pub(crate) struct HomeAssistant {
     pub(crate) discovery_prefix: String,
     /// Whether Home Assistant can pause, run and skip, not only look on.
     pub(crate) commands: bool,
+    /// Whether each job has a switch and a button to skip its next run.
+    pub(crate) job_switches: bool,
     /// The devices that it has; empty for all.
     devices: Vec<DevicePattern>,
 }
@@ -23,11 +25,11 @@ struct DevicePattern {
     device: String,
 }
 
-const KEYS: [&str; 3] = ["discovery_prefix", "commands", "devices"];
+const KEYS: [&str; 4] = ["discovery_prefix", "commands", "job_switches", "devices"];
 
 impl Default for HomeAssistant {
     fn default() -> Self {
-        Self { discovery_prefix: "homeassistant".to_owned(), commands: true, devices: Vec::new() }
+        Self { discovery_prefix: "homeassistant".to_owned(), commands: true, job_switches: false, devices: Vec::new() }
     }
 }
 
@@ -37,10 +39,13 @@ impl HomeAssistant {
         let default = Self::default();
         let prefix = table.get("discovery_prefix").map(|value| read_prefix(&value)).transpose()?;
         let commands = table.get("commands").map(|value| value.boolean()).transpose()?;
+        let commands = commands.unwrap_or(default.commands);
+        let job_switches = table.get("job_switches").map(|value| read_job_switches(&value, commands)).transpose()?;
         let devices = table.get("devices").map(|value| read_devices(&value)).transpose()?;
         Ok(Self {
             discovery_prefix: prefix.unwrap_or(default.discovery_prefix),
-            commands: commands.unwrap_or(default.commands),
+            commands,
+            job_switches: job_switches.unwrap_or(default.job_switches),
             devices: devices.unwrap_or(default.devices),
         })
     }
@@ -58,6 +63,16 @@ fn read_prefix(value: &Value<'_>) -> Result<String, Report> {
     };
     let hint = "write the discovery prefix of Home Assistant's MQTT integration, such as `homeassistant`";
     value.parsed(parse).map_err(|report| report.hint(hint))
+}
+
+fn read_job_switches(value: &Value<'_>, has_commands: bool) -> Result<bool, Report> {
+    match value.boolean()? {
+        true if !has_commands => {
+            let report = value.error("jobs cannot have switches, because `commands` is false");
+            Err(report.hint("remove one of the two lines"))
+        }
+        job_switches => Ok(job_switches),
+    }
 }
 
 fn read_devices(value: &Value<'_>) -> Result<Vec<DevicePattern>, Report> {
@@ -119,6 +134,7 @@ mod tests {
             "devices = ['coop-door/*', 'a/b/c']",
             "devices = 'coop-door/*'",
             "commands = 'yes'",
+            "commands = false\njob_switches = true",
         ];
         let shown = wrong.map(|line| format!("| {line}\n{}", read(line).unwrap_err()));
         expect![[r#"
@@ -154,7 +170,12 @@ mod tests {
             roost.toml:2:11: `devices` is a text, and must be a list
 
             | commands = 'yes'
-            roost.toml:2:12: `commands` is a text, and must be true or false"#]]
+            roost.toml:2:12: `commands` is a text, and must be true or false
+
+            | commands = false
+            job_switches = true
+            roost.toml:3:16: jobs cannot have switches, because `commands` is false
+            hint: remove one of the two lines"#]]
         .assert_eq(&shown.join("\n\n"));
     }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::HomeAssistant,
     event_log::{HostEvent, Page},
-    http::{ApiState, Problem, TaskDescriptionRecord, plugin_tasks},
+    http::{ApiState, HomeAssistantStatus, Problem, TaskDescriptionRecord, plugin_tasks},
     mqtt::background::{Background, Event, Message, Order},
 };
 
@@ -53,8 +53,10 @@ pub(super) struct Publisher {
     tasks: HashMap<PluginName, Arc<[TaskDescriptionRecord]>>,
     /// Messages to publish, in this order.
     ready: VecDeque<Order>,
-    /// Whether a refusal of the broker was logged since the connection was made.
-    has_logged_refusal: bool,
+    /// What the host's status shows.
+    status: HomeAssistantStatus,
+    /// The reason of the refusal that was logged last.
+    logged_reason: Option<String>,
     /// The number of the last event that was read.
     last_event: u64,
     /// The events of jobs that come often are thinned out.
@@ -136,7 +138,8 @@ impl Publisher {
             subjects: HashMap::new(),
             tasks: HashMap::new(),
             ready: VecDeque::new(),
-            has_logged_refusal: false,
+            status: HomeAssistantStatus::default(),
+            logged_reason: None,
             last_event: state.event_log().last(),
             frequent: HashMap::new(),
             state,
@@ -148,6 +151,7 @@ impl Publisher {
         let mut events = self.state.event_log().subscribe();
         let mut look_again = interval(limits::LOOK_AGAIN);
         let mut is_acknowledged = false;
+        self.show_status();
         loop {
             if is_acknowledged && self.is_done() {
                 return;
@@ -164,7 +168,11 @@ impl Publisher {
                 event = link.events.recv() => match event {
                     Some(event) => {
                         is_acknowledged = event == Event::Idle;
+                        let is_message = matches!(event, Event::Arrived(_));
                         self.on_link(event);
+                        if !is_message {
+                            self.show_status();
+                        }
                     }
                     None => return,
                 },
@@ -218,10 +226,18 @@ impl Publisher {
 
     fn on_link(&mut self, event: Event) {
         match event {
-            Event::Up => {
+            Event::Up { keeps_retained: false } if self.settings.is_some() => {
+                let refused = Some("retained messages".to_owned());
+                self.status = HomeAssistantStatus { up: true, refused, ..self.status };
+                tracing::warn!(
+                    "Home Assistant has no devices of this host: it reads them from retained messages, and the broker \
+                     keeps none\nhint: in Mosquitto's configuration, remove the line `retain_available false`"
+                );
+            }
+            Event::Up { .. } => {
                 self.kept.clear();
                 self.ready.clear();
-                self.has_logged_refusal = false;
+                self.status = HomeAssistantStatus { up: true, refused: None, ..self.status };
                 if self.has_commands() {
                     let filter = self.topics.commands();
                     self.ready.push_back(Order::Subscribe { filter, with_retained: false });
@@ -230,6 +246,7 @@ impl Publisher {
             }
             Event::Down => {
                 self.phase = Phase::Down;
+                self.status.up = false;
                 self.ready.clear();
                 self.agenda.clear();
             }
@@ -308,19 +325,35 @@ impl Publisher {
         }
     }
 
-    /// Logs the first refusal of a connection: of many devices, each would have several.
+    /// Logs the first refusal of a connection, unless the reason is the same again: of many devices, each would have
+    /// several.
     fn log_refusal(&mut self, topic: &str, is_subscription: bool, reason: &str) {
-        if std::mem::replace(&mut self.has_logged_refusal, true) {
+        let what = if is_subscription { "the subscription to" } else { "a message to" };
+        let is_first = self.status.refused.is_none();
+        self.status.refused.get_or_insert_with(|| format!("{what} `{topic}`: {reason}"));
+        if !is_first || self.logged_reason.as_deref() == Some(reason) {
             tracing::debug!("the broker refused `{topic}`: {reason}");
             return;
         }
         let (own, discovery) = (&self.topics.own, &self.topics.discovery);
-        let what = if is_subscription { "the subscription to" } else { "a message to" };
         tracing::warn!(
             "the broker refused {what} `{topic}`, which Home Assistant needs\n  caused by: {reason}\nhint: let Roost's \
              user of the broker use these topics: in Mosquitto's `acl_file`, the lines `topic readwrite {own}/#` and \
-             `topic readwrite {discovery}/device/#` below the user's line"
+             `topic readwrite {discovery}/device/#` below the user's line; and let the broker keep retained messages"
         );
+        self.logged_reason = Some(reason.to_owned());
+    }
+
+    /// Shows in the host's status what has changed.
+    fn show_status(&mut self) {
+        if self.settings.is_none() {
+            return;
+        }
+        let is_described = |(subject, described): &(&Subject, &Described)| {
+            matches!(subject, Subject::Device(_)) && !described.platforms.is_empty()
+        };
+        self.status.devices = self.subjects.iter().filter(is_described).count();
+        self.state.set_home_assistant(self.status.clone());
     }
 
     /// Reads the events since the last ones.
@@ -485,13 +518,13 @@ impl Publisher {
     async fn look_at_device(&mut self, name: Name, now: Instant) -> Result<(), Problem> {
         let subject = Subject::Device(name.clone());
         let found = if self.describes(&name) { portrait::portrait(&self.state, &name).await? } else { None };
-        let Some(portrait) = found else {
+        let Some((portrait, settings)) = found.zip(self.settings.clone()) else {
             self.is_gone(subject, now);
             return Ok(());
         };
         let tasks = self.tasks_of(&name.0).await;
         let topics = (&self.topics, self.status_topic.as_deref());
-        let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
+        let description = description::of_device(topics, &name, &portrait, &tasks, &settings);
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
         described.look_from = now + limits::BETWEEN_STATES;

@@ -7,6 +7,8 @@
 
 mod connection;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::{
     sync::mpsc,
@@ -40,7 +42,7 @@ pub(crate) enum Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// It is established, and the broker knows nothing of an earlier one.
-    Up,
+    Up { keeps_retained: bool },
     /// It has ended.
     Down,
     /// The broker has accepted the subscription to this filter, and sends what it has retained from here on.
@@ -90,6 +92,7 @@ pub(crate) fn connect(
 }
 
 async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Event>, info: LinkInfo) {
+    let mut denials = Denials::default();
     while !events.is_closed() {
         info.connected().await;
         let pause = match dialer.dial().await {
@@ -99,11 +102,21 @@ async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc
                     Stream::Plain(stream) => serve(stream, accepted, &dialer, &mut orders, &events).await,
                     Stream::Tls(stream) => serve(*stream, accepted, &dialer, &mut orders, &events).await,
                 };
-                let Err(failure) = ended else { return };
-                if began.elapsed() > dialer.settings().timeouts.keep_alive {
+                let Some(Ended { failure, unacknowledged }) = ended else { return };
+                let was_long = began.elapsed() > dialer.settings().timeouts.keep_alive;
+                if was_long {
                     dialer.reset_pause();
                 }
-                dialer.lost(&failure, Diagnosis::Unrelated)
+                let pause = dialer.lost(&failure, Diagnosis::Unrelated);
+                // What was not acknowledged after a long time has another reason.
+                let unacknowledged = unacknowledged.filter(|_| !was_long);
+                let (denied, longer) = denials.record(&failure, unacknowledged);
+                for event in denied.into_iter().chain([Event::Down]) {
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                pause.max(longer)
             }
             Err(failure) => dialer.failed(&failure),
         };
@@ -119,20 +132,52 @@ async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc
     }
 }
 
-/// Serves a connection until it ends. `Ok`: the user is gone.
+/// How a connection ended.
+struct Ended {
+    failure: Failure,
+    /// The first order that the broker had not acknowledged: its topic, and whether it is a subscription.
+    unacknowledged: Option<(String, bool)>,
+}
+
+/// Notices that the broker closes the connection at an order instead of refusing it: every connection would end there.
+#[derive(Default)]
+struct Denials {
+    /// How many connections in succession have ended soon and with an order that was not acknowledged.
+    repeated: u32,
+}
+
+impl Denials {
+    /// Records the end of a connection. From the second time on, it returns a refusal and how long to wait.
+    fn record(&mut self, failure: &Failure, unacknowledged: Option<(String, bool)>) -> (Option<Event>, Duration) {
+        let is_closed = matches!(failure, Failure::Closed | Failure::Broken(_) | Failure::Disconnected(_));
+        let Some((topic, is_subscription)) = unacknowledged.filter(|_| is_closed) else {
+            self.repeated = 0;
+            return (None, Duration::ZERO);
+        };
+        self.repeated = self.repeated.saturating_add(1);
+        if self.repeated == 1 {
+            return (None, Duration::ZERO);
+        }
+        let refused = Event::Refused { topic, is_subscription, reason: failure.to_string() };
+        let doubled = limits::FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.repeated - 2));
+        (Some(refused), doubled.min(limits::LONGEST_PAUSE))
+    }
+}
+
+/// Serves a connection until it ends. `None`: the user is gone.
 async fn serve<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(
     stream: S,
     accepted: Accepted,
     dialer: &Dialer,
     orders: &mut mpsc::Receiver<Order>,
     events: &mpsc::Sender<Event>,
-) -> Result<(), Failure> {
+) -> Option<Ended> {
     let Accepted { limits, read, .. } = accepted;
+    let keeps_retained = limits.retain;
     let mut connection = Connection::new(stream, (limits, read), dialer.settings().timeouts.keep_alive);
-    if events.send(Event::Up).await.is_err() {
-        return Ok(());
+    if events.send(Event::Up { keeps_retained }).await.is_err() {
+        return None;
     }
-    let ended = connection.run(orders, events).await;
-    let is_gone = events.send(Event::Down).await.is_err();
-    if is_gone { Ok(()) } else { ended }
+    let failure = connection.run(orders, events).await.err()?;
+    Some(Ended { failure, unacknowledged: connection.first_unacknowledged() })
 }

@@ -27,6 +27,8 @@ pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 pub(super) const UNAVAILABLE: u8 = 0x88;
 /// Another client has connected with the same client id.
 pub(super) const TAKEN_OVER: u8 = 0x8E;
+/// The broker keeps no retained messages.
+pub(super) const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
 
 impl Reason {
     /// Checks whether the code is a refusal. Codes below 0x80 are kinds of success.
@@ -69,7 +71,7 @@ const fn describe(code: u8) -> &'static str {
         0x97 => "a quota is used up",
         0x98 => "an administrator ended the connection",
         0x99 => "the payload does not match its format indicator",
-        0x9A => "the broker does not support retained messages",
+        RETAIN_NOT_SUPPORTED => "the broker does not support retained messages",
         0x9B => "the broker does not support this QoS",
         0x9C => "use another broker for now",
         0x9D => "the broker has moved",

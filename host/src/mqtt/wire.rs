@@ -320,12 +320,12 @@ pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
 }
 
 /// Builds CONNECT: without topic aliases, with a clean start and no session afterwards (only the core retries), and
-/// with `offline` as the last will on the status topic, if there is one.
+/// with `offline` as the last will on the status topic, if there is one, and whether it is retained.
 pub(super) fn connect(
     client_id: &str,
     login: Option<(&str, &str)>,
     keep_alive_s: u16,
-    status_topic: Option<&Topic>,
+    will: Option<(&Topic, bool)>,
 ) -> Packet {
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = Some(0);
@@ -338,7 +338,7 @@ pub(super) fn connect(
         properties: Some(properties),
     };
     // QoS 0: a broker that does not support a higher one would refuse the connection.
-    let will = status_topic.map(|topic| LastWill::new(topic.as_str(), "offline", QoS::AtMostOnce, true, None));
+    let will = will.map(|(topic, retain)| LastWill::new(topic.as_str(), "offline", QoS::AtMostOnce, retain, None));
     Packet::Connect(connect, will, login.map(|(user, password)| Login::new(user, password)))
 }
 

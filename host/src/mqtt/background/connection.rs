@@ -112,12 +112,18 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
+    /// Returns the topic of the first order that the broker has not acknowledged, and whether it is a subscription.
+    pub(super) fn first_unacknowledged(self) -> Option<(String, bool)> {
+        let first = self.in_flight.into_values().min_by_key(|waiting| waiting.since)?;
+        Some((first.topic, first.is_subscription))
+    }
+
     fn execute(&mut self, order: Order) -> Result<(), Failure> {
         let id = self.next_id();
         let (order, topic, packet) = match order {
             Order::Publish { topic, payload, retain } => {
                 let mut publish = Publish::new(topic.as_str(), QoS::AtLeastOnce, payload, None);
-                (publish.pkid, publish.retain) = (id, retain && self.limits.retain);
+                (publish.pkid, publish.retain) = (id, retain);
                 if let Some(reason) = self.limits.refusal(&publish) {
                     self.pending.push_back(Event::Refused { topic, is_subscription: false, reason });
                     return Ok(());

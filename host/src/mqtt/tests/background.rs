@@ -14,6 +14,8 @@ use crate::mqtt::{
     limits,
 };
 
+const UP: Event = Event::Up { keeps_retained: true };
+
 /// The user of a connection.
 struct User {
     orders: mpsc::Sender<Order>,
@@ -48,7 +50,7 @@ async fn connected(settings: impl Fn(Settings) -> Settings, connack: &[u8]) -> (
     let broker = FalseBroker::new().await;
     let mut user = User::new(settings(broker.settings()));
     let client = welcome(&broker, connack).await;
-    assert_eq!(user.next().await, Event::Up);
+    assert!(matches!(user.next().await, Event::Up { .. }));
     (broker, client, user)
 }
 
@@ -107,8 +109,9 @@ async fn what_the_broker_refuses_ends_no_connection() {
     user.publish("a", &[b'x'; 64]).await;
     refused.push(user.next().await);
     user.publish("a", b"on").await;
+    refused.push(user.next().await);
+    user.order(Order::Publish { topic: "a".into(), payload: "on".into(), retain: false }).await;
     let publish = client.publish().await;
-    assert!(!publish.retain, "the broker would end the connection");
     let [high, low] = publish.pkid.to_be_bytes();
     client.send(&[0x40, 3, high, low, 0x87]).await;
     refused.push(user.next().await);
@@ -131,9 +134,36 @@ async fn what_the_broker_refuses_ends_no_connection() {
     });
     expect![[r#"
         a false: the broker accepts packets of 64 bytes at most, and this one has 72
+        a false: the broker does not support retained messages
         a false: the user is not authorized (0x87)
         b/# true: the user is not authorized (0x87)"#]]
     .assert_eq(&reasons.collect::<Vec<_>>().join("\n"));
+}
+
+/// As brokers do in 3.1.1, which has no answer for a refusal.
+#[tokio::test]
+async fn an_order_at_which_the_broker_closes_the_connection_again_is_refused() {
+    let (broker, mut client, mut user) = connected(|settings| settings, CONNACK).await;
+    for _ in 0..2 {
+        user.publish("a", b"on").await;
+        user.publish("b", b"on").await;
+        for _ in 0..2 {
+            client.publish().await;
+        }
+        drop(client);
+        match user.next().await {
+            Event::Down => {}
+            Event::Refused { topic, reason, .. } => {
+                assert_eq!((&*topic, &*reason), ("a", "the broker closed the connection"));
+                assert_eq!(user.next().await, Event::Down);
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+        client = welcome(&broker, CONNACK).await;
+        assert_eq!(user.next().await, UP);
+    }
+    panic!("it is not refused");
 }
 
 #[tokio::test]
@@ -157,7 +187,7 @@ async fn a_broker_that_sends_nothing_or_acknowledges_nothing_loses_the_connectio
     // What is ordered without a connection is dropped.
     user.publish("a", b"lost").await;
     let mut client = welcome(&broker, CONNACK).await;
-    assert_eq!(user.next().await, Event::Up);
+    assert_eq!(user.next().await, UP);
     user.publish("a", b"on").await;
     assert_eq!(&client.publish().await.payload[..], b"on");
     let ((), down) = tokio::join!(client.answer_pings(), user.next());
