@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     /// Returns the topic of the first order that the broker has not acknowledged, and whether it is a subscription.
     pub(super) fn first_unacknowledged(self) -> Option<(String, bool)> {
         let first = self.in_flight.into_values().min_by_key(|waiting| waiting.since)?;
-        Some((first.topic, first.is_subscription))
+        Some((first.topic, first.order != Kind::Publish))
     }
 
     fn execute(&mut self, order: Order) -> Result<(), Failure> {
