@@ -49,6 +49,7 @@ pub(crate) fn start(
         return Ok(());
     }
     let status_topic = mqtt.status_topic.as_ref().map(|topic| topic.as_str().to_owned());
+    let host = mqtt.client_id.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the runtime of the edge for Home Assistant cannot be started")?;
     let connect = move || background::connect(mqtt.clone(), "Home Assistant", info.clone());
@@ -57,7 +58,7 @@ pub(crate) fn start(
     let data = data.to_owned();
     let run = async move |settings: Option<HomeAssistant>, topics: Topics| {
         let Ok((link, connections)) = connect() else { return };
-        let publisher = Publisher::new(settings, topics, status_topic.clone(), state.clone());
+        let publisher = Publisher::new(settings, topics, (status_topic.clone(), host.clone()), state.clone());
         tokio::select! {
             () = connections => {}
             () = publisher.run(link) => {}

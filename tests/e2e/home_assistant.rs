@@ -254,6 +254,72 @@ fn two_hosts_share_a_broker() {
     drop(second);
 }
 
+/// Two hosts that share a topic by mistake: each leaves the other's devices alone, and both say so.
+#[test]
+fn a_host_never_removes_what_another_one_has_described() {
+    let (broker, one, two) = (Broker::new(), doors(), doors());
+    let settings = "[home_assistant]\n";
+    let device = |name: &str| format!("[[device]]\nname = \"{name}\"\n");
+    two.settings("coop-door", &(device("east") + &device("south") + &device("west")));
+    let config = |name: &str| format!("homeassistant/device/roost_coop-door_{name}/config");
+    let listener = Listener::new(broker.port);
+    let first = start(&one, &broker, settings);
+    for device in ["north", "south"] {
+        listener.wait_for(&config(device));
+    }
+    listener.wait_for("homeassistant/device/roost/config");
+    let second = start(&two, &broker, settings);
+    for host in [&second, &first] {
+        host.wait_for_log("describes devices below `roost` in Home Assistant as well");
+        host.wait_for_log("it has published `roost/state");
+    }
+    for device in ["east", "west"] {
+        listener.wait_for(&config(device));
+    }
+    let is_cleared =
+        |messages: &[Message], topic: &str| newest(messages, topic).is_some_and(|last| last.payload.is_empty());
+    // Both have the south door. It is not removed with one of them. Of two devices that are gone, the first one by name
+    // is decided first.
+    second.kill();
+    two.settings("coop-door", &device("east"));
+    let second = start(&two, &broker, settings);
+    listener.wait("the west door to go", |messages| is_cleared(messages, &config("west")));
+    let south_of_one = |messages: &[Message]| {
+        newest(messages, "roost/state/coop-door/south").is_some_and(|state| state.payload.contains("\"paused\":true"))
+            && newest(messages, &config("south")).is_some_and(|south| !south.payload.is_empty())
+    };
+    one.roost(&["pause", "coop-door/south"]);
+    listener.wait("the south door", south_of_one);
+    assert!(retained(broker.port, &config("north")).is_some());
+
+    // Each publishes the host's state when it has changed, and not because the other one does.
+    for (site, device, paused) in [(&two, "east", true), (&one, "north", true), (&two, "east", false)] {
+        site.roost(&[if paused { "pause" } else { "resume" }, &format!("coop-door/{device}")]);
+        state(&listener, &format!("coop-door/{device}"), "the pause", |state| state["paused"] == paused);
+    }
+    let states = listener.messages().into_iter().filter(|message| message.topic == "roost/state");
+    let mut last = std::collections::HashMap::new();
+    for state in states.filter(|state| !state.payload.is_empty()) {
+        let host = text(&description(&state.payload), "host").to_owned();
+        assert_ne!(last.insert(host, state.payload.clone()).as_ref(), Some(&state.payload));
+    }
+    assert_eq!(last.len(), 2);
+
+    // Without the table, a host removes its own devices.
+    second.kill();
+    let second = start(&two, &broker, "");
+    listener.wait("the east door to go", |messages| is_cleared(messages, &config("east")));
+    drop(second);
+    first.kill();
+    let first = start(&one, &broker, settings);
+    first.wait_for_log("for Home Assistant");
+    one.roost(&["resume", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the end of the pause", |state| state["paused"] == false);
+    for topic in [&config("north"), &config("south"), "homeassistant/device/roost/config"] {
+        first.until(topic, || retained(broker.port, topic));
+    }
+}
+
 #[test]
 fn the_built_in_broker_serves_home_assistant_as_well() {
     let site = doors();

@@ -11,6 +11,7 @@ use roost_scheduler::{
     event::{Announcement, Part},
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::RunState,
+    text::excerpt,
     zone::Zone,
 };
 use serde_json::json;
@@ -22,7 +23,7 @@ use super::{
     description::{self, Description, Platforms},
     limits,
     portrait::{self, Next, Portrait},
-    state::{DeviceState, HostState, NextOfAll, NextState, Urgent},
+    state::{self, DeviceState, HostState, NextOfAll, NextState, Urgent},
     tokens::Tokens,
     topics::{Name, Subject, Topics},
 };
@@ -39,6 +40,8 @@ pub(super) struct Publisher {
     settings: Option<HomeAssistant>,
     topics: Topics,
     status_topic: Option<String>,
+    /// The client id of this host, by which it finds what is its own.
+    host: String,
     state: ApiState,
     commands: Commands,
     agenda: Agenda,
@@ -55,6 +58,8 @@ pub(super) struct Publisher {
     ready: VecDeque<Order>,
     /// Whether a refusal of the broker was logged since the connection was made.
     has_logged_refusal: bool,
+    /// Whether another host was logged since then.
+    has_logged_other_host: bool,
     /// The number of the last event that was read.
     last_event: u64,
     /// The events of jobs that come often are thinned out.
@@ -98,6 +103,8 @@ struct Described {
     awaits_run: bool,
     /// Since when it is gone.
     gone: Option<Instant>,
+    /// Whether another host has published its state since the connection was made, or before and last of all.
+    is_of_other_host: bool,
 }
 
 impl Described {
@@ -112,6 +119,7 @@ impl Described {
             changes: Tokens::full(limits::BURST),
             awaits_run: false,
             gone: None,
+            is_of_other_host: false,
         }
     }
 }
@@ -120,13 +128,14 @@ impl Publisher {
     pub(super) fn new(
         settings: Option<HomeAssistant>,
         topics: Topics,
-        status_topic: Option<String>,
+        (status_topic, host): (Option<String>, String),
         state: ApiState,
     ) -> Self {
         Self {
             settings,
             topics,
             status_topic,
+            host,
             commands: Commands::new(state.clone()),
             agenda: Agenda::default(),
             bulk_from: Instant::now(),
@@ -137,6 +146,7 @@ impl Publisher {
             tasks: HashMap::new(),
             ready: VecDeque::new(),
             has_logged_refusal: false,
+            has_logged_other_host: false,
             last_event: state.event_log().last(),
             frequent: HashMap::new(),
             state,
@@ -195,8 +205,8 @@ impl Publisher {
                 self.read(Retained::States);
             }
             Phase::Reading { what: Retained::States, .. } => {
+                // The subscription stays: new ones are of other hosts.
                 self.phase = Phase::Publishing;
-                self.ready.push_back(Order::Unsubscribe(self.topics.states()));
                 self.look_at_all().await;
             }
             Phase::Publishing => {
@@ -222,6 +232,8 @@ impl Publisher {
                 self.kept.clear();
                 self.ready.clear();
                 self.has_logged_refusal = false;
+                self.has_logged_other_host = false;
+                self.subjects.values_mut().for_each(|described| described.is_of_other_host = false);
                 if self.has_commands() {
                     let filter = self.topics.commands();
                     self.ready.push_back(Order::Subscribe { filter, with_retained: false });
@@ -237,7 +249,7 @@ impl Publisher {
             Event::Arrived(message) if message.topic.starts_with(&format!("{}/set/", self.topics.own)) => {
                 self.commands.obey(&self.topics, &message);
             }
-            Event::Arrived(message) => self.on_retained(&message),
+            Event::Arrived(message) => self.on_description_or_state(&message),
             Event::Idle => self.read_on(),
         }
     }
@@ -270,11 +282,9 @@ impl Publisher {
         self.settings.as_ref().is_some_and(|settings| settings.commands)
     }
 
-    /// Remembers a message that the broker has: a description or a state of this host, which may be of an earlier life.
-    fn on_retained(&mut self, Message { topic, payload, .. }: &Message) {
-        if !matches!(self.phase, Phase::Reading { .. }) {
-            return;
-        }
+    /// Remembers a description or a state that the broker has, which an earlier life of this host or another one has
+    /// published.
+    fn on_description_or_state(&mut self, Message { topic, payload, .. }: &Message) {
         self.read_on();
         let (subject, platforms) = match self.topics.subject_of_state(topic) {
             Some(subject) => (subject, None),
@@ -288,11 +298,43 @@ impl Publisher {
                 (subject, Some(platforms))
             }
         };
-        self.kept.insert(topic.clone(), self.hasher.hash_one(payload));
-        let described = self.subjects.entry(subject).or_insert_with(|| Described::new(Instant::now()));
-        if let Some(platforms) = platforms {
-            described.platforms = platforms;
+        let other_host = match platforms {
+            Some(_) => None,
+            None => state::host_of(payload).filter(|host| *host != self.host),
+        };
+        if matches!(self.phase, Phase::Reading { .. }) {
+            self.kept.insert(topic.clone(), self.hasher.hash_one(payload));
+            let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(Instant::now()));
+            if let Some(platforms) = platforms {
+                described.platforms = platforms;
+            }
+        } else if payload.is_empty() && self.kept.remove(topic).is_some() {
+            // A host that has this one's topic and did not know that it has this device as well has removed it.
+            self.kept.remove(&self.topics.description(&subject));
+            self.agenda.add(subject.clone(), Turn::Bulk, Instant::now());
         }
+        if let Some(other) = other_host {
+            self.on_other_host(&subject, topic, &other);
+        }
+    }
+
+    /// Notes that another host has published the state of a subject.
+    fn on_other_host(&mut self, subject: &Subject, topic: &str, other: &str) {
+        if let Some(described) = self.subjects.get_mut(subject) {
+            described.is_of_other_host = true;
+        }
+        // A state that is left of a device that was deleted in Home Assistant harms nothing.
+        let is_left = self.phase != Phase::Publishing && !self.kept.contains_key(&self.topics.description(subject));
+        if is_left || std::mem::replace(&mut self.has_logged_other_host, true) {
+            return;
+        }
+        let (own, host, other) = (&self.topics.own, &self.host, excerpt(other));
+        tracing::warn!(
+            "the host `{other}` describes devices below `{own}` in Home Assistant as well\n  caused by: it has \
+             published `{topic}`, and this host is `{host}`\nhint: give one of the hosts a topic of its own: `topic` in \
+             `[mqtt]`; or if the other one is gone, such as after its data folder was lost, delete in Home Assistant \
+             the devices that this host does not have"
+        );
     }
 
     /// Logs the first refusal of a connection: of many devices, each would have several.
@@ -489,8 +531,9 @@ impl Publisher {
         if portrait.error.is_some() {
             self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
-        self.describe(&subject, &description, now);
+        // The state first: it says whose device it is.
         self.publish_state(&subject, &portrait, now);
+        self.describe(&subject, &description, now);
         Ok(())
     }
 
@@ -516,8 +559,10 @@ impl Publisher {
             return;
         }
         let topics = [self.topics.description(&subject), self.topics.state(&subject)];
+        // What has no state may be another host's, of which the broker has dropped the state.
+        let is_own = !described.is_of_other_host && self.kept.contains_key(&topics[1]);
         let kept: Vec<String> = topics.into_iter().filter(|topic| self.kept.remove(topic).is_some()).collect();
-        if !kept.is_empty() {
+        if is_own {
             // Remembered for a while, in case it is back soon.
             described.platforms.clear();
             described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
@@ -525,6 +570,7 @@ impl Publisher {
         }
         match described.description_from > now {
             true => self.agenda.add(subject, Turn::Next, described.description_from),
+            false if described.is_of_other_host => {}
             false => drop(self.subjects.remove(&subject)),
         }
     }
@@ -565,7 +611,7 @@ impl Publisher {
             described.next = next;
             self.agenda.add(Subject::Host, Turn::Bulk, now);
         }
-        let state = DeviceState::new(portrait);
+        let state = DeviceState::new(&self.host, portrait);
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(subject), self.hasher.hash_one(&payload));
         if self.kept.get(&topic) == Some(&hash) {
@@ -618,9 +664,7 @@ impl Publisher {
             return Ok(());
         }
         described.state_from = now + limits::BETWEEN_HOST_STATES;
-        let description = description::of_host((&self.topics, self.status_topic.as_deref()));
-        self.describe(&subject, &description, now);
-        let state = HostState::new(&self.state, self.next_of_all()).await?;
+        let state = HostState::new(&self.host, &self.state, self.next_of_all()).await?;
         if state.faults > 0 {
             self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
@@ -629,6 +673,8 @@ impl Publisher {
         if self.kept.insert(topic.clone(), hash) != Some(hash) {
             self.ready.push_back(Order::Publish { topic, payload, retain: true });
         }
+        let description = description::of_host((&self.topics, self.status_topic.as_deref()));
+        self.describe(&subject, &description, now);
         Ok(())
     }
 }
