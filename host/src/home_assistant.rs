@@ -29,7 +29,7 @@ use self::{publisher::Publisher, topics::Topics};
 use crate::{
     config::HomeAssistant,
     http::ApiState,
-    mqtt::{self, LinkInfo, background},
+    mqtt::{self, LinkInfo, background::Connector},
 };
 
 /// Starts the edge in the background. Without settings it only removes what it published before. It ends with the
@@ -52,12 +52,10 @@ pub(crate) fn start(
     let host = mqtt.client_id.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the runtime of the edge for Home Assistant cannot be started")?;
-    let connect = move || background::connect(mqtt.clone(), "Home Assistant", info.clone());
-    // Before the thread is started, so that a certificate that cannot be read is reported.
-    connect().map(drop)?;
+    let mut connector = Connector::new(mqtt, "Home Assistant", info)?;
     let data = data.to_owned();
-    let run = async move |settings: Option<HomeAssistant>, topics: Topics| {
-        let Ok((link, connections)) = connect() else { return };
+    let mut run = async move |settings: Option<HomeAssistant>, topics: Topics| {
+        let (link, connections) = connector.connect();
         let publisher = Publisher::new(settings, topics, (status_topic.clone(), host.clone()), state.clone());
         tokio::select! {
             () = connections => {}

@@ -69,33 +69,41 @@ pub(crate) struct Background {
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
-/// Makes the connection whenever the link has one, until the ends are dropped. `purpose` is what it is for, in the log.
-///
-/// # Errors
-/// Returns an error if a certificate or key cannot be read, or does not fit the other settings.
-pub(crate) fn connect(
-    mut settings: Settings,
-    purpose: &'static str,
+/// Makes the connections of one purpose, one after the other.
+pub(crate) struct Connector {
+    dialer: Dialer,
     info: LinkInfo,
-) -> Result<(Background, impl Future<Output = ()> + Send), Report> {
-    // The link publishes the status, under a client id of its own (I14).
-    settings.status_topic = None;
-    settings.client_id = format!("{}-{}", settings.client_id, limits::BACKGROUND_CLIENT);
-    let dialer = Dialer::new(settings, Some(purpose))?;
-    let (orders_in, orders) = mpsc::channel(1);
-    let (events_in, events) = mpsc::channel(limits::BACKGROUND_EVENTS);
-    Ok((Background { orders: orders_in, events }, run(dialer, orders, events_in, info)))
 }
 
-async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Event>, info: LinkInfo) {
+impl Connector {
+    /// `purpose` is what the connections are for, in the log.
+    ///
+    /// # Errors
+    /// Returns an error if a certificate or key cannot be read, or does not fit the other settings.
+    pub(crate) fn new(mut settings: Settings, purpose: &'static str, info: LinkInfo) -> Result<Self, Report> {
+        // The link publishes the status, under a client id of its own (I14).
+        settings.status_topic = None;
+        settings.client_id = format!("{}-{}", settings.client_id, limits::BACKGROUND_CLIENT);
+        Ok(Self { dialer: Dialer::new(settings, Some(purpose))?, info })
+    }
+
+    /// Returns the ends of the connection, and what makes it whenever the link has one, until the ends are dropped.
+    pub(crate) fn connect(&mut self) -> (Background, impl Future<Output = ()> + Send) {
+        let (orders_in, orders) = mpsc::channel(1);
+        let (events_in, events) = mpsc::channel(limits::BACKGROUND_EVENTS);
+        (Background { orders: orders_in, events }, run(&mut self.dialer, orders, events_in, &self.info))
+    }
+}
+
+async fn run(dialer: &mut Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Event>, info: &LinkInfo) {
     while !events.is_closed() {
         info.connected().await;
         let pause = match dialer.dial().await {
             Ok((stream, accepted)) => {
                 let began = Instant::now();
                 let ended = match stream {
-                    Stream::Plain(stream) => serve(stream, accepted, &dialer, &mut orders, &events).await,
-                    Stream::Tls(stream) => serve(*stream, accepted, &dialer, &mut orders, &events).await,
+                    Stream::Plain(stream) => serve(stream, accepted, dialer, &mut orders, &events).await,
+                    Stream::Tls(stream) => serve(*stream, accepted, dialer, &mut orders, &events).await,
                 };
                 let Err(failure) = ended else { return };
                 if began.elapsed() > dialer.settings().timeouts.keep_alive {

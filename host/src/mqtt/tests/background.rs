@@ -5,12 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use expect_test::expect;
 use rumqttc::v5::mqttbytes::v5::{Packet, PingReq};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::false_broker::{CONNACK, Client, FalseBroker};
 use crate::mqtt::{
     LinkInfo, Settings, Timeouts,
-    background::{self, Event, Order},
+    background::{Background, Connector, Event, Order},
     limits,
 };
 
@@ -22,11 +26,19 @@ struct User {
 }
 
 impl User {
-    fn new(settings: Settings) -> Self {
+    async fn new(settings: Settings) -> Self {
         let info = LinkInfo::default();
         info.set_broker(Some(("mqtt://127.0.0.1".to_owned(), "5")));
-        let (ends, connections) = background::connect(settings, "a test", info).expect("no certificates");
-        Self { orders: ends.orders, events: ends.events, _running: tokio::spawn(connections) }
+        let mut connector = Connector::new(settings, "a test", info).expect("no certificates");
+        let (ends_in, ends) = oneshot::channel();
+        let running = async move {
+            let (ends, connections) = connector.connect();
+            let _ = ends_in.send(ends);
+            connections.await;
+        };
+        let running = tokio::spawn(running);
+        let Background { orders, events } = ends.await.expect("it runs");
+        Self { orders, events, _running: running }
     }
 
     async fn publish(&self, topic: impl Into<String>, payload: &[u8]) {
@@ -46,7 +58,7 @@ impl User {
 /// Makes a connection with this answer to CONNECT.
 async fn connected(settings: impl Fn(Settings) -> Settings, connack: &[u8]) -> (FalseBroker, Client, User) {
     let broker = FalseBroker::new().await;
-    let mut user = User::new(settings(broker.settings()));
+    let mut user = User::new(settings(broker.settings())).await;
     let client = welcome(&broker, connack).await;
     assert_eq!(user.next().await, Event::Up);
     (broker, client, user)
