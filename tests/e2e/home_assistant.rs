@@ -321,6 +321,45 @@ fn a_host_never_removes_what_another_one_has_described() {
 }
 
 #[test]
+fn nothing_stays_at_a_former_topic_except_what_another_host_has_there() {
+    let (broker, site, other) = (Broker::new(), doors(), doors());
+    let listener = Listener::new(broker.port);
+    let is_cleared =
+        |messages: &[Message], topic: &str| newest(messages, topic).is_some_and(|last| last.payload.is_empty());
+    let is_now = |messages: &[Message], topic: &str, payload: &str| {
+        newest(messages, topic).is_some_and(|last| last.payload == payload)
+    };
+    let barn = "homeassistant/device/barn_coop-door_north/config";
+    let host = start(&site, &broker, "[mqtt]\ntopic = \"barn\"\n[home_assistant]\n");
+    listener.wait_for(barn);
+    host.stop();
+    // The table goes at the same time.
+    let host = start(&site, &broker, "");
+    let all = ["barn/status", "barn/state/coop-door/north", barn, "homeassistant/device/barn/config"];
+    listener.wait("all to go", |messages| all.iter().all(|topic| is_cleared(messages, topic)));
+    host.stop();
+    // Without the table, the status goes alone, unless another host has it now.
+    let shed = "[mqtt]\ntopic = \"shed\"\n";
+    let to_shed = |site: &Site| {
+        let host = start(site, &broker, shed);
+        listener.wait("the status", |messages| is_now(messages, "shed/status", "online"));
+        host
+    };
+    to_shed(&site).stop();
+    let host = start(&site, &broker, "");
+    listener.wait("the status to go", |messages| is_cleared(messages, "shed/status"));
+    host.stop();
+    to_shed(&site).stop();
+    listener.wait("the end", |messages| is_now(messages, "shed/status", "offline"));
+    let other = to_shed(&other);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    // It is described after what is left was removed.
+    listener.wait_for(NORTH);
+    assert_eq!(retained(broker.port, "shed/status").as_deref(), Some("online"));
+    drop((host, other));
+}
+
+#[test]
 fn the_built_in_broker_serves_home_assistant_as_well() {
     let site = doors();
     let port = roost_tests::free_port();

@@ -566,7 +566,7 @@ impl Publisher {
             // Remembered for a while, in case it is back soon.
             described.platforms.clear();
             described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
-            self.ready.extend(kept.into_iter().map(cleared));
+            self.ready.extend(kept.into_iter().map(Order::remove));
         }
         match described.description_from > now {
             true => self.agenda.add(subject, Turn::Next, described.description_from),
@@ -677,9 +677,4 @@ impl Publisher {
         self.describe(&subject, &description, now);
         Ok(())
     }
-}
-
-/// Returns the message that removes a retained one.
-fn cleared(topic: String) -> Order {
-    Order::Publish { topic, payload: Bytes::new(), retain: true }
 }

@@ -36,6 +36,13 @@ pub(crate) enum Order {
     Unsubscribe(String),
 }
 
+impl Order {
+    /// Returns the order to remove a retained message.
+    pub(crate) const fn remove(topic: String) -> Self {
+        Self::Publish { topic, payload: Bytes::new(), retain: true }
+    }
+}
+
 /// An event of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
