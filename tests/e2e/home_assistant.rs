@@ -445,3 +445,27 @@ fn with_the_documented_access_rules_only_home_assistant_commands() {
     assert_eq!(ran(), 1);
     assert!(!host.log.all().iter().any(|line| line.contains("refused")), "{:?}", host.log.all());
 }
+
+/// Mosquitto 2.0.11 ends the connection at a message that it refuses, if its queue has no limit.
+#[test]
+fn a_broker_that_ends_the_connection_at_a_refusal_gets_everything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acl");
+    let config = |name: &str| format!("homeassistant/device/{name}/config");
+    let (host, south) = (config("roost"), config("roost_coop-door_south"));
+    let rules =
+        format!("topic readwrite roost/#\ntopic read homeassistant/#\ntopic write {host}\ntopic write {south}\n");
+    std::fs::write(&file, rules).unwrap();
+    let broker = Broker::start_with(&format!("acl_file {}\nmax_queued_messages 0", file.display()));
+    let listener = Listener::new(broker.port);
+    let site = doors();
+    let running = start(&site, &broker, "[home_assistant]\n");
+    listener.wait_for(&south);
+    site.roost(&["pause", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
+    let log = running.log.all();
+    let refused = |line: &&String| line.contains("which Home Assistant needs");
+    assert_eq!(log.iter().filter(refused).count(), 1, "{log:?}");
+    running.wait_for_log("a message to `homeassistant/device/roost_coop-door_north/config`");
+    running.wait_for_log("the lines `topic readwrite roost/#`");
+}

@@ -23,7 +23,7 @@ pub(super) async fn remove(topic: String, Background { orders, mut events }: Bac
         };
         let order = match event {
             None => return,
-            Some(Event::Up) => Order::Subscribe { filter: topic.clone(), with_retained: true },
+            Some(Event::Up { .. }) => Order::Subscribe { filter: topic.clone(), with_retained: true },
             Some(Event::Arrived(message)) if message.topic == topic && &message.payload[..] == b"offline" => {
                 until = None;
                 Order::remove(topic.clone())

@@ -1,7 +1,7 @@
 //! Publishes descriptions and states, each only if it differs from the one that the broker has.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
 };
@@ -31,7 +31,8 @@ use crate::{
     config::HomeAssistant,
     event_log::{HostEvent, Page},
     http::{ApiState, Problem, TaskDescriptionRecord, plugin_tasks},
-    mqtt::background::{Background, Event, Message, Order},
+    mqtt::background::{Background, Event, Message, Order, Refused},
+    report::Report,
 };
 
 /// The edge's state.
@@ -56,9 +57,11 @@ pub(super) struct Publisher {
     tasks: HashMap<PluginName, Arc<[TaskDescriptionRecord]>>,
     /// Messages to publish, in this order.
     ready: VecDeque<Order>,
-    /// Whether a refusal of the broker was logged since the connection was made.
-    has_logged_refusal: bool,
-    /// Whether another host was logged since then.
+    /// Topics at which the broker has ended connections. They are left out until all is looked at again.
+    denied: HashSet<String>,
+    /// The refusals of the broker that were logged since a connection was made for another reason than those.
+    logged_refusals: BTreeSet<Refused>,
+    /// Whether another host was logged since the connection was made.
     has_logged_other_host: bool,
     /// The number of the last event that was read.
     last_event: u64,
@@ -145,7 +148,8 @@ impl Publisher {
             subjects: HashMap::new(),
             tasks: HashMap::new(),
             ready: VecDeque::new(),
-            has_logged_refusal: false,
+            denied: HashSet::new(),
+            logged_refusals: BTreeSet::new(),
             has_logged_other_host: false,
             last_event: state.event_log().last(),
             frequent: HashMap::new(),
@@ -189,7 +193,10 @@ impl Publisher {
                     }
                     self.read_events().await;
                 }
-                _ = look_again.tick() => self.look_at_all().await,
+                _ = look_again.tick() => {
+                    self.denied.clear();
+                    self.look_at_all().await;
+                }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.advance().await,
             }
         }
@@ -228,10 +235,16 @@ impl Publisher {
 
     fn on_link(&mut self, event: Event) {
         match event {
-            Event::Up => {
+            Event::Up { ended_at } => {
+                match ended_at {
+                    Some(topic) => self.on_ended_at(topic),
+                    None => {
+                        self.denied.clear();
+                        self.logged_refusals.clear();
+                    }
+                }
                 self.kept.clear();
                 self.ready.clear();
-                self.has_logged_refusal = false;
                 self.has_logged_other_host = false;
                 self.subjects.values_mut().for_each(|described| described.is_of_other_host = false);
                 if self.has_commands() {
@@ -245,7 +258,7 @@ impl Publisher {
                 self.ready.clear();
                 self.agenda.clear();
             }
-            Event::Refused { topic, is_subscription, reason } => self.log_refusal(&topic, is_subscription, &reason),
+            Event::Refused { topic, what, reason } => self.on_refused(&topic, what, &reason),
             Event::Arrived(message) if message.topic.starts_with(&format!("{}/set/", self.topics.own)) => {
                 self.commands.obey(&self.topics, &message);
             }
@@ -337,19 +350,39 @@ impl Publisher {
         );
     }
 
-    /// Logs the first refusal of a connection: of many devices, each would have several.
-    fn log_refusal(&mut self, topic: &str, is_subscription: bool, reason: &str) {
-        if std::mem::replace(&mut self.has_logged_refusal, true) {
-            tracing::debug!("the broker refused `{topic}`: {reason}");
+    fn on_refused(&mut self, topic: &str, what: Refused, reason: &str) {
+        let refused = match what {
+            Refused::Message | Refused::LargeMessage => "a message to",
+            Refused::Subscription => "the subscription to",
+        };
+        self.log_refusal(what, &format!("the broker refused {refused} `{topic}`, which Home Assistant needs"), reason);
+    }
+
+    /// Leaves a topic out at which the broker has ended the connection: otherwise it would never get any further.
+    fn on_ended_at(&mut self, topic: String) {
+        let what = format!("the broker refuses `{topic}`, which Home Assistant needs");
+        self.log_refusal(Refused::Message, &what, "it ended the connection just after that was sent");
+        self.denied.insert(topic);
+    }
+
+    /// Logs the first refusal of its kind: of many devices, each would have several.
+    fn log_refusal(&mut self, kind: Refused, what: &str, reason: &str) {
+        if !self.logged_refusals.insert(kind) {
+            tracing::debug!("{what}: {reason}");
             return;
         }
         let (own, discovery) = (&self.topics.own, &self.topics.discovery);
-        let what = if is_subscription { "the subscription to" } else { "a message to" };
-        tracing::warn!(
-            "the broker refused {what} `{topic}`, which Home Assistant needs\n  caused by: {reason}\nhint: let Roost's \
-             user of the broker use these topics: in Mosquitto's `acl_file`, the lines `topic readwrite {own}/#` and \
-             `topic readwrite {discovery}/device/#` below the user's line"
-        );
+        let hint = match kind {
+            Refused::LargeMessage => "let the broker accept larger messages: in Mosquitto's configuration, \
+                                      `max_packet_size` and `message_size_limit`; or leave the device out by `devices` \
+                                      in `[home_assistant]`"
+                .to_owned(),
+            Refused::Message | Refused::Subscription => format!(
+                "let Roost's user of the broker use these topics: in Mosquitto's `acl_file`, the lines `topic readwrite \
+                 {own}/#` and `topic readwrite {discovery}/device/#` below the user's line"
+            ),
+        };
+        tracing::warn!("{}", Report::new(what).cause(reason).hint(hint));
     }
 
     /// Reads the events since the last ones.
@@ -587,7 +620,8 @@ impl Publisher {
         let (topic, platforms) = (self.topics.description(subject), description.platforms());
         let payload = Bytes::from(description.write(&described.platforms));
         let hash = self.hasher.hash_one(&payload);
-        if self.kept.get(&topic) == Some(&hash) && described.platforms == platforms {
+        let is_on_broker = self.kept.get(&topic) == Some(&hash) && described.platforms == platforms;
+        if is_on_broker || self.denied.contains(&topic) {
             return;
         }
         if described.description_from > now {
@@ -614,7 +648,7 @@ impl Publisher {
         let state = DeviceState::new(&self.host, portrait);
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(subject), self.hasher.hash_one(&payload));
-        if self.kept.get(&topic) == Some(&hash) {
+        if self.kept.get(&topic) == Some(&hash) || self.denied.contains(&topic) {
             return;
         }
         let is_urgent = described.urgent.as_ref() != Some(&state.urgent) || !self.kept.contains_key(&topic);
@@ -670,7 +704,7 @@ impl Publisher {
         }
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(&subject), self.hasher.hash_one(&payload));
-        if self.kept.insert(topic.clone(), hash) != Some(hash) {
+        if !self.denied.contains(&topic) && self.kept.insert(topic.clone(), hash) != Some(hash) {
             self.ready.push_back(Order::Publish { topic, payload, retain: true });
         }
         let description = description::of_host((&self.topics, self.status_topic.as_deref()));

@@ -46,16 +46,27 @@ impl Order {
 /// An event of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// It is established, and the broker knows nothing of an earlier one.
-    Up,
+    /// It is established, and the broker knows nothing of an earlier one. `ended_at` is the topic or the filter that the
+    /// broker was sent just before it ended the one before, if this one was established at once: some brokers end the
+    /// connection at what they deny (Mosquitto 2.0.11 does if `max_queued_messages` is 0).
+    Up { ended_at: Option<String> },
     /// It has ended.
     Down,
     /// The broker has acknowledged all orders so far.
     Idle,
     /// The broker has refused a message to a topic, or a subscription to a filter.
-    Refused { topic: String, is_subscription: bool, reason: String },
+    Refused { topic: String, what: Refused, reason: String },
     /// A message has arrived.
     Arrived(Message),
+}
+
+/// What the broker has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refused {
+    Message,
+    /// A message that is larger than the broker accepts.
+    LargeMessage,
+    Subscription,
 }
 
 /// A message of another client.
@@ -103,14 +114,19 @@ impl Connector {
 }
 
 async fn run(dialer: &mut Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Event>, info: &LinkInfo) {
+    let mut ended_at = None;
     while !events.is_closed() {
         info.connected().await;
         let pause = match dialer.dial().await {
             Ok((stream, accepted)) => {
                 let began = Instant::now();
                 let ended = match stream {
-                    Stream::Plain(stream) => serve(stream, accepted, dialer, &mut orders, &events).await,
-                    Stream::Tls(stream) => serve(*stream, accepted, dialer, &mut orders, &events).await,
+                    Stream::Plain(stream) => {
+                        serve(stream, accepted, dialer, (&mut orders, &events), &mut ended_at).await
+                    }
+                    Stream::Tls(stream) => {
+                        serve(*stream, accepted, dialer, (&mut orders, &events), &mut ended_at).await
+                    }
                 };
                 let Err(failure) = ended else { return };
                 if began.elapsed() > dialer.settings().timeouts.keep_alive {
@@ -118,7 +134,10 @@ async fn run(dialer: &mut Dialer, mut orders: mpsc::Receiver<Order>, events: mps
                 }
                 dialer.lost(&failure, Diagnosis::Unrelated)
             }
-            Err(failure) => dialer.failed(&failure),
+            Err(failure) => {
+                ended_at = None;
+                dialer.failed(&failure)
+            }
         };
         let over = sleep(pause);
         tokio::pin!(over);
@@ -132,20 +151,29 @@ async fn run(dialer: &mut Dialer, mut orders: mpsc::Receiver<Order>, events: mps
     }
 }
 
-/// Serves a connection until it ends. `Ok`: the user is gone.
+/// Serves a connection until it ends. `Ok`: the user is gone. `ended_at` is where the one before ended, and then where
+/// this one did.
 async fn serve<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(
     stream: S,
     accepted: Accepted,
     dialer: &Dialer,
-    orders: &mut mpsc::Receiver<Order>,
-    events: &mpsc::Sender<Event>,
+    (orders, events): (&mut mpsc::Receiver<Order>, &mpsc::Sender<Event>),
+    ended_at: &mut Option<String>,
 ) -> Result<(), Failure> {
     let Accepted { limits, read, .. } = accepted;
     let mut connection = Connection::new(stream, (limits, read), dialer.settings().timeouts.keep_alive);
-    if events.send(Event::Up).await.is_err() {
+    if events.send(Event::Up { ended_at: ended_at.take() }).await.is_err() {
         return Ok(());
     }
     let ended = connection.run(orders, events).await;
+    if let Err(failure) = &ended {
+        *ended_at = connection.ended_at(failure);
+    }
+    for event in connection.into_pending() {
+        if events.send(event).await.is_err() {
+            return Ok(());
+        }
+    }
     let is_gone = events.send(Event::Down).await.is_err();
     if is_gone { Ok(()) } else { ended }
 }

@@ -14,7 +14,7 @@ use tokio::{
 use super::false_broker::{CONNACK, Client, FalseBroker};
 use crate::mqtt::{
     LinkInfo, Settings, Timeouts,
-    background::{Background, Connector, Event, Order},
+    background::{Background, Connector, Event, Order, Refused},
     limits,
 };
 
@@ -60,7 +60,7 @@ async fn connected(settings: impl Fn(Settings) -> Settings, connack: &[u8]) -> (
     let broker = FalseBroker::new().await;
     let mut user = User::new(settings(broker.settings())).await;
     let client = welcome(&broker, connack).await;
-    assert_eq!(user.next().await, Event::Up);
+    assert_eq!(user.next().await, Event::Up { ended_at: None });
     (broker, client, user)
 }
 
@@ -134,13 +134,13 @@ async fn what_the_broker_refuses_ends_no_connection() {
     user.order(Order::Unsubscribe("b/#".into())).await;
     assert_eq!(client.unsubscribe().await.1, "b/#");
     let reasons = refused.iter().map(|event| match event {
-        Event::Refused { topic, is_subscription, reason } => format!("{topic} {is_subscription}: {reason}"),
+        Event::Refused { topic, what, reason } => format!("{topic} {what:?}: {reason}"),
         other => format!("{other:?}"),
     });
     expect![[r#"
-        a false: the broker accepts packets of 64 bytes at most, and this one has 72
-        a false: the user is not authorized (0x87)
-        b/# true: the user is not authorized (0x87)"#]]
+        a LargeMessage: the broker accepts packets of 64 bytes at most, and this one has 72
+        a Message: the user is not authorized (0x87)
+        b/# Subscription: the user is not authorized (0x87)"#]]
     .assert_eq(&reasons.collect::<Vec<_>>().join("\n"));
 }
 
@@ -165,7 +165,7 @@ async fn a_broker_that_sends_nothing_or_acknowledges_nothing_loses_the_connectio
     // What is ordered without a connection is dropped.
     user.publish("a", b"lost").await;
     let mut client = welcome(&broker, CONNACK).await;
-    assert_eq!(user.next().await, Event::Up);
+    assert_eq!(user.next().await, Event::Up { ended_at: None });
     user.publish("a", b"on").await;
     assert_eq!(&client.publish().await.payload[..], b"on");
     let ((), down) = tokio::join!(client.answer_pings(), user.next());
@@ -188,4 +188,38 @@ async fn a_user_that_is_slow_loses_no_message_and_no_connection() {
         let Event::Arrived(message) = user.next().await else { panic!("the connection has ended at {number}") };
         assert_eq!(&message.payload[..], number.to_string().as_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_the_connection_at_a_message_names_it() {
+    let (broker, mut client, mut user) = connected(|settings| settings, CONNACK).await;
+    // It says why, and ends the connection nevertheless.
+    user.publish("a", b"on").await;
+    user.publish("b", b"on").await;
+    let [high, low] = client.publish().await.pkid.to_be_bytes();
+    client.publish().await;
+    client.send(&[0x40, 3, high, low, 0x95]).await;
+    drop(client);
+    let Event::Refused { topic, what, .. } = user.next().await else { panic!("expected a refusal") };
+    assert_eq!((topic.as_str(), what), ("a", Refused::LargeMessage));
+    assert_eq!(user.next().await, Event::Down);
+    let mut client = welcome(&broker, CONNACK).await;
+    assert_eq!(user.next().await, Event::Up { ended_at: Some("a".to_owned()) });
+    // It says nothing.
+    for topic in ["b", "c", "d"] {
+        user.publish(topic, b"on").await;
+    }
+    let accepted = client.publish().await.pkid;
+    client.puback(accepted).await;
+    client.publish().await;
+    client.publish().await;
+    drop(client);
+    assert_eq!(user.next().await, Event::Down);
+    let client = welcome(&broker, CONNACK).await;
+    assert_eq!(user.next().await, Event::Up { ended_at: Some("c".to_owned()) });
+    // It ends for another reason.
+    drop(client);
+    assert_eq!(user.next().await, Event::Down);
+    let _client = welcome(&broker, CONNACK).await;
+    assert_eq!(user.next().await, Event::Up { ended_at: None });
 }
