@@ -20,6 +20,7 @@ mod publisher;
 mod state;
 mod tokens;
 mod topics;
+mod turns;
 
 use std::{path::Path, thread};
 

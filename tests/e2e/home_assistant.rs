@@ -94,6 +94,28 @@ fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     assert_eq!(description(&south)["paused"], false);
 }
 
+/// An automation may turn a device off and on within a millisecond.
+#[test]
+fn commands_to_a_device_are_carried_out_in_their_order() {
+    let (broker, site) = (Broker::new(), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    listener.wait_for(NORTH);
+    let mut burst = std::process::Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-q", "1", "-l"])
+        .args(["-t", "roost/set/coop-door/north/enabled"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut burst.stdin.take().unwrap(), "OFF\nON\n".repeat(10).as_bytes()).unwrap();
+    assert!(burst.wait().unwrap().success());
+    // It is carried out after those before it.
+    broker.publish(&["-t", "roost/set/coop-door/north/enabled/open", "-m", "OFF"]);
+    let are_all_done = |state: &Value| state["paused"] == false && state["paused_jobs"] == serde_json::json!(["open"]);
+    state(&listener, "coop-door/north", "the last one", are_all_done);
+    drop(host);
+}
+
 #[test]
 fn what_is_not_a_new_command_of_a_person_is_not_obeyed() {
     let (broker, site) = (Broker::new(), doors());
