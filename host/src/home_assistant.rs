@@ -12,10 +12,10 @@
 mod agenda;
 mod commands;
 mod description;
+mod device_view;
 mod former_status;
 mod last_topics;
 mod limits;
-mod portrait;
 mod publisher;
 mod state;
 mod tokens;

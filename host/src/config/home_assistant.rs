@@ -54,7 +54,7 @@ impl HomeAssistant {
     }
 
     /// Checks whether Home Assistant is to have a device.
-    pub(crate) fn describes(&self, plugin: &str, device: &str) -> bool {
+    pub(crate) fn includes(&self, plugin: &str, device: &str) -> bool {
         self.devices.is_empty() || self.devices.iter().any(|pattern| pattern.matches(plugin, device))
     }
 }
@@ -193,15 +193,15 @@ mod tests {
     #[test]
     fn devices_are_chosen_by_patterns() {
         let settings = read("devices = ['coop-*/*', 'sprinkler/garden']").unwrap();
-        for (plugin, device, is_described) in [
+        for (plugin, device, is_included) in [
             ("coop-door", "north", true),
             ("coop", "north", false),
             ("sprinkler", "garden", true),
             ("sprinkler", "garden2", false),
         ] {
-            assert_eq!(settings.describes(plugin, device), is_described, "{plugin}/{device}");
+            assert_eq!(settings.includes(plugin, device), is_included, "{plugin}/{device}");
         }
         assert!(read("discovery_prefix = 'rooster'").is_ok());
-        assert!(read("commands = false").unwrap().describes("any", "device"));
+        assert!(read("commands = false").unwrap().includes("any", "device"));
     }
 }

@@ -21,8 +21,8 @@ use super::{
     agenda::{Agenda, Turn},
     commands::Commands,
     description::{self, Description, Platforms},
+    device_view::{self, DeviceView, Next},
     limits,
-    portrait::{self, Next, Portrait},
     state::{self, DeviceState, HostState, NextOfAll, NextState, Urgent},
     tokens::Tokens,
     topics::{Name, Subject, Topics},
@@ -50,7 +50,7 @@ pub(super) struct Publisher {
     bulk_from: Instant,
     phase: Phase,
     /// What the broker has, or will have once `ready` is published.
-    kept: HashMap<String, u64>,
+    on_broker: HashMap<String, u64>,
     hasher: RandomState,
     subjects: HashMap<Subject, Described>,
     /// The tasks of plugins, until they are loaded again.
@@ -143,7 +143,7 @@ impl Publisher {
             agenda: Agenda::default(),
             bulk_from: Instant::now(),
             phase: Phase::Down,
-            kept: HashMap::new(),
+            on_broker: HashMap::new(),
             hasher: RandomState::new(),
             subjects: HashMap::new(),
             tasks: HashMap::new(),
@@ -243,7 +243,7 @@ impl Publisher {
                         self.logged_refusals.clear();
                     }
                 }
-                self.kept.clear();
+                self.on_broker.clear();
                 self.ready.clear();
                 self.has_logged_other_host = false;
                 self.subjects.values_mut().for_each(|described| described.is_of_other_host = false);
@@ -288,7 +288,7 @@ impl Publisher {
 
     /// Checks whether all is removed, if it is to be.
     fn is_done(&self) -> bool {
-        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.kept.is_empty()
+        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.on_broker.is_empty()
     }
 
     fn has_commands(&self) -> bool {
@@ -316,14 +316,14 @@ impl Publisher {
             None => state::host_of(payload).filter(|host| *host != self.host),
         };
         if matches!(self.phase, Phase::Reading { .. }) {
-            self.kept.insert(topic.clone(), self.hasher.hash_one(payload));
+            self.on_broker.insert(topic.clone(), self.hasher.hash_one(payload));
             let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(Instant::now()));
             if let Some(platforms) = platforms {
                 described.platforms = platforms;
             }
-        } else if payload.is_empty() && self.kept.remove(topic).is_some() {
+        } else if payload.is_empty() && self.on_broker.remove(topic).is_some() {
             // A host that has this one's topic and did not know that it has this device as well has removed it.
-            self.kept.remove(&self.topics.description(&subject));
+            self.on_broker.remove(&self.topics.description(&subject));
             self.agenda.add(subject.clone(), Turn::Bulk, Instant::now());
         }
         if let Some(other) = other_host {
@@ -337,7 +337,8 @@ impl Publisher {
             described.is_of_other_host = true;
         }
         // A state that is left of a device that was deleted in Home Assistant harms nothing.
-        let is_left = self.phase != Phase::Publishing && !self.kept.contains_key(&self.topics.description(subject));
+        let is_left =
+            self.phase != Phase::Publishing && !self.on_broker.contains_key(&self.topics.description(subject));
         if is_left || std::mem::replace(&mut self.has_logged_other_host, true) {
             return;
         }
@@ -448,7 +449,7 @@ impl Publisher {
 
     /// Publishes the end of a run as an event.
     fn publish_event(&mut self, name: Name, job: &JobId, (run, outcome, reason): (&str, RunState, String)) {
-        if self.phase == Phase::Down || !self.describes(&name) {
+        if self.phase == Phase::Down || !self.is_included(&name) {
             return;
         }
         if self.ready.len() >= limits::EVENTS {
@@ -473,7 +474,7 @@ impl Publisher {
 
     /// Looks at a device again soon.
     fn touch(&mut self, name: Name) {
-        if self.describes(&name) {
+        if self.is_included(&name) {
             let (subject, now) = (Subject::Device(name), Instant::now());
             let at = self.subjects.get(&subject).map_or(now, |described| described.look_from.max(now));
             self.agenda.add(subject, Turn::Next, at);
@@ -526,7 +527,7 @@ impl Publisher {
             });
             let Ok(names) = batch.await else { return };
             for name in &names {
-                if self.describes(name) {
+                if self.is_included(name) {
                     self.agenda.add(Subject::Device(name.clone()), Turn::Bulk, now);
                 }
             }
@@ -538,34 +539,34 @@ impl Publisher {
     }
 
     /// Checks whether a device is one of those that Home Assistant is to have.
-    fn describes(&self, (plugin, device): &Name) -> bool {
+    fn is_included(&self, (plugin, device): &Name) -> bool {
         let settings = self.settings.as_ref().filter(|_| description::is_described(plugin));
-        settings.is_some_and(|settings| settings.describes(plugin.as_str(), device.as_str()))
+        settings.is_some_and(|settings| settings.includes(plugin.as_str(), device.as_str()))
     }
 
     /// Publishes the description and the state of a device, as far as they have changed.
     async fn look_at_device(&mut self, name: Name, now: Instant) -> Result<(), Problem> {
         let subject = Subject::Device(name.clone());
-        let found = if self.describes(&name) { portrait::portrait(&self.state, &name).await? } else { None };
-        let Some(portrait) = found else {
+        let found = if self.is_included(&name) { device_view::look_at(&self.state, &name).await? } else { None };
+        let Some(view) = found else {
             self.is_gone(subject, now);
             return Ok(());
         };
         let tasks = self.tasks_of(&name.0).await;
         let topics = (&self.topics, self.status_topic.as_deref());
-        let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
+        let description = description::of_device(topics, &name, &view, &tasks, self.has_commands());
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
         described.look_from = now + limits::BETWEEN_STATES;
-        described.awaits_run &= !portrait.is_running;
+        described.awaits_run &= !view.is_running;
         if described.awaits_run {
             self.agenda.add(subject.clone(), Turn::Next, now + limits::BETWEEN_STATES);
         }
-        if portrait.error.is_some() {
+        if view.error.is_some() {
             self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
         // The state first: it says whose device it is.
-        self.publish_state(&subject, &portrait, now);
+        self.publish_state(&subject, &view, now);
         self.describe(&subject, &description, now);
         Ok(())
     }
@@ -582,7 +583,7 @@ impl Publisher {
     /// area and its names.
     fn is_gone(&mut self, subject: Subject, now: Instant) {
         let may_come_back = match &subject {
-            Subject::Device(name) => self.describes(name) && self.may_come_back(&name.0),
+            Subject::Device(name) => self.is_included(name) && self.may_come_back(&name.0),
             Subject::Host => false,
         };
         let Some(described) = self.subjects.get_mut(&subject) else { return };
@@ -593,13 +594,14 @@ impl Publisher {
         }
         let topics = [self.topics.description(&subject), self.topics.state(&subject)];
         // What has no state may be another host's, of which the broker has dropped the state.
-        let is_own = !described.is_of_other_host && self.kept.contains_key(&topics[1]);
-        let kept: Vec<String> = topics.into_iter().filter(|topic| self.kept.remove(topic).is_some()).collect();
+        let is_own = !described.is_of_other_host && self.on_broker.contains_key(&topics[1]);
+        let to_remove: Vec<String> =
+            topics.into_iter().filter(|topic| self.on_broker.remove(topic).is_some()).collect();
         if is_own {
             // Remembered for a while, in case it is back soon.
             described.platforms.clear();
             described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
-            self.ready.extend(kept.into_iter().map(Order::remove));
+            self.ready.extend(to_remove.into_iter().map(Order::remove));
         }
         match described.description_from > now {
             true => self.agenda.add(subject, Turn::Next, described.description_from),
@@ -620,8 +622,8 @@ impl Publisher {
         let (topic, platforms) = (self.topics.description(subject), description.platforms());
         let payload = Bytes::from(description.write(&described.platforms));
         let hash = self.hasher.hash_one(&payload);
-        let is_on_broker = self.kept.get(&topic) == Some(&hash) && described.platforms == platforms;
-        if is_on_broker || self.denied.contains(&topic) {
+        let is_known = self.on_broker.get(&topic) == Some(&hash) && described.platforms == platforms;
+        if is_known || self.denied.contains(&topic) {
             return;
         }
         if described.description_from > now {
@@ -634,24 +636,24 @@ impl Publisher {
             self.agenda.add(subject.clone(), Turn::Next, described.description_from);
         }
         described.platforms = platforms;
-        self.kept.insert(topic.clone(), hash);
+        self.on_broker.insert(topic.clone(), hash);
         self.ready.push_back(Order::Publish { topic, payload, retain: true });
     }
 
-    fn publish_state(&mut self, subject: &Subject, portrait: &Portrait, now: Instant) {
+    fn publish_state(&mut self, subject: &Subject, view: &DeviceView, now: Instant) {
         let Some(described) = self.subjects.get_mut(subject) else { return };
-        let next = portrait.next.clone().map(|next| (next, portrait.zone));
+        let next = view.next.clone().map(|next| (next, view.zone));
         if described.next != next {
             described.next = next;
             self.agenda.add(Subject::Host, Turn::Bulk, now);
         }
-        let state = DeviceState::new(&self.host, portrait);
+        let state = DeviceState::new(&self.host, view);
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(subject), self.hasher.hash_one(&payload));
-        if self.kept.get(&topic) == Some(&hash) || self.denied.contains(&topic) {
+        if self.on_broker.get(&topic) == Some(&hash) || self.denied.contains(&topic) {
             return;
         }
-        let is_urgent = described.urgent.as_ref() != Some(&state.urgent) || !self.kept.contains_key(&topic);
+        let is_urgent = described.urgent.as_ref() != Some(&state.urgent) || !self.on_broker.contains_key(&topic);
         let from = match described.changes.next() {
             Some(next) if !is_urgent => next,
             _ => described.state_from,
@@ -665,7 +667,7 @@ impl Publisher {
         }
         described.state_from = now + limits::BETWEEN_STATES;
         described.urgent = Some(state.urgent);
-        self.kept.insert(topic.clone(), hash);
+        self.on_broker.insert(topic.clone(), hash);
         self.ready.push_back(Order::Publish { topic, payload, retain: true });
     }
 
@@ -704,7 +706,7 @@ impl Publisher {
         }
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(&subject), self.hasher.hash_one(&payload));
-        if !self.denied.contains(&topic) && self.kept.insert(topic.clone(), hash) != Some(hash) {
+        if !self.denied.contains(&topic) && self.on_broker.insert(topic.clone(), hash) != Some(hash) {
             self.ready.push_back(Order::Publish { topic, payload, retain: true });
         }
         let description = description::of_host((&self.topics, self.status_topic.as_deref()));

@@ -4,8 +4,8 @@ use roost_scheduler::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    device_view::{DeviceView, Next},
     limits,
-    portrait::{Next, Portrait},
 };
 use crate::{
     http::{ApiState, Problem, grouped},
@@ -72,8 +72,8 @@ struct LastState {
 }
 
 impl DeviceState {
-    pub(super) fn new(host: &str, portrait: &Portrait) -> Self {
-        let Portrait { zone, is_paused, is_running, error, last, fault, next, jobs, .. } = portrait;
+    pub(super) fn new(host: &str, view: &DeviceView) -> Self {
+        let DeviceView { zone, is_paused, is_running, error, last, fault, next, jobs, .. } = view;
         let of_fault = || fault.as_ref().map(fault_text);
         Self {
             host: host.to_owned(),
