@@ -361,8 +361,11 @@ impl Publisher {
 
     /// Leaves a topic out at which the broker has ended the connection: otherwise it would never get any further.
     fn on_ended_at(&mut self, topic: String) {
-        let what = format!("the broker refuses `{topic}`, which Home Assistant needs");
-        self.log_refusal(Refused::Message, &what, "it ended the connection just after that was sent");
+        // Otherwise the broker has said itself what it refuses.
+        if self.logged_refusals.is_empty() {
+            let what = format!("the broker ended the connection for Home Assistant just after it was sent `{topic}`");
+            self.log_refusal(Refused::Message, &what, "it may deny that; it is left out for now");
+        }
         self.denied.insert(topic);
     }
 
