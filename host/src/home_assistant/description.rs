@@ -6,8 +6,8 @@ use roost_scheduler::names::{JobId, PluginName};
 use serde_json::{Map, Value, json};
 
 use super::{
+    device_view::{DeviceView, Job},
     limits,
-    portrait::{Job, Portrait},
     topics::{Name, Subject, Topics, key},
 };
 use crate::{config::HomeAssistant, http::TaskDescriptionRecord};
@@ -58,7 +58,7 @@ const OUTCOMES: [&str; 6] = ["succeeded", "failed", "missed", "skipped", "cancel
 pub(super) fn of_device(
     (topics, status_topic): (&Topics, Option<&str>),
     name: &Name,
-    portrait: &Portrait,
+    view: &DeviceView,
     tasks: &[TaskDescriptionRecord],
     settings: &HomeAssistant,
 ) -> Description {
@@ -75,7 +75,7 @@ pub(super) fn of_device(
                 "icon": "mdi:calendar-clock",
             }),
         );
-        for job in &portrait.jobs {
+        for job in &view.jobs {
             add_button(&mut all, job);
             // Not for all to have and disabled: Home Assistant keeps what is disabled of a job that is gone.
             if settings.job_switches {
@@ -388,11 +388,11 @@ mod tests {
     }
 
     fn described(jobs: &[&str], settings: &HomeAssistant) -> Description {
-        let mut portrait = Portrait::new(Zone::UTC);
+        let mut view = DeviceView::new(Zone::UTC);
         let job = |id: &&str| Job { id: JobId::parse(id).unwrap(), label: format!("Do {id}"), is_paused: false };
-        portrait.jobs = jobs.iter().map(job).collect();
+        view.jobs = jobs.iter().map(job).collect();
         let tasks = [task("open", json!({ "properties": {} })), task("water", json!({ "required": ["minutes"] }))];
-        of_device((&topics(), Some("roost/status")), &name(), &portrait, &tasks, settings)
+        of_device((&topics(), Some("roost/status")), &name(), &view, &tasks, settings)
     }
 
     #[test]

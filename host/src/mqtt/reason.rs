@@ -29,6 +29,8 @@ pub(super) const UNAVAILABLE: u8 = 0x88;
 pub(super) const TAKEN_OVER: u8 = 0x8E;
 /// The broker keeps no retained messages.
 pub(super) const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
+/// The packet is larger than the broker accepts.
+pub(super) const TOO_LARGE: u8 = 0x95;
 
 impl Reason {
     /// Checks whether the code is a refusal. Codes below 0x80 are kinds of success.
@@ -66,7 +68,7 @@ const fn describe(code: u8) -> &'static str {
         0x92 => "the broker does not know the packet id",
         0x93 => "the receive maximum is exceeded",
         0x94 => "the broker does not accept the topic alias",
-        0x95 => "the packet is too large",
+        TOO_LARGE => "the packet is too large",
         0x96 => "the message rate is too high",
         0x97 => "a quota is used up",
         0x98 => "an administrator ended the connection",

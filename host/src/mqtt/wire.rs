@@ -74,9 +74,8 @@ pub(super) struct Limits {
 impl Limits {
     /// Returns why the broker would not accept a message, if so. It would end the connection at it.
     pub(super) fn refusal(&self, publish: &Publish) -> Option<String> {
-        let size = publish.size();
-        if self.packet_bytes.is_some_and(|most| size > most as usize) {
-            let most = self.packet_bytes.unwrap_or_default();
+        if self.is_too_large(publish) {
+            let (size, most) = (publish.size(), self.packet_bytes.unwrap_or_default());
             return Some(format!("the broker accepts packets of {most} bytes at most, and this one has {size}"));
         }
         if publish.qos as u8 > self.maximum_qos {
@@ -86,6 +85,11 @@ impl Limits {
             ));
         }
         (publish.retain && !self.retain).then(|| "the broker does not support retained messages".to_owned())
+    }
+
+    /// Checks whether a message is larger than the broker accepts.
+    pub(super) fn is_too_large(&self, publish: &Publish) -> bool {
+        self.packet_bytes.is_some_and(|most| publish.size() > most as usize)
     }
 
     /// Returns why the broker would not accept a subscription, if so.

@@ -16,11 +16,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::{Event, Message, Order};
+use super::{Event, Message, Order, Refused};
 use crate::mqtt::{
     failure::Failure,
     limits,
     outgoing::Outgoing,
+    reason::TOO_LARGE,
     wire::{self, Ack, Arrived, Incoming, Limits},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Connection<S> {
     /// The orders that the broker has not acknowledged, by their packet ids.
     in_flight: BTreeMap<u16, Waiting>,
     last_id: u16,
+    /// What the broker refused last, and when.
+    last_refused: Option<(String, Instant)>,
     /// Events that the user has not taken yet. While there are any, nothing is read (I10).
     pending: VecDeque<Event>,
     /// Whether the broker has sent anything since the last tick.
@@ -69,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             outgoing: Outgoing::new(limits.version),
             in_flight: BTreeMap::new(),
             last_id: 0,
+            last_refused: None,
             pending: VecDeque::new(),
             has_received: true,
             tick: tick.max(Duration::from_millis(10)),
@@ -112,10 +116,18 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    /// Returns the topic of the first order that the broker has not acknowledged, and whether it is a subscription.
-    pub(super) fn first_unacknowledged(self) -> Option<(String, bool)> {
-        let first = self.in_flight.into_values().min_by_key(|waiting| waiting.since)?;
-        Some((first.topic, first.order != Kind::Publish))
+    /// Returns what the broker has probably ended the connection at: what it has just refused, or the first thing that it
+    /// has not acknowledged, because it processes them in their order.
+    pub(super) fn ended_at(&self, failure: &Failure) -> Option<String> {
+        let first = self.in_flight.values().min_by_key(|waiting| waiting.since);
+        let first = first.map(|waiting| (waiting.topic.clone(), waiting.since));
+        let (topic, at) = self.last_refused.clone().or(first).filter(|_| failure.may_be_an_answer())?;
+        (at.elapsed() <= limits::SUSPECT_WITHIN).then_some(topic)
+    }
+
+    /// Returns the events that its user has not taken yet.
+    pub(super) fn into_pending(self) -> impl Iterator<Item = Event> {
+        self.pending.into_iter()
     }
 
     fn execute(&mut self, order: Order) -> Result<(), Failure> {
@@ -125,7 +137,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 let mut publish = Publish::new(topic.as_str(), QoS::AtLeastOnce, payload, None);
                 (publish.pkid, publish.retain) = (id, retain);
                 if let Some(reason) = self.limits.refusal(&publish) {
-                    self.pending.push_back(Event::Refused { topic, is_subscription: false, reason });
+                    let is_large = self.limits.is_too_large(&publish);
+                    let what = if is_large { Refused::LargeMessage } else { Refused::Message };
+                    self.pending.push_back(Event::Refused { topic, what, reason });
                     return Ok(());
                 }
                 (Kind::Publish, topic, Packet::Publish(publish))
@@ -169,8 +183,13 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     fn on_ack(&mut self, Ack { id, reason, .. }: Ack) {
         let Some(Waiting { order, topic, .. }) = self.in_flight.remove(&id) else { return };
         if reason.is_refusal() {
-            let is_subscription = order != Kind::Publish;
-            self.pending.push_back(Event::Refused { topic, is_subscription, reason: reason.to_string() });
+            self.last_refused = Some((topic.clone(), Instant::now()));
+            let what = match (order, reason.code) {
+                (Kind::Publish, TOO_LARGE) => Refused::LargeMessage,
+                (Kind::Publish, _) => Refused::Message,
+                (Kind::Subscribe | Kind::Unsubscribe, _) => Refused::Subscription,
+            };
+            self.pending.push_back(Event::Refused { topic, what, reason: reason.to_string() });
         } else if order == Kind::Subscribe {
             self.pending.push_back(Event::Subscribed(topic));
         }
