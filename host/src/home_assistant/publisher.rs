@@ -59,7 +59,10 @@ pub(super) struct Publisher {
     ready: VecDeque<Order>,
     /// What the host's status shows.
     status: HomeAssistantStatus,
-    /// Topics at which the broker has ended connections. They are left out until all is looked at again.
+    /// The topic at which the broker has just ended a connection: it may have restarted at that moment.
+    suspected: Option<String>,
+    /// Topics at which the broker has ended two connections, one after the other. They are left out until all is looked
+    /// at again.
     denied: HashSet<String>,
     /// The refusals of the broker that were logged since a connection was made for another reason than those.
     logged_refusals: BTreeSet<Refused>,
@@ -151,6 +154,7 @@ impl Publisher {
             tasks: HashMap::new(),
             ready: VecDeque::new(),
             status: HomeAssistantStatus::default(),
+            suspected: None,
             denied: HashSet::new(),
             logged_refusals: BTreeSet::new(),
             has_logged_other_host: false,
@@ -257,6 +261,7 @@ impl Publisher {
                     Some(topic) => self.on_ended_at(topic),
                     None => {
                         self.status.refused = None;
+                        self.suspected = None;
                         self.denied.clear();
                         self.logged_refusals.clear();
                     }
@@ -404,8 +409,12 @@ impl Publisher {
         self.log_refusal(what, &format!("the broker refused {refused} `{topic}`, which Home Assistant needs"), reason);
     }
 
-    /// Leaves a topic out at which the broker has ended the connection: otherwise it would never get any further.
+    /// Leaves a topic out at which the broker has ended the connection again: otherwise it would never get any further.
     fn on_ended_at(&mut self, topic: String) {
+        if self.suspected.as_ref() != Some(&topic) {
+            self.suspected = Some(topic);
+            return;
+        }
         self.status.refused.get_or_insert_with(|| format!("a message to `{topic}`: it has ended the connection"));
         // Otherwise the broker has said itself what it refuses.
         if self.logged_refusals.is_empty() {

@@ -152,32 +152,6 @@ async fn what_the_broker_refuses_ends_no_connection() {
     .assert_eq(&reasons.collect::<Vec<_>>().join("\n"));
 }
 
-/// As brokers do in 3.1.1, which has no answer for a refusal.
-#[tokio::test]
-async fn an_order_at_which_the_broker_closes_the_connection_again_is_refused() {
-    let (broker, mut client, mut user) = connected(|settings| settings, CONNACK).await;
-    for _ in 0..2 {
-        user.publish("a", b"on").await;
-        user.publish("b", b"on").await;
-        for _ in 0..2 {
-            client.publish().await;
-        }
-        drop(client);
-        match user.next().await {
-            Event::Down => {}
-            Event::Refused { topic, reason, .. } => {
-                assert_eq!((&*topic, &*reason), ("a", "the broker closed the connection"));
-                assert_eq!(user.next().await, Event::Down);
-                return;
-            }
-            other => panic!("{other:?}"),
-        }
-        client = welcome(&broker, CONNACK).await;
-        assert_eq!(user.next().await, UP);
-    }
-    panic!("it is not refused");
-}
-
 #[tokio::test]
 async fn messages_of_other_clients_arrive_in_their_order() {
     let (_broker, mut client, mut user) = connected(|settings| settings, CONNACK).await;
