@@ -236,6 +236,23 @@ fn what_is_gone_is_removed_also_if_it_went_while_the_host_was_down() {
 }
 
 #[test]
+fn the_next_run_of_all_is_not_one_of_a_plugin_that_is_gone() {
+    let (broker, site) = (Broker::new(), doors());
+    site.drop_in(&sample("greenhouse"), "greenhouse");
+    let listener = Listener::new(broker.port);
+    let _host = start(&site, &broker, "[home_assistant]\n");
+    let next_is = |messages: &[Message], is_met: &dyn Fn(&str) -> bool| {
+        newest(messages, "roost/state")
+            .and_then(|state| description(&state.payload)["next"]["plugin"].as_str().map(is_met))
+            .unwrap_or(false)
+    };
+    let messages = listener.wait("the next run", |messages| next_is(messages, &|_| true));
+    let first = text(&description(&newest(&messages, "roost/state").unwrap().payload)["next"], "plugin").to_owned();
+    std::fs::remove_file(site.plugin(&format!("{first}.wasm"))).unwrap();
+    listener.wait("the next run of the other plugin", |messages| next_is(messages, &|plugin| plugin != first));
+}
+
+#[test]
 fn a_plugin_at_fault_keeps_its_devices_and_a_job_that_goes_takes_its_button_along() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -338,6 +355,8 @@ fn a_host_never_removes_what_another_one_has_described() {
     second.kill();
     let second = start(&two, &broker, "");
     listener.wait("the east door to go", |messages| is_cleared(messages, &config("east")));
+    // It leaves the topic to the other one, so there is nothing to warn of.
+    assert!(!second.log.all().iter().any(|line| line.contains("describes devices below")), "{:?}", second.log.all());
     drop(second);
     first.kill();
     let first = start(&one, &broker, settings);

@@ -185,3 +185,68 @@ impl Described {
         (self.description_from > now).then_some(self.description_from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::zone::Zone;
+
+    use super::{
+        super::{device_view::DeviceView, topics::Topics},
+        *,
+    };
+    use crate::mqtt::background::Order;
+
+    const STATE: &str = "roost/state/a/b";
+    const DESCRIPTION: &str = "homeassistant/device/roost_a_b/config";
+
+    fn broker() -> Broker {
+        Broker::new(Topics { own: "roost".into(), discovery: "homeassistant".into() })
+    }
+
+    fn state(is_paused: bool) -> DeviceState {
+        let mut view = DeviceView::new(Zone::UTC);
+        view.is_paused = is_paused;
+        DeviceState::new("roost-1", &view)
+    }
+
+    fn topics() -> (String, String) {
+        (DESCRIPTION.into(), STATE.into())
+    }
+
+    #[test]
+    fn a_state_that_changes_again_waits_and_one_that_does_not_is_not_published() {
+        let (mut broker, now) = (broker(), Instant::now());
+        let mut described = Described::new(now);
+        let mut publish = |is_paused, now| {
+            let from = described.publish_state(STATE.into(), state(is_paused), (&mut broker, now));
+            (from, broker.next_order().is_some())
+        };
+        let later = now + limits::BETWEEN_STATES;
+        assert_eq!(publish(false, now), (None, true));
+        assert_eq!(publish(false, now), (None, false));
+        assert_eq!(publish(true, now), (Some(later), false));
+        assert_eq!(publish(true, later), (None, true));
+    }
+
+    #[test]
+    fn what_is_gone_for_a_while_is_removed_and_what_is_of_another_host_is_left() {
+        for is_of_other_host in [false, true] {
+            let (mut broker, now) = (broker(), Instant::now());
+            let mut described = Described::new(now);
+            described.set_of_other_host(is_of_other_host);
+            broker.on_retained(DESCRIPTION, b"{}");
+            broker.on_retained(STATE, b"{}");
+            let mut remove = |may_come_back, now| described.remove(topics(), may_come_back, (&mut broker, now));
+            let later = now + limits::GONE;
+            assert_eq!(remove(false, now), Some(later));
+            assert_eq!(remove(true, later), Some(later + limits::GONE));
+            let remembered = (!is_of_other_host).then_some(later + limits::BETWEEN_DESCRIPTIONS);
+            assert_eq!(remove(false, later), remembered);
+            assert_eq!(remove(false, later + limits::BETWEEN_DESCRIPTIONS), None);
+            assert!(!broker.has(DESCRIPTION) && !broker.has(STATE));
+            let orders: Vec<_> = std::iter::from_fn(|| broker.next_order()).collect();
+            let removed = [DESCRIPTION, STATE].map(|topic| Order::remove(topic.into()));
+            assert_eq!(orders, if is_of_other_host { vec![] } else { removed.to_vec() });
+        }
+    }
+}

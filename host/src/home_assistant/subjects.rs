@@ -145,14 +145,58 @@ impl Subjects {
         self.described.iter().filter(is_counted).count()
     }
 
-    /// Returns the next run of all devices.
+    /// Returns the next run of all devices; of several at the same time, that of the first device by name.
     pub(super) fn next_of_all(&self) -> Option<NextOfAll> {
         let all = self.described.iter().filter_map(|(subject, described)| match subject {
             Subject::Device(name) => Some((name, described.next()?)),
             Subject::Host => None,
         });
-        let ((plugin, device), (next, zone)) = all.min_by_key(|(_, (next, _))| next.at)?;
+        let ((plugin, device), (next, zone)) = all.min_by_key(|(name, (next, _))| (next.at, *name))?;
         let (plugin, device) = (plugin.to_string(), device.to_string());
         Some(NextOfAll { plugin, device, next: NextState::new(next, *zone) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::{names::JobId, zone::Zone};
+
+    use super::{super::device_view::Next, *};
+
+    fn name(device: &str) -> Name {
+        (PluginName::parse("coop-door").unwrap(), DeviceName::parse(device).unwrap())
+    }
+
+    fn next(at_ms: i64) -> Option<(Next, Zone)> {
+        let at = roost_scheduler::time::Instant::from_millis(at_ms).unwrap();
+        let job = JobId::parse("close").unwrap();
+        Some((Next { at, job, label: "Close".to_owned(), message: None }, Zone::UTC))
+    }
+
+    #[test]
+    fn the_next_run_of_all_is_that_of_the_first_device_until_it_is_gone() {
+        let (mut subjects, now) = (Subjects::default(), Instant::now());
+        for (device, at_ms) in [("south", 1_000), ("east", 2_000), ("north", 1_000), ("west", 1_000)] {
+            assert!(subjects.of(&Subject::Device(name(device)), now).set_next(next(at_ms)));
+        }
+        let first = |subjects: &Subjects| subjects.next_of_all().map(|next| next.device);
+        for device in ["north", "south", "west", "east"] {
+            assert_eq!(first(&subjects).as_deref(), Some(device));
+            assert!(subjects.of(&Subject::Device(name(device)), now).set_next(None));
+        }
+        assert_eq!(first(&subjects), None);
+    }
+
+    #[test]
+    fn a_device_is_looked_at_again_soon_and_the_host_in_its_turn() {
+        let (mut subjects, now) = (Subjects::default(), Instant::now());
+        let subject = Subject::Device(name("north"));
+        subjects.look_at_host();
+        assert!(!subjects.of(&subject, now).on_look(false, now));
+        subjects.look_at_device(name("north"));
+        let again = now + limits::BETWEEN_STATES;
+        assert_eq!(subjects.take(again), Some((Turn::Next, subject)));
+        assert_eq!(subjects.take(again), Some((Turn::Bulk, Subject::Host)));
+        assert_eq!(subjects.next_look(), None);
     }
 }
