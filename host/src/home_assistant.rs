@@ -10,14 +10,20 @@
 //! that may wait: due messages never wait for it (I7).
 
 mod agenda;
+mod broker;
 mod commands;
+mod described;
 mod description;
 mod device_view;
 mod former_status;
 mod last_topics;
 mod limits;
 mod publisher;
+mod refusals;
+mod run_events;
 mod state;
+mod subjects;
+mod tasks;
 mod tokens;
 mod topics;
 mod turns;
@@ -27,7 +33,11 @@ use std::{path::Path, thread};
 use anyhow::Context as _;
 use roost_scheduler::topic::HostTopic;
 
-use self::{last_topics::LastTopics, publisher::Publisher, topics::Topics};
+use self::{
+    last_topics::LastTopics,
+    publisher::Publisher,
+    topics::{Name, Topics},
+};
 use crate::{
     config::HomeAssistant,
     http::ApiState,
@@ -36,6 +46,25 @@ use crate::{
         background::{Background, Connector},
     },
 };
+
+/// What stays as it is while the edge is at work.
+struct Edge {
+    /// `None`: everything is removed.
+    settings: Option<HomeAssistant>,
+    topics: Topics,
+    status_topic: Option<String>,
+    /// The client id of this host, by which it finds what is its own.
+    host: String,
+    state: ApiState,
+}
+
+impl Edge {
+    /// Checks whether a device is one of those that Home Assistant is to have.
+    fn includes(&self, (plugin, device): &Name) -> bool {
+        let settings = self.settings.as_ref().filter(|_| description::is_described(plugin));
+        settings.is_some_and(|settings| settings.includes(plugin.as_str(), device.as_str()))
+    }
+}
 
 /// Starts the edge in the background. Without settings it only removes what the host has left at its former topics. It
 /// ends with the process, or when the event log is closed.
@@ -67,7 +96,8 @@ pub(crate) fn start(
     let mut connector = Connector::new(mqtt, purpose, info)?;
     let event_log = state.event_log().clone();
     let publisher = move |settings: Option<HomeAssistant>, topics: Topics| {
-        Publisher::new(settings, topics, (status.clone(), host.clone()), state.clone())
+        let (status_topic, host, state) = (status.clone(), host.clone(), state.clone());
+        Publisher::new(Edge { settings, topics, status_topic, host, state })
     };
     let data = data.to_owned();
     let work = async move {

@@ -236,6 +236,23 @@ fn what_is_gone_is_removed_also_if_it_went_while_the_host_was_down() {
 }
 
 #[test]
+fn the_next_run_of_all_is_not_one_of_a_device_that_is_gone() {
+    let (broker, site) = (Broker::new(), doors());
+    // Its next run is at the same time, and its name comes later. Nothing is at fault: the state would follow that.
+    site.settings("other-door", "[[device]]\nname = \"east\"\n");
+    site.drop_in(&sample("coop-door"), "other-door");
+    let listener = Listener::new(broker.port);
+    let _host = start(&site, &broker, "[home_assistant]\n");
+    let next_is_of_a_door = |messages: &[Message], expected: bool| {
+        newest(messages, "roost/state")
+            .is_some_and(|state| (description(&state.payload)["next"]["plugin"] == "coop-door") == expected)
+    };
+    listener.wait("the next run", |messages| next_is_of_a_door(messages, true));
+    std::fs::remove_file(site.plugin("coop-door.wasm")).unwrap();
+    listener.wait("the next run of the other plugin", |messages| next_is_of_a_door(messages, false));
+}
+
+#[test]
 fn a_plugin_at_fault_keeps_its_devices_and_a_job_that_goes_takes_its_button_along() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -338,6 +355,8 @@ fn a_host_never_removes_what_another_one_has_described() {
     second.kill();
     let second = start(&two, &broker, "");
     listener.wait("the east door to go", |messages| is_cleared(messages, &config("east")));
+    // It leaves the topic to the other one, so there is nothing to warn of.
+    assert!(!second.log.all().iter().any(|line| line.contains("describes devices below")), "{:?}", second.log.all());
     drop(second);
     first.kill();
     let first = start(&one, &broker, settings);

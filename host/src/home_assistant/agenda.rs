@@ -21,6 +21,8 @@ pub(super) struct Agenda {
     /// Those of each turn.
     order: [BTreeSet<(Instant, Subject)>; 2],
     entries: HashMap<Subject, (Turn, Instant)>,
+    /// From when on the next one of the bulk is looked at.
+    bulk_from: Option<Instant>,
 }
 
 impl Agenda {
@@ -35,18 +37,23 @@ impl Agenda {
         self.order[turn as usize].insert((at, subject));
     }
 
-    /// Returns when the first one is to be looked at. The bulk waits until `bulk_from`.
-    pub(super) fn next(&self, bulk_from: Instant) -> Option<Instant> {
-        let bulk = self.first(Turn::Bulk).map(|at| at.max(bulk_from));
+    /// Puts the bulk off, so that something else has room.
+    pub(super) fn put_bulk_off(&mut self, until: Instant) {
+        self.bulk_from = Some(until);
+    }
+
+    /// Returns when the first one is to be looked at.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let bulk = self.first(Turn::Bulk).map(|at| self.bulk_from.map_or(at, |from| at.max(from)));
         self.first(Turn::Next).into_iter().chain(bulk).min()
     }
 
     /// Takes the first one whose time has come.
-    pub(super) fn take(&mut self, now: Instant, bulk_from: Instant) -> Option<(Turn, Subject)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Turn, Subject)> {
         let is_due = |turn| self.first(turn).is_some_and(|at| at <= now);
         let turn = if is_due(Turn::Next) {
             Turn::Next
-        } else if is_due(Turn::Bulk) && bulk_from <= now {
+        } else if is_due(Turn::Bulk) && self.bulk_from.is_none_or(|from| from <= now) {
             Turn::Bulk
         } else {
             return None;
@@ -85,9 +92,9 @@ mod tests {
         }
         agenda.add(Subject::Host, Turn::Bulk, now);
         agenda.add(device("south"), Turn::Next, now + Duration::from_secs(9));
-        let taken: Vec<_> = std::iter::from_fn(|| agenda.take(now, now)).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| agenda.take(now)).collect();
         assert_eq!(taken, [(Turn::Next, device("south")), (Turn::Bulk, device("north")), (Turn::Bulk, Subject::Host)]);
-        assert_eq!(agenda.next(now), None);
+        assert_eq!(agenda.next(), None);
     }
 
     #[test]
@@ -95,10 +102,12 @@ mod tests {
         let (now, mut agenda) = (Instant::now(), Agenda::default());
         let later = now + Duration::from_secs(1);
         agenda.add(device("north"), Turn::Bulk, now);
-        assert_eq!((agenda.next(later), agenda.take(now, later)), (Some(later), None));
+        agenda.put_bulk_off(later);
+        assert_eq!((agenda.next(), agenda.take(now)), (Some(later), None));
+        agenda.put_bulk_off(now);
         agenda.add(device("south"), Turn::Next, later);
-        assert_eq!((agenda.next(now), agenda.take(now, now)), (Some(now), Some((Turn::Bulk, device("north")))));
-        assert_eq!((agenda.next(now), agenda.take(now, now)), (Some(later), None));
-        assert_eq!(agenda.take(later, later), Some((Turn::Next, device("south"))));
+        assert_eq!((agenda.next(), agenda.take(now)), (Some(now), Some((Turn::Bulk, device("north")))));
+        assert_eq!((agenda.next(), agenda.take(now)), (Some(later), None));
+        assert_eq!(agenda.take(later), Some((Turn::Next, device("south"))));
     }
 }
