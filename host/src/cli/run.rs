@@ -84,7 +84,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (now, _) = clock.look();
     let scheduler =
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
-    let last_outcomes = store.last_outcomes();
+    let (reader, last_outcomes) = (store.reader(), store.last_outcomes());
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     calendars.watch(events_in.clone()).context("the calendars' files cannot be watched")?;
     let replies = PendingReplies::default();
@@ -101,7 +101,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (event_log.clone(), metrics.clone(), link_info.clone());
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let edges = (plugins.handle(), last_outcomes);
+    let edges = (plugins.handle(), reader, last_outcomes);
     let access = (&config, listening.guard());
     let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
     let settings = config.home_assistant.clone();

@@ -21,6 +21,8 @@ pub(crate) enum StoreError {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("the data folder `{}` is in use{}", .folder.display(), by_process(*.pid))]
     InUse { folder: PathBuf, pid: Option<u32> },
+    #[error("the thread of the store cannot be started")]
+    Thread(#[source] io::Error),
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("`{}` cannot be read", .path.display())]
@@ -119,6 +121,7 @@ impl StoreError {
                 "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"
                     .into()
             }
+            Self::Thread(_) => "the system limits threads or memory: allow more, and start Roost again".into(),
             Self::InUse { .. } => {
                 "only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`".into()
             }

@@ -10,12 +10,12 @@ use roost_scheduler::{
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-fn kept(store: &Store) -> i64 {
+fn kept(store: &Database) -> i64 {
     store.connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap()
 }
 
 /// Counts the runs, and waits for the count.
-fn count(store: &mut Store) {
+fn count(store: &mut Database) {
     let path = store.path.clone();
     store.past.start_counting(&path);
     store.past.counted_now();
@@ -53,7 +53,7 @@ fn an_old_occurrence_that_has_just_ended_is_kept() {
 #[test]
 fn the_number_of_runs_is_limited_and_runs_under_way_stay() {
     let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
+    let (mut store, _) = Database::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
     store.commit(&(0..600).map(|n| run_saved(n, n as i64, 0)).collect::<Vec<_>>()).unwrap();
     store.commit(&(600..2_600).map(|n| run_ended(None, n, n)).collect::<Vec<_>>()).unwrap();
     assert_eq!(kept(&store), 2_600, "until they are counted");
@@ -76,7 +76,7 @@ fn the_number_of_runs_is_limited_and_runs_under_way_stay() {
 #[test]
 fn a_run_that_has_just_ended_stays_however_old_its_occurrence() {
     let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = super::super::open(data.path(), Retention { days: 1, runs: 1_000 }).unwrap();
+    let (mut store, _) = Database::open(data.path(), Retention { days: 1, runs: 1_000 }).unwrap();
     store.commit(&[run_saved(7, 7, 0)]).unwrap();
     store.commit(&(2_000..3_000).map(|n| run_ended(None, n, n)).collect::<Vec<_>>()).unwrap();
     count(&mut store);
@@ -97,7 +97,7 @@ fn a_run_that_has_just_ended_stays_however_old_its_occurrence() {
 }
 
 /// Returns SQLite's plan for a query.
-fn plan(store: &Store, sql: &str) -> Vec<String> {
+fn plan(store: &Database, sql: &str) -> Vec<String> {
     let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let no = vec![rusqlite::types::Null; plan.parameter_count()];
     let lines = plan.query_map(rusqlite::params_from_iter(no), |row| row.get::<_, String>(3)).unwrap();
@@ -253,8 +253,8 @@ fn reading_a_missing_database_fails_and_makes_nothing() {
 }
 
 /// Returns a store whose limit of runs is reached.
-fn full(data: &Path, runs: u32) -> Store {
-    let (mut store, _) = super::super::open(data, Retention { days: 3_650, runs }).unwrap();
+fn full(data: &Path, runs: u32) -> Database {
+    let (mut store, _) = Database::open(data, Retention { days: 3_650, runs }).unwrap();
     store.commit(&(0..i64::from(runs)).map(|n| run_ended(None, n, n)).collect::<Vec<_>>()).unwrap();
     count(&mut store);
     store
@@ -277,7 +277,7 @@ fn failed_runs_are_deleted_last() {
     let mut store = full(data.path(), 1_000);
     let ends = |from: i64| (from..from + 1_500).map(|n| run_ended(None, n, n)).collect::<Vec<_>>();
     let fails = |from: i64, count: i64| (from..from + count).map(|n| run_failed(run_id(n), 0)).collect::<Vec<_>>();
-    let failed = |store: &Store| -> i64 {
+    let failed = |store: &Database| -> i64 {
         let sql = "SELECT count(*) FROM runs WHERE state = 'failed'";
         store.connection.query_row(sql, [], |row| row.get(0)).unwrap()
     };
@@ -295,7 +295,7 @@ fn failed_runs_are_deleted_last() {
 }
 
 /// Returns how many runs of a plugin are kept, and how many of them failed.
-fn kept_of(store: &Store, plugin: &str) -> (i64, i64) {
+fn kept_of(store: &Database, plugin: &str) -> (i64, i64) {
     let sql = "SELECT count(*), count(*) FILTER (WHERE state = 'failed') FROM runs WHERE plugin = ?1";
     store.connection.query_row(sql, [plugin], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
 }
@@ -314,7 +314,7 @@ fn ends_of(plugin: &str, from: i64, count: i64, fails: bool) -> Vec<Change> {
 #[test]
 fn a_plugin_with_many_runs_pushes_out_no_other_plugins_runs() {
     let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
+    let (mut store, _) = Database::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
     store.commit(&ends_of("quiet", 0, 90, false)).unwrap();
     store.commit(&ends_of("quiet", 90, 10, true)).unwrap();
     store.commit(&ends_of("half", 100, 4_000, false)).unwrap();
@@ -328,7 +328,7 @@ fn a_plugin_with_many_runs_pushes_out_no_other_plugins_runs() {
     // The two have equal shares of the rest, also after a restart.
     assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog").0), (2_950, 2_950));
     drop(store);
-    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
+    let (mut store, _) = Database::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
     count(&mut store);
     store.commit(&ends_of("hog", 50_000, 500, true)).unwrap();
     assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog")), (2_950, (2_950, 500)));
@@ -346,7 +346,7 @@ fn a_plugin_with_many_runs_pushes_out_no_other_plugins_runs() {
 #[test]
 fn a_plugin_whose_runs_all_fail_pushes_out_no_other_plugins_runs() {
     let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
+    let (mut store, _) = Database::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
     store.commit(&ends_of("quiet", 0, 100, false)).unwrap();
     store.commit(&ends_of("quiet", 100, 100, true)).unwrap();
     count(&mut store);

@@ -5,28 +5,11 @@ use std::path::Path;
 use roost_scheduler::time::Instant;
 use rusqlite::named_params;
 
-use super::{error::StoreError, reading::query_current};
-
-/// The period of counted runs, and their plugin and device.
-#[derive(Clone, Debug)]
-pub(crate) struct CountFilter {
-    pub(crate) window: (Instant, Instant),
-    pub(crate) plugin: Option<String>,
-    pub(crate) device: Option<String>,
-}
-
-/// A run that has ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EndedRun<'r> {
-    pub(crate) plugin: &'r str,
-    pub(crate) device: &'r str,
-    pub(crate) job: &'r str,
-    pub(crate) state: &'r str,
-    pub(crate) occurrence: Instant,
-    /// Whether a trigger made it, not a request.
-    pub(crate) of_trigger: bool,
-    pub(crate) label: Option<&'r str>,
-}
+use super::{
+    StoreError,
+    queries::{Count, CountBy, CountFilter, EndedRun},
+    reading::query_current,
+};
 
 pub(super) const ENDED: &str =
     "SELECT plugin, device, job, state, occurrence, origin = '' OR origin GLOB 'series-*', label FROM runs
@@ -34,7 +17,7 @@ pub(super) const ENDED: &str =
            AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)";
 
 /// Collects the runs that have ended, in the order of their occurrences.
-pub(crate) fn collect_ended<T: Default>(
+pub(in crate::store) fn collect_ended<T: Default>(
     data: &Path,
     filter: &CountFilter,
     mut collect: impl FnMut(&mut T, EndedRun<'_>),
@@ -61,26 +44,6 @@ pub(crate) fn collect_ended<T: Default>(
     })
 }
 
-/// By what runs are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CountBy {
-    Plugin,
-    Device,
-    Reason,
-}
-
-/// The number of runs of a bucket and a group with the same outcome.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count<'r> {
-    /// The number of the bucket, counted from 0.
-    pub(crate) bucket: usize,
-    pub(crate) plugin: &'r str,
-    /// The device or the reason; empty where runs are counted by plugin, or have no reason.
-    pub(crate) group: &'r str,
-    pub(crate) state: &'r str,
-    pub(crate) count: u32,
-}
-
 pub(super) fn counts_sql(by: CountBy) -> String {
     let (plugin, group) = match by {
         CountBy::Plugin => ("plugin", "''"),
@@ -96,7 +59,7 @@ pub(super) fn counts_sql(by: CountBy) -> String {
 }
 
 /// Counts the runs that have ended in equal parts of a period.
-pub(crate) fn count_ended<T: Default>(
+pub(in crate::store) fn count_ended<T: Default>(
     data: &Path,
     filter: &CountFilter,
     (by, buckets): (CountBy, u32),

@@ -22,15 +22,27 @@ use roost_scheduler::{
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::*;
-use crate::{report::Report, zones::zone};
+use super::{
+    queries::{RunCursor, RunFilter, RunView},
+    *,
+};
+use crate::{
+    report::Report,
+    store::{Committed, Engine, Store},
+    zones::zone,
+};
 
 fn at(millis: i64) -> Instant {
     Instant::from_millis(millis).unwrap()
 }
 
-fn open(data: &Path) -> Result<(Store, Saved), StoreError> {
-    super::open(data, Retention::default())
+fn open(data: &Path) -> Result<(Database, Saved), StoreError> {
+    Database::open(data, Retention::default())
+}
+
+/// Returns the store of a database.
+fn whole(database: Database) -> Store {
+    Store { engine: Engine::Sqlite(database.into()), last_outcomes: LastOutcomes::default() }
 }
 
 fn step(after_ms: u32, payload: &[u8]) -> Step {
@@ -333,7 +345,7 @@ async fn the_thread_commits_in_order_until_it_is_closed() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path()).unwrap();
     let (committed, mut answers) = tokio::sync::mpsc::unbounded_channel();
-    let writer = store.start(committed).unwrap();
+    let writer = whole(store).start(committed).unwrap();
     writer.commit(1, vec![plugin_saved(1, "coop")]);
     assert!(matches!(answers.recv().await, Some(Committed::Done(1))));
     writer.commit(2, vec![]);
@@ -393,7 +405,7 @@ async fn after_a_full_disk_nothing_more_is_written() {
     let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     store.connection.pragma_update_and_check(None, "max_page_count", pages + 1, |_| Ok(())).unwrap();
     let (committed, mut answers) = tokio::sync::mpsc::unbounded_channel();
-    let writer = store.start(committed).unwrap();
+    let writer = whole(store).start(committed).unwrap();
     writer.commit(1, (0..1_000).map(|key| job_saved(key, 1, &format!("job-{key}"))).collect());
     let Some(Committed::Failed(error)) = answers.recv().await else { panic!("a commit of more than fits") };
     assert!(matches!(error, StoreError::Full(_)), "{error:?}");
