@@ -38,7 +38,7 @@ pub(crate) use self::{
 use crate::{
     files::{self, Exposure},
     report::{Report, utf8},
-    store::Retention,
+    store::{DatabaseUrl, Reader, Retention},
 };
 
 /// The settings file that is read if it exists, unless another one is named.
@@ -68,6 +68,8 @@ pub(crate) struct Config {
     /// The operator's rules for plugins.
     pub(crate) rules: Rules,
     pub(crate) history: Retention,
+    /// The database that several hosts share; `None`: one in the data folder.
+    pub(crate) store: Option<DatabaseUrl>,
     pub(crate) http: Http,
     /// Settings that are accepted with a warning, for the log.
     pub(crate) warnings: Vec<Report>,
@@ -148,8 +150,19 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
         },
         rules: file.rules,
         history: file.history,
+        store: file.store,
         http: Http::new(flags.http, file.http)?,
     })
+}
+
+impl Config {
+    /// Returns a handle to the store, for queries.
+    pub(crate) fn reader(&self) -> Reader {
+        match &self.store {
+            None => Reader::folder(&self.data),
+            Some(url) => Reader::database(url.clone()),
+        }
+    }
 }
 
 /// Returns a warning if other users can read a password in the settings, or change them and so decide what plugins may

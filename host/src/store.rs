@@ -8,6 +8,7 @@ mod folder;
 mod last_outcomes;
 mod limits;
 mod outcomes;
+mod postgres;
 mod progress;
 mod queries;
 mod reader;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     folder::{client_id, is_in_use},
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
+    postgres::Address as DatabaseUrl,
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
     reader::{Reader, restore},
     retention::Retention,
@@ -45,13 +47,23 @@ pub(crate) struct Store {
 #[derive(Debug)]
 enum Engine {
     Sqlite(Box<sqlite::Database>),
+    Postgres(Box<postgres::Database>),
 }
 
-/// Opens the store of a data folder; both are made if they do not exist. Returns everything in it but the jobs, which
-/// [`Store::jobs`] reads.
-pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), StoreError> {
-    let (database, saved) = sqlite::Database::open(data, keep)?;
-    Ok((Store { engine: Engine::Sqlite(database.into()), last_outcomes: LastOutcomes::default() }, saved))
+/// Opens the store of a data folder, or of a database; they are made if they do not exist. Returns everything in it but
+/// the jobs, which [`Store::jobs`] reads.
+pub(crate) fn open(data: &Path, database: Option<&DatabaseUrl>, keep: Retention) -> Result<(Store, Saved), StoreError> {
+    let (engine, saved) = match database {
+        None => {
+            let (database, saved) = sqlite::Database::open(data, keep)?;
+            (Engine::Sqlite(database.into()), saved)
+        }
+        Some(url) => {
+            let (database, saved) = postgres::Database::open(data, url.clone(), keep)?;
+            (Engine::Postgres(database.into()), saved)
+        }
+    };
+    Ok((Store { engine, last_outcomes: LastOutcomes::default() }, saved))
 }
 
 impl Store {
@@ -64,6 +76,7 @@ impl Store {
     pub(crate) fn reader(&self) -> Reader {
         match &self.engine {
             Engine::Sqlite(database) => Reader::Sqlite(database.folder().to_owned()),
+            Engine::Postgres(database) => Reader::Postgres(database.source()),
         }
     }
 
@@ -74,6 +87,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match &mut self.engine {
             Engine::Sqlite(database) => database.jobs(take),
+            Engine::Postgres(database) => database.jobs(take),
         }
     }
 
@@ -81,6 +95,7 @@ impl Store {
     fn start_reading(&mut self) {
         match &mut self.engine {
             Engine::Sqlite(database) => database.start_reading(&self.last_outcomes),
+            Engine::Postgres(database) => database.start_reading(&self.last_outcomes),
         }
     }
 
@@ -88,6 +103,7 @@ impl Store {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         match &mut self.engine {
             Engine::Sqlite(database) => database.commit(changes),
+            Engine::Postgres(database) => database.commit(changes),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     clock,
     config::{self, DataFlags},
     report::{Report, counted},
-    store::{self, Reader, Restored},
+    store::{self, Restored},
 };
 
 /// Back up the database to a file, whether or not the host is running
@@ -45,7 +45,7 @@ const NAMED: usize = 20;
 
 pub(super) fn backup(args: Backup) -> Result<()> {
     let config = config::load(&args.data.into())?;
-    let copied = show_while("copying the database", || Reader::Sqlite(config.data.clone()).back_up(&args.file));
+    let copied = show_while("copying the database", || config.reader().back_up(&args.file));
     copied.map_err(|error| Report::from(&error))?;
     Ok(writeln!(output::stderr(), "copied to `{}`", args.file.display())?)
 }

@@ -66,7 +66,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     // Installed first, so that a signal during the start does not kill the process half way.
     let stop = stop_signal()?;
-    let (mut store, mut saved) = store::open(&config.data, config.history).map_err(|error| Report::from(&error))?;
+    let (mut store, mut saved) =
+        store::open(&config.data, config.store.as_ref(), config.history).map_err(|error| Report::from(&error))?;
     // Before anything is started, so that a port in use is reported at once.
     let listening = http::listen(&config.data, &config.http)?;
     restore_grants(&mut saved, &config);

@@ -108,3 +108,45 @@ pub(crate) struct Count<'r> {
     pub(crate) state: &'r str,
     pub(crate) count: u32,
 }
+
+impl RunFilter {
+    /// Selects one run.
+    pub(super) fn of_run(run: &RunId) -> Self {
+        Self {
+            plugin: Some(run.plugin.to_string()),
+            device: Some(run.device.to_string()),
+            job: Some(run.job.to_string()),
+            since: Some(run.occurrence),
+            until: Some(run.occurrence.plus_ms(1)),
+            limit: usize::MAX,
+            ..Self::default()
+        }
+    }
+
+    /// Selects all runs under way of those that are asked for; `None` if they have been listed.
+    pub(super) fn under_way(&self) -> Option<Self> {
+        let are_listed = self.after.as_ref().is_some_and(|after| after.due.is_none());
+        (!are_listed).then(|| Self { since: None, until: None, after: None, limit: usize::MAX, ..self.clone() })
+    }
+
+    /// Leaves the page of runs under way that is asked for, the longest due first.
+    pub(super) fn page_of_those_under_way(&self, runs: &mut Vec<RunView>) {
+        let due = |run: &RunView| run.next.map(|next| next.due);
+        if let Some(RunCursor { due: place, run: last }) = &self.after {
+            runs.retain(|run| (due(run), &run.id) > (*place, last));
+        }
+        runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
+        runs.truncate(self.limit);
+    }
+}
+
+impl CountBy {
+    /// Returns the expressions for the plugin and the group of a count.
+    pub(super) const fn columns(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Plugin => ("plugin", "''"),
+            Self::Device => ("plugin", "device"),
+            Self::Reason => ("''", "coalesce(reason, '')"),
+        }
+    }
+}

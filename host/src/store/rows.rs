@@ -23,7 +23,7 @@ use super::{
     last_outcomes::LastOutcome,
     outcomes::outcome_from_json,
     progress::{cancelled_from_json, failed_from_json, late_from_json},
-    queries::RunView,
+    queries::{Count, EndedRun, RunView},
 };
 use crate::{
     job_json::{action_from_json, body_from_json, policy_from_json},
@@ -249,7 +249,7 @@ pub(super) fn pause(row: &Row<'_>) -> Result<(PauseScope, Pause), Damage> {
     Ok((scope, pause.map_err(|fault| row.damage(fault))?))
 }
 
-/// Reads a run for the people who ask for it.
+/// Reads a run as it is listed.
 pub(super) fn view(row: &Row<'_>) -> Result<RunView, Damage> {
     let mut run = RunView {
         id: row.run_id(0)?,
@@ -300,4 +300,27 @@ pub(super) fn last_outcome(row: &Row<'_>) -> Result<LastOutcome, Damage> {
     let (run, state, ended) = (row.run_id(0)?, row.parsed(5, parse_state)?, row.instant(6)?);
     // An older version kept only a text.
     Ok(LastOutcome::new(run, state, ended, outcome.as_ref(), row.optional_text(8)?))
+}
+
+/// Reads a run that has ended, as it is counted.
+pub(super) fn ended_run<'a>(row: &Row<'a>) -> Result<EndedRun<'a>, Damage> {
+    Ok(EndedRun {
+        plugin: row.text(0)?,
+        device: row.text(1)?,
+        job: row.text(2)?,
+        state: row.text(3)?,
+        occurrence: Instant::from_millis_clamped(row.integer(4)?),
+        of_trigger: row.flag(5)?,
+        label: row.optional_text(6)?,
+    })
+}
+
+pub(super) fn count<'a>(row: &Row<'a>) -> Result<Count<'a>, Damage> {
+    Ok(Count {
+        bucket: row.integer(0)?,
+        plugin: row.text(1)?,
+        group: row.text(2)?,
+        state: row.text(3)?,
+        count: row.integer(4)?,
+    })
 }

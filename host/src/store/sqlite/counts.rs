@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use roost_scheduler::time::Instant;
 use rusqlite::named_params;
 
 use super::{
     StoreError,
     queries::{Count, CountBy, CountFilter, EndedRun},
     reading::query_current,
+    rows::{self, Row},
 };
 
 pub(super) const ENDED: &str =
@@ -28,28 +28,14 @@ pub(in crate::store) fn collect_ended<T: Default>(
         let period = named_params! { ":from": from.millis(), ":to": to.millis(), ":plugin": plugin, ":device": device };
         let (mut rows, mut collected) = (statement.query(period)?, T::default());
         while let Some(row) = rows.next()? {
-            let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
-            let run = EndedRun {
-                plugin: text(0)?,
-                device: text(1)?,
-                job: text(2)?,
-                state: text(3)?,
-                occurrence: Instant::from_millis_clamped(row.get(4)?),
-                of_trigger: row.get(5)?,
-                label: row.get_ref(6)?.as_str_or_null().map_err(rusqlite::Error::from)?,
-            };
-            collect(&mut collected, run);
+            collect(&mut collected, rows::ended_run(&Row::new("runs", 0, row))?);
         }
         Ok(collected)
     })
 }
 
 pub(super) fn counts_sql(by: CountBy) -> String {
-    let (plugin, group) = match by {
-        CountBy::Plugin => ("plugin", "''"),
-        CountBy::Device => ("plugin", "device"),
-        CountBy::Reason => ("''", "coalesce(reason, '')"),
-    };
+    let (plugin, group) = by.columns();
     format!(
         "SELECT (occurrence - :from) * :buckets / (:to - :from), {plugin}, {group}, state, count(*) FROM runs
          WHERE state <> 'running' AND occurrence >= :from AND occurrence < :to
@@ -77,9 +63,7 @@ pub(in crate::store) fn count_ended<T: Default>(
         })?;
         let mut collected = T::default();
         while let Some(row) = rows.next()? {
-            let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
-            let (plugin, group, state) = (text(1)?, text(2)?, text(3)?);
-            collect(&mut collected, Count { bucket: row.get(0)?, plugin, group, state, count: row.get(4)? });
+            collect(&mut collected, rows::count(&Row::new("runs", 0, row))?);
         }
         Ok(collected)
     })

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use super::{
     DATABASE, MIGRATIONS, StoreError,
     error::Damage,
-    queries::{Around, RunCursor, RunFilter, RunView},
+    queries::{Around, RunFilter, RunView},
     reading::{query, query_current},
     rows::{self, Row, parse_state},
 };
@@ -37,33 +37,15 @@ pub(in crate::store) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunV
 }
 
 fn under_way(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunView>, Damage> {
-    let due = |run: &RunView| run.next.map(|next| next.due);
-    let place = match &filter.after {
-        None => None,
-        Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
-        // They have been listed.
-        Some(RunCursor { due: None, .. }) => return Ok(Vec::new()),
-    };
-    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..filter.clone() };
+    let Some(every) = filter.under_way() else { return Ok(Vec::new()) };
     let mut runs = select(connection, &every, UNDER_WAY)?;
-    runs.retain(|run| place.is_none_or(|place| (due(run), &run.id) > place));
-    runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
-    runs.truncate(filter.limit);
+    filter.page_of_those_under_way(&mut runs);
     Ok(runs)
 }
 
 /// Returns one run.
 pub(in crate::store) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
-    let filter = RunFilter {
-        plugin: Some(run.plugin.to_string()),
-        device: Some(run.device.to_string()),
-        job: Some(run.job.to_string()),
-        since: Some(run.occurrence),
-        until: Some(run.occurrence.plus_ms(1)),
-        limit: usize::MAX,
-        ..RunFilter::default()
-    };
-    Ok(runs(data, &filter)?.into_iter().find(|found| found.id == *run))
+    Ok(runs(data, &RunFilter::of_run(run))?.into_iter().find(|found| found.id == *run))
 }
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
