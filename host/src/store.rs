@@ -15,6 +15,8 @@ mod reader;
 mod retention;
 mod rows;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

@@ -8,8 +8,6 @@ mod kinds;
 mod load;
 mod runs;
 mod session;
-#[cfg(test)]
-mod tests;
 
 use std::{
     path::Path,

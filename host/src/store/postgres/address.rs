@@ -106,6 +106,16 @@ mod tests {
             "postgres:///roost",
             "postgres://roost@db.example:port/roost",
         ];
-        expect_test::expect![[""]].assert_eq(&all.map(shown).join("\n"));
+        expect_test::expect![[r#"
+            postgres://db.example:5432/roost Require
+            postgres://127.0.0.1:5433/roost Disable
+            postgres://localhost:5432/roost Require
+            postgres://db.example:5432/roost Disable
+            postgres://one:5432,two:5433/roost Require
+            it must begin with `postgres://`
+            it names no database: end it with `/roost`
+            it names no user: begin it with `postgres://roost@`
+            it names no host
+            invalid value for option `port`"#]].assert_eq(&all.map(shown).join("\n"));
     }
 }

@@ -3,7 +3,12 @@
 #![allow(clippy::too_many_lines, reason = "snapshots are in their tests")]
 
 use expect_test::expect;
-use roost_scheduler::event::Tombstone;
+use roost_scheduler::{
+    body::Body,
+    event::{Progress, SavedRun, Tombstone},
+    model::Step,
+    names::{JobId, RunId},
+};
 
 use super::*;
 
