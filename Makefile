@@ -39,11 +39,12 @@ check: ## what must hold before anything is tested: format, lints, licences, wor
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet -p roost-tests --test soak -- -D warnings
 	cargo clippy --quiet --all-targets -p roost-scheduler --features mutants -- -D warnings
+	cargo clippy --quiet --all-targets -p roost-lease --features mutants -- -D warnings
 	@if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences are not checked"; fi
 	@! git grep -nwiE $(NO_WORDS) -- host plugin-sdk wit plugins tests docs README.md CHANGELOG.md || \
 	{ echo "plain words, please: see the glossary in host/ARCHITECTURE.md"; exit 1; }
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-plugin-sdk
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-lease -p roost-plugin-sdk
 
 setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, Chromium, axe-core
 
@@ -96,6 +97,9 @@ instructions: ## count the core's instructions for a job, and compare them with 
 sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise, fresh ones unless FROM=n names the first seed; SEED=n repeats one and prints it
 	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
 
+sim-lease: ## the same for the lease, by which several hosts share a cell: a million histories unless HISTORIES=n says otherwise
+	HISTORIES=$${HISTORIES:-1000000} cargo test --quiet --profile sim -p roost-lease --test simulation -- new_random_histories --nocapture
+
 fuzz: ## try text, settings and plans that nobody would write: CASES=n of each, a million unless it is said; tests try a few hundred
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost-scheduler --test fuzz
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost fuzz::
@@ -144,8 +148,9 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 	cargo build --bins
 	cargo test --quiet --test soak
 
-mutants: ## break the core in one way after the other, and see that the simulation notices: ONLY=word picks, HISTORIES=n for each
+mutants: ## break the core and the lease in one way after the other, and see that the simulations notice: ONLY=word picks, HISTORIES=n for each
 	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
+	cargo test --quiet --profile sim -p roost-lease --features mutants --test simulation -- mutants --nocapture
 
 # PYTHONTZPATH: the zones of `tzdata`, not the system's, which may be old.
 # `--bin roost`, not `-p roost`: to select packages changes the features of what they share, and wasmtime would be built again.
@@ -183,4 +188,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim fuzz soak mutants oracles home-assistant
+.PHONY: help run test check setup wasm brokers browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak mutants oracles home-assistant

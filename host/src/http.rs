@@ -87,7 +87,7 @@ pub(crate) use self::{
     session::{Found, Session},
     socket::path as socket_path,
     state::ApiState,
-    status::{CalendarStatus, LinkStatus, Paused, Status, host_status},
+    status::{CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Status, host_status},
     sun::skies,
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,

@@ -47,6 +47,12 @@ fn state(listener: &Listener, device: &str, what: &str, is_met: impl Fn(&Value) 
     parsed(&messages).unwrap()
 }
 
+/// Waits until `roost status` has this line about Home Assistant.
+fn has_status((site, host): (&Site, &Roost), line: &str) {
+    let (what, line) = (format!("`{line}` in the status"), format!("home      {line}\n"));
+    host.until(&what, || site.roost(&["status"]).contains(&line).then_some(()));
+}
+
 fn description(payload: &str) -> Value {
     serde_json::from_str(payload).unwrap()
 }
@@ -59,7 +65,7 @@ fn keys(description: &Value) -> BTreeSet<String> {
 fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     let (broker, site) = (Broker::new(), doors());
     let listener = Listener::new(broker.port);
-    let host = start(&site, &broker, "[home_assistant]\n");
+    let host = start(&site, &broker, "[home_assistant]\njob_switches = true\n");
     let north = description(&listener.wait_for(NORTH).payload);
     assert_eq!(text(&north["device"], "name"), "coop-door north");
     let all = "enabled enabled_close enabled_open event last next problem run_close run_open running skip_close skip_open task_close task_open";
@@ -92,6 +98,29 @@ fn a_device_is_described_and_its_state_follows_commands_of_all_kinds() {
     state(&listener, "coop-door/north", "the pause of the job", |state| state["paused_jobs"][0] == "open");
     let south = retained(broker.port, "roost/state/coop-door/south").unwrap();
     assert_eq!(description(&south)["paused"], false);
+    has_status((&site, &host), "Home Assistant is connected, with 2 devices");
+}
+
+/// An automation may turn a device off and on within a millisecond.
+#[test]
+fn commands_to_a_device_are_carried_out_in_their_order() {
+    let (broker, site) = (Broker::new(), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    listener.wait_for(NORTH);
+    let mut burst = std::process::Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-q", "1", "-l"])
+        .args(["-t", "roost/set/coop-door/north/enabled"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut burst.stdin.take().unwrap(), "OFF\nON\n".repeat(10).as_bytes()).unwrap();
+    assert!(burst.wait().unwrap().success());
+    // It is carried out after those before it.
+    broker.publish(&["-t", "roost/set/coop-door/north/enabled/open", "-m", "OFF"]);
+    let are_all_done = |state: &Value| state["paused"] == false && state["paused_jobs"] == serde_json::json!(["open"]);
+    state(&listener, "coop-door/north", "the last one", are_all_done);
+    drop(host);
 }
 
 #[test]
@@ -254,6 +283,111 @@ fn two_hosts_share_a_broker() {
     drop(second);
 }
 
+/// Two hosts that share a topic by mistake: each leaves the other's devices alone, and both say so.
+#[test]
+fn a_host_never_removes_what_another_one_has_described() {
+    let (broker, one, two) = (Broker::new(), doors(), doors());
+    let settings = "[home_assistant]\n";
+    let device = |name: &str| format!("[[device]]\nname = \"{name}\"\n");
+    two.settings("coop-door", &(device("east") + &device("south") + &device("west")));
+    let config = |name: &str| format!("homeassistant/device/roost_coop-door_{name}/config");
+    let listener = Listener::new(broker.port);
+    let first = start(&one, &broker, settings);
+    for device in ["north", "south"] {
+        listener.wait_for(&config(device));
+    }
+    listener.wait_for("homeassistant/device/roost/config");
+    let second = start(&two, &broker, settings);
+    for host in [&second, &first] {
+        host.wait_for_log("describes devices below `roost` in Home Assistant as well");
+        host.wait_for_log("it has published `roost/state");
+    }
+    for device in ["east", "west"] {
+        listener.wait_for(&config(device));
+    }
+    let is_cleared =
+        |messages: &[Message], topic: &str| newest(messages, topic).is_some_and(|last| last.payload.is_empty());
+    // Both have the south door. It is not removed with one of them. Of two devices that are gone, the first one by name
+    // is decided first.
+    second.kill();
+    two.settings("coop-door", &device("east"));
+    let second = start(&two, &broker, settings);
+    listener.wait("the west door to go", |messages| is_cleared(messages, &config("west")));
+    let south_of_one = |messages: &[Message]| {
+        newest(messages, "roost/state/coop-door/south").is_some_and(|state| state.payload.contains("\"paused\":true"))
+            && newest(messages, &config("south")).is_some_and(|south| !south.payload.is_empty())
+    };
+    one.roost(&["pause", "coop-door/south"]);
+    listener.wait("the south door", south_of_one);
+    assert!(retained(broker.port, &config("north")).is_some());
+
+    // Each publishes the host's state when it has changed, and not because the other one does.
+    for (site, device, paused) in [(&two, "east", true), (&one, "north", true), (&two, "east", false)] {
+        site.roost(&[if paused { "pause" } else { "resume" }, &format!("coop-door/{device}")]);
+        state(&listener, &format!("coop-door/{device}"), "the pause", |state| state["paused"] == paused);
+    }
+    let states = listener.messages().into_iter().filter(|message| message.topic == "roost/state");
+    let mut last = std::collections::HashMap::new();
+    for state in states.filter(|state| !state.payload.is_empty()) {
+        let host = text(&description(&state.payload), "host").to_owned();
+        assert_ne!(last.insert(host, state.payload.clone()).as_ref(), Some(&state.payload));
+    }
+    assert_eq!(last.len(), 2);
+
+    // Without the table, a host removes its own devices.
+    second.kill();
+    let second = start(&two, &broker, "");
+    listener.wait("the east door to go", |messages| is_cleared(messages, &config("east")));
+    drop(second);
+    first.kill();
+    let first = start(&one, &broker, settings);
+    first.wait_for_log("for Home Assistant");
+    one.roost(&["resume", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the end of the pause", |state| state["paused"] == false);
+    for topic in [&config("north"), &config("south"), "homeassistant/device/roost/config"] {
+        first.until(topic, || retained(broker.port, topic));
+    }
+}
+
+#[test]
+fn nothing_stays_at_a_former_topic_except_what_another_host_has_there() {
+    let (broker, site, other) = (Broker::new(), doors(), doors());
+    let listener = Listener::new(broker.port);
+    let is_cleared =
+        |messages: &[Message], topic: &str| newest(messages, topic).is_some_and(|last| last.payload.is_empty());
+    let is_now = |messages: &[Message], topic: &str, payload: &str| {
+        newest(messages, topic).is_some_and(|last| last.payload == payload)
+    };
+    let barn = "homeassistant/device/barn_coop-door_north/config";
+    let host = start(&site, &broker, "[mqtt]\ntopic = \"barn\"\n[home_assistant]\n");
+    listener.wait_for(barn);
+    host.stop();
+    // The table goes at the same time.
+    let host = start(&site, &broker, "");
+    let all = ["barn/status", "barn/state/coop-door/north", barn, "homeassistant/device/barn/config"];
+    listener.wait("all to go", |messages| all.iter().all(|topic| is_cleared(messages, topic)));
+    host.stop();
+    // Without the table, the status goes alone, unless another host has it now.
+    let shed = "[mqtt]\ntopic = \"shed\"\n";
+    let to_shed = |site: &Site| {
+        let host = start(site, &broker, shed);
+        listener.wait("the status", |messages| is_now(messages, "shed/status", "online"));
+        host
+    };
+    to_shed(&site).stop();
+    let host = start(&site, &broker, "");
+    listener.wait("the status to go", |messages| is_cleared(messages, "shed/status"));
+    host.stop();
+    to_shed(&site).stop();
+    listener.wait("the end", |messages| is_now(messages, "shed/status", "offline"));
+    let other = to_shed(&other);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    // It is described after what is left was removed.
+    listener.wait_for(NORTH);
+    assert_eq!(retained(broker.port, "shed/status").as_deref(), Some("online"));
+    drop((host, other));
+}
+
 #[test]
 fn the_built_in_broker_serves_home_assistant_as_well() {
     let site = doors();
@@ -339,4 +473,89 @@ fn with_the_documented_access_rules_only_home_assistant_commands() {
     host.until("the run", || (ran() > 0).then_some(()));
     assert_eq!(ran(), 1);
     assert!(!host.log.all().iter().any(|line| line.contains("refused")), "{:?}", host.log.all());
+}
+
+#[test]
+fn a_broker_without_retained_messages_gets_no_devices_and_a_warning_says_so() {
+    let (broker, site) = (Broker::start_with("retain_available false"), doors());
+    let listener = Listener::new(broker.port);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("keeps no retained messages: a client that subscribes later does not know");
+    host.wait_for_log("Home Assistant has no devices of this host");
+    host.wait_for_log("jobs of `coop-door`");
+    site.roost(&["run-now", "coop-door/north/close"]);
+    listener.wait_for("coop-door/north/door/set");
+    let of_home_assistant =
+        |message: &Message| message.topic.starts_with("homeassistant/") || message.topic.starts_with("roost/state");
+    assert!(!listener.messages().iter().any(of_home_assistant));
+    has_status((&site, &host), "Home Assistant is connected, with 0 devices");
+    has_status((&site, &host), "the broker refused retained messages");
+}
+
+#[test]
+fn a_broker_with_only_3_1_1_serves_home_assistant_as_well() {
+    let (broker, site) = (Broker::without_5(), doors());
+    let (listener, topic) = (Listener::v3(broker.port), "roost/set/coop-door/north/run");
+    broker.publish(&["-V", "mqttv311", "-t", &format!("{topic}/close"), "-m", "RUN", "-r"]);
+    let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("is not carried out: it is retained, so it may be old");
+    state(&listener, "coop-door/north", "the state", |state| state["next"].is_object());
+    broker.publish(&["-V", "mqttv311", "-t", &format!("{topic}/open"), "-m", "RUN"]);
+    assert_eq!(listener.wait_for("coop-door/north/door/set").payload, "OPEN");
+    let ran = state(&listener, "coop-door/north", "the run", |state| state["last"].is_object());
+    assert_eq!((text(&ran["last"], "job"), text(&ran["last"], "outcome")), ("open", "succeeded"));
+    let count = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
+    assert_eq!(count, 1, "one for both connections");
+    host.kill();
+    // What changed meanwhile is published, and nothing else.
+    let before = listener.messages().len();
+    let host = start(&site, &broker, "[home_assistant]\n");
+    host.wait_for_log("for Home Assistant");
+    site.roost(&["pause", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
+    let again = listener.messages().split_off(before);
+    assert!(!again.iter().any(|message| message.topic.ends_with("/config")), "{again:?}");
+}
+
+#[test]
+fn what_the_broker_refuses_is_logged_once_and_in_the_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acl");
+    std::fs::write(&file, "topic readwrite roost/#\n").unwrap();
+    let (broker, site) = (Broker::start_with(&format!("acl_file {}", file.display())), doors());
+    let host = start(&site, &broker, "[home_assistant]\n");
+    let line = host.wait_for_log("the broker refused a message to `homeassistant/device/roost");
+    assert!(line.ends_with("/config`, which Home Assistant needs"), "{line}");
+    host.until("the refusal in the status", || {
+        let status = site.roost(&["status"]);
+        let is_shown = status.contains("home      the broker refused a message to `homeassistant/device/roost");
+        (is_shown && status.contains("/config`: the user is not authorized (0x87)\n")).then_some(())
+    });
+    let log = host.log.all();
+    let refusals: Vec<_> = log.iter().filter(|line| line.contains("the broker refused")).collect();
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+}
+
+/// Mosquitto 2.0.11 ends the connection at a message that it refuses, if its queue has no limit.
+#[test]
+fn a_broker_that_ends_the_connection_at_a_refusal_gets_everything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acl");
+    let config = |name: &str| format!("homeassistant/device/{name}/config");
+    let (host, south) = (config("roost"), config("roost_coop-door_south"));
+    let rules =
+        format!("topic readwrite roost/#\ntopic read homeassistant/#\ntopic write {host}\ntopic write {south}\n");
+    std::fs::write(&file, rules).unwrap();
+    let broker = Broker::start_with(&format!("acl_file {}\nmax_queued_messages 0", file.display()));
+    let listener = Listener::new(broker.port);
+    let site = doors();
+    let running = start(&site, &broker, "[home_assistant]\n");
+    listener.wait_for(&south);
+    site.roost(&["pause", "coop-door/north"]);
+    state(&listener, "coop-door/north", "the pause", |state| state["paused"] == true);
+    let log = running.log.all();
+    let refused = |line: &&String| line.contains("which Home Assistant needs");
+    assert_eq!(log.iter().filter(refused).count(), 1, "{log:?}");
+    running.wait_for_log("a message to `homeassistant/device/roost_coop-door_north/config`");
+    running.wait_for_log("the lines `topic readwrite roost/#`");
 }

@@ -24,6 +24,11 @@ http:
   server_port: {port}
 logger:
   default: warning
+automation: !include automations.yaml
+command_line:
+  - notify:
+      name: notify
+      command: cat >> notifications
 """
 # How long it may take to start. The first time, it installs what its integrations need.
 START_S = 240
@@ -32,10 +37,10 @@ RELEVANT = re.compile(
     r"\[homeassistant\.(?:components\.(?:mqtt|sensor|binary_sensor|switch|button|event|notify)|helpers|util)\b|roost",
     re.I,
 )
-# … unless the broker was stopped; or a device is removed: then it clears the topic again for each disabled entity of it.
+# … unless the broker was stopped; or a host is removed: then it clears the topic again for each disabled entity of it.
 EXPECTED = re.compile(
     r"Error returned from MQTT server|Failed to connect to MQTT server|The client is not currently connected|"
-    r"No device components to cleanup|mqtt\.discovery is logging too frequently"
+    r"No device components to cleanup for (?:roost|barn),|mqtt\.discovery is logging too frequently"
 )
 CLIENT = "http://127.0.0.1/"
 
@@ -47,6 +52,10 @@ class HomeAssistant(Server):
         super().__init__(folder)
         self.broker, self.port = broker, free_port()
         (folder / "configuration.yaml").write_text(CONFIGURATION.format(port=self.port))
+        (folder / "automations.yaml").write_text("[]\n")
+        # What its automations have notified of.
+        self.notifications = folder / "notifications"
+        self.notifications.touch()
         self.session = self.socket = self.token = self.reader = None
         self.is_set_up = False
 
@@ -164,6 +173,14 @@ class HomeAssistant(Server):
         """Reloads the MQTT integration."""
         (entry,) = await self.ask("config_entries/get", domain="mqtt")
         await self.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
+
+    async def set_state(self, entity, state):
+        """Sets the state of an entity that belongs to no integration."""
+        await self.post(f"/api/states/{entity}", json={"state": state})
+
+    async def add_automation(self, name, automation):
+        """Adds an automation, as its editor does."""
+        await self.post(f"/api/config/automation/config/{name}", json=automation)
 
     async def entities(self):
         """Returns the entities of Roost: their unique id, platform, and whether they are enabled."""

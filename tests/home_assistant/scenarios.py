@@ -3,11 +3,12 @@ before has ended."""
 
 import itertools
 import json
+import re
 import signal
 import time
 
 from servers import Failed, until
-from world import SAMPLES, check, expected, unique
+from world import SAMPLES, check, expected, of_page, unique
 
 
 async def appear(world):
@@ -102,32 +103,46 @@ async def toggle(world):
 
 
 async def jobs(world):
-    """the entities of a job that are disabled at first work once they are enabled, and a reload presses nothing"""
+    """with `job_switches`, each job has a switch and a skip button, which go with it; and a reload presses nothing"""
     home, north = world.home, "coop-door/north"
-    keys = [unique(north, key) for key in ("enabled_close", "skip_close")]
-    for key in keys:
-        await home.ask("config/entity_registry/update", entity_id=home.ids[key], disabled_by=None)
-    await home.stop()
-    await home.start()
-    await home.entities()
-    await until("the job's switch", lambda: home.state(keys[0]) == "on")
+    await restart(world, "job_switches = true")
+    world.has_switches = True
+    await world.until_there()
+    switch, skip = unique(north, "enabled_close"), unique(north, "skip_close")
+    await until("the job's switch", lambda: home.state(switch) == "on")
     first = home.state(unique(north, "next"))
-    await home.call(keys[1], "button.press")
+    await home.call(skip, "button.press")
     await until("a later run", lambda: home.state(unique(north, "next")) > first)
-    await home.call(keys[0], "switch.turn_off")
-    await until("the job is paused", lambda: home.state(keys[0]) == "off")
+    await home.call(switch, "switch.turn_off")
+    await until("the job is paused", lambda: home.state(switch) == "off")
     check(home.state(unique(north, "enabled")) == "on", "the whole device is paused")
     world.roost.cli("resume", f"{north}/close")
-    await until("the job is resumed", lambda: home.state(keys[0]) == "on")
+    await until("the job is resumed", lambda: home.state(switch) == "on")
     world.roost.cli("skip", "--undo", f"{north}/close")
     await until("the skip is undone", lambda: home.state(unique(north, "next")) == first)
-    for key in keys:
-        await home.ask("config/entity_registry/update", entity_id=home.ids[key], disabled_by="user")
     mark = world.broker.mark()
     await home.reload()
     await world.until_there()
     await world.until_right()
     world.nothing_pressed(mark)
+
+    house = world.samples["timers/house"]
+    for text, has in ((LOCK, {"jobs": [*house["jobs"], "lock"]}), ("", house)):
+        world.roost.change("timers", world.settings("timers") + text)
+        world.samples["timers/house"] = has
+        await world.until_there()
+    await restart(world)
+    world.has_switches = False
+    await world.until_there()
+    await world.until_right()
+    world.check_ids()
+
+
+async def restart(world, settings=""):
+    """Restarts Roost with these lines in the table for Home Assistant."""
+    world.roost.settings(settings)
+    await world.roost.stop()
+    await world.roost.start()
 
 
 LOCK = """
@@ -229,6 +244,28 @@ async def restarts(world):
     await world.until_right()
 
 
+async def away(world):
+    """while Roost is away, killed or stopped, a Home Assistant that restarts has its entities, and none is available"""
+    home = world.home
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        mark = world.broker.mark()
+        await world.roost.stop(how)
+        await home.stop()
+        await home.start()
+        await world.until_there()
+        available = [
+            name
+            for name in world.entity_ids
+            if home.state(name) not in (None, "unavailable") and name != "roost_connected"
+        ]
+        check(not available, f"available: {available[:5]}")
+        await until("the host is away", lambda: home.state("roost_connected") == "off")
+        await world.roost.start()
+        await world.until_right()
+        world.check_ids()
+        world.nothing_pressed(mark)
+
+
 DEVICES = 1_000
 
 
@@ -323,15 +360,101 @@ async def other_host(world):
     await barn.stop()
 
 
+async def automations(world):
+    """the automations of the page do their work: a door that failed to close, rain, and a button on the wall"""
+    home, roost, (found, _) = world.home, world.roost, of_page()
+    check(len(found) == 3, f"the page has {len(found)} automations")
+    for number, automation in enumerate(found):
+        await home.add_automation(f"page_{number}", automation)
+
+    def are_on():
+        names = {name: state["state"] for name, state in home.states.items() if name.startswith("automation.")}
+        return len(names) == 3 and set(names.values()) == {"on"}
+
+    await until("the automations", are_on)
+    await not_closed(world)
+    await water_now(world)
+    # Roost ends the pause, and not Home Assistant.
+    await home.set_state("sensor.rain_today", "0")
+    await home.set_state("sensor.rain_today", "6")
+    garden = unique("sprinkler/garden", "enabled")
+    await until("the pause", lambda: home.state(garden) == "off")
+    pause = next(device for device in roost.devices() if device["device"] == "garden")["pause"]
+    check(pause["reason"] == "rain", f"the pause is {pause}")
+    roost.pass_time(hours=25)
+    await until("the end of the pause", lambda: home.state(garden) == "on")
+    await world.until_right()
+
+
+async def not_closed(world):
+    """A door that may not be closed: there is one notification, also if Home Assistant restarts before or after it."""
+    home, roost, north = world.home, world.roost, "coop-door/north"
+    last, mark = unique(north, "last"), world.broker.mark()
+    await home.call(unique(north, "run_close"), "button.press")
+    await world.wait_message(mark, "coop-door/north/door/set")
+    await world.until_right()
+    settings = world.settings("coop-door")
+    roost.change("coop-door", settings + '[grants]\npublish = ["coop-door/south/#"]\n')
+    await until("the refused plan", lambda: home.state(unique(north, "problem")) == "on")
+    check(not home.notifications.read_text(), "notified too early")
+    await home.stop()
+    roost.cli("run-now", f"{north}/close")
+    for _ in range(2):
+        await home.start()
+        await home.entities()
+        await until("the last run", lambda: home.state(last) == "denied")
+        await until("the notification", home.notifications.read_text)
+        await roost.stop()
+        await until("the end of the host", lambda: home.state(last) == "unavailable")
+        await roost.start()
+        await world.until_right()
+        await home.stop()
+    await home.start()
+    await home.entities()
+    await world.until_right()
+    notified, reason = home.notifications.read_text(), home.entity(last)["attributes"]["reason"]
+    check(notified.strip() == reason, f"notified of {notified!r}, and the reason is {reason!r}")
+    roost.change("coop-door", settings)
+
+
+async def water_now(world):
+    """A button of another integration."""
+    mark, home = world.broker.mark(), world.home
+    # In less than half an hour.
+    settings = world.settings("sprinkler").replace('pause = "5s"', 'pause = "1s"')
+    world.roost.change("sprinkler", re.sub(r'(name = "\w+", water = )"\d+m"', r'\1"1s"', settings))
+    await until("the settings", lambda: b'"after_ms":2000' in world.roost.get("/api/v1/jobs/sprinkler/garden/water"))
+    await home.post("/api/events/zha_event", json={"device_ieee": "00:11:22:33:44:55:66:77", "command": "off"})
+    await home.post("/api/events/zha_event", json={"device_ieee": "00:11:22:33:44:55:66:77", "command": "on"})
+    # Each of the three valves is opened and closed.
+    await world.wait_message(mark, "sprinkler/garden/", 6)
+    await world.until_right()
+    sent = world.broker.messages(mark, "sprinkler/garden/")
+    check(len(sent) == 6, f"published: {sent}")
+    world.roost.change("sprinkler", world.settings("sprinkler"))
+
+
+async def card(world):
+    """the card of the page has entities that exist, and an attribute that they have"""
+    home, (_, found) = world.home, of_page()
+    await home.entities()
+    rows = [row if isinstance(row, dict) else {"entity": row} for row in found["entities"]]
+    check(rows, "the card is empty")
+    for row in rows:
+        state = home.states.get(row["entity"])
+        check(state and state["state"] != "unavailable", f"{row['entity']} is {state}")
+        attribute = row.get("attribute")
+        check(attribute is None or attribute in state["attributes"], f"{row['entity']} has no {attribute}")
+    await home.ask("lovelace/config/save", config={"views": [{"cards": [found]}]})
+
+
 async def only_look(world):
     """without commands there is nothing to press, and without the table in the settings there is nothing at all"""
     home = world.home
-    world.roost.settings("commands = false")
-    await world.roost.stop()
-    await world.roost.start()
+    await restart(world, "commands = false")
 
     async def has_no_buttons():
-        platforms = {platform for _, platform, is_enabled in await home.entities() if is_enabled}
+        platforms = {platform for _, platform, _ in await home.entities()}
         return platforms == {"sensor", "binary_sensor", "event"}
 
     await until("the end of the buttons and switches", has_no_buttons, 30)
@@ -363,8 +486,11 @@ ALL = [
     problem,
     fault,
     restarts,
+    away,
     thousand,
     other_host,
+    card,
+    automations,
     only_look,
     *LAST,
 ]

@@ -1,6 +1,7 @@
 """The servers of the test, each a process with a log: Mosquitto and Roost. All listen on loopback, on free ports."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -10,11 +11,13 @@ import subprocess
 import time
 import urllib.request
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 # The limit of every wait: much longer than anything takes, even on a busy machine.
 PATIENCE_S = 60
-NOON = datetime(2027, 6, 15, 11, 0, 30, tzinfo=UTC)
+# The last noon in June: in the past, so that what ends there is older than what Home Assistant has done.
+TODAY = datetime.now(UTC)
+NOON = datetime(TODAY.year - (TODAY.month < 7), 6, 15, 11, 0, 30, tzinfo=UTC)
 
 MOSQUITTO = """
 listener {port} 127.0.0.1
@@ -157,6 +160,7 @@ class Roost(Server):
     def __init__(self, folder, binary, broker, topic="roost"):
         super().__init__(folder)
         self.binary, self.broker, self.topic, self.port = binary, broker, topic, free_port()
+        self.ahead = folder / "ahead"
         (folder / "plugins").mkdir()
 
     def settings(self, more="", home_assistant=True):
@@ -184,11 +188,20 @@ class Roost(Server):
 
     async def start(self):
         """Starts it at noon in June, so that none of the samples' jobs is due meanwhile but the one of each minute."""
-        ahead = self.folder / "ahead"
-        if not ahead.exists():
-            ahead.write_text(str(int((NOON - datetime.now(UTC)).total_seconds() * 1000)))
-        self.spawn([self.binary, "run"], ROOST_CLOCK_AHEAD_FILE=str(ahead))
+        if not self.ahead.exists():
+            self.pass_time(seconds=(NOON - datetime.now(UTC)).total_seconds())
+        self.spawn([self.binary, "run"], ROOST_CLOCK_AHEAD_FILE=str(self.ahead))
         await self.until_listening(self.port)
+
+    def pass_time(self, **times):
+        """Sets its clock ahead."""
+        before = int(self.ahead.read_text()) if self.ahead.exists() else 0
+        # At once, or it would read a part.
+        (self.folder / "ahead.new").write_text(str(before + int(timedelta(**times).total_seconds() * 1000)))
+        (self.folder / "ahead.new").rename(self.ahead)
+
+    def devices(self):
+        return json.loads(self.get("/api/v1/devices"))["items"]
 
     def get(self, path):
         """Returns an answer of its API."""

@@ -84,7 +84,7 @@ impl Topic {
 }
 
 impl HostTopic {
-    /// Parses a topic of at most 64 bytes that does not end with `/`.
+    /// Parses a topic of at most 64 bytes without empty levels.
     ///
     /// # Errors
     /// Returns the rule that the text breaks.
@@ -94,6 +94,8 @@ impl HostTopic {
             "it may have 64 bytes, because names follow it"
         } else if text.ends_with('/') {
             "it must not end with `/`, because one follows it"
+        } else if text.split('/').any(str::is_empty) {
+            "no level of it may be empty"
         } else {
             return Ok(Self(topic));
         };
@@ -311,13 +313,13 @@ mod tests {
     #[test]
     fn the_hosts_topic_leaves_room_for_names_below_it() {
         let longest = "x".repeat(64);
-        for good in ["roost", "house/roost", "/roost", "grüße", &longest] {
+        for good in ["roost", "house/roost", "grüße", &longest] {
             let topic = HostTopic::parse(good).expect("valid");
             assert_eq!(topic.below("status").as_str(), format!("{good}/status"));
         }
         assert_eq!(HostTopic::default().as_str(), "roost");
         let too_long = "x".repeat(65);
-        for bad in ["", "/", "roost/", "roost/#", "+/roost", "$roost", "a\0", &too_long] {
+        for bad in ["", "/", "roost/", "/roost", "house//roost", "roost/#", "+/roost", "$roost", "a\0", &too_long] {
             assert!(HostTopic::parse(bad).is_err(), "{bad}");
         }
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::DataFlags,
-    http::{CalendarStatus, LinkStatus, Paused, Status, pauses::PauseRecord},
+    http::{CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Status, pauses::PauseRecord},
     report::counted,
     when::distance,
 };
@@ -52,6 +52,7 @@ fn describe(status: &Status) -> String {
         time_zones,
         calendars,
         link,
+        home_assistant,
         store,
         counts,
         faults,
@@ -106,6 +107,9 @@ fn describe(status: &Status) -> String {
             "held back {all}: the broker closes the connection at messages on these topics; see the host's log"
         );
     }
+    if let Some(status) = home_assistant {
+        put_home_assistant(&mut text, status);
+    }
     let words = |pause: &PauseRecord| pause.in_words(now, |at| times.format(at)).0;
     put_pauses(&mut text, pause.as_ref(), [paused, will_be_paused], words);
     text
@@ -144,6 +148,16 @@ fn broker(link: &LinkStatus, times: &Times) -> String {
         }
         (Some(since), ..) => format!("connected since {}", times.format(since)),
         (None, ..) => "not connected".into(),
+    }
+}
+
+/// Writes a line about the devices in Home Assistant, and one about what the broker refuses.
+fn put_home_assistant(text: &mut String, HomeAssistantStatus { up, devices, refused }: &HomeAssistantStatus) {
+    let up = if *up { "connected" } else { "not connected" };
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "home      Home Assistant is {up}, with {}", counted(*devices as u64, "device"));
+    if let Some(refused) = refused {
+        let _ = writeln!(text, "home      the broker refused {refused}");
     }
 }
 
@@ -213,6 +227,21 @@ mod tests {
         );
         let expected = "paused    porch from 08:00 until 09:00 (rain)\n";
         assert_eq!(to_come.strip_prefix(&healthy), Some(expected));
+    }
+
+    #[test]
+    fn home_assistant_has_its_devices_and_what_is_refused() {
+        let mut text = String::new();
+        let refused = "a message to `roost/state`: the user is not authorized (0x87)".to_owned();
+        for (up, devices, refused) in [(true, 6, None), (false, 1, Some(refused))] {
+            put_home_assistant(&mut text, &HomeAssistantStatus { up, devices, refused });
+        }
+        expect![[r#"
+            home      Home Assistant is connected, with 6 devices
+            home      Home Assistant is not connected, with 1 device
+            home      the broker refused a message to `roost/state`: the user is not authorized (0x87)
+        "#]]
+        .assert_eq(&text);
     }
 
     #[test]

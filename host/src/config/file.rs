@@ -99,7 +99,10 @@ impl File {
             plugins: path_at(folder, &top, "plugins")?,
             data: path_at(folder, &top, "data")?,
             built_in: top.get("built_in_broker").map(|value| read_ports(&value)).transpose()?.unwrap_or_default(),
-            home_assistant: top.get("home_assistant").map(|value| HomeAssistant::read(&value)).transpose()?,
+            home_assistant: top
+                .get("home_assistant")
+                .map(|value| HomeAssistant::read(&value, &mqtt.topic))
+                .transpose()?,
             log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             rules: Rules {

@@ -447,6 +447,29 @@ fn a_fault_in_the_brokers_or_the_apis_settings_is_reported_with_its_place_and_a_
         hint: write a topic such as `roost` or `house/roost`, another one for each host
 
         | [mqtt]
+        | topic = '/home'
+        roost.toml:2:9: `/home` is not a topic for the host's own messages: no level of it may be empty
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 'home//roost'
+        roost.toml:2:9: `home//roost` is not a topic for the host's own messages: no level of it may be empty
+        hint: write a topic such as `roost` or `house/roost`, another one for each host
+
+        | [mqtt]
+        | topic = 'homeassistant/roost'
+        | [home_assistant]
+        roost.toml:3:1: `homeassistant/roost`, the host's own topic, is below the discovery prefix `homeassistant`
+        hint: `discovery_prefix` must be that of Home Assistant's MQTT integration; `topic` in `[mqtt]` can be any other one, such as `house/roost`
+
+        | [mqtt]
+        | topic = 'ha'
+        | [home_assistant]
+        | discovery_prefix = 'ha'
+        roost.toml:4:20: the discovery prefix `ha` is at or below `ha`, the host's own topic
+        hint: `discovery_prefix` must be that of Home Assistant's MQTT integration; `topic` in `[mqtt]` can be any other one, such as `house/roost`
+
+        | [mqtt]
         | topic = 'a234567890123456789012345678901234567890123456789012345678901234x'
         roost.toml:2:9: `a234567890123456789012345678901234567890123456789012345678901234x` is not a topic for the host's own messages: it may have 64 bytes, because names follow it
         hint: write a topic such as `roost` or `house/roost`, another one for each host
@@ -477,6 +500,10 @@ fn a_fault_in_the_brokers_or_the_apis_settings_is_reported_with_its_place_and_a_
         "[mqtt]\nurl = 'mqtts://one'\nstatus_topic = 'home/#'",
         "[mqtt]\ntopic = 'home/+'",
         "[mqtt]\ntopic = 'home/'",
+        "[mqtt]\ntopic = '/home'",
+        "[mqtt]\ntopic = 'home//roost'",
+        "[mqtt]\ntopic = 'homeassistant/roost'\n[home_assistant]",
+        "[mqtt]\ntopic = 'ha'\n[home_assistant]\ndiscovery_prefix = 'ha'",
         "[mqtt]\ntopic = 'a234567890123456789012345678901234567890123456789012345678901234x'",
         "[mqtt]\ntopic = 3",
         "[http]\nlisten = 'here'",

@@ -1,32 +1,43 @@
 //! Carries out the commands of Home Assistant, by the same requests as those of the HTTP API.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roost_scheduler::event::{Part, Request};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     limits,
     tokens::Tokens,
     topics::{Command, Name, Topics, parse_command},
+    turns::Turns,
 };
 use crate::{
     http::{ApiState, NewJobRecord, Problem, make_job, pauses},
     mqtt::background::Message,
 };
 
-/// Carries commands out, several at the same time.
+/// Carries commands out: those to one device one after the other, so that the last one counts, and those to others at the
+/// same time.
 pub(super) struct Commands {
     state: ApiState,
     places: Arc<Semaphore>,
+    turns: Arc<Mutex<Turns<Name, Waiting>>>,
     /// Bounds the lines in the log, because anybody that may publish commands can send nonsense.
-    logged: Arc<std::sync::Mutex<Tokens>>,
+    logged: Arc<Mutex<Tokens>>,
+}
+
+/// A command that waits for the earlier ones to its device.
+struct Waiting {
+    topic: String,
+    command: Command,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Commands {
     pub(super) fn new(state: ApiState) -> Self {
         let logged = Tokens::full(limits::REFUSALS_LOGGED);
-        Self { state, places: Arc::new(Semaphore::new(limits::COMMANDS)), logged: Arc::new(logged.into()) }
+        let places = Arc::new(Semaphore::new(limits::COMMANDS));
+        Self { state, places, turns: Arc::default(), logged: Arc::new(logged.into()) }
     }
 
     /// Carries out the command of a message in the background, unless it must not be.
@@ -54,14 +65,10 @@ impl Commands {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return refuse(&format!("{} others are being carried out", limits::COMMANDS));
         };
-        let (state, logged, topic) = (self.state.clone(), self.logged.clone(), topic.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            if let Err(Problem { detail, hint, .. }) = carry_out(&state, name, command).await {
-                let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-                log(&logged, &format!("the command on `{topic}` was refused\n  caused by: {detail}{hint}"));
-            }
-        });
+        let waiting = Waiting { topic: topic.clone(), command, _place: place };
+        if lock(&self.turns).add(name.clone(), waiting) {
+            tokio::spawn(carry_out_all(self.state.clone(), self.turns.clone(), self.logged.clone(), name));
+        }
     }
 
     fn log(&self, line: &str) {
@@ -69,12 +76,31 @@ impl Commands {
     }
 }
 
-fn log(logged: &std::sync::Mutex<Tokens>, line: &str) {
-    let may_log = logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if may_log {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn log(logged: &Mutex<Tokens>, line: &str) {
+    if lock(logged).take() {
         tracing::warn!("{line}");
     } else {
         tracing::debug!("{line}");
+    }
+}
+
+/// Carries out the commands to a device until there are no more.
+async fn carry_out_all(
+    state: ApiState,
+    turns: Arc<Mutex<Turns<Name, Waiting>>>,
+    logged: Arc<Mutex<Tokens>>,
+    name: Name,
+) {
+    let next = || lock(&turns).next(&name);
+    while let Some(Waiting { topic, command, _place }) = next() {
+        if let Err(Problem { detail, hint, .. }) = carry_out(&state, name.clone(), command).await {
+            let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            log(&logged, &format!("the command on `{topic}` was refused\n  caused by: {detail}{hint}"));
+        }
     }
 }
 

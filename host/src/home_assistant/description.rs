@@ -6,11 +6,11 @@ use roost_scheduler::names::{JobId, PluginName};
 use serde_json::{Map, Value, json};
 
 use super::{
+    device_view::{DeviceView, Job},
     limits,
-    portrait::{Job, Portrait},
     topics::{Name, Subject, Topics, key},
 };
-use crate::http::TaskDescriptionRecord;
+use crate::{config::HomeAssistant, http::TaskDescriptionRecord};
 
 /// The platforms of components, by their keys.
 pub(super) type Platforms = BTreeMap<String, String>;
@@ -54,17 +54,17 @@ impl Builder<'_> {
 /// The outcomes of runs, as Home Assistant shows them.
 const OUTCOMES: [&str; 6] = ["succeeded", "failed", "missed", "skipped", "cancelled", "denied"];
 
-/// Describes a device. `has_commands` is whether it has what can be pressed.
+/// Describes a device.
 pub(super) fn of_device(
     (topics, status_topic): (&Topics, Option<&str>),
     name: &Name,
-    portrait: &Portrait,
+    view: &DeviceView,
     tasks: &[TaskDescriptionRecord],
-    has_commands: bool,
+    settings: &HomeAssistant,
 ) -> Description {
     let subject = Subject::Device(name.clone());
     let mut all = Builder { topics, status_topic, subject: &subject, components: BTreeMap::new() };
-    if has_commands {
+    if settings.commands {
         all.add(
             "enabled",
             "switch",
@@ -75,8 +75,12 @@ pub(super) fn of_device(
                 "icon": "mdi:calendar-clock",
             }),
         );
-        for job in &portrait.jobs {
-            add_job(&mut all, job);
+        for job in &view.jobs {
+            add_button(&mut all, job);
+            // Not for all to have and disabled: Home Assistant keeps what is disabled of a job that is gone.
+            if settings.job_switches {
+                add_switch(&mut all, job);
+            }
         }
         for task in tasks.iter().take(limits::TASKS) {
             add_task(&mut all, task);
@@ -175,7 +179,8 @@ fn add_next(all: &mut Builder<'_>) {
     );
 }
 
-fn add_job(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
+/// Adds the button that runs a job.
+fn add_button(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
     all.add(
         &key("run", id.as_str()),
         "button",
@@ -185,6 +190,10 @@ fn add_job(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
             "payload_press": "RUN",
         }),
     );
+}
+
+/// Adds what skips and pauses a job.
+fn add_switch(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
     all.add(
         &key("skip", id.as_str()),
         "button",
@@ -192,7 +201,6 @@ fn add_job(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
             "name": format!("Skip {label}"),
             "command_topic": all.command(&format!("skip/{id}")),
             "payload_press": "SKIP",
-            "enabled_by_default": false,
             "entity_category": "config",
         }),
     );
@@ -203,7 +211,6 @@ fn add_job(all: &mut Builder<'_>, Job { id, label, .. }: &Job) {
             "name": format!("{label} enabled"),
             "value_template": enabled_template(id),
             "command_topic": all.command(&format!("enabled/{id}")),
-            "enabled_by_default": false,
             "entity_category": "config",
         }),
     );
@@ -374,19 +381,25 @@ mod tests {
         lines.join("\n")
     }
 
-    fn described(jobs: &[&str], has_commands: bool) -> Description {
-        let mut portrait = Portrait::new(Zone::UTC);
+    fn settings() -> HomeAssistant {
+        let mut settings = HomeAssistant::default();
+        settings.job_switches = true;
+        settings
+    }
+
+    fn described(jobs: &[&str], settings: &HomeAssistant) -> Description {
+        let mut view = DeviceView::new(Zone::UTC);
         let job = |id: &&str| Job { id: JobId::parse(id).unwrap(), label: format!("Do {id}"), is_paused: false };
-        portrait.jobs = jobs.iter().map(job).collect();
+        view.jobs = jobs.iter().map(job).collect();
         let tasks = [task("open", json!({ "properties": {} })), task("water", json!({ "required": ["minutes"] }))];
-        of_device((&topics(), Some("roost/status")), &name(), &portrait, &tasks, has_commands)
+        of_device((&topics(), Some("roost/status")), &name(), &view, &tasks, settings)
     }
 
     #[test]
     fn a_device_has_a_component_for_each_thing_that_can_be_seen_or_pressed() {
         expect![[r#"
             enabled: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled","icon":"mdi:calendar-clock","name":null,"platform":"switch","unique_id":"roost_coop-door_north_enabled","value_template":"{{ 'OFF' if value_json.paused else 'ON' }}"}
-            enabled_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled/close","enabled_by_default":false,"entity_category":"config","name":"Do close enabled","platform":"switch","unique_id":"roost_coop-door_north_enabled_close","value_template":"{{ 'OFF' if 'close' in value_json.paused_jobs else 'ON' }}"}
+            enabled_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/enabled/close","entity_category":"config","name":"Do close enabled","platform":"switch","unique_id":"roost_coop-door_north_enabled_close","value_template":"{{ 'OFF' if 'close' in value_json.paused_jobs else 'ON' }}"}
             event: {"availability_topic":"roost/status","event_types":["succeeded","failed","missed","skipped","cancelled","denied"],"name":"Run","platform":"event","state_topic":"roost/event/coop-door/north","unique_id":"roost_coop-door_north_event"}
             last: {"availability_topic":"roost/status","device_class":"enum","json_attributes_template":"{{ (value_json.last or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Last run","options":["succeeded","failed","missed","skipped","cancelled","denied"],"platform":"sensor","unique_id":"roost_coop-door_north_last","value_template":"{{ value_json.last.outcome if value_json.last else None }}"}
             next: {"availability_topic":"roost/status","device_class":"timestamp","json_attributes_template":"{{ (value_json.next or {}) | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Next run","platform":"sensor","unique_id":"roost_coop-door_north_next","value_template":"{{ value_json.next.at if value_json.next else None }}"}
@@ -394,11 +407,11 @@ mod tests {
             problem: {"availability_topic":"roost/status","device_class":"problem","entity_category":"diagnostic","json_attributes_template":"{{ {'reason': value_json.problem} | tojson }}","json_attributes_topic":"roost/state/coop-door/north","name":"Problem","platform":"binary_sensor","unique_id":"roost_coop-door_north_problem","value_template":"{{ 'ON' if value_json.problem else 'OFF' }}"}
             run_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/run/close","name":"Do close","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_run_close"}
             running: {"availability_topic":"roost/status","device_class":"running","name":"Running","platform":"binary_sensor","unique_id":"roost_coop-door_north_running","value_template":"{{ 'ON' if value_json.running else 'OFF' }}"}
-            skip_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/skip/close","enabled_by_default":false,"entity_category":"config","name":"Skip Do close","payload_press":"SKIP","platform":"button","unique_id":"roost_coop-door_north_skip_close"}
+            skip_close: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/skip/close","entity_category":"config","name":"Skip Do close","payload_press":"SKIP","platform":"button","unique_id":"roost_coop-door_north_skip_close"}
             task_open: {"availability_topic":"roost/status","command_topic":"roost/set/coop-door/north/task/open","name":"open","payload_press":"RUN","platform":"button","unique_id":"roost_coop-door_north_task_open"}
             device: {"identifiers":["roost_coop-door_north"],"manufacturer":"Roost","model":"coop-door","name":"coop-door north","via_device":"roost"}
             origin: {"name":"Roost","sw_version":"0.1.0"}
-            state_topic: "roost/state/coop-door/north""#]].assert_eq(&shown(&described(&["close"], true).write(&Platforms::new())));
+            state_topic: "roost/state/coop-door/north""#]].assert_eq(&shown(&described(&["close"], &settings()).write(&Platforms::new())));
     }
 
     #[test]
@@ -419,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_component_that_goes_is_named_by_its_platform_alone() {
-        let (before, now) = (described(&["close", "open"], true), described(&["open"], true));
+        let (before, now) = (described(&["close", "open"], &settings()), described(&["open"], &settings()));
         let payload = now.write(&before.platforms());
         let whole: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(whole["components"]["run_close"], json!({ "platform": "button" }));
@@ -437,17 +450,26 @@ mod tests {
         let (_, platforms) = Description::read(payload.as_bytes()).unwrap();
         assert_eq!(platforms.len(), limits::COMPONENTS);
         let jobs: Vec<String> = (0..limits::JOBS).map(|number| format!("job{number}")).collect();
-        let most = described(&jobs.iter().map(String::as_str).collect::<Vec<_>>(), true).platforms().len();
+        let most = described(&jobs.iter().map(String::as_str).collect::<Vec<_>>(), &settings()).platforms().len();
         assert!(2 * (most + limits::TASKS) < limits::COMPONENTS, "{most}");
     }
 
     #[test]
     fn without_commands_there_is_nothing_to_press() {
-        let platforms = described(&["close"], false).platforms();
+        let mut settings = HomeAssistant::default();
+        settings.commands = false;
+        let platforms = described(&["close"], &settings).platforms();
         assert_eq!(
             platforms.values().filter(|platform| ["button", "switch", "notify"].contains(&platform.as_str())).count(),
             0
         );
+    }
+
+    #[test]
+    fn jobs_have_switches_only_if_the_settings_say_so() {
+        let platforms = described(&["close"], &HomeAssistant::default()).platforms();
+        let of_job = platforms.keys().filter(|key| key.contains("close"));
+        assert_eq!(of_job.collect::<Vec<_>>(), ["run_close"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Publishes descriptions and states, each only if it differs from the one that the broker has.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
 };
@@ -11,6 +11,7 @@ use roost_scheduler::{
     event::{Announcement, Part},
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::RunState,
+    text::excerpt,
     zone::Zone,
 };
 use serde_json::json;
@@ -20,17 +21,18 @@ use super::{
     agenda::{Agenda, Turn},
     commands::Commands,
     description::{self, Description, Platforms},
+    device_view::{self, DeviceView, Next},
     limits,
-    portrait::{self, Next, Portrait},
-    state::{DeviceState, HostState, NextOfAll, NextState, Urgent},
+    state::{self, DeviceState, HostState, NextOfAll, NextState, Urgent},
     tokens::Tokens,
     topics::{Name, Subject, Topics},
 };
 use crate::{
     config::HomeAssistant,
     event_log::{HostEvent, Page},
-    http::{ApiState, Problem, TaskDescriptionRecord, plugin_tasks},
-    mqtt::background::{Background, Event, Message, Order},
+    http::{ApiState, HomeAssistantStatus, Problem, TaskDescriptionRecord, plugin_tasks},
+    mqtt::background::{Background, Event, Message, Order, Refused},
+    report::Report,
 };
 
 /// The edge's state.
@@ -39,6 +41,8 @@ pub(super) struct Publisher {
     settings: Option<HomeAssistant>,
     topics: Topics,
     status_topic: Option<String>,
+    /// The client id of this host, by which it finds what is its own.
+    host: String,
     state: ApiState,
     commands: Commands,
     agenda: Agenda,
@@ -46,15 +50,24 @@ pub(super) struct Publisher {
     bulk_from: Instant,
     phase: Phase,
     /// What the broker has, or will have once `ready` is published.
-    kept: HashMap<String, u64>,
+    on_broker: HashMap<String, u64>,
     hasher: RandomState,
     subjects: HashMap<Subject, Described>,
     /// The tasks of plugins, until they are loaded again.
     tasks: HashMap<PluginName, Arc<[TaskDescriptionRecord]>>,
     /// Messages to publish, in this order.
     ready: VecDeque<Order>,
-    /// Whether a refusal of the broker was logged since the connection was made.
-    has_logged_refusal: bool,
+    /// What the host's status shows.
+    status: HomeAssistantStatus,
+    /// The topic at which the broker has just ended a connection: it may have restarted at that moment.
+    suspected: Option<String>,
+    /// Topics at which the broker has ended two connections, one after the other. They are left out until all is looked
+    /// at again.
+    denied: HashSet<String>,
+    /// The refusals of the broker that were logged since a connection was made for another reason than those.
+    logged_refusals: BTreeSet<Refused>,
+    /// Whether another host was logged since the connection was made.
+    has_logged_other_host: bool,
     /// The number of the last event that was read.
     last_event: u64,
     /// The events of jobs that come often are thinned out.
@@ -98,6 +111,8 @@ struct Described {
     awaits_run: bool,
     /// Since when it is gone.
     gone: Option<Instant>,
+    /// Whether another host has published its state since the connection was made, or before and last of all.
+    is_of_other_host: bool,
 }
 
 impl Described {
@@ -112,6 +127,7 @@ impl Described {
             changes: Tokens::full(limits::BURST),
             awaits_run: false,
             gone: None,
+            is_of_other_host: false,
         }
     }
 }
@@ -120,23 +136,28 @@ impl Publisher {
     pub(super) fn new(
         settings: Option<HomeAssistant>,
         topics: Topics,
-        status_topic: Option<String>,
+        (status_topic, host): (Option<String>, String),
         state: ApiState,
     ) -> Self {
         Self {
             settings,
             topics,
             status_topic,
+            host,
             commands: Commands::new(state.clone()),
             agenda: Agenda::default(),
             bulk_from: Instant::now(),
             phase: Phase::Down,
-            kept: HashMap::new(),
+            on_broker: HashMap::new(),
             hasher: RandomState::new(),
             subjects: HashMap::new(),
             tasks: HashMap::new(),
             ready: VecDeque::new(),
-            has_logged_refusal: false,
+            status: HomeAssistantStatus::default(),
+            suspected: None,
+            denied: HashSet::new(),
+            logged_refusals: BTreeSet::new(),
+            has_logged_other_host: false,
             last_event: state.event_log().last(),
             frequent: HashMap::new(),
             state,
@@ -148,6 +169,7 @@ impl Publisher {
         let mut events = self.state.event_log().subscribe();
         let mut look_again = interval(limits::LOOK_AGAIN);
         let mut is_acknowledged = false;
+        self.show_status();
         loop {
             if is_acknowledged && self.is_done() {
                 return;
@@ -164,7 +186,11 @@ impl Publisher {
                 event = link.events.recv() => match event {
                     Some(event) => {
                         is_acknowledged = event == Event::Idle;
+                        let is_message = matches!(event, Event::Arrived(_));
                         self.on_link(event);
+                        if !is_message {
+                            self.show_status();
+                        }
                     }
                     None => return,
                 },
@@ -179,7 +205,10 @@ impl Publisher {
                     }
                     self.read_events().await;
                 }
-                _ = look_again.tick() => self.look_at_all().await,
+                _ = look_again.tick() => {
+                    self.denied.clear();
+                    self.look_at_all().await;
+                }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.advance().await,
             }
         }
@@ -195,8 +224,8 @@ impl Publisher {
                 self.read(Retained::States);
             }
             Phase::Reading { what: Retained::States, .. } => {
+                // The subscription stays: new ones are of other hosts.
                 self.phase = Phase::Publishing;
-                self.ready.push_back(Order::Unsubscribe(self.topics.states()));
                 self.look_at_all().await;
             }
             Phase::Publishing => {
@@ -218,10 +247,29 @@ impl Publisher {
 
     fn on_link(&mut self, event: Event) {
         match event {
-            Event::Up => {
-                self.kept.clear();
+            Event::Up { keeps_retained: false, .. } if self.settings.is_some() => {
+                let refused = Some("retained messages".to_owned());
+                self.status = HomeAssistantStatus { up: true, refused, ..self.status };
+                tracing::warn!(
+                    "Home Assistant has no devices of this host: it reads them from retained messages, and the broker \
+                     keeps none\nhint: in Mosquitto's configuration, remove the line `retain_available false`"
+                );
+            }
+            Event::Up { ended_at, .. } => {
+                self.status.up = true;
+                match ended_at {
+                    Some(topic) => self.on_ended_at(topic),
+                    None => {
+                        self.status.refused = None;
+                        self.suspected = None;
+                        self.denied.clear();
+                        self.logged_refusals.clear();
+                    }
+                }
+                self.on_broker.clear();
                 self.ready.clear();
-                self.has_logged_refusal = false;
+                self.has_logged_other_host = false;
+                self.subjects.values_mut().for_each(|described| described.is_of_other_host = false);
                 if self.has_commands() {
                     let filter = self.topics.commands();
                     self.ready.push_back(Order::Subscribe { filter, with_retained: false });
@@ -230,28 +278,42 @@ impl Publisher {
             }
             Event::Down => {
                 self.phase = Phase::Down;
+                self.status.up = false;
                 self.ready.clear();
                 self.agenda.clear();
             }
-            Event::Refused { topic, is_subscription, reason } => self.log_refusal(&topic, is_subscription, &reason),
+            Event::Refused { topic, what, reason } => {
+                self.on_refused(&topic, what, &reason);
+                if what == Refused::Subscription {
+                    self.read_on();
+                }
+            }
             Event::Arrived(message) if message.topic.starts_with(&format!("{}/set/", self.topics.own)) => {
                 self.commands.obey(&self.topics, &message);
             }
-            Event::Arrived(message) => self.on_retained(&message),
-            Event::Idle => self.read_on(),
+            Event::Arrived(message) => self.on_description_or_state(&message),
+            Event::Subscribed(filter) => {
+                if matches!(self.phase, Phase::Reading { what, .. } if filter == self.filter(what)) {
+                    self.read_on();
+                }
+            }
+            Event::Idle => {}
         }
     }
 
     /// Reads what the broker has retained.
     fn read(&mut self, what: Retained) {
-        let filter = match what {
-            Retained::Descriptions => self.topics.descriptions(),
-            Retained::States => self.topics.states(),
-        };
-        self.ready.push_back(Order::Subscribe { filter, with_retained: true });
-        // The broker's answer brings the end nearer.
+        self.ready.push_back(Order::Subscribe { filter: self.filter(what), with_retained: true });
+        // The broker's answer brings the end nearer. Other messages do not put it off.
         let at_most = Instant::now() + limits::READING;
         self.phase = Phase::Reading { what, until: at_most, at_most };
+    }
+
+    fn filter(&self, what: Retained) -> String {
+        match what {
+            Retained::Descriptions => self.topics.descriptions(),
+            Retained::States => self.topics.states(),
+        }
     }
 
     /// Reads for a while longer, because the broker has sent something.
@@ -263,18 +325,16 @@ impl Publisher {
 
     /// Checks whether all is removed, if it is to be.
     fn is_done(&self) -> bool {
-        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.kept.is_empty()
+        self.settings.is_none() && self.phase == Phase::Publishing && self.ready.is_empty() && self.on_broker.is_empty()
     }
 
     fn has_commands(&self) -> bool {
         self.settings.as_ref().is_some_and(|settings| settings.commands)
     }
 
-    /// Remembers a message that the broker has: a description or a state of this host, which may be of an earlier life.
-    fn on_retained(&mut self, Message { topic, payload, .. }: &Message) {
-        if !matches!(self.phase, Phase::Reading { .. }) {
-            return;
-        }
+    /// Remembers a description or a state that the broker has, which an earlier life of this host or another one has
+    /// published.
+    fn on_description_or_state(&mut self, Message { topic, payload, .. }: &Message) {
         self.read_on();
         let (subject, platforms) = match self.topics.subject_of_state(topic) {
             Some(subject) => (subject, None),
@@ -288,26 +348,100 @@ impl Publisher {
                 (subject, Some(platforms))
             }
         };
-        self.kept.insert(topic.clone(), self.hasher.hash_one(payload));
-        let described = self.subjects.entry(subject).or_insert_with(|| Described::new(Instant::now()));
-        if let Some(platforms) = platforms {
-            described.platforms = platforms;
+        let other_host = match platforms {
+            Some(_) => None,
+            None => state::host_of(payload).filter(|host| *host != self.host),
+        };
+        if matches!(self.phase, Phase::Reading { .. }) {
+            self.on_broker.insert(topic.clone(), self.hasher.hash_one(payload));
+            let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(Instant::now()));
+            if let Some(platforms) = platforms {
+                described.platforms = platforms;
+            }
+        } else if payload.is_empty() && self.on_broker.remove(topic).is_some() {
+            // A host that has this one's topic and did not know that it has this device as well has removed it.
+            self.on_broker.remove(&self.topics.description(&subject));
+            self.agenda.add(subject.clone(), Turn::Bulk, Instant::now());
+        }
+        if let Some(other) = other_host {
+            self.on_other_host(&subject, topic, &other);
         }
     }
 
-    /// Logs the first refusal of a connection: of many devices, each would have several.
-    fn log_refusal(&mut self, topic: &str, is_subscription: bool, reason: &str) {
-        if std::mem::replace(&mut self.has_logged_refusal, true) {
-            tracing::debug!("the broker refused `{topic}`: {reason}");
+    /// Shows in the host's status what has changed.
+    fn show_status(&mut self) {
+        if self.settings.is_none() {
+            return;
+        }
+        let is_described = |(subject, described): &(&Subject, &Described)| {
+            matches!(subject, Subject::Device(_)) && !described.platforms.is_empty()
+        };
+        self.status.devices = self.subjects.iter().filter(is_described).count();
+        self.state.set_home_assistant(self.status.clone());
+    }
+
+    /// Notes that another host has published the state of a subject.
+    fn on_other_host(&mut self, subject: &Subject, topic: &str, other: &str) {
+        if let Some(described) = self.subjects.get_mut(subject) {
+            described.is_of_other_host = true;
+        }
+        // A state that is left of a device that was deleted in Home Assistant harms nothing.
+        let is_left =
+            self.phase != Phase::Publishing && !self.on_broker.contains_key(&self.topics.description(subject));
+        if is_left || std::mem::replace(&mut self.has_logged_other_host, true) {
+            return;
+        }
+        let (own, host, other) = (&self.topics.own, &self.host, excerpt(other));
+        tracing::warn!(
+            "the host `{other}` describes devices below `{own}` in Home Assistant as well\n  caused by: it has \
+             published `{topic}`, and this host is `{host}`\nhint: give one of the hosts a topic of its own: `topic` in \
+             `[mqtt]`; or if the other one is gone, such as after its data folder was lost, delete in Home Assistant \
+             the devices that this host does not have"
+        );
+    }
+
+    fn on_refused(&mut self, topic: &str, what: Refused, reason: &str) {
+        let refused = match what {
+            Refused::Message | Refused::LargeMessage => "a message to",
+            Refused::Subscription => "the subscription to",
+        };
+        self.status.refused.get_or_insert_with(|| format!("{refused} `{topic}`: {reason}"));
+        self.log_refusal(what, &format!("the broker refused {refused} `{topic}`, which Home Assistant needs"), reason);
+    }
+
+    /// Leaves a topic out at which the broker has ended the connection again: otherwise it would never get any further.
+    fn on_ended_at(&mut self, topic: String) {
+        if self.suspected.as_ref() != Some(&topic) {
+            self.suspected = Some(topic);
+            return;
+        }
+        self.status.refused.get_or_insert_with(|| format!("a message to `{topic}`: it has ended the connection"));
+        // Otherwise the broker has said itself what it refuses.
+        if self.logged_refusals.is_empty() {
+            let what = format!("the broker ended the connection for Home Assistant just after it was sent `{topic}`");
+            self.log_refusal(Refused::Message, &what, "it may deny that; it is left out for now");
+        }
+        self.denied.insert(topic);
+    }
+
+    /// Logs the first refusal of its kind: of many devices, each would have several.
+    fn log_refusal(&mut self, kind: Refused, what: &str, reason: &str) {
+        if !self.logged_refusals.insert(kind) {
+            tracing::debug!("{what}: {reason}");
             return;
         }
         let (own, discovery) = (&self.topics.own, &self.topics.discovery);
-        let what = if is_subscription { "the subscription to" } else { "a message to" };
-        tracing::warn!(
-            "the broker refused {what} `{topic}`, which Home Assistant needs\n  caused by: {reason}\nhint: let Roost's \
-             user of the broker use these topics: in Mosquitto's `acl_file`, the lines `topic readwrite {own}/#` and \
-             `topic readwrite {discovery}/device/#` below the user's line"
-        );
+        let hint = match kind {
+            Refused::LargeMessage => "let the broker accept larger messages: in Mosquitto's configuration, \
+                                      `max_packet_size` and `message_size_limit`; or leave the device out by `devices` \
+                                      in `[home_assistant]`"
+                .to_owned(),
+            Refused::Message | Refused::Subscription => format!(
+                "let Roost's user of the broker use these topics: in Mosquitto's `acl_file`, the lines `topic readwrite \
+                 {own}/#` and `topic readwrite {discovery}/device/#` below the user's line"
+            ),
+        };
+        tracing::warn!("{}", Report::new(what).cause(reason).hint(hint));
     }
 
     /// Reads the events since the last ones.
@@ -373,7 +507,7 @@ impl Publisher {
 
     /// Publishes the end of a run as an event.
     fn publish_event(&mut self, name: Name, job: &JobId, (run, outcome, reason): (&str, RunState, String)) {
-        if self.phase == Phase::Down || !self.describes(&name) {
+        if self.phase == Phase::Down || !self.is_included(&name) {
             return;
         }
         if self.ready.len() >= limits::EVENTS {
@@ -398,7 +532,7 @@ impl Publisher {
 
     /// Looks at a device again soon.
     fn touch(&mut self, name: Name) {
-        if self.describes(&name) {
+        if self.is_included(&name) {
             let (subject, now) = (Subject::Device(name), Instant::now());
             let at = self.subjects.get(&subject).map_or(now, |described| described.look_from.max(now));
             self.agenda.add(subject, Turn::Next, at);
@@ -451,7 +585,7 @@ impl Publisher {
             });
             let Ok(names) = batch.await else { return };
             for name in &names {
-                if self.describes(name) {
+                if self.is_included(name) {
                     self.agenda.add(Subject::Device(name.clone()), Turn::Bulk, now);
                 }
             }
@@ -463,34 +597,35 @@ impl Publisher {
     }
 
     /// Checks whether a device is one of those that Home Assistant is to have.
-    fn describes(&self, (plugin, device): &Name) -> bool {
+    fn is_included(&self, (plugin, device): &Name) -> bool {
         let settings = self.settings.as_ref().filter(|_| description::is_described(plugin));
-        settings.is_some_and(|settings| settings.describes(plugin.as_str(), device.as_str()))
+        settings.is_some_and(|settings| settings.includes(plugin.as_str(), device.as_str()))
     }
 
     /// Publishes the description and the state of a device, as far as they have changed.
     async fn look_at_device(&mut self, name: Name, now: Instant) -> Result<(), Problem> {
         let subject = Subject::Device(name.clone());
-        let found = if self.describes(&name) { portrait::portrait(&self.state, &name).await? } else { None };
-        let Some(portrait) = found else {
+        let found = if self.is_included(&name) { device_view::look_at(&self.state, &name).await? } else { None };
+        let Some((view, settings)) = found.zip(self.settings.clone()) else {
             self.is_gone(subject, now);
             return Ok(());
         };
         let tasks = self.tasks_of(&name.0).await;
         let topics = (&self.topics, self.status_topic.as_deref());
-        let description = description::of_device(topics, &name, &portrait, &tasks, self.has_commands());
+        let description = description::of_device(topics, &name, &view, &tasks, &settings);
         let described = self.subjects.entry(subject.clone()).or_insert_with(|| Described::new(now));
         described.gone = None;
         described.look_from = now + limits::BETWEEN_STATES;
-        described.awaits_run &= !portrait.is_running;
+        described.awaits_run &= !view.is_running;
         if described.awaits_run {
             self.agenda.add(subject.clone(), Turn::Next, now + limits::BETWEEN_STATES);
         }
-        if portrait.error.is_some() {
+        if view.error.is_some() {
             self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
+        // The state first: it says whose device it is.
+        self.publish_state(&subject, &view, now);
         self.describe(&subject, &description, now);
-        self.publish_state(&subject, &portrait, now);
         Ok(())
     }
 
@@ -506,7 +641,7 @@ impl Publisher {
     /// area and its names.
     fn is_gone(&mut self, subject: Subject, now: Instant) {
         let may_come_back = match &subject {
-            Subject::Device(name) => self.describes(name) && self.may_come_back(&name.0),
+            Subject::Device(name) => self.is_included(name) && self.may_come_back(&name.0),
             Subject::Host => false,
         };
         let Some(described) = self.subjects.get_mut(&subject) else { return };
@@ -516,15 +651,19 @@ impl Publisher {
             return;
         }
         let topics = [self.topics.description(&subject), self.topics.state(&subject)];
-        let kept: Vec<String> = topics.into_iter().filter(|topic| self.kept.remove(topic).is_some()).collect();
-        if !kept.is_empty() {
+        // What has no state may be another host's, of which the broker has dropped the state.
+        let is_own = !described.is_of_other_host && self.on_broker.contains_key(&topics[1]);
+        let to_remove: Vec<String> =
+            topics.into_iter().filter(|topic| self.on_broker.remove(topic).is_some()).collect();
+        if is_own {
             // Remembered for a while, in case it is back soon.
             described.platforms.clear();
             described.description_from = now + limits::BETWEEN_DESCRIPTIONS;
-            self.ready.extend(kept.into_iter().map(cleared));
+            self.ready.extend(to_remove.into_iter().map(Order::remove));
         }
         match described.description_from > now {
             true => self.agenda.add(subject, Turn::Next, described.description_from),
+            false if described.is_of_other_host => {}
             false => drop(self.subjects.remove(&subject)),
         }
     }
@@ -541,7 +680,8 @@ impl Publisher {
         let (topic, platforms) = (self.topics.description(subject), description.platforms());
         let payload = Bytes::from(description.write(&described.platforms));
         let hash = self.hasher.hash_one(&payload);
-        if self.kept.get(&topic) == Some(&hash) && described.platforms == platforms {
+        let is_known = self.on_broker.get(&topic) == Some(&hash) && described.platforms == platforms;
+        if is_known || self.denied.contains(&topic) {
             return;
         }
         if described.description_from > now {
@@ -554,24 +694,24 @@ impl Publisher {
             self.agenda.add(subject.clone(), Turn::Next, described.description_from);
         }
         described.platforms = platforms;
-        self.kept.insert(topic.clone(), hash);
+        self.on_broker.insert(topic.clone(), hash);
         self.ready.push_back(Order::Publish { topic, payload, retain: true });
     }
 
-    fn publish_state(&mut self, subject: &Subject, portrait: &Portrait, now: Instant) {
+    fn publish_state(&mut self, subject: &Subject, view: &DeviceView, now: Instant) {
         let Some(described) = self.subjects.get_mut(subject) else { return };
-        let next = portrait.next.clone().map(|next| (next, portrait.zone));
+        let next = view.next.clone().map(|next| (next, view.zone));
         if described.next != next {
             described.next = next;
             self.agenda.add(Subject::Host, Turn::Bulk, now);
         }
-        let state = DeviceState::new(portrait);
+        let state = DeviceState::new(&self.host, view);
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(subject), self.hasher.hash_one(&payload));
-        if self.kept.get(&topic) == Some(&hash) {
+        if self.on_broker.get(&topic) == Some(&hash) || self.denied.contains(&topic) {
             return;
         }
-        let is_urgent = described.urgent.as_ref() != Some(&state.urgent) || !self.kept.contains_key(&topic);
+        let is_urgent = described.urgent.as_ref() != Some(&state.urgent) || !self.on_broker.contains_key(&topic);
         let from = match described.changes.next() {
             Some(next) if !is_urgent => next,
             _ => described.state_from,
@@ -585,7 +725,7 @@ impl Publisher {
         }
         described.state_from = now + limits::BETWEEN_STATES;
         described.urgent = Some(state.urgent);
-        self.kept.insert(topic.clone(), hash);
+        self.on_broker.insert(topic.clone(), hash);
         self.ready.push_back(Order::Publish { topic, payload, retain: true });
     }
 
@@ -618,22 +758,17 @@ impl Publisher {
             return Ok(());
         }
         described.state_from = now + limits::BETWEEN_HOST_STATES;
-        let description = description::of_host((&self.topics, self.status_topic.as_deref()));
-        self.describe(&subject, &description, now);
-        let state = HostState::new(&self.state, self.next_of_all()).await?;
+        let state = HostState::new(&self.host, &self.state, self.next_of_all()).await?;
         if state.faults > 0 {
             self.agenda.add(subject.clone(), Turn::Bulk, now + limits::AT_FAULT);
         }
         let payload = Bytes::from(state.write());
         let (topic, hash) = (self.topics.state(&subject), self.hasher.hash_one(&payload));
-        if self.kept.insert(topic.clone(), hash) != Some(hash) {
+        if !self.denied.contains(&topic) && self.on_broker.insert(topic.clone(), hash) != Some(hash) {
             self.ready.push_back(Order::Publish { topic, payload, retain: true });
         }
+        let description = description::of_host((&self.topics, self.status_topic.as_deref()));
+        self.describe(&subject, &description, now);
         Ok(())
     }
-}
-
-/// Returns the message that removes a retained one.
-fn cleared(topic: String) -> Order {
-    Order::Publish { topic, payload: Bytes::new(), retain: true }
 }

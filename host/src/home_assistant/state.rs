@@ -1,20 +1,31 @@
 //! The state of a device and of the host, as one JSON object each.
 
 use roost_scheduler::zone::Zone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
+    device_view::{DeviceView, Next},
     limits,
-    portrait::{Next, Portrait},
 };
 use crate::{
     http::{ApiState, Problem, grouped},
     store::LastOutcome,
 };
 
+/// Reads which host has published a state. `None`: one of an older version, or no host.
+pub(super) fn host_of(state: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct OfHost {
+        host: String,
+    }
+    serde_json::from_slice(state).ok().map(|OfHost { host }| host)
+}
+
 /// The state of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct DeviceState {
+    /// The client id of the host that has the device.
+    host: String,
     #[serde(flatten)]
     pub(super) urgent: Urgent,
     #[serde(flatten)]
@@ -61,10 +72,11 @@ struct LastState {
 }
 
 impl DeviceState {
-    pub(super) fn new(portrait: &Portrait) -> Self {
-        let Portrait { zone, is_paused, is_running, error, last, fault, next, jobs, .. } = portrait;
+    pub(super) fn new(host: &str, view: &DeviceView) -> Self {
+        let DeviceView { zone, is_paused, is_running, error, last, fault, next, jobs, .. } = view;
         let of_fault = || fault.as_ref().map(fault_text);
         Self {
+            host: host.to_owned(),
             urgent: Urgent {
                 paused: *is_paused,
                 paused_jobs: jobs.iter().filter(|job| job.is_paused).map(|job| job.id.to_string()).collect(),
@@ -117,6 +129,8 @@ impl LastState {
 /// The state of the host.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct HostState {
+    /// Its client id.
+    host: String,
     /// The plugins, devices and jobs that have a problem, by the first of their reasons.
     problem: Option<String>,
     pub(super) faults: usize,
@@ -139,7 +153,7 @@ pub(super) struct NextOfAll {
 }
 
 impl HostState {
-    pub(super) async fn new(state: &ApiState, next: Option<NextOfAll>) -> Result<Self, Problem> {
+    pub(super) async fn new(host: &str, state: &ApiState, next: Option<NextOfAll>) -> Result<Self, Problem> {
         let groups = grouped(state).await?.groups;
         let faults = groups.iter().map(|group| group.count).sum();
         let [plugins, devices, jobs] = state
@@ -148,6 +162,7 @@ impl HostState {
         let is_failure = |word: &str| matches!(word, "failed" | "missed" | "denied");
         let metrics = state.metrics();
         Ok(Self {
+            host: host.to_owned(),
             problem: groups.first().map(|first| match faults {
                 1 => first.example.clone(),
                 _ => format!("{faults} faults; {} of them: {}", first.count, first.reason),

@@ -1,6 +1,7 @@
 //! The topics and the ids by which Home Assistant knows the host, its devices and their jobs.
 
 use roost_scheduler::names::{DeviceName, JobId, PluginName};
+use serde::{Deserialize, Serialize};
 
 use crate::http::pauses::NewPauseRecord;
 
@@ -26,7 +27,7 @@ impl Subject {
 }
 
 /// The two roots of all topics.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Topics {
     /// The host's own topic: `roost`.
     pub(super) own: String,

@@ -1,7 +1,7 @@
 //! The shared state of the handlers.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{auth::Guard, limits, not_found::not_found, problem::Problem};
+use super::{auth::Guard, limits, not_found::not_found, problem::Problem, status::HomeAssistantStatus};
 use crate::{
     app::{Inspector, PendingReplies},
     clock,
@@ -49,6 +49,8 @@ struct Parts {
     event_log: EventLog,
     metrics: Metrics,
     link: LinkInfo,
+    /// Written by the edge for Home Assistant, if it is on.
+    home_assistant: Mutex<Option<HomeAssistantStatus>>,
     streams: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     upload_beginnings: Semaphore,
@@ -88,6 +90,7 @@ impl ApiState {
             event_log,
             metrics,
             link,
+            home_assistant: Mutex::default(),
             streams,
             reads: Arc::new(Semaphore::new(limits::BLOCKING_READS)),
             upload_beginnings: Semaphore::new(limits::UPLOAD_BEGINNINGS),
@@ -158,6 +161,16 @@ impl ApiState {
     /// Returns information about the link to the broker.
     pub(super) fn link(&self) -> &LinkInfo {
         &self.0.link
+    }
+
+    /// Returns the state of the devices in Home Assistant. `None`: it is off.
+    pub(super) fn home_assistant(&self) -> Option<HomeAssistantStatus> {
+        self.0.home_assistant.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records the state of the devices in Home Assistant.
+    pub(crate) fn set_home_assistant(&self, status: HomeAssistantStatus) {
+        *self.0.home_assistant.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
     /// Returns the semaphore that limits event streams.

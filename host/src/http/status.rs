@@ -43,6 +43,9 @@ pub(crate) struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) calendars: Vec<CalendarStatus>,
     pub(crate) link: LinkStatus,
+    /// The devices in Home Assistant. Omitted if `[home_assistant]` is not in the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) home_assistant: Option<HomeAssistantStatus>,
     pub(crate) store: StoreStatus,
     pub(crate) counts: Counts,
     #[serde(default)]
@@ -209,6 +212,20 @@ impl LinkStatus {
     }
 }
 
+/// The devices in Home Assistant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct HomeAssistantStatus {
+    /// Whether there is a connection for them, besides the link.
+    pub(crate) up: bool,
+    /// The number of devices that the broker has descriptions of.
+    #[schema(minimum = 0)]
+    pub(crate) devices: usize,
+    /// The first thing that the broker has refused on this connection, or on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "a message to `homeassistant/device/roost/config`: the user is not authorized (0x87)")]
+    pub(crate) refused: Option<String>,
+}
+
 /// The database.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StoreStatus {
@@ -284,6 +301,7 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
         time_zones: zones::in_use().into(),
         calendars: calendars::states().into_iter().map(|state| CalendarStatus::new(state, now, zone)).collect(),
         link: LinkStatus::new(link_since.map(text), state.link().get()),
+        home_assistant: state.home_assistant(),
         store: StoreStatus { writes },
         counts,
         faults,

@@ -36,19 +36,39 @@ pub(crate) enum Order {
     Unsubscribe(String),
 }
 
+impl Order {
+    /// Returns the order to remove a retained message.
+    pub(crate) const fn remove(topic: String) -> Self {
+        Self::Publish { topic, payload: Bytes::new(), retain: true }
+    }
+}
+
 /// An event of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// It is established, and the broker knows nothing of an earlier one.
-    Up,
+    /// It is established, and the broker knows nothing of an earlier one. `ended_at` is the topic or the filter that the
+    /// broker was sent just before it ended the one before, if this one was established at once: some brokers end the
+    /// connection at what they deny (Mosquitto 2.0.11 does if `max_queued_messages` is 0).
+    Up { ended_at: Option<String>, keeps_retained: bool },
     /// It has ended.
     Down,
+    /// The broker has accepted the subscription to this filter, and sends what it has retained from here on.
+    Subscribed(String),
     /// The broker has acknowledged all orders so far.
     Idle,
     /// The broker has refused a message to a topic, or a subscription to a filter.
-    Refused { topic: String, is_subscription: bool, reason: String },
+    Refused { topic: String, what: Refused, reason: String },
     /// A message has arrived.
     Arrived(Message),
+}
+
+/// What the broker has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refused {
+    Message,
+    /// A message that is larger than the broker accepts.
+    LargeMessage,
+    Subscription,
 }
 
 /// A message of another client.
@@ -69,33 +89,46 @@ pub(crate) struct Background {
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
-/// Makes the connection whenever the link has one, until the ends are dropped. `purpose` is what it is for, in the log.
-///
-/// # Errors
-/// Returns an error if a certificate or key cannot be read, or does not fit the other settings.
-pub(crate) fn connect(
-    mut settings: Settings,
-    purpose: &'static str,
+/// Makes the connections of one purpose, one after the other.
+pub(crate) struct Connector {
+    dialer: Dialer,
     info: LinkInfo,
-) -> Result<(Background, impl Future<Output = ()> + Send), Report> {
-    // The link publishes the status, under a client id of its own (I14).
-    settings.status_topic = None;
-    settings.client_id = format!("{}-{}", settings.client_id, limits::BACKGROUND_CLIENT);
-    let dialer = Dialer::new(settings, Some(purpose))?;
-    let (orders_in, orders) = mpsc::channel(1);
-    let (events_in, events) = mpsc::channel(limits::BACKGROUND_EVENTS);
-    Ok((Background { orders: orders_in, events }, run(dialer, orders, events_in, info)))
 }
 
-async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Event>, info: LinkInfo) {
+impl Connector {
+    /// `purpose` is what the connections are for, in the log.
+    ///
+    /// # Errors
+    /// Returns an error if a certificate or key cannot be read, or does not fit the other settings.
+    pub(crate) fn new(mut settings: Settings, purpose: &'static str, info: LinkInfo) -> Result<Self, Report> {
+        // The link publishes the status, under a client id of its own (I14).
+        settings.status_topic = None;
+        settings.client_id = format!("{}-{}", settings.client_id, limits::BACKGROUND_CLIENT);
+        Ok(Self { dialer: Dialer::new(settings, Some(purpose))?, info })
+    }
+
+    /// Returns the ends of the connection, and what makes it whenever the link has one, until the ends are dropped.
+    pub(crate) fn connect(&mut self) -> (Background, impl Future<Output = ()> + Send) {
+        let (orders_in, orders) = mpsc::channel(1);
+        let (events_in, events) = mpsc::channel(limits::BACKGROUND_EVENTS);
+        (Background { orders: orders_in, events }, run(&mut self.dialer, orders, events_in, &self.info))
+    }
+}
+
+async fn run(dialer: &mut Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Event>, info: &LinkInfo) {
+    let mut ended_at = None;
     while !events.is_closed() {
         info.connected().await;
         let pause = match dialer.dial().await {
             Ok((stream, accepted)) => {
                 let began = Instant::now();
                 let ended = match stream {
-                    Stream::Plain(stream) => serve(stream, accepted, &dialer, &mut orders, &events).await,
-                    Stream::Tls(stream) => serve(*stream, accepted, &dialer, &mut orders, &events).await,
+                    Stream::Plain(stream) => {
+                        serve(stream, accepted, dialer, (&mut orders, &events), &mut ended_at).await
+                    }
+                    Stream::Tls(stream) => {
+                        serve(*stream, accepted, dialer, (&mut orders, &events), &mut ended_at).await
+                    }
                 };
                 let Err(failure) = ended else { return };
                 if began.elapsed() > dialer.settings().timeouts.keep_alive {
@@ -103,7 +136,10 @@ async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc
                 }
                 dialer.lost(&failure, Diagnosis::Unrelated)
             }
-            Err(failure) => dialer.failed(&failure),
+            Err(failure) => {
+                ended_at = None;
+                dialer.failed(&failure)
+            }
         };
         let over = sleep(pause);
         tokio::pin!(over);
@@ -117,20 +153,30 @@ async fn run(mut dialer: Dialer, mut orders: mpsc::Receiver<Order>, events: mpsc
     }
 }
 
-/// Serves a connection until it ends. `Ok`: the user is gone.
+/// Serves a connection until it ends. `Ok`: the user is gone. `ended_at` is where the one before ended, and then where
+/// this one did.
 async fn serve<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(
     stream: S,
     accepted: Accepted,
     dialer: &Dialer,
-    orders: &mut mpsc::Receiver<Order>,
-    events: &mpsc::Sender<Event>,
+    (orders, events): (&mut mpsc::Receiver<Order>, &mpsc::Sender<Event>),
+    ended_at: &mut Option<String>,
 ) -> Result<(), Failure> {
     let Accepted { limits, read, .. } = accepted;
+    let keeps_retained = limits.retain;
     let mut connection = Connection::new(stream, (limits, read), dialer.settings().timeouts.keep_alive);
-    if events.send(Event::Up).await.is_err() {
+    if events.send(Event::Up { ended_at: ended_at.take(), keeps_retained }).await.is_err() {
         return Ok(());
     }
     let ended = connection.run(orders, events).await;
+    if let Err(failure) = &ended {
+        *ended_at = connection.ended_at(failure);
+    }
+    for event in connection.into_pending() {
+        if events.send(event).await.is_err() {
+            return Ok(());
+        }
+    }
     let is_gone = events.send(Event::Down).await.is_err();
     if is_gone { Ok(()) } else { ended }
 }

@@ -12,7 +12,7 @@ use super::{
     connection::{Diagnosis, handshake},
     failure::{self, Failure},
     limits,
-    negotiation::ConnectOptions,
+    negotiation::{ConnectOptions, Will},
     reconnect::{Lost, Reconnect},
     transport::Stream,
     url::BrokerUrl,
@@ -28,6 +28,8 @@ pub(super) struct Dialer {
     settings: Settings,
     addresses: Addresses,
     reconnect: Reconnect,
+    /// Whether it is the link's, which logs what the broker lacks.
+    is_of_link: bool,
 }
 
 /// The broker's answer to CONNECT.
@@ -46,7 +48,7 @@ impl Dialer {
     /// the connections are for, in the log.
     pub(super) fn new(settings: Settings, purpose: Option<&'static str>) -> Result<Self, Report> {
         let addresses = Addresses::new(&settings)?;
-        Ok(Self { settings, addresses, reconnect: Reconnect::new(purpose) })
+        Ok(Self { settings, addresses, reconnect: Reconnect::new(purpose), is_of_link: purpose.is_none() })
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -116,10 +118,13 @@ impl Dialer {
         self.reconnect.reset_pause();
     }
 
-    /// Logs once which features the connection lacks.
+    /// Logs which features the connection lacks.
     fn log_profile(&mut self, options: ConnectOptions) {
         let is_downgrade = self.addresses.current().profile.succeeded(options, Instant::now());
         let url = self.addresses.url();
+        if !self.is_of_link {
+            return;
+        }
         if is_downgrade {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
@@ -128,7 +133,15 @@ impl Dialer {
                  or no client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
             );
         }
-        if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !options.will) {
+        let Some(topic) = &self.settings.status_topic else { return };
+        if options.will == Will::Live {
+            tracing::warn!(
+                "the broker `{url}` keeps no retained messages: a client that subscribes later does not know whether \
+                 this host runs, and messages that are to be retained are not sent\nhint: in Mosquitto's configuration, \
+                 remove the line `retain_available false`"
+            );
+        }
+        if options.will == Will::LeftOut {
             let what = format!("the broker `{url}` accepts the connection only without a last will on `{topic}`");
             let hint = format!(
                 "{}; or set `status_topic = \"off\"` in `[mqtt]`",
@@ -144,7 +157,8 @@ impl Dialer {
         let password = settings.password.as_deref().or(url.password.as_deref());
         let login = (user.is_some() || password.is_some()).then(|| (user.unwrap_or(""), password.unwrap_or("")));
         let keep_alive_s = settings.timeouts.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
-        let status_topic = settings.status_topic.as_ref().filter(|_| options.will);
-        wire::connect(&settings.client_id, login, keep_alive_s, status_topic)
+        let topic = settings.status_topic.as_ref().filter(|_| options.will != Will::LeftOut);
+        let will = topic.map(|topic| (topic, options.will == Will::Retained));
+        wire::connect(&settings.client_id, login, keep_alive_s, will)
     }
 }

@@ -1,11 +1,11 @@
-//! Chooses the connect options for a broker: the version of MQTT, and whether to set a last will.
+//! Chooses the connect options for a broker: the version of MQTT, and the last will.
 
 use tokio::time::Instant;
 
 use super::{
     failure::{CONNECT, Failure},
     limits,
-    reason::NOT_AUTHORIZED,
+    reason::{NOT_AUTHORIZED, RETAIN_NOT_SUPPORTED},
     wire::Version,
 };
 
@@ -13,8 +13,16 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConnectOptions {
     pub(super) version: Version,
-    /// Whether the broker publishes `offline` if the connection breaks.
-    pub(super) will: bool,
+    pub(super) will: Will,
+}
+
+/// Whether and how the broker publishes `offline` if the connection breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Will {
+    Retained,
+    /// For clients that are subscribed at that moment: the broker keeps no retained messages.
+    Live,
+    LeftOut,
 }
 
 /// What is known about one broker.
@@ -24,24 +32,15 @@ pub(super) struct BrokerProfile {
     three_until: Option<Instant>,
     /// Consecutive CONNECTs without an answer: the broker closed the connection, or sent nothing.
     unanswered: u32,
-    /// Whether the last will was left out already, in case the broker denies its topic.
-    will: Will,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Will {
-    /// It was not left out yet.
-    #[default]
-    Usual,
-    /// It was left out once since the last accepted connection.
-    LeftOut,
+    /// Whether the last will was left out once since the last accepted connection, in case the broker denies its topic.
+    has_left_out_will: bool,
 }
 
 impl BrokerProfile {
     /// Returns the options for the first try.
     pub(super) fn first(&self, now: Instant) -> ConnectOptions {
         let is_three = self.three_until.is_some_and(|until| now < until);
-        ConnectOptions { version: if is_three { Version::Three } else { Version::Five }, will: true }
+        ConnectOptions { version: if is_three { Version::Three } else { Version::Five }, will: Will::Retained }
     }
 
     /// Returns the options to try at once after others were refused, if any.
@@ -61,18 +60,24 @@ impl BrokerProfile {
                 return Some(ConnectOptions { version: Version::Three, ..refused });
             }
         }
-        let may_be_the_will = matches!(failure, Failure::Login(reason) if reason.code == NOT_AUTHORIZED);
-        if refused.will && may_be_the_will && self.will == Will::Usual {
+        match failure {
+            Failure::Refused(reason) if reason.code == RETAIN_NOT_SUPPORTED && refused.will == Will::Retained => {
+                Some(ConnectOptions { will: Will::Live, ..refused })
+            }
             // Only once: some brokers lock out clients that reconnect repeatedly.
-            self.will = Will::LeftOut;
-            return Some(ConnectOptions { will: false, ..refused });
+            Failure::Login(reason)
+                if reason.code == NOT_AUTHORIZED && refused.will != Will::LeftOut && !self.has_left_out_will =>
+            {
+                self.has_left_out_will = true;
+                Some(ConnectOptions { will: Will::LeftOut, ..refused })
+            }
+            _ => None,
         }
-        None
     }
 
     /// Records an accepted connection. Returns whether it is the first to show that the broker does not speak 5.
     pub(super) fn succeeded(&mut self, options: ConnectOptions, now: Instant) -> bool {
-        (self.unanswered, self.will) = (0, Will::Usual);
+        (self.unanswered, self.has_left_out_will) = (0, false);
         match options.version {
             Version::Five => {
                 self.three_until = None;
@@ -94,8 +99,8 @@ mod tests {
     use super::*;
     use crate::mqtt::reason::Reason;
 
-    const FIVE: ConnectOptions = ConnectOptions { version: Version::Five, will: true };
-    const THREE: ConnectOptions = ConnectOptions { version: Version::Three, will: true };
+    const FIVE: ConnectOptions = ConnectOptions { version: Version::Five, will: Will::Retained };
+    const THREE: ConnectOptions = ConnectOptions { version: Version::Three, will: Will::Retained };
 
     fn login(code: u8) -> Failure {
         Failure::Login(Reason { code, text: None })
@@ -136,11 +141,21 @@ mod tests {
     fn a_last_will_is_left_out_once() {
         let mut profile = BrokerProfile::default();
         assert_eq!(profile.other(FIVE, &login(0x86)), None, "the will does not matter for a wrong password");
-        let without = ConnectOptions { will: false, ..FIVE };
+        let without = ConnectOptions { will: Will::LeftOut, ..FIVE };
         assert_eq!(profile.other(FIVE, &login(NOT_AUTHORIZED)), Some(without));
         assert_eq!(profile.other(without, &login(NOT_AUTHORIZED)), None);
         assert_eq!(profile.other(FIVE, &login(NOT_AUTHORIZED)), None, "only once");
         profile.succeeded(without, Instant::now());
         assert_eq!(profile.other(FIVE, &login(NOT_AUTHORIZED)), Some(without));
+    }
+
+    #[test]
+    fn a_broker_without_retained_messages_gets_a_last_will_that_is_not_retained() {
+        let mut profile = BrokerProfile::default();
+        let refused = || Failure::refused(Reason { code: RETAIN_NOT_SUPPORTED, text: None });
+        let live = ConnectOptions { will: Will::Live, ..FIVE };
+        assert_eq!(profile.other(FIVE, &refused()), Some(live));
+        assert_eq!(profile.other(live, &refused()), None, "it is not about the will");
+        assert_eq!(profile.other(live, &login(NOT_AUTHORIZED)), Some(ConnectOptions { will: Will::LeftOut, ..FIVE }));
     }
 }

@@ -27,6 +27,10 @@ pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 pub(super) const UNAVAILABLE: u8 = 0x88;
 /// Another client has connected with the same client id.
 pub(super) const TAKEN_OVER: u8 = 0x8E;
+/// The broker keeps no retained messages.
+pub(super) const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
+/// The packet is larger than the broker accepts.
+pub(super) const TOO_LARGE: u8 = 0x95;
 
 impl Reason {
     /// Checks whether the code is a refusal. Codes below 0x80 are kinds of success.
@@ -64,12 +68,12 @@ const fn describe(code: u8) -> &'static str {
         0x92 => "the broker does not know the packet id",
         0x93 => "the receive maximum is exceeded",
         0x94 => "the broker does not accept the topic alias",
-        0x95 => "the packet is too large",
+        TOO_LARGE => "the packet is too large",
         0x96 => "the message rate is too high",
         0x97 => "a quota is used up",
         0x98 => "an administrator ended the connection",
         0x99 => "the payload does not match its format indicator",
-        0x9A => "the broker does not support retained messages",
+        RETAIN_NOT_SUPPORTED => "the broker does not support retained messages",
         0x9B => "the broker does not support this QoS",
         0x9C => "use another broker for now",
         0x9D => "the broker has moved",

@@ -74,9 +74,8 @@ pub(super) struct Limits {
 impl Limits {
     /// Returns why the broker would not accept a message, if so. It would end the connection at it.
     pub(super) fn refusal(&self, publish: &Publish) -> Option<String> {
-        let size = publish.size();
-        if self.packet_bytes.is_some_and(|most| size > most as usize) {
-            let most = self.packet_bytes.unwrap_or_default();
+        if self.is_too_large(publish) {
+            let (size, most) = (publish.size(), self.packet_bytes.unwrap_or_default());
             return Some(format!("the broker accepts packets of {most} bytes at most, and this one has {size}"));
         }
         if publish.qos as u8 > self.maximum_qos {
@@ -86,6 +85,11 @@ impl Limits {
             ));
         }
         (publish.retain && !self.retain).then(|| "the broker does not support retained messages".to_owned())
+    }
+
+    /// Checks whether a message is larger than the broker accepts.
+    pub(super) fn is_too_large(&self, publish: &Publish) -> bool {
+        self.packet_bytes.is_some_and(|most| publish.size() > most as usize)
     }
 
     /// Returns why the broker would not accept a subscription, if so.
@@ -320,12 +324,12 @@ pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
 }
 
 /// Builds CONNECT: without topic aliases, with a clean start and no session afterwards (only the core retries), and
-/// with `offline` as the last will on the status topic, if there is one.
+/// with `offline` as the last will on the status topic, if there is one, and whether it is retained.
 pub(super) fn connect(
     client_id: &str,
     login: Option<(&str, &str)>,
     keep_alive_s: u16,
-    status_topic: Option<&Topic>,
+    will: Option<(&Topic, bool)>,
 ) -> Packet {
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = Some(0);
@@ -338,7 +342,7 @@ pub(super) fn connect(
         properties: Some(properties),
     };
     // QoS 0: a broker that does not support a higher one would refuse the connection.
-    let will = status_topic.map(|topic| LastWill::new(topic.as_str(), "offline", QoS::AtMostOnce, true, None));
+    let will = will.map(|(topic, retain)| LastWill::new(topic.as_str(), "offline", QoS::AtMostOnce, retain, None));
     Packet::Connect(connect, will, login.map(|(user, password)| Login::new(user, password)))
 }
 

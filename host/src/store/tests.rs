@@ -322,7 +322,13 @@ fn an_ended_run_keeps_no_steps_and_its_number_is_free(place: &Place) {
     assert_eq!(saved.runs.len(), 1);
     assert_eq!(saved.runs[0].1.id, run_id(2));
     drop(store);
-    assert_eq!(history(place), [("cancelled".into(), Some("its device was removed".into())), ("running".into(), Some("its device was removed".into()))]);
+    assert_eq!(
+        history(place),
+        [
+            ("cancelled".into(), Some("its device was removed".into())),
+            ("running".into(), Some("its device was removed".into()))
+        ]
+    );
 }
 
 fn only_failed_runs_keep_their_steps(place: &Place) {

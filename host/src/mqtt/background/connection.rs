@@ -16,11 +16,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::{Event, Message, Order};
+use super::{Event, Message, Order, Refused};
 use crate::mqtt::{
     failure::Failure,
     limits,
     outgoing::Outgoing,
+    reason::TOO_LARGE,
     wire::{self, Ack, Arrived, Incoming, Limits},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Connection<S> {
     /// The orders that the broker has not acknowledged, by their packet ids.
     in_flight: BTreeMap<u16, Waiting>,
     last_id: u16,
+    /// What the broker refused last, and when.
+    last_refused: Option<(String, Instant)>,
     /// Events that the user has not taken yet. While there are any, nothing is read (I10).
     pending: VecDeque<Event>,
     /// Whether the broker has sent anything since the last tick.
@@ -43,9 +46,17 @@ pub(super) struct Connection<S> {
 
 /// An order that the broker has not acknowledged.
 struct Waiting {
+    order: Kind,
+    /// Its topic or filter.
     topic: String,
-    is_subscription: bool,
     since: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Publish,
+    Subscribe,
+    Unsubscribe,
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
@@ -61,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             outgoing: Outgoing::new(limits.version),
             in_flight: BTreeMap::new(),
             last_id: 0,
+            last_refused: None,
             pending: VecDeque::new(),
             has_received: true,
             tick: tick.max(Duration::from_millis(10)),
@@ -104,29 +116,45 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
+    /// Returns what the broker has probably ended the connection at: what it has just refused, or the first thing that it
+    /// has not acknowledged, because it processes them in their order.
+    pub(super) fn ended_at(&self, failure: &Failure) -> Option<String> {
+        let first = self.in_flight.values().min_by_key(|waiting| waiting.since);
+        let first = first.map(|waiting| (waiting.topic.clone(), waiting.since));
+        let (topic, at) = self.last_refused.clone().or(first).filter(|_| failure.may_be_an_answer())?;
+        (at.elapsed() <= limits::SUSPECT_WITHIN).then_some(topic)
+    }
+
+    /// Returns the events that its user has not taken yet.
+    pub(super) fn into_pending(self) -> impl Iterator<Item = Event> {
+        self.pending.into_iter()
+    }
+
     fn execute(&mut self, order: Order) -> Result<(), Failure> {
         let id = self.next_id();
-        let (topic, is_subscription, packet) = match order {
+        let (order, topic, packet) = match order {
             Order::Publish { topic, payload, retain } => {
                 let mut publish = Publish::new(topic.as_str(), QoS::AtLeastOnce, payload, None);
-                (publish.pkid, publish.retain) = (id, retain && self.limits.retain);
+                (publish.pkid, publish.retain) = (id, retain);
                 if let Some(reason) = self.limits.refusal(&publish) {
-                    self.pending.push_back(Event::Refused { topic, is_subscription: false, reason });
+                    let is_large = self.limits.is_too_large(&publish);
+                    let what = if is_large { Refused::LargeMessage } else { Refused::Message };
+                    self.pending.push_back(Event::Refused { topic, what, reason });
                     return Ok(());
                 }
-                (topic, false, Packet::Publish(publish))
+                (Kind::Publish, topic, Packet::Publish(publish))
             }
             Order::Subscribe { filter, with_retained } => {
                 let mut subscribe = wire::subscribe_to_others(&filter, with_retained);
                 subscribe.pkid = id;
-                (filter, true, Packet::Subscribe(subscribe))
+                (Kind::Subscribe, filter, Packet::Subscribe(subscribe))
             }
             Order::Unsubscribe(filter) => {
                 let packet = wire::unsubscribe(&filter, id);
-                (filter, true, packet)
+                (Kind::Unsubscribe, filter, packet)
             }
         };
-        self.in_flight.insert(id, Waiting { topic, is_subscription, since: Instant::now() });
+        self.in_flight.insert(id, Waiting { order, topic, since: Instant::now() });
         self.outgoing.push(&packet)
     }
 
@@ -153,9 +181,17 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     }
 
     fn on_ack(&mut self, Ack { id, reason, .. }: Ack) {
-        let Some(Waiting { topic, is_subscription, .. }) = self.in_flight.remove(&id) else { return };
+        let Some(Waiting { order, topic, .. }) = self.in_flight.remove(&id) else { return };
         if reason.is_refusal() {
-            self.pending.push_back(Event::Refused { topic, is_subscription, reason: reason.to_string() });
+            self.last_refused = Some((topic.clone(), Instant::now()));
+            let what = match (order, reason.code) {
+                (Kind::Publish, TOO_LARGE) => Refused::LargeMessage,
+                (Kind::Publish, _) => Refused::Message,
+                (Kind::Subscribe | Kind::Unsubscribe, _) => Refused::Subscription,
+            };
+            self.pending.push_back(Event::Refused { topic, what, reason: reason.to_string() });
+        } else if order == Kind::Subscribe {
+            self.pending.push_back(Event::Subscribed(topic));
         }
         if self.in_flight.is_empty() {
             self.pending.push_back(Event::Idle);

@@ -5,14 +5,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use expect_test::expect;
 use rumqttc::v5::mqttbytes::v5::{Packet, PingReq};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::false_broker::{CONNACK, Client, FalseBroker};
 use crate::mqtt::{
     LinkInfo, Settings, Timeouts,
-    background::{self, Event, Order},
+    background::{Background, Connector, Event, Order, Refused},
     limits,
 };
+
+const UP: Event = Event::Up { ended_at: None, keeps_retained: true };
 
 /// The user of a connection.
 struct User {
@@ -22,11 +28,19 @@ struct User {
 }
 
 impl User {
-    fn new(settings: Settings) -> Self {
+    async fn new(settings: Settings) -> Self {
         let info = LinkInfo::default();
         info.set_broker(Some(("mqtt://127.0.0.1".to_owned(), "5")));
-        let (ends, connections) = background::connect(settings, "a test", info).expect("no certificates");
-        Self { orders: ends.orders, events: ends.events, _running: tokio::spawn(connections) }
+        let mut connector = Connector::new(settings, "a test", info).expect("no certificates");
+        let (ends_in, ends) = oneshot::channel();
+        let running = async move {
+            let (ends, connections) = connector.connect();
+            let _ = ends_in.send(ends);
+            connections.await;
+        };
+        let running = tokio::spawn(running);
+        let Background { orders, events } = ends.await.expect("it runs");
+        Self { orders, events, _running: running }
     }
 
     async fn publish(&self, topic: impl Into<String>, payload: &[u8]) {
@@ -46,9 +60,9 @@ impl User {
 /// Makes a connection with this answer to CONNECT.
 async fn connected(settings: impl Fn(Settings) -> Settings, connack: &[u8]) -> (FalseBroker, Client, User) {
     let broker = FalseBroker::new().await;
-    let mut user = User::new(settings(broker.settings()));
+    let mut user = User::new(settings(broker.settings())).await;
     let client = welcome(&broker, connack).await;
-    assert_eq!(user.next().await, Event::Up);
+    assert!(matches!(user.next().await, Event::Up { .. }));
     (broker, client, user)
 }
 
@@ -107,8 +121,9 @@ async fn what_the_broker_refuses_ends_no_connection() {
     user.publish("a", &[b'x'; 64]).await;
     refused.push(user.next().await);
     user.publish("a", b"on").await;
+    refused.push(user.next().await);
+    user.order(Order::Publish { topic: "a".into(), payload: "on".into(), retain: false }).await;
     let publish = client.publish().await;
-    assert!(!publish.retain, "the broker would end the connection");
     let [high, low] = publish.pkid.to_be_bytes();
     client.send(&[0x40, 3, high, low, 0x87]).await;
     refused.push(user.next().await);
@@ -119,16 +134,21 @@ async fn what_the_broker_refuses_ends_no_connection() {
     client.suback(id, 0x87).await;
     refused.push(user.next().await);
     assert_eq!(user.next().await, Event::Idle);
+    user.order(Order::Subscribe { filter: "c/#".into(), with_retained: true }).await;
+    let (id, _) = client.subscribe().await;
+    client.suback(id, 1).await;
+    assert_eq!([user.next().await, user.next().await], [Event::Subscribed("c/#".into()), Event::Idle]);
     user.order(Order::Unsubscribe("b/#".into())).await;
     assert_eq!(client.unsubscribe().await.1, "b/#");
     let reasons = refused.iter().map(|event| match event {
-        Event::Refused { topic, is_subscription, reason } => format!("{topic} {is_subscription}: {reason}"),
+        Event::Refused { topic, what, reason } => format!("{topic} {what:?}: {reason}"),
         other => format!("{other:?}"),
     });
     expect![[r#"
-        a false: the broker accepts packets of 64 bytes at most, and this one has 72
-        a false: the user is not authorized (0x87)
-        b/# true: the user is not authorized (0x87)"#]]
+        a LargeMessage: the broker accepts packets of 64 bytes at most, and this one has 72
+        a Message: the broker does not support retained messages
+        a Message: the user is not authorized (0x87)
+        b/# Subscription: the user is not authorized (0x87)"#]]
     .assert_eq(&reasons.collect::<Vec<_>>().join("\n"));
 }
 
@@ -153,7 +173,7 @@ async fn a_broker_that_sends_nothing_or_acknowledges_nothing_loses_the_connectio
     // What is ordered without a connection is dropped.
     user.publish("a", b"lost").await;
     let mut client = welcome(&broker, CONNACK).await;
-    assert_eq!(user.next().await, Event::Up);
+    assert_eq!(user.next().await, UP);
     user.publish("a", b"on").await;
     assert_eq!(&client.publish().await.payload[..], b"on");
     let ((), down) = tokio::join!(client.answer_pings(), user.next());
@@ -176,4 +196,38 @@ async fn a_user_that_is_slow_loses_no_message_and_no_connection() {
         let Event::Arrived(message) = user.next().await else { panic!("the connection has ended at {number}") };
         assert_eq!(&message.payload[..], number.to_string().as_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_the_connection_at_a_message_names_it() {
+    let (broker, mut client, mut user) = connected(|settings| settings, CONNACK).await;
+    // It says why, and ends the connection nevertheless.
+    user.publish("a", b"on").await;
+    user.publish("b", b"on").await;
+    let [high, low] = client.publish().await.pkid.to_be_bytes();
+    client.publish().await;
+    client.send(&[0x40, 3, high, low, 0x95]).await;
+    drop(client);
+    let Event::Refused { topic, what, .. } = user.next().await else { panic!("expected a refusal") };
+    assert_eq!((topic.as_str(), what), ("a", Refused::LargeMessage));
+    assert_eq!(user.next().await, Event::Down);
+    let mut client = welcome(&broker, CONNACK).await;
+    assert_eq!(user.next().await, Event::Up { ended_at: Some("a".to_owned()), keeps_retained: true });
+    // It says nothing.
+    for topic in ["b", "c", "d"] {
+        user.publish(topic, b"on").await;
+    }
+    let accepted = client.publish().await.pkid;
+    client.puback(accepted).await;
+    client.publish().await;
+    client.publish().await;
+    drop(client);
+    assert_eq!(user.next().await, Event::Down);
+    let client = welcome(&broker, CONNACK).await;
+    assert_eq!(user.next().await, Event::Up { ended_at: Some("c".to_owned()), keeps_retained: true });
+    // It ends for another reason.
+    drop(client);
+    assert_eq!(user.next().await, Event::Down);
+    let _client = welcome(&broker, CONNACK).await;
+    assert_eq!(user.next().await, UP);
 }

@@ -196,7 +196,7 @@ fn packets_of_3_1_1_have_no_properties() {
         bytes.to_vec()
     };
     let status = Topic::parse("s").expect("valid");
-    let connect = written(&connect("x", Some(("u", "p")), 30, Some(&status)));
+    let connect = written(&connect("x", Some(("u", "p")), 30, Some((&status, true))));
     let mut expected =
         vec![0x10, 32, 0, 4, b'M', b'Q', b'T', b'T', 4, 0b1110_0110, 0, 30, 0, 1, b'x', 0, 1, b's', 0, 7];
     expected.extend(b"offline");

@@ -116,6 +116,7 @@ mod tests {
             it names no database: end it with `/roost`
             it names no user: begin it with `postgres://roost@`
             it names no host
-            invalid value for option `port`"#]].assert_eq(&all.map(shown).join("\n"));
+            invalid value for option `port`"#]]
+        .assert_eq(&all.map(shown).join("\n"));
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// A device, its first jobs and its next run.
 #[derive(Clone, Debug)]
-pub(super) struct Portrait {
+pub(super) struct DeviceView {
     pub(super) zone: Zone,
     /// Whether the device itself, its plugin or all is paused now.
     pub(super) is_paused: bool,
@@ -57,11 +57,11 @@ pub(super) struct Next {
 }
 
 /// Looks at a device. `None`: it does not exist.
-pub(super) async fn portrait(state: &ApiState, name: &Name) -> Result<Option<Portrait>, Problem> {
+pub(super) async fn look_at(state: &ApiState, name: &Name) -> Result<Option<DeviceView>, Problem> {
     let (plugin, device) = name.clone();
     let query = state.inspect(move |scheduler| {
         let view = scheduler.device(&plugin, &device)?;
-        let mut found = Portrait::new(view.site.zone);
+        let mut found = DeviceView::new(view.site.zone);
         found.is_paused = view.pauses.at(clock::now()).is_some();
         found.is_running = scheduler.is_running(&plugin, &device);
         found.error = view.error.map(str::to_owned);
@@ -90,7 +90,7 @@ pub(super) async fn portrait(state: &ApiState, name: &Name) -> Result<Option<Por
     Ok(Some(found))
 }
 
-impl Portrait {
+impl DeviceView {
     pub(super) fn new(zone: Zone) -> Self {
         Self {
             zone,
