@@ -31,6 +31,7 @@ use crate::{
     clock::{self, Alarm, Clock},
     config::grant,
     event_log::{self, EventLog, HostEvent},
+    lease::SendPermit,
     metrics::{Counter, Metrics},
     mqtt::Link,
     plugins::Plugins,
@@ -55,6 +56,8 @@ pub(crate) struct App {
     pub(crate) zones: Option<Arc<str>>,
     pub(crate) event_log: EventLog,
     pub(crate) metrics: Metrics,
+    /// Says whether this process may send.
+    pub(crate) permit: SendPermit,
 }
 
 /// Returns the interval at which the system's time zone rules are checked.
@@ -84,6 +87,7 @@ impl App {
         let mut watchdog = Watchdog::new();
         service::started();
         while self.continues(stopping, &batch) {
+            self.permit.check().await;
             let is_more_durable = self.start_durable(&mut batch).await;
             if batch.is_due() {
                 self.commit(&mut batch);

@@ -19,15 +19,19 @@ mod sqlite;
 mod tests;
 mod writer;
 
-use std::path::Path;
+use std::{io, path::Path, thread};
 
 use roost_scheduler::event::{Change, Saved, SavedJob};
+
+use tokio::sync::oneshot;
+
+use crate::lease::SendPermit;
 
 #[cfg(test)]
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
     error::StoreError,
-    folder::{client_id, is_in_use},
+    folder::is_in_use,
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
     postgres::Address as DatabaseUrl,
@@ -54,14 +58,24 @@ enum Engine {
 
 /// Opens the store of a data folder, or of a database; they are made if they do not exist. Returns everything in it but
 /// the jobs, which [`Store::jobs`] reads.
-pub(crate) fn open(data: &Path, database: Option<&DatabaseUrl>, keep: Retention) -> Result<(Store, Saved), StoreError> {
+pub(crate) async fn open(
+    data: &Path,
+    database: Option<&DatabaseUrl>,
+    keep: Retention,
+) -> Result<(Store, Saved), StoreError> {
     let (engine, saved) = match database {
         None => {
             let (database, saved) = sqlite::Database::open(data, keep)?;
             (Engine::Sqlite(database.into()), saved)
         }
         Some(url) => {
-            let (database, saved) = postgres::Database::open(data, url.clone(), keep)?;
+            // It may wait for long.
+            let (to, opened) = oneshot::channel();
+            let (data, url) = (data.to_owned(), url.clone());
+            let open = move || drop(to.send(postgres::Database::open(&data, url, keep)));
+            thread::Builder::new().name("standby".into()).spawn(open).map_err(StoreError::Thread)?;
+            let ended = || StoreError::Thread(io::Error::other("it has panicked"));
+            let (database, saved) = opened.await.map_err(|_| ended())??;
             (Engine::Postgres(database.into()), saved)
         }
     };
@@ -79,6 +93,24 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(database) => Reader::Sqlite(database.folder().to_owned()),
             Engine::Postgres(database) => Reader::Postgres(database.source()),
+        }
+    }
+
+    /// Returns the MQTT client id of the host, or of all hosts that share the database: a broker ends the connection of a
+    /// client when another one comes with its id, so that no earlier owner is heard any more.
+    pub(crate) fn client_id(&self, data: &Path) -> Result<String, StoreError> {
+        let own = folder::client_id(data)?;
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(own),
+            Engine::Postgres(database) => database.client_id(&own),
+        }
+    }
+
+    /// Returns what says whether this process may send.
+    pub(crate) fn permit(&self) -> SendPermit {
+        match &self.engine {
+            Engine::Sqlite(_) => SendPermit::default(),
+            Engine::Postgres(database) => SendPermit::of(database.lease()),
         }
     }
 

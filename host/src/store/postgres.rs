@@ -4,6 +4,7 @@ mod address;
 mod batch;
 mod commit;
 mod fault;
+mod keeper;
 mod kinds;
 mod load;
 mod runs;
@@ -18,13 +19,14 @@ use roost_scheduler::event::{Change, Saved, SavedJob};
 use tokio_postgres::Row;
 
 pub(crate) use self::{address::Address, fault::Fault};
-use self::{commit::Statements, session::Session};
+use self::{keeper::Keeper, session::Session};
 use super::{
     Retention, StoreError,
     folder::{self, Lock},
     last_outcomes::LastOutcomes,
     rows,
 };
+use crate::lease::LeaseHandle;
 
 /// The tables; the format of the database counts the changes of them.
 const SCHEMA: &str = include_str!("postgres/schema.sql");
@@ -33,14 +35,13 @@ const FORMAT: i64 = 1;
 /// The cell of a host that shares its plugins with no other.
 const CELL: i64 = 0;
 
-/// An open database, of which this process writes a cell, and the lock on its data folder, which has what is of this
+/// An open database, of which this process owns a cell, and the lock on its data folder, which has what is of this
 /// machine alone: compiled plugins, logins.
 #[derive(Debug)]
 pub(super) struct Database {
     source: Source,
-    session: Session,
-    statements: Statements,
-    keep: Retention,
+    keeper: Keeper,
+    lease: LeaseHandle,
     _lock: Lock,
 }
 
@@ -86,18 +87,24 @@ impl Source {
 }
 
 impl Database {
-    /// Opens the database; its tables are made if there are none. Returns everything in it but the jobs.
+    /// Opens the database, and waits until this process owns the cell; the tables are made if there are none. Returns
+    /// everything in it but the jobs.
     pub(super) fn open(data: &Path, address: Address, keep: Retention) -> Result<(Self, Saved), StoreError> {
         let lock = folder::lock(&folder::open(data)?, data)?;
         let source = Source::new(address);
-        let opened = || {
-            let session = Session::open(&source.0.address)?;
-            load::prepare(&session)?;
-            let saved = load::load(&session)?;
-            Ok((session, saved))
-        };
-        let (session, saved) = opened().map_err(|fault| source.error(fault))?;
-        Ok((Self { source, session, statements: Statements::default(), keep, _lock: lock }, saved))
+        source.query(load::prepare)?;
+        let (keeper, lease) = Keeper::acquire(&source, keep.days)?;
+        let saved = source.query(load::load)?;
+        Ok((Self { source, keeper, lease, _lock: lock }, saved))
+    }
+
+    /// Returns the client id of the cell. The first host's becomes that of all.
+    pub(super) fn client_id(&self, own: &str) -> Result<String, StoreError> {
+        self.source.query(|session| load::client_id(session, own))
+    }
+
+    pub(super) fn lease(&self) -> LeaseHandle {
+        self.lease.clone()
     }
 
     pub(super) fn source(&self) -> Source {
@@ -109,7 +116,7 @@ impl Database {
         &mut self,
         take: impl FnOnce(&mut dyn Iterator<Item = SavedJob>) -> T,
     ) -> Result<T, StoreError> {
-        load::jobs(&self.session, take).map_err(|fault| self.source.error(fault))
+        self.source.query(|session| load::jobs(session, take))
     }
 
     /// Reads what had ended before the first commit, in the background.
@@ -119,8 +126,7 @@ impl Database {
 
     /// Commits all changes durably, or none.
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let days = self.keep.days;
-        commit::commit(&self.session, &mut self.statements, changes, days).map_err(|fault| self.source.error(fault))
+        self.keeper.commit(changes)
     }
 }
 

@@ -50,7 +50,9 @@ impl Place {
     }
 
     fn open(&self) -> (Store, Saved) {
-        super::open(self.data.path(), self.database.as_ref(), Retention::default()).unwrap()
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let opened = super::open(self.data.path(), self.database.as_ref(), Retention::default());
+        runtime.block_on(opened).unwrap()
     }
 
     fn reader(&self) -> Reader {

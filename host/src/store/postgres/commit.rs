@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use roost_lease::{event::Event, row::Fence, time::WallTime};
 use roost_scheduler::{event::Change, time::Instant};
 use tokio_postgres::{Client, Statement, types::ToSql};
 
 use super::{
     CELL, Fault, Session,
     batch::{Batch, Rows, Value},
+    keeper::owner_text,
     kinds::Kind,
 };
 use crate::store::limits;
@@ -27,25 +29,49 @@ pub(super) struct Statements {
     too_old: Option<Statement>,
 }
 
-/// Commits all changes, or none. Runs that ended more than `days` ago are deleted with them.
+/// The first statement of each transaction: renews the lease, or finds no row if the cell is another's.
+const FENCE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock, $4)
+     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+const RELEASE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock, $4), owner = NULL
+     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+
+/// Commits the fence alone, and releases the cell if it is to.
+pub(super) fn alone(session: &Session, fence: &Fence, releases: bool) -> Result<Event, Fault> {
+    let (sql, fence) = (if releases { RELEASE } else { FENCE }, *fence);
+    session.run(limits::COMMIT, async move |client: &Client| {
+        Ok(renew(client, sql, &fence).await?.map_or(Event::Fenced, |clock| Event::Committed { clock }))
+    })
+}
+
+/// Returns the database's clock, or `None` if the cell is another's.
+async fn renew(client: &Client, sql: &str, fence: &Fence) -> Result<Option<WallTime>, tokio_postgres::Error> {
+    let (epoch, owner, clock) = (fence.epoch.0, owner_text(fence.owner), fence.clock.millis());
+    let row = client.query_opt(sql, &[&CELL, &epoch, &owner, &clock]).await?;
+    row.map(|row| row.try_get(0).map(WallTime::from_millis)).transpose()
+}
+
+/// Commits all changes behind the fence, or none. Runs that ended more than `days` ago are deleted with them.
 pub(super) fn commit(
     session: &Session,
     statements: &mut Statements,
+    fence: &Fence,
     changes: &[Change],
     days: u32,
-) -> Result<(), Fault> {
-    if changes.is_empty() {
-        return Ok(());
-    }
+) -> Result<Event, Fault> {
+    let fence = *fence;
     let batch: Vec<(Kind, Rows)> = Batch::new(changes)?.into_statements().collect();
     let old = old(changes, days);
     session.run(limits::COMMIT, async move |client: &Client| {
         prepare(client, statements, batch.iter().map(|(kind, _)| *kind), old.is_some()).await?;
         client.batch_execute("BEGIN").await?;
-        let written = write(client, statements, batch, old).await;
-        let end = if written.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = client.batch_execute(end).await;
-        written.and(ended).map_err(Fault::from)
+        let Some(clock) = renew(client, FENCE, &fence).await? else {
+            client.batch_execute("ROLLBACK").await?;
+            return Ok(Event::Fenced);
+        };
+        // The connection is given up if one of them fails, and the transaction with it.
+        write(client, statements, batch, old).await?;
+        client.batch_execute("COMMIT").await?;
+        Ok(Event::Committed { clock })
     })
 }
 

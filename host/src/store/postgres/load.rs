@@ -39,6 +39,14 @@ pub(super) fn prepare(session: &Session) -> Result<(), Fault> {
     })
 }
 
+/// Returns the client id of the cell, which is `own` if there is none yet.
+pub(super) fn client_id(session: &Session, own: &str) -> Result<String, Fault> {
+    session.run(limits::QUERY, async move |client: &Client| {
+        let sql = "UPDATE cells SET client_id = coalesce(client_id, $2) WHERE id = $1 RETURNING client_id";
+        Ok(client.query_one(sql, &[&CELL, &own]).await?.try_get(0)?)
+    })
+}
+
 /// Loads everything but the jobs.
 pub(super) fn load(session: &Session) -> Result<Saved, Fault> {
     session.run(limits::LOAD, async move |client: &Client| {

@@ -1,9 +1,16 @@
 -- Each table is divided by cells: what is one data folder on one machine. Times are milliseconds since 1970 in UTC.
 
 CREATE TABLE cells (
-    id     BIGINT PRIMARY KEY,
-    series BIGINT NOT NULL DEFAULT 0,   -- how often the clock was set back
-    zones  TEXT                         -- what the rules of time zones are called that jobs are due by
+    id        BIGINT PRIMARY KEY,
+    epoch     BIGINT NOT NULL DEFAULT 0,  -- raised by each host that takes it over
+    owner     TEXT,                       -- the process that owns it; NULL: none
+    beat      BIGINT NOT NULL DEFAULT 0,  -- raised by each transaction of the owner
+    backend   BIGINT NOT NULL DEFAULT 0,  -- the owner's connection: pg_backend_pid()
+    clock     BIGINT NOT NULL DEFAULT 0,  -- the highest wall clock by which an owner has decided
+    host      TEXT,                       -- the name of the owner's machine
+    client_id TEXT,                       -- the MQTT client id of all owners
+    series    BIGINT NOT NULL DEFAULT 0,  -- how often the clock was set back
+    zones     TEXT                        -- what the rules of time zones are called that jobs are due by
 );
 
 CREATE TABLE plugins (
