@@ -92,9 +92,8 @@ impl Database {
     pub(super) fn open(data: &Path, address: Address, keep: Retention) -> Result<(Self, Saved), StoreError> {
         let lock = folder::lock(&folder::open(data)?, data)?;
         let source = Source::new(address);
-        source.query(load::prepare)?;
         let (keeper, lease) = Keeper::acquire(&source, keep.days)?;
-        let saved = source.query(load::load)?;
+        let saved = or_begin_anew(source.query(load::load))?;
         Ok((Self { source, keeper, lease, _lock: lock }, saved))
     }
 
@@ -116,7 +115,7 @@ impl Database {
         &mut self,
         take: impl FnOnce(&mut dyn Iterator<Item = SavedJob>) -> T,
     ) -> Result<T, StoreError> {
-        self.source.query(|session| load::jobs(session, take))
+        or_begin_anew(self.source.query(|session| load::jobs(session, take)))
     }
 
     /// Reads what had ended before the first commit, in the background.
@@ -127,6 +126,14 @@ impl Database {
     /// Commits all changes durably, or none.
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         self.keeper.commit(changes)
+    }
+}
+
+/// Begins anew if the database is away: it may be back when this process is.
+fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+    match read {
+        Err(StoreError::Postgres { fault, .. }) if !fault.is_lasting() => keeper::begin_anew(&fault.to_string()),
+        read => read,
     }
 }
 

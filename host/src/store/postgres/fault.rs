@@ -21,9 +21,6 @@ pub(crate) enum Fault {
     Json(#[from] serde_json::Error),
     #[error("it has format {found}, and this Roost knows formats up to {known}")]
     Newer { found: i64, known: i64 },
-    /// An answer that is not an error of the database.
-    #[error(transparent)]
-    Store(#[from] Box<super::StoreError>),
 }
 
 impl From<tokio_postgres::Error> for Fault {
@@ -44,6 +41,23 @@ fn of_server(error: &tokio_postgres::Error) -> String {
 }
 
 impl Fault {
+    /// Checks whether it stays until an operator mends it. Everything else may pass: a database that is away, or starts.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Server(error) => error.code().is_some_and(|code| {
+                let lasting = [
+                    SqlState::INVALID_PASSWORD,
+                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                    SqlState::INVALID_CATALOG_NAME,
+                    SqlState::INSUFFICIENT_PRIVILEGE,
+                ];
+                lasting.contains(code)
+            }),
+            Self::Damage(_) | Self::Json(_) | Self::Newer { .. } => true,
+            Self::NoAnswer(_) | Self::Io(_) => false,
+        }
+    }
+
     /// Returns what to do about it.
     pub(in crate::store) fn hint(&self) -> String {
         let role = "CREATE ROLE roost LOGIN PASSWORD '…';";
@@ -75,7 +89,6 @@ impl Fault {
             }
             Self::Damage(_) | Self::Json(_) => "put a copy from a backup in its place".into(),
             Self::Newer { .. } => "a newer Roost has written it, and nothing was changed: run that one".into(),
-            Self::Store(error) => error.hint(),
         }
     }
 }

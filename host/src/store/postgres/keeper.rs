@@ -25,6 +25,7 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{
     Address, CELL, Fault, Session, Source,
     commit::{self, Statements},
+    load,
 };
 use crate::{
     lease::{LeaseHandle, moment},
@@ -57,7 +58,8 @@ impl Keeper {
     pub(super) fn acquire(source: &Source, keep_days: u32) -> Result<(Self, LeaseHandle), StoreError> {
         let owner = random().map_err(|error| source.error(Fault::Io(error)))?;
         let handle = LeaseHandle::new(Lease::new(Owner(owner)));
-        let mut standby = Standby { address: source.0.address.clone(), lease: handle.clone(), session: None };
+        let mut standby =
+            Standby { address: source.0.address.clone(), lease: handle.clone(), session: None, logged: String::new() };
         let session = standby.acquire().map_err(|fault| source.error(fault))?;
         let (orders, inbox) = mpsc::channel();
         let (work, watched) =
@@ -92,14 +94,14 @@ struct Standby {
     address: Address,
     lease: LeaseHandle,
     session: Option<Session>,
+    /// The fault that was logged last.
+    logged: String,
 }
 
 impl Standby {
     /// Waits until this process owns the cell. Returns the connection on which it was claimed.
     fn acquire(&mut self) -> Result<Session, Fault> {
-        // What is wrong with the settings shows at once.
-        self.session = Some(Session::open(&self.address)?);
-        let mut event = Event::Connected;
+        let mut event = self.connect()?;
         let mut is_waiting = false;
         loop {
             let effects = self.lease.lock().step(moment(), event);
@@ -124,7 +126,10 @@ impl Standby {
             }
             event = match next {
                 Some(event) => event,
-                None if self.session.is_none() => self.reconnect(),
+                None if self.session.is_none() => {
+                    thread::sleep(limits::RECONNECT);
+                    self.connect()?
+                }
                 None => {
                     self.rest();
                     Event::Woke
@@ -144,24 +149,35 @@ impl Standby {
             _ => Ok(Event::Woke),
         };
         answer.unwrap_or_else(|fault| {
-            tracing::warn!("the database `{}` did not answer: {fault}", self.address);
+            self.log(&fault);
             self.session = None;
             Event::ConnectionLost
         })
     }
 
-    /// Tries to connect after a while.
-    fn reconnect(&mut self) -> Event {
-        thread::sleep(limits::RECONNECT);
-        match Session::open(&self.address) {
+    /// Tries to connect. The tables are made if there are none.
+    fn connect(&mut self) -> Result<Event, Fault> {
+        let connected = Session::open(&self.address).and_then(|session| load::prepare(&session).map(|()| session));
+        match connected {
             Ok(session) => {
+                self.logged.clear();
                 self.session = Some(session);
-                Event::Connected
+                Ok(Event::Connected)
             }
+            Err(fault) if fault.is_lasting() => Err(fault),
             Err(fault) => {
-                tracing::warn!("the database `{}` cannot be reached: {fault}", self.address);
-                Event::Woke
+                self.log(&fault);
+                Ok(Event::Woke)
             }
+        }
+    }
+
+    /// Logs a fault, unless it is the same again.
+    fn log(&mut self, fault: &Fault) {
+        let text = fault.to_string();
+        if self.logged != text {
+            tracing::warn!("the database `{}` cannot be used, and is tried again: {text}", self.address);
+            self.logged = text;
         }
     }
 
@@ -294,7 +310,7 @@ fn report(notice: Notice) {
 
 /// Ends everything at once, and begins anew as a standby: with another image of the program nothing is flushed, and no
 /// thread sends another byte.
-fn begin_anew(why: &str) -> ! {
+pub(super) fn begin_anew(why: &str) -> ! {
     tracing::error!("this host has lost its cell, and begins anew: {why}");
     // The log is written by a thread of its own.
     thread::sleep(limits::LAST_WORDS);
