@@ -87,7 +87,6 @@ impl App {
         let mut watchdog = Watchdog::new();
         service::started();
         while self.continues(stopping, &batch) {
-            self.permit.check().await;
             let is_more_durable = self.start_durable(&mut batch).await;
             if batch.is_due() {
                 self.commit(&mut batch);
@@ -328,8 +327,10 @@ impl App {
         }
     }
 
-    /// Starts the effects that waited for a durable batch, for at most a turn. Returns whether more are left.
+    /// Starts the effects that waited for a durable batch, for at most a turn. Returns whether more are left. Never returns
+    /// once this process may send nothing more.
     async fn start_durable(&mut self, batch: &mut CommitBatch) -> bool {
+        self.permit.check().await;
         let end = clock::monotonic() + limits::TURN;
         while let Some(effect) = batch.next_durable() {
             self.start(effect, batch);

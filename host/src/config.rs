@@ -129,7 +129,8 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
     let status_topic = file.mqtt.status_topic.clone();
     let status_topic = status_topic.unwrap_or_else(|| Some(file.rules.host_topic.below("status")));
-    let of_settings = path.as_ref().and_then(|path| exposed_settings(path, file.mqtt.is_password_in_it));
+    let has_password = file.mqtt.is_password_in_it || file.store.as_ref().is_some_and(DatabaseUrl::has_password);
+    let of_settings = path.as_ref().and_then(|path| exposed_settings(path, has_password));
     let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
     let plugins = flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into());
     let warnings = of_files.chain(of_settings).chain(exposed_plugins(&plugins)).collect();

@@ -102,8 +102,7 @@ fn a_host_whose_database_is_away_sends_nothing_and_goes_on_when_it_is_back() {
     server.start();
     more(&listener, 3);
     each_once(&listener);
-    let is_owner =
-        |host: &Roost| host.log.all().iter().any(|line| line.contains("this host owns the cell"));
+    let is_owner = |host: &Roost| host.log.all().iter().any(|line| line.contains("this host owns the cell"));
     assert!(is_owner(&standby) || owner.log.all().iter().filter(|line| line.contains("owns the cell")).count() > 1);
     // One that starts meanwhile waits for it as well.
     server.stop();
@@ -133,7 +132,7 @@ fn what_is_missing_in_the_database_is_reported_with_the_statement_that_mends_it(
     };
     let errors = [
         refused(&server.url("none")),
-        refused(&database.replace("roost@", "nobody@")),
+        refused(&database.replace("roost@", "eve@")),
         refused(&database.replace("roost@", "ada@")),
         refused("postgres://roost@127.0.0.1"),
     ];
@@ -143,7 +142,7 @@ fn what_is_missing_in_the_database_is_reported_with_the_statement_that_mends_it(
         hint: as an administrator of the database: `CREATE DATABASE roost OWNER roost;`
 
         error: the database `postgres://127.0.0.1:[PORT]/roost` could not be used
-          caused by: role "nobody" does not exist
+          caused by: role "eve" does not exist
         hint: as an administrator of the database: `CREATE ROLE roost LOGIN PASSWORD '…';`, and a line for it in `pg_hba.conf`
 
         error: the database `postgres://127.0.0.1:[PORT]/roost` could not be used

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::{PATIENCE, free_port};
 
 /// The user and group that run the server where this process is root's, because the server refuses to be.
-const NOBODY: (u32, u32) = (65_534, 65_534);
+const UNPRIVILEGED: (u32, u32) = (65_534, 65_534);
 
 /// A server, which ends with this process.
 pub struct Postgres {
@@ -32,7 +32,7 @@ impl Postgres {
         let folder = tempfile::tempdir().unwrap();
         let (data, port) = (folder.path().join("data"), free_port());
         if rustix::process::geteuid().is_root() {
-            chown(folder.path(), Some(NOBODY.0), Some(NOBODY.1)).unwrap();
+            chown(folder.path(), Some(UNPRIVILEGED.0), Some(UNPRIVILEGED.1)).unwrap();
         }
         let mut initdb = as_other_user(&program("initdb"));
         initdb
@@ -129,7 +129,7 @@ fn as_other_user(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={}", NOBODY.0), format!("--regid={}", NOBODY.1), "--clear-groups".to_owned()]);
+    command.args([format!("--reuid={}", UNPRIVILEGED.0), format!("--regid={}", UNPRIVILEGED.1), "--clear-groups".to_owned()]);
     command.arg(program).current_dir("/");
     command
 }

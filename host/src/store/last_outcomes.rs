@@ -133,7 +133,7 @@ impl LastOutcomes {
     /// state before the next commit.
     pub(super) fn start_reading(&self, source: Result<Source, Box<dyn Error + Send + Sync>>) {
         let unknown = |error| {
-            tracing::warn!("faults from before the start are unknown, because the runs cannot be read: {error}")
+            tracing::warn!("faults from before the start are unknown, because the runs cannot be read: {error}");
         };
         let outcomes = self.clone();
         let started = source.and_then(|source| {

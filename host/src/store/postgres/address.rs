@@ -56,6 +56,13 @@ fn is_local(host: &Host) -> bool {
     }
 }
 
+impl Address {
+    /// Checks whether the address itself has a password.
+    pub(crate) fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+}
+
 /// Without user and password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

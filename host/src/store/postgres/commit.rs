@@ -1,6 +1,6 @@
 //! Writes a batch of changes in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use roost_lease::{event::Event, row::Fence, time::WallTime};
 use roost_scheduler::{event::Change, time::Instant};
@@ -100,8 +100,8 @@ async fn prepare(
     prunes: bool,
 ) -> Result<(), Fault> {
     for kind in kinds {
-        if !statements.kinds.contains_key(&kind) {
-            statements.kinds.insert(kind, client.prepare(&kind.sql()).await?);
+        if let Entry::Vacant(unknown) = statements.kinds.entry(kind) {
+            unknown.insert(client.prepare(&kind.sql()).await?);
         }
     }
     if prunes && statements.too_old.is_none() {
