@@ -71,6 +71,11 @@ fn job(id: &str, trigger: &str, topic: &str) -> String {
     )
 }
 
+/// Returns an hour of the day that is some hours ahead, so that a daily job is due once, and not soon.
+fn hour_ahead() -> i64 {
+    (roost_tests::now_ms() / 3_600_000 + 6) % 24
+}
+
 /// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first
 /// messages.
 fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {

@@ -7,7 +7,7 @@ use roost_tests::{
     http::{ask, get},
 };
 
-use crate::job;
+use crate::{hour_ahead, job};
 
 /// Starts a host, and a browser the size of a phone at one of its pages.
 fn opened(path: &str, site: &Site) -> (Broker, Roost, Chromium) {
@@ -129,8 +129,9 @@ fn a_plugin_is_paused_where_its_log_is_shown_and_an_unknown_one_is_a_page() {
 
 #[test]
 fn settings_are_checked_then_saved_as_they_are_and_a_change_on_disk_is_noticed() {
-    let site = Site::new();
-    site.settings("declared", &close_at("30 22 * * *"));
+    let (site, hour) = (Site::new(), hour_ahead());
+    let (half_past, later) = (format!("30 {hour} * * *"), format!("40 {hour} * * *"));
+    site.settings("declared", &close_at(&half_past));
     site.drop_in(&guest("declared"), "declared");
     let (_broker, host, mut browser) = opened("/plugins", &site);
     browser.wait_for("● runs");
@@ -144,15 +145,16 @@ fn settings_are_checked_then_saved_as_they_are_and_a_change_on_disk_is_noticed()
     assert_eq!(changing_buttons(&mut browser), 0);
     assert_eq!(browser.eval("document.activeElement.id"), "text", "the focus is at the error");
 
-    let later = format!("# Ten minutes later.\n{}", close_at("40 22 * * *"));
+    let later = format!("# Ten minutes later.\n{}", close_at(&later));
     browser.fill(label, &later);
     browser.click("button", "Check");
     browser.wait_for("What the settings would change");
     browser.wait_for("0 jobs new, 1 changed, 0 gone, 0 unchanged.");
     let row = browser.eval("document.querySelector('table.changes tbody tr').innerText");
     let row = row.as_str().unwrap();
-    assert!(row.find("22:30") < row.find("→ 22:40") && row.contains("22:30"), "{row}");
-    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), close_at("30 22 * * *"));
+    let (before, after) = (row.find(&format!("{hour:02}:30")), row.find(&format!("→ {hour:02}:40")));
+    assert!(before.is_some() && before < after, "{row}");
+    assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), close_at(&half_past));
     browser.click("button", "Save the settings of declared");
     browser.wait_for("The settings of declared are saved, and are being loaded.");
     assert_eq!(fs::read_to_string(site.plugin("declared.toml")).unwrap(), later);

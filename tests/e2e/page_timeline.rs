@@ -2,7 +2,7 @@
 
 use roost_tests::{Broker, Chromium, Roost, Site, guest, http::get};
 
-use crate::{job, timeline::samples};
+use crate::{hour_ahead, job, timeline::samples};
 
 /// Opens a path of the page.
 fn open(site: &Site, host: &Roost, (width, height): (u32, u32), path: &str) -> Chromium {
@@ -98,9 +98,9 @@ fn a_mark_answers_why_and_tonight_has_the_picture_below_what_will_be_sent() {
 #[test]
 fn of_more_than_twenty_devices_there_is_a_page_of_lanes_at_a_time_below_what_all_do() {
     let (broker, site) = (Broker::new(), Site::new());
-    let door = |number: usize| {
-        format!("[[device]]\nname = \"door-{number:02}\"\n") + &job("close", r#"cron = "30 22 * * *""#, "doors/set")
-    };
+    let daily = format!("cron = \"30 {} * * *\"", hour_ahead());
+    let door =
+        |number: usize| format!("[[device]]\nname = \"door-{number:02}\"\n") + &job("close", &daily, "doors/set");
     let doors: String = (1..=21).map(door).collect();
     site.settings("doors", &doors.replace("[[config.jobs]]", "[[device.config.jobs]]"));
     site.drop_in(&guest("declared"), "doors");
