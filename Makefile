@@ -46,7 +46,7 @@ check: ## what must hold before anything is tested: format, lints, licences, wor
 	{ echo "plain words, please: see the glossary in host/ARCHITECTURE.md"; exit 1; }
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-lease -p roost-plugin-sdk
 
-setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, Chromium, axe-core
+setup: wasm brokers database browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, PostgreSQL, Chromium, axe-core
 
 wasm:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
@@ -54,6 +54,13 @@ wasm:
 brokers:
 	@[ -x /usr/sbin/mosquitto ] && for program in mosquitto_sub rsync curl openssl sqlite3; do command -v $$program > /dev/null || exit 1; done || \
 	{ $(INSTALL) mosquitto mosquitto-clients rsync curl openssl sqlite3; }
+
+# The tests start servers of their own, so the package makes none.
+NO_CLUSTER := /etc/postgresql-common/createcluster.d/none.conf
+database:
+	@ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || command -v postgres > /dev/null || \
+	{ $(SUDO) mkdir -p $(dir $(NO_CLUSTER)) && echo 'create_main_cluster = false' | $(SUDO) tee $(NO_CLUSTER) > /dev/null && \
+	$(INSTALL) --no-install-recommends postgresql; }
 
 # axe-core finds what shuts people out. Only the tests run it, and the tree has no copy of it.
 browser:
@@ -188,4 +195,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak mutants oracles home-assistant
+.PHONY: help run test check setup wasm brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak mutants oracles home-assistant

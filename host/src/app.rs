@@ -31,6 +31,7 @@ use crate::{
     clock::{self, Alarm, Clock},
     config::grant,
     event_log::{self, EventLog, HostEvent},
+    lease::SendPermit,
     metrics::{Counter, Metrics},
     mqtt::Link,
     plugins::Plugins,
@@ -55,6 +56,8 @@ pub(crate) struct App {
     pub(crate) zones: Option<Arc<str>>,
     pub(crate) event_log: EventLog,
     pub(crate) metrics: Metrics,
+    /// Says whether this process may send.
+    pub(crate) permit: SendPermit,
 }
 
 /// Returns the interval at which the system's time zone rules are checked.
@@ -324,8 +327,10 @@ impl App {
         }
     }
 
-    /// Starts the effects that waited for a durable batch, for at most a turn. Returns whether more are left.
+    /// Starts the effects that waited for a durable batch, for at most a turn. Returns whether more are left. Never returns
+    /// once this process may send nothing more.
     async fn start_durable(&mut self, batch: &mut CommitBatch) -> bool {
+        self.permit.check().await;
         let end = clock::monotonic() + limits::TURN;
         while let Some(effect) = batch.next_durable() {
             self.start(effect, batch);

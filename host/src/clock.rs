@@ -89,8 +89,13 @@ impl Clock {
 }
 
 fn apart_ms(now: Instant) -> i64 {
+    now.millis() - boot_ms()
+}
+
+/// Returns the milliseconds since the system's boot, also those in which it was suspended.
+pub(crate) fn boot_ms() -> i64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
-    now.millis() - (tv_sec * 1_000 + tv_nsec / 1_000_000)
+    tv_sec * 1_000 + tv_nsec / 1_000_000
 }
 
 /// A timer of the wall clock. It is precise to some microseconds, where tokio's timers are to a millisecond, and also

@@ -38,7 +38,7 @@ pub(crate) use self::{
 use crate::{
     files::{self, Exposure},
     report::{Report, utf8},
-    store::Retention,
+    store::{DatabaseUrl, Reader, Retention},
 };
 
 /// The settings file that is read if it exists, unless another one is named.
@@ -68,6 +68,8 @@ pub(crate) struct Config {
     /// The operator's rules for plugins.
     pub(crate) rules: Rules,
     pub(crate) history: Retention,
+    /// The database that several hosts share; `None`: one in the data folder.
+    pub(crate) store: Option<DatabaseUrl>,
     pub(crate) http: Http,
     /// Settings that are accepted with a warning, for the log.
     pub(crate) warnings: Vec<Report>,
@@ -127,7 +129,8 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
     let status_topic = file.mqtt.status_topic.clone();
     let status_topic = status_topic.unwrap_or_else(|| Some(file.rules.host_topic.below("status")));
-    let of_settings = path.as_ref().and_then(|path| exposed_settings(path, file.mqtt.is_password_in_it));
+    let has_password = file.mqtt.is_password_in_it || file.store.as_ref().is_some_and(DatabaseUrl::has_password);
+    let of_settings = path.as_ref().and_then(|path| exposed_settings(path, has_password));
     let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
     let plugins = flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into());
     let warnings = of_files.chain(of_settings).chain(exposed_plugins(&plugins)).collect();
@@ -148,8 +151,19 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
         },
         rules: file.rules,
         history: file.history,
+        store: file.store,
         http: Http::new(flags.http, file.http)?,
     })
+}
+
+impl Config {
+    /// Returns a handle to the store, for queries.
+    pub(crate) fn reader(&self) -> Reader {
+        match &self.store {
+            None => Reader::folder(&self.data),
+            Some(url) => Reader::database(url.clone()),
+        }
+    }
 }
 
 /// Returns a warning if other users can read a password in the settings, or change them and so decide what plugins may

@@ -11,6 +11,7 @@ mod files;
 mod home_assistant;
 mod http;
 mod job_json;
+mod lease;
 mod limits;
 mod metrics;
 mod mqtt;

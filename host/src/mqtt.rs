@@ -19,6 +19,7 @@ mod message;
 mod negotiation;
 mod outgoing;
 mod pending_events;
+mod permitted;
 mod reason;
 mod reconnect;
 mod report;
@@ -58,7 +59,7 @@ use self::{
     failure::Failure,
     transport::Stream,
 };
-use crate::report::Report;
+use crate::{lease::SendPermit, report::Report};
 
 /// The broker to connect to, and the identity that Roost uses there.
 #[derive(Clone)]
@@ -77,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) status_topic: Option<Topic>,
     /// The client id. It never changes, and no other client uses it (I14).
     pub(crate) client_id: String,
+    /// Says whether this process may send.
+    pub(crate) permit: SendPermit,
     pub(crate) timeouts: Timeouts,
 }
 

@@ -1,109 +1,85 @@
-//! The durable state: plugins, devices, jobs and runs, in one SQLite database in the data folder. Only this module uses
-//! SQL (I12).
+//! The durable state: plugins, devices, jobs and runs. Only this module uses SQL (I12).
 //!
-//! The database is the sum of all batches of changes that were committed. A batch is one transaction, so that after a
-//! crash all of it is there or none.
+//! The store is the sum of all batches of changes that were committed. A batch is one transaction, so that after a crash
+//! all of it is there or none.
 
-mod backup;
-mod commit;
-mod counts;
 mod error;
 mod folder;
 mod last_outcomes;
 mod limits;
-mod load;
 mod outcomes;
+mod postgres;
 mod progress;
-mod reading;
-mod replace;
-mod restore;
+mod queries;
+mod reader;
 mod retention;
-mod runs;
+mod rows;
+mod sqlite;
 #[cfg(test)]
 mod tests;
-mod verify;
 mod writer;
 
-use std::{
-    panic,
-    path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{io, path::Path, thread};
 
-use roost_scheduler::event::{JobKey, Saved, SavedJob};
-use rusqlite::{Connection, OpenFlags, config::DbConfig, functions::FunctionFlags};
+use roost_scheduler::event::{Change, Saved, SavedJob};
+
+use tokio::sync::oneshot;
+
+use crate::lease::SendPermit;
 
 #[cfg(test)]
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
-    backup::back_up,
-    counts::{Count, CountBy, CountFilter, EndedRun, collect_ended, count_ended},
     error::StoreError,
-    folder::{client_id, is_in_use},
+    folder::is_in_use,
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
-    restore::{Restored, restore},
+    postgres::Address as DatabaseUrl,
+    queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
+    reader::{Reader, restore},
     retention::Retention,
-    runs::{Around, RunCursor, RunFilter, RunView, around, dead_letter, run, runs},
+    sqlite::Restored,
     writer::{Committed, Writer},
 };
-use self::{
-    folder::{DataFolder, Lock},
-    retention::Past,
-};
-use crate::{job_json::base64_payloads, report::Report};
 
-/// The database, in the data folder.
-const DATABASE: &str = "roost.db";
-
-/// `RoST`: the application id by which SQLite databases of Roost are recognised.
-const APPLICATION_ID: i64 = 0x526f_5354;
-
-/// The migrations, each from one format to the next; a database's format (`user_version`) counts those applied to it.
-const MIGRATIONS: &[&str] = &[
-    include_str!("store/schema/1.sql"),
-    include_str!("store/schema/2.sql"),
-    include_str!("store/schema/3.sql"),
-    include_str!("store/schema/4.sql"),
-    include_str!("store/schema/5.sql"),
-    include_str!("store/schema/6.sql"),
-    include_str!("store/schema/7.sql"),
-    include_str!("store/schema/8.sql"),
-    include_str!("store/schema/9.sql"),
-];
-
-/// An open database, and the lock on its folder.
+/// An open store, which this process alone writes.
 #[derive(Debug)]
 pub(crate) struct Store {
-    connection: Connection,
-    path: PathBuf,
-    folder: DataFolder,
-    past: Past,
+    engine: Engine,
     last_outcomes: LastOutcomes,
-    _lock: Lock,
 }
 
-/// Opens the database of a data folder; both are made if they do not exist. Returns everything in it but the jobs,
-/// which [`Store::jobs`] reads.
-pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), StoreError> {
-    let opened = folder::open(data)?;
-    let lock = folder::lock(&opened, data)?;
-    let path = data.join(DATABASE);
-    // SQLite gives the database's mode to its log.
-    opened.open_or_create(DATABASE).map_err(|source| StoreError::File {
-        what: "cannot make",
-        path: path.clone(),
-        source,
-    })?;
-    let mut connection = connect(&path)?;
-    let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
-    let folder = DataFolder::new(&path)?;
-    Ok((
-        Store { connection, path, folder, past: Past::new(keep), last_outcomes: LastOutcomes::default(), _lock: lock },
-        saved,
-    ))
+/// What keeps the data.
+#[derive(Debug)]
+enum Engine {
+    Sqlite(Box<sqlite::Database>),
+    Postgres(Box<postgres::Database>),
+}
+
+/// Opens the store of a data folder, or of a database; they are made if they do not exist. Returns everything in it but
+/// the jobs, which [`Store::jobs`] reads.
+pub(crate) async fn open(
+    data: &Path,
+    database: Option<&DatabaseUrl>,
+    keep: Retention,
+) -> Result<(Store, Saved), StoreError> {
+    let (engine, saved) = match database {
+        None => {
+            let (database, saved) = sqlite::Database::open(data, keep)?;
+            (Engine::Sqlite(database.into()), saved)
+        }
+        Some(url) => {
+            // It may wait for long.
+            let (to, opened) = oneshot::channel();
+            let (data, url) = (data.to_owned(), url.clone());
+            let open = move || drop(to.send(postgres::Database::open(&data, url, keep)));
+            thread::Builder::new().name("standby".into()).spawn(open).map_err(StoreError::Thread)?;
+            let ended = || StoreError::Thread(io::Error::other("it has panicked"));
+            let (database, saved) = opened.await.map_err(|_| ended())??;
+            (Engine::Postgres(database.into()), saved)
+        }
+    };
+    Ok((Store { engine, last_outcomes: LastOutcomes::default() }, saved))
 }
 
 impl Store {
@@ -112,114 +88,56 @@ impl Store {
         self.last_outcomes.clone()
     }
 
-    /// Passes the stored jobs to `take` while two threads read them, half each: reading and parsing a row takes twice
-    /// as long as activating the job.
+    /// Returns a handle for queries.
+    pub(crate) fn reader(&self) -> Reader {
+        match &self.engine {
+            Engine::Sqlite(database) => Reader::Sqlite(database.folder().to_owned()),
+            Engine::Postgres(database) => Reader::Postgres(database.source()),
+        }
+    }
+
+    /// Returns the MQTT client id of the host, or of all hosts that share the database: a broker ends the connection of a
+    /// client when another one comes with its id, so that no earlier owner is heard any more.
+    pub(crate) fn client_id(&self, data: &Path) -> Result<String, StoreError> {
+        let own = folder::client_id(data)?;
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(own),
+            Engine::Postgres(database) => database.client_id(&own),
+        }
+    }
+
+    /// Returns what says whether this process may send.
+    pub(crate) fn permit(&self) -> SendPermit {
+        match &self.engine {
+            Engine::Sqlite(_) => SendPermit::default(),
+            Engine::Postgres(database) => SendPermit::of(database.lease()),
+        }
+    }
+
+    /// Passes the stored jobs to `take`, while they are read.
     pub(crate) fn jobs<T>(
         &mut self,
         take: impl FnOnce(&mut dyn Iterator<Item = SavedJob>) -> T,
     ) -> Result<T, StoreError> {
-        let damage = |damage| StoreError::from_damage(&self.path, damage);
-        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let second = Connection::open_with_flags(&self.path, read_only);
-        let mut second = second.map_err(|error| StoreError::from_sqlite(&self.path, error))?;
-        let middle = load::middle(&self.connection).map_err(damage)?;
-        let (to, jobs) = mpsc::sync_channel(limits::BATCHES_AHEAD);
-        let also_to = to.clone();
-        let (first, second) = (&mut self.connection, &mut second);
-        thread::scope(|scope| {
-            let lower = scope.spawn(move || load::jobs(first, 0..middle, &to));
-            let upper = scope.spawn(move || load::jobs(second, middle..JobKey::MAX, &also_to));
-            let taken = take(&mut jobs.into_iter().flatten());
-            let read = |reader: thread::ScopedJoinHandle<'_, _>| {
-                reader.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-            };
-            read(lower).and(read(upper)).map(|()| taken).map_err(damage)
-        })
+        match &mut self.engine {
+            Engine::Sqlite(database) => database.jobs(take),
+            Engine::Postgres(database) => database.jobs(take),
+        }
     }
-}
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let sqlite = |error| StoreError::from_sqlite(path, error);
-    let mut connection = Connection::open(path).map_err(sqlite)?;
-    connection.busy_handler(Some(wait)).map_err(sqlite)?;
-    // Until the database is known to be Roost's, closing it must not even checkpoint its log.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
-    let format = format_of(&connection, path)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
-    configure(&connection).and_then(|()| migrate(&mut connection, format)).map_err(sqlite)?;
-    Ok(connection)
-}
-
-/// SQLite's busy handler: backs off while another process holds the write lock. `times` counts the calls for one
-/// statement. Returns whether SQLite is to try again.
-fn wait(times: i32) -> bool {
-    let times = u32::try_from(times).unwrap_or(u32::MAX);
-    if times == (limits::BUSY_WARNING.as_millis() / limits::BUSY_PAUSE.as_millis()) as u32 {
-        let report = Report::new("another program holds a transaction open in the database")
-            .cause("nothing can be written meanwhile, so no run starts that has to be written first");
-        let hint = format!(
-            "end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`",
-            limits::BUSY_TIMEOUT.as_secs()
-        );
-        tracing::warn!("{}", report.hint(hint));
+    /// Reads what had ended before the first commit, in the background.
+    fn start_reading(&mut self) {
+        match &mut self.engine {
+            Engine::Sqlite(database) => database.start_reading(&self.last_outcomes),
+            Engine::Postgres(database) => database.start_reading(&self.last_outcomes),
+        }
     }
-    // The first pauses are short, because most transactions are.
-    thread::sleep(limits::BUSY_PAUSE.min(Duration::from_millis(1 << times.min(10))));
-    times < (limits::BUSY_TIMEOUT.as_millis() / limits::BUSY_PAUSE.as_millis()) as u32
-}
 
-/// Returns the database's format: how many migrations were applied to it.
-fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
-    let pragma = |name| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-            .map_err(|error| StoreError::from_sqlite(path, error))
-    };
-    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
-    let is_empty = application == 0 && found == 0 && pragma("schema_version")? == 0;
-    if application != APPLICATION_ID && !is_empty {
-        return Err(StoreError::Foreign(path.to_owned()));
+    /// Commits all changes durably, or none.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(database) => database.commit(changes),
+            Engine::Postgres(database) => database.commit(changes),
+        }
     }
-    match usize::try_from(found) {
-        Ok(format) if format <= MIGRATIONS.len() => Ok(format),
-        _ => Err(StoreError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() as i64 }),
-    }
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Without effect on a database that has pages already.
-    connection.pragma_update(None, "page_size", limits::PAGE_BYTES)?;
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    // I3: a reported commit is on the disk, even if the power fails.
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update_and_check(
-        None,
-        "wal_autocheckpoint",
-        limits::CHECKPOINT_BYTES / page_bytes,
-        |_| Ok(()),
-    )?;
-    // 16 MiB: a large batch must not write its pages twice.
-    connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(())
-}
-
-fn apply(connection: &Connection, migrations: &[&str]) -> rusqlite::Result<()> {
-    connection.create_scalar_function("base64_payloads", 1, FunctionFlags::SQLITE_DETERMINISTIC, |call| {
-        let steps: String = call.get(0)?;
-        Ok(base64_payloads(&steps).unwrap_or(steps))
-    })?;
-    migrations.iter().try_for_each(|migration| connection.execute_batch(migration))
-}
-
-fn migrate(connection: &mut Connection, format: usize) -> rusqlite::Result<()> {
-    if format == MIGRATIONS.len() {
-        return Ok(());
-    }
-    let transaction = connection.transaction()?;
-    apply(&transaction, &MIGRATIONS[format..])?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
-    transaction.commit()
 }

@@ -23,6 +23,7 @@ mod grants;
 mod guests;
 mod home_assistant;
 mod hostile;
+mod hosts;
 mod login;
 mod moving;
 mod operations;

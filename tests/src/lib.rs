@@ -15,6 +15,7 @@ pub mod hostile;
 pub mod http;
 mod lines;
 mod listener;
+mod postgres;
 mod redact;
 mod roost;
 mod without_5;
@@ -33,6 +34,7 @@ pub use device::Device;
 pub use firmware::House;
 pub use lines::Lines;
 pub use listener::{Listener, Message, retained};
+pub use postgres::Postgres;
 pub use redact::{redact, redact_in};
 pub use roost::{Roost, Site};
 

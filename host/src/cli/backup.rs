@@ -9,7 +9,7 @@ use crate::{
     clock,
     config::{self, DataFlags},
     report::{Report, counted},
-    store::{self, Restored},
+    store::{self, Restored, StoreError},
 };
 
 /// Back up the database to a file, whether or not the host is running
@@ -45,13 +45,16 @@ const NAMED: usize = 20;
 
 pub(super) fn backup(args: Backup) -> Result<()> {
     let config = config::load(&args.data.into())?;
-    let copied = show_while("copying the database", || store::back_up(&config.data, &args.file));
+    let copied = show_while("copying the database", || config.reader().back_up(&args.file));
     copied.map_err(|error| Report::from(&error))?;
     Ok(writeln!(output::stderr(), "copied to `{}`", args.file.display())?)
 }
 
 pub(super) fn restore(args: Restore) -> Result<()> {
     let config = config::load(&args.data.into())?;
+    if let Some(url) = &config.store {
+        return Err(Report::from(&StoreError::NoFile(url.to_string())).into());
+    }
     let restore = || store::restore(&config.data, &args.file, clock::now());
     let restored = show_while("checking and restoring the copy", restore).map_err(|error| Report::from(&error))?;
     Ok(output::stderr().write_all(summary(&restored).as_bytes())?)

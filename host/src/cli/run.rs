@@ -24,12 +24,15 @@ use crate::{
     event_log::EventLog,
     home_assistant,
     http::{self, ApiState},
+    lease::SendPermit,
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, LinkInfo, Ports},
     page,
     plugins::{self, stored_grant},
     report::Report,
-    store, telemetry,
+    service::{self, Watchdog},
+    store::{self, Store},
+    telemetry,
 };
 
 /// Run the host
@@ -66,7 +69,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     // Installed first, so that a signal during the start does not kill the process half way.
     let stop = stop_signal()?;
-    let (mut store, mut saved) = store::open(&config.data, config.history).map_err(|error| Report::from(&error))?;
+    let mut stop = Box::pin(stop);
+    let Some((mut store, mut saved)) = open_store(&config, &mut stop).await? else { return Ok(()) };
     // Before anything is started, so that a port in use is reported at once.
     let listening = http::listen(&config.data, &config.http)?;
     restore_grants(&mut saved, &config);
@@ -75,7 +79,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (events_in, events) = mpsc::channel::<Event>(limits::EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link_info = LinkInfo::default();
-    let (mqtt, broker) = broker(&config)?;
+    let permit = store.permit();
+    let client_id = store.client_id(&config.data).map_err(|error| Report::from(&error))?;
+    let (mqtt, broker) = broker(&config, client_id, permit.clone())?;
     let link = mqtt::connect(mqtt.clone(), events_in.clone(), link_info.clone())?;
     let calendars = Reader::open(&config.rules.calendars, &config.data, config.site.zone, clock::now());
     let operator = config.rules.operator(config.site);
@@ -84,7 +90,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (now, _) = clock.look();
     let scheduler =
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
-    let last_outcomes = store.last_outcomes();
+    let (reader, last_outcomes) = (store.reader(), store.last_outcomes());
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     calendars.watch(events_in.clone()).context("the calendars' files cannot be watched")?;
     let replies = PendingReplies::default();
@@ -101,14 +107,27 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (event_log.clone(), metrics.clone(), link_info.clone());
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let edges = (plugins.handle(), last_outcomes);
+    let edges = (plugins.handle(), reader, last_outcomes);
     let access = (&config, listening.guard());
     let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
     let settings = config.home_assistant.clone();
     home_assistant::start(settings, (mqtt, link_info), &config.rules.host_topic, &config.data, state.clone())?;
     let _serving = listening.serve(state, page::routes())?;
-    let app =
-        App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };
+    let app = App {
+        scheduler,
+        writer,
+        link,
+        plugins,
+        replies,
+        events,
+        queries,
+        committed,
+        clock,
+        zones,
+        event_log,
+        metrics,
+        permit,
+    };
     let ended = app.run(stop).await;
     // After the link has disconnected.
     if let Some(broker) = broker {
@@ -117,9 +136,33 @@ async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
+/// Opens the store. A host that shares it is a standby for as long as another one owns the cell. `None`: it was stopped
+/// meanwhile.
+async fn open_store(
+    config: &Config,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> anyhow::Result<Option<(Store, Saved)>> {
+    let mut opened = Box::pin(store::open(&config.data, config.store.as_ref(), config.history));
+    let mut watchdog = Watchdog::new();
+    if config.store.is_some() {
+        service::started();
+    }
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opened => return Ok(Some(opened.map_err(|error| Report::from(&error))?)),
+            () = &mut *stop => return Ok(None),
+            () = watchdog.sign() => {}
+        }
+    }
+}
+
 /// Returns how to connect to the broker. Starts the built-in one if no other one is configured.
-fn broker(config: &Config) -> anyhow::Result<(mqtt::Settings, Option<BuiltInBroker>)> {
-    let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
+fn broker(
+    config: &Config,
+    client_id: String,
+    permit: SendPermit,
+) -> anyhow::Result<(mqtt::Settings, Option<BuiltInBroker>)> {
     let timeouts = mqtt::Timeouts::default();
     let mut built_in = None;
     let settings = match &config.broker {
@@ -134,6 +177,7 @@ fn broker(config: &Config) -> anyhow::Result<(mqtt::Settings, Option<BuiltInBrok
             identity: identity.clone(),
             status_topic: config.status_topic.clone(),
             client_id,
+            permit,
             timeouts,
         },
         None => {
@@ -150,6 +194,7 @@ fn broker(config: &Config) -> anyhow::Result<(mqtt::Settings, Option<BuiltInBrok
                 identity: None,
                 status_topic,
                 client_id,
+                permit,
                 timeouts,
             }
         }

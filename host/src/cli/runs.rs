@@ -18,7 +18,7 @@ use crate::{
     config::{self, DataFlags},
     http::runs::{NextStepRecord, RunRecord},
     report::{Report, in_one_line},
-    store::{self, RunFilter},
+    store::RunFilter,
     terminal,
     when::{When, distance},
 };
@@ -115,7 +115,7 @@ fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
         limit: limit + 1,
         in_order: false,
     };
-    let runs = store::runs(&config.data, &filter).map_err(|error| Report::from(&error))?;
+    let runs = config.reader().runs(&filter).map_err(|error| Report::from(&error))?;
     let now = clock::now();
     let records = runs.iter().take(limit).map(|run| RunRecord::new(run, zone, now)).collect();
     Ok((records, runs.len() <= limit))

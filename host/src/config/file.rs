@@ -15,7 +15,10 @@ use super::{
     rules::{Rules, read_grants, read_guests, read_rates, read_resources},
     site::{SITE_KEYS, SiteSettings},
 };
-use crate::{report::Report, store::Retention};
+use crate::{
+    report::Report,
+    store::{DatabaseUrl, Retention},
+};
 
 /// The contents of `roost.toml`. Paths in it are relative to its folder.
 #[derive(Default)]
@@ -30,6 +33,8 @@ pub(super) struct File {
     pub(super) log_format: Option<LogFormat>,
     pub(super) rules: Rules,
     pub(super) history: Retention,
+    /// The database of several hosts.
+    pub(super) store: Option<DatabaseUrl>,
     pub(super) http: HttpFile,
 }
 
@@ -53,7 +58,7 @@ pub(super) struct MqttFile {
     pub(super) warnings: Vec<Report>,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     SITE_KEYS[0],
     SITE_KEYS[1],
     SITE_KEYS[2],
@@ -70,11 +75,13 @@ const KEYS: [&str; 17] = [
     "rates",
     "guests",
     "history",
+    "store",
     "http",
 ];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
 const MQTT_KEYS: [&str; 9] =
     ["url", "user", "password", "password_file", "ca_file", "cert_file", "key_file", "topic", "status_topic"];
+const STORE_KEYS: [&str; 1] = ["url"];
 const HISTORY_KEYS: [&str; 2] = ["days", "runs"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
@@ -121,6 +128,7 @@ impl File {
             },
             mqtt,
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
+            store: top.get("store").map(|value| read_store(&value)).transpose()?.flatten(),
             http: top.get("http").map(|value| HttpFile::read(folder, &value)).transpose()?.unwrap_or_default(),
         })
     }
@@ -213,6 +221,16 @@ fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
     };
     let BuiltInPorts { devices, .. } = BuiltInPorts::default();
     Ok(BuiltInPorts { devices: port("devices")?.unwrap_or(devices), roost: port("roost")? })
+}
+
+/// Reads the address of the database that several hosts share.
+fn read_store(value: &Value<'_>) -> Result<Option<DatabaseUrl>, Report> {
+    let table = value.table(&STORE_KEYS)?;
+    let parse = |text: &str| text.parse().map_err(|fault| format!("this is not the address of a database: {fault}"));
+    let read = |value: Value<'_>| {
+        value.parsed(parse).map_err(|report| report.hint("write `postgres://USER:PASSWORD@HOST/DATABASE`"))
+    };
+    table.get("url").map(read).transpose()
 }
 
 /// Reads how many ended runs are kept.

@@ -39,7 +39,7 @@ use crate::{
     calendars, clock, describe,
     plugins::Fault,
     report::Report,
-    store::{self, Around, RunView},
+    store::{Around, RunView, outcome_from_json},
     when::When,
 };
 
@@ -189,11 +189,11 @@ async fn explain_once(
         return Err(problem.hint("`roost jobs` shows when a job is due next"));
     }
     let only = only.cloned();
-    let explanation = state.read(move |data| {
+    let explanation = state.read(move |store| {
         let mut case = Case::new(name, facts, at, now, (zone, kept_days));
-        case.disk = store::around(data, &case.name, case.nominal.ok(), at.unwrap_or(now), case.window())?;
+        case.disk = store.around(&case.name, case.nominal.ok(), at.unwrap_or(now), case.window())?;
         if let Some(id) = only {
-            let on_disk = store::run(data, &id)?;
+            let on_disk = store.run(&id)?;
             case.only = Some((id, on_disk));
         }
         Ok(case.explain())
@@ -280,7 +280,7 @@ impl Case {
                 ("left-out".to_owned(), writer.left_out(left_out))
             }
             (Some(Found::OnDisk(found)), _) => {
-                let outcome = found.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
+                let outcome = found.why.as_deref().and_then(|why| outcome_from_json(why).ok());
                 let covered = self.covered(found, outcome.as_ref());
                 let (mut sentence, hint) = writer.on_disk(found, outcome.as_ref(), covered);
                 if found.state == RunState::Failed && self.facts.can_be_replayed(&found.id) {
@@ -602,6 +602,6 @@ fn is_of_day(one: Instant, other: Instant) -> bool {
 
 /// Returns the first occurrence that a record covers, if it covers several.
 fn since(run: &RunView) -> Option<Instant> {
-    let outcome = store::outcome_from_json(run.why.as_deref()?).ok()?;
+    let outcome = outcome_from_json(run.why.as_deref()?).ok()?;
     outcome.several().map(|several| several.since)
 }

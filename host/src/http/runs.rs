@@ -227,7 +227,7 @@ pub(crate) async fn list(state: &ApiState, query: RunsQuery) -> Result<Page<RunR
     };
     // Before the database is read: a run that ends meanwhile is found there.
     let in_memory = in_memory::in_memory(state, &filter).await?;
-    let saved = state.read(move |data| store::runs(data, &filter)).await?;
+    let saved = state.read(move |store| store.runs(&filter)).await?;
     let runs = in_memory::merge(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
         let due = run.next.map(|next| next.due.to_string()).unwrap_or_default();
@@ -279,7 +279,7 @@ pub(super) async fn run_of_origin(
 pub(crate) async fn find(state: &ApiState, id: &RunId) -> Result<RunRecord, Problem> {
     let read = || {
         let id = id.clone();
-        state.read(move |data| store::run(data, &id))
+        state.read(move |store| store.run(&id))
     };
     let mut run = read().await?;
     if run.as_ref().is_none_or(|run| run.next.is_some()) {
@@ -324,7 +324,7 @@ pub(super) async fn replay(State(state): State<ApiState>, Body(RunName { run }):
     let replay = async {
         let run = parse_name(&run)?;
         let failed = run.clone();
-        let body = state.read(move |data| store::dead_letter(data, &failed)).await?;
+        let body = state.read(move |store| store.dead_letter(&failed)).await?;
         state.request(Request::Replay { run, body }).await
     };
     with_hint(replay.await, hint)

@@ -1,11 +1,8 @@
 //! The shared state of the handlers.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::http::StatusCode;
@@ -29,7 +26,7 @@ use crate::{
     metrics::Metrics,
     mqtt::{BuiltInHealth, LinkInfo},
     plugins::PluginHandle,
-    store::{LastOutcomes, StoreError},
+    store::{LastOutcomes, Reader, StoreError},
 };
 
 /// The shared state of the handlers. Clones refer to the same state.
@@ -43,7 +40,7 @@ struct Parts {
     inspector: Inspector,
     plugins: PluginHandle,
     last_outcomes: LastOutcomes,
-    data: PathBuf,
+    store: Reader,
     zone: Zone,
     rules: Rules,
     operator: Operator,
@@ -70,19 +67,19 @@ impl ApiState {
         events: mpsc::Sender<Event>,
         replies: PendingReplies,
         inspector: Inspector,
-        (plugins, last_outcomes): (PluginHandle, LastOutcomes),
+        (plugins, store, last_outcomes): (PluginHandle, Reader, LastOutcomes),
         (event_log, metrics, link): (EventLog, Metrics, LinkInfo),
         broker: Option<BuiltInHealth>,
         (config, guard): (&Config, Guard),
     ) -> Self {
         let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
-        let (data, zone, rules) = (config.data.clone(), config.site.zone, config.rules.clone());
+        let (zone, rules) = (config.site.zone, config.rules.clone());
         let operator = rules.operator(config.site);
         Self(Arc::new(Parts {
             events,
             replies,
             inspector,
-            data,
+            store,
             zone,
             plugins,
             last_outcomes,
@@ -231,13 +228,13 @@ impl ApiState {
         Ok(self.0.inspector.query(query).await?)
     }
 
-    /// Reads the database on a thread for blocking work.
+    /// Queries the store on a thread for blocking work.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let state = self.clone();
-        Ok(bounded(&self.0.reads, move || read(&state.0.data)).await??)
+        Ok(bounded(&self.0.reads, move || query(&state.0.store)).await??)
     }
 
     /// Sends a request to the scheduler and waits until it is done and durable. A request that is refused is a

@@ -8,8 +8,6 @@ mod grid;
 mod merge;
 mod progress;
 
-use std::path::Path;
-
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::{
     event::JobKey,
@@ -42,7 +40,7 @@ use super::{
 };
 use crate::{
     clock, job_json,
-    store::{self, CountFilter, RunCursor, RunFilter, RunView, StoreError},
+    store::{CountFilter, Reader, RunCursor, RunFilter, RunView, StoreError},
 };
 
 /// The state of what has not become a run yet.
@@ -208,8 +206,8 @@ async fn entries(
     let (mut collapse, mut collapsed) = (None, Vec::new());
     if let Some((above, last)) = progress.collapse.clone() {
         let (filter, host) = (filter.clone(), state.zone());
-        let read = state.read(move |data| {
-            let collapse = find_collapsed(data, &filter, &jobs, window, above)?;
+        let read = state.read(move |store| {
+            let collapse = find_collapsed(store, &filter, &jobs, window, above)?;
             let records = collapse.after(last).take(limit + 1);
             let records: Vec<_> =
                 records.filter_map(|(key, one)| Some((key.clone(), one.record(&key.1, &jobs, host)?))).collect();
@@ -225,9 +223,9 @@ async fn entries(
         (jobs, expected, is_all)
     });
     let (jobs, expected, is_all) = found.await.map_err(|error| Problem::bug(&error))?;
-    let read = state.read(move |data| match collapse {
-        None => store::runs(data, &filter),
-        Some(collapse) => runs_except(data, filter, &collapse),
+    let read = state.read(move |store| match collapse {
+        None => store.runs(&filter),
+        Some(collapse) => runs_except(store, filter, &collapse),
     });
     let runs = read.await?;
     if !is_all && expected.is_empty() {
@@ -239,7 +237,7 @@ async fn entries(
 
 /// Finds the jobs with more runs in the period than `above`.
 fn find_collapsed(
-    data: &Path,
+    store: &Reader,
     RunFilter { plugin, device, .. }: &RunFilter,
     jobs: &[Planned],
     window: (Instant, Instant),
@@ -247,16 +245,16 @@ fn find_collapsed(
 ) -> Result<Collapse, StoreError> {
     let (recurring, grid) = (recurring(jobs), Grid::new(window, limits::COLLAPSED_BUCKETS));
     let filter = CountFilter { window, plugin: plugin.clone(), device: device.clone() };
-    let past = store::collect_ended(data, &filter, |past, run| Collapse::add_ended(past, (&recurring, grid), run))?;
+    let past = store.collect_ended(&filter, |past, run| Collapse::add_ended(past, (&recurring, grid), run))?;
     Ok(Collapse::new(past, jobs, (recurring, grid), window, above))
 }
 
 /// Lists the runs of jobs that are not collapsed.
-fn runs_except(data: &Path, filter: RunFilter, collapse: &Collapse) -> Result<Vec<RunView>, StoreError> {
+fn runs_except(store: &Reader, filter: RunFilter, collapse: &Collapse) -> Result<Vec<RunView>, StoreError> {
     let (limit, mut runs) = (filter.limit, Vec::new());
     let mut batch = RunFilter { limit: limits::PAGE as usize, ..filter };
     loop {
-        let found = store::runs(data, &batch)?;
+        let found = store.runs(&batch)?;
         let is_last = found.len() < batch.limit;
         batch.after = found.last().map(|last| RunCursor { due: None, run: last.id.clone() });
         runs.extend(found.into_iter().filter(|run| !collapse.has_run(&run.id)));

@@ -24,6 +24,7 @@ use roost_scheduler::{
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Link, LinkInfo, Settings, Timeouts, connect};
+use crate::lease::SendPermit;
 
 /// Returns the second attempt at the only step of a run.
 pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[u8], qos: Qos) -> Publish {
@@ -81,6 +82,7 @@ pub(super) fn settings(port: u16) -> Settings {
         identity: None,
         status_topic: Some(Topic::parse("roost/status").expect("valid")),
         client_id: "roost-test".to_owned(),
+        permit: SendPermit::default(),
         timeouts: Timeouts {
             keep_alive: Duration::from_secs(30),
             connect: Duration::from_secs(5),

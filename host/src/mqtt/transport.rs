@@ -16,19 +16,20 @@ use tokio_rustls::{
     },
 };
 
-use super::{Settings, failure::Failure, identity, limits, url::BrokerUrl};
-use crate::report::Report;
+use super::{Settings, failure::Failure, identity, limits, permitted::Permitted, url::BrokerUrl};
+use crate::{lease::SendPermit, report::Report};
 
 /// The address of a broker, and the TLS configuration for it.
 pub(super) struct Transport {
     url: BrokerUrl,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    permit: SendPermit,
 }
 
 /// An open connection.
 pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Permitted),
+    Tls(Box<TlsStream<Permitted>>),
 }
 
 impl Transport {
@@ -39,7 +40,7 @@ impl Transport {
     pub(super) fn new(url: &BrokerUrl, settings: &Settings) -> Result<Self, Report> {
         let url = url.clone();
         if !url.tls {
-            return Ok(Self { url, tls: None });
+            return Ok(Self { url, tls: None, permit: settings.permit.clone() });
         }
         let what = || format!("no TLS connection to the broker `{url}` is possible");
         let host = ServerName::try_from(url.host.clone()).map_err(|error| Report::new(what()).chain(&error))?;
@@ -56,7 +57,8 @@ impl Transport {
             None => config.with_no_client_auth(),
             Some((certificates, key)) => identity::add_client_certificate(config, certificates, key)?,
         };
-        Ok(Self { url, tls: Some((TlsConnector::from(Arc::new(config)), host)) })
+        let tls = Some((TlsConnector::from(Arc::new(config)), host));
+        Ok(Self { url, tls, permit: settings.permit.clone() })
     }
 
     pub(super) const fn url(&self) -> &BrokerUrl {
@@ -85,6 +87,7 @@ impl Transport {
         let tcp = self.connect_tcp(within).await?;
         // Messages must not wait until they fill a segment.
         tcp.set_nodelay(true).map_err(Failure::Unreachable)?;
+        let tcp = Permitted::new(tcp, self.permit.clone());
         let Some((connector, host)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
         let handshake = connector.connect(host.clone(), tcp);
         let tls = timeout(within, handshake).await.map_err(no_answer("the TLS handshake"))?;

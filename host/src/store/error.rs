@@ -8,6 +8,7 @@ use std::{
 use roost_scheduler::{names::RunId, outcome::RunState};
 use rusqlite::ErrorCode;
 
+use super::postgres::Fault;
 use crate::{files::FolderError, report::Report};
 
 const FULL_HINT: &str = "nothing was damaged: make space and start Roost again";
@@ -21,6 +22,16 @@ pub(crate) enum StoreError {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("the data folder `{}` is in use{}", .folder.display(), by_process(*.pid))]
     InUse { folder: PathBuf, pid: Option<u32> },
+    #[error("the database `{database}` could not be used")]
+    Postgres {
+        database: String,
+        #[source]
+        fault: Box<Fault>,
+    },
+    #[error("the store is a database: `{}`", .0)]
+    NoFile(String),
+    #[error("the thread of the store cannot be started")]
+    Thread(#[source] io::Error),
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("`{}` cannot be read", .path.display())]
@@ -111,7 +122,7 @@ impl StoreError {
         }
     }
 
-    fn hint(&self) -> String {
+    pub(super) fn hint(&self) -> String {
         match self {
             Self::Folder(error) => error.hint(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => FULL_HINT.into(),
@@ -119,6 +130,9 @@ impl StoreError {
                 "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"
                     .into()
             }
+            Self::Postgres { fault, .. } => fault.hint(),
+            Self::NoFile(_) => "copy it with the tools of the database, such as `pg_dump`".into(),
+            Self::Thread(_) => "the system limits threads or memory: allow more, and start Roost again".into(),
             Self::InUse { .. } => {
                 "only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`".into()
             }

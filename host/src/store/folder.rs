@@ -3,17 +3,14 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
     thread,
-    time::Instant,
 };
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::{StoreError, limits};
 use crate::{
-    clock,
     files::{self, Folder},
     report::Report,
 };
@@ -33,39 +30,6 @@ pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
         tracing::warn!("{}", Report::new(what).cause(problem).hint(hint));
     }
     Ok(opened)
-}
-
-/// The identity of the database's file. If the file is deleted or replaced, the host writes to a file that no later
-/// host finds.
-#[derive(Debug)]
-pub(super) struct DataFolder {
-    file: (u64, u64),
-    checked: Instant,
-}
-
-impl DataFolder {
-    pub(super) fn new(path: &Path) -> Result<Self, StoreError> {
-        let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
-        let file = fs::metadata(path).map_err(error)?;
-        Ok(Self { file: (file.dev(), file.ino()), checked: clock::monotonic() })
-    }
-
-    /// Checks now and then whether the database is still the same file.
-    pub(super) fn check(&mut self, path: &Path) -> Result<(), StoreError> {
-        if self.checked.elapsed() < limits::CHECK_EVERY {
-            return Ok(());
-        }
-        self.checked = clock::monotonic();
-        match fs::metadata(path) {
-            Ok(file) if (file.dev(), file.ino()) == self.file => Ok(()),
-            Ok(_) => Err(StoreError::Displaced { path: path.to_owned(), how: "another file was put in its place" }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StoreError::Displaced { path: path.to_owned(), how: "it was deleted or moved away" })
-            }
-            // A host that may no longer read the folder still has the file open.
-            Err(_) => Ok(()),
-        }
-    }
 }
 
 /// Takes the lock: one host per data folder (I14). The lock ends with the process that holds it.
@@ -140,13 +104,6 @@ pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
 /// it.
 fn is_client_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// Renames a flushed file, durably.
-pub(super) fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<()> {
-    fs::rename(unfinished, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     error::Error,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -15,9 +14,8 @@ use roost_scheduler::{
     outcome::{Outcome, RunState},
     time::Instant,
 };
-use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{limits, outcomes::outcome_from_json};
+use super::limits;
 
 /// How the last run of a job or a device ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +23,27 @@ pub(crate) struct LastOutcome {
     pub(crate) run: RunId,
     pub(crate) state: RunState,
     pub(crate) ended: Instant,
-    /// The reason, unless the run succeeded without remarks.
+    /// The reason of a fault, as `roost runs` shows it but for the other occurrences that it stands for.
     pub(crate) reason: Option<Arc<str>>,
+}
+
+/// Passes on how each run of a store ended, in any order.
+pub(super) type Source =
+    Box<dyn FnOnce(&mut dyn FnMut(LastOutcome)) -> Result<(), Box<dyn Error + Send + Sync>> + Send>;
+
+impl LastOutcome {
+    /// Makes it from what the store has: the outcome, or the text that an older version kept instead.
+    pub(super) fn new(
+        run: RunId,
+        state: RunState,
+        ended: Instant,
+        outcome: Option<&Outcome>,
+        kept_reason: Option<&str>,
+    ) -> Self {
+        let text = |outcome: &Outcome| outcome.reason(&|at| at.to_string()).to_string();
+        let reason = outcome.map(text).or_else(|| kept_reason.map(str::to_owned));
+        Self { run, state, ended, reason: reason.filter(|_| is_fault(state)).map(Arc::from) }
+    }
 }
 
 /// A shared handle to the last outcomes.
@@ -102,13 +119,8 @@ impl LastOutcomes {
         let mut table = None;
         for change in changes {
             let Change::RunEnded(ended) = change else { continue };
-            let state = ended.outcome.state();
-            let last = LastOutcome {
-                run: ended.id.clone(),
-                state,
-                ended: ended.ended,
-                reason: reason(state, || Some(ended.outcome.clone())),
-            };
+            let (run, state) = (ended.id.clone(), ended.outcome.state());
+            let last = LastOutcome::new(run, state, ended.ended, Some(&ended.outcome), None);
             let table = table.get_or_insert_with(|| self.table());
             if let Some(jobs) = &mut table.ended_meanwhile {
                 jobs.insert(ended.id.clone().into_job_name());
@@ -117,37 +129,34 @@ impl LastOutcomes {
         }
     }
 
-    /// Reads the runs on disk on a thread of its own, because a million take a moment. No other connection may commit
-    /// before this returns.
-    pub(super) fn start_reading(&self, path: &Path) {
-        if let Err(error) = self.begin_reading(path) {
-            self.table().ended_meanwhile = None;
+    /// Reads the runs that had ended on a thread of its own, because a million take a moment. `source` is fixed to the
+    /// state before the next commit.
+    pub(super) fn start_reading(&self, source: Result<Source, Box<dyn Error + Send + Sync>>) {
+        let unknown = |error| {
             tracing::warn!("faults from before the start are unknown, because the runs cannot be read: {error}");
-        }
-    }
-
-    fn begin_reading(&self, path: &Path) -> Result<(), Box<dyn Error>> {
-        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, read_only)?;
-        // From the first read on, the transaction sees one state.
-        connection.execute_batch("BEGIN; SELECT series FROM clock")?;
-        self.table().ended_meanwhile = Some(HashSet::new());
+        };
         let outcomes = self.clone();
-        thread::Builder::new().name("outcomes".into()).spawn(move || {
-            let _ = rustix::process::nice(limits::NICE);
-            let found = saved(&connection);
-            let mut table = outcomes.table();
-            match found {
-                Ok(saved) => table.merge(saved),
-                Err(error) => {
-                    table.ended_meanwhile = None;
-                    tracing::warn!(
-                        "faults from before the start are unknown, because the runs cannot be read: {error}"
-                    );
+        let started = source.and_then(|source| {
+            self.table().ended_meanwhile = Some(HashSet::new());
+            let read = move || {
+                let _ = rustix::process::nice(limits::NICE);
+                let mut saved = Table::default();
+                let done = source(&mut |last| saved.put(last));
+                let mut table = outcomes.table();
+                match done {
+                    Ok(()) => table.merge(saved),
+                    Err(error) => {
+                        table.ended_meanwhile = None;
+                        unknown(error);
+                    }
                 }
-            }
-        })?;
-        Ok(())
+            };
+            thread::Builder::new().name("outcomes".into()).spawn(read).map(drop).map_err(Into::into)
+        });
+        if let Err(error) = started {
+            self.table().ended_meanwhile = None;
+            unknown(error);
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -158,13 +167,6 @@ impl LastOutcomes {
 /// Checks whether an outcome is a fault that an operator has to know.
 const fn is_fault(state: RunState) -> bool {
     matches!(state, RunState::Failed | RunState::Missed | RunState::Denied)
-}
-
-/// Returns the reason of a fault, as `roost runs` shows it but for the other occurrences that it stands for.
-fn reason(state: RunState, outcome: impl FnOnce() -> Option<Outcome>) -> Option<Arc<str>> {
-    let outcome = is_fault(state).then(outcome).flatten()?;
-    let text = outcome.reason(&|at| at.to_string()).to_string();
-    Some(text.as_str().into())
 }
 
 impl Table {
@@ -226,47 +228,6 @@ impl Table {
             of.last = last;
         }
     }
-}
-
-/// Reads the runs that have ended.
-fn saved(connection: &Connection) -> rusqlite::Result<Table> {
-    let mut table = Table::default();
-    let mut select = connection.prepare(ENDED)?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        // The check of the database reports a row that cannot be read.
-        if let Some(last) = last_outcome(row)? {
-            table.put(last);
-        }
-    }
-    Ok(table)
-}
-
-pub(super) const ENDED: &str =
-    "SELECT plugin, device, job, occurrence, origin, state, ended, why, reason FROM runs WHERE state <> 'running'";
-
-fn last_outcome(row: &Row<'_>) -> rusqlite::Result<Option<LastOutcome>> {
-    let text = |column: usize| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?);
-    let instant =
-        |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.and_then(Instant::from_millis));
-    let [plugin, device, job, origin, state] =
-        [text(0)?, text(1)?, text(2)?, text(4)?, text(5)?].map(Option::unwrap_or_default);
-    let (occurrence, ended, why, kept_reason) = (instant(3)?, instant(6)?, text(7)?, text(8)?);
-    let parse = || {
-        let run = RunId {
-            plugin: PluginName::parse_owner(plugin).ok()?,
-            device: DeviceName::parse(device).ok()?,
-            job: JobId::parse(job).ok()?,
-            occurrence: occurrence?,
-            origin: origin.parse().ok()?,
-        };
-        let state = RunState::parse(state)?;
-        // An older version kept only a text.
-        let kept_reason = || kept_reason.filter(|_| is_fault(state)).map(Arc::from);
-        let reason = reason(state, || outcome_from_json(why?).ok()).or_else(kept_reason);
-        Some(LastOutcome { run, state, ended: ended?, reason })
-    };
-    Ok(parse())
 }
 
 #[cfg(test)]

@@ -48,3 +48,22 @@ pub(super) const DEVICES_AT_ONCE: usize = 1_000;
 pub(super) const LAST_OUTCOMES: usize = 400_000;
 /// Added to the niceness of the thread that reads the runs on disk.
 pub(super) const NICE: i32 = 10;
+/// How long the connection to a database may take, and unacknowledged data of it.
+pub(super) const CONNECT: Duration = Duration::from_secs(3);
+/// How long a commit may take in a database: after that, the host ends, and another one may take over.
+pub(super) const COMMIT: Duration = Duration::from_secs(10);
+/// How long a standby's question may take.
+pub(super) const QUESTION: Duration = Duration::from_secs(2);
+/// The pause before another try to connect.
+pub(super) const RECONNECT: Duration = Duration::from_millis(500);
+/// The shortest pause between two looks at the deadline of the lease: a send is refused from the deadline on, whenever
+/// this is noticed.
+pub(super) const WATCH: Duration = Duration::from_millis(20);
+/// How long the release of a cell is waited for at the end; without it, another host takes the cell seconds later.
+pub(super) const RELEASE: Duration = Duration::from_secs(3);
+/// How long the log has for the last line of a process that begins anew.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long a query may take in a database.
+pub(super) const QUERY: Duration = Duration::from_secs(30);
+/// How long reading everything may take at the start.
+pub(super) const LOAD: Duration = Duration::from_secs(600);

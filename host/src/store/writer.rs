@@ -5,7 +5,7 @@ use std::{sync::mpsc, thread};
 use roost_scheduler::event::Change;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Store, StoreError, commit};
+use super::{Store, StoreError};
 use crate::clock;
 
 /// The result of a commit.
@@ -29,13 +29,11 @@ impl Store {
     /// Starts the thread. It reports each batch, in order, and ends after a failure.
     pub(crate) fn start(mut self, committed: UnboundedSender<Committed>) -> Result<Writer, StoreError> {
         let (batches, inbox) = mpsc::channel();
-        let path = self.path.clone();
-        self.past.start_counting(&path);
-        self.last_outcomes.start_reading(&path);
+        self.start_reading();
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || self.write(&inbox, &committed))
-            .map_err(|source| StoreError::File { what: "cannot start the thread that writes", path, source })?;
+            .map_err(StoreError::Thread)?;
         Ok(Writer { batches, thread })
     }
 
@@ -57,13 +55,6 @@ impl Store {
                 break;
             }
         }
-    }
-
-    /// Commits all changes durably, or none.
-    pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.folder.check(&self.path)?;
-        commit::commit(&mut self.connection, &mut self.past, changes)
-            .map_err(|error| StoreError::from_sqlite(&self.path, error))
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     },
     OwnerFilter, window,
 };
-use crate::store::{self, CountBy, CountFilter};
+use crate::store::{CountBy, CountFilter};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -103,8 +103,8 @@ pub(crate) async fn count(
         device: owner.1.map(|name| name.to_string()),
     };
     let zone = state.zone();
-    let read = state.read(move |data| {
-        let past = store::count_ended(data, &filter, (by.into(), buckets), |groups: &mut Groups, count| {
+    let read = state.read(move |store| {
+        let past = store.count_ended(&filter, (by.into(), buckets), |groups: &mut Groups, count| {
             add_past(groups, by, &count);
         })?;
         let more = counter.more;

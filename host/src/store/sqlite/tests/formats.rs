@@ -2,7 +2,10 @@
 
 use expect_test::expect;
 use roost_scheduler::{
-    event::{PauseScope, Tombstone},
+    event::{PauseScope, Progress, Tombstone},
+    model::{Matches, Qos},
+    names::{JobId, RunId},
+    outcome::{Attempt, Failed},
     pause::Pause,
 };
 

@@ -1,83 +1,27 @@
 //! Queries for runs.
 
-use crate::zones;
 use std::path::Path;
 
 use roost_scheduler::{
     body::Body,
-    model::Action,
-    names::{DeviceName, JobId, JobName, PluginName, RunId},
-    outcome::{Outcome, RunState},
-    scheduler::NextStep,
+    names::{JobName, RunId},
+    outcome::RunState,
     time::Instant,
-    zone::Zone,
 };
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{
     DATABASE, MIGRATIONS, StoreError,
     error::Damage,
-    progress::{cancelled_from_json, failed_from_json},
+    queries::{Around, RunFilter, RunView},
     reading::{query, query_current},
+    rows::{self, Row, parse_state},
 };
-use crate::job_json::{action_from_json, body_from_json, policy_from_json};
-
-/// A filter for runs, with the order and the size of the page.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RunFilter {
-    /// The states of the runs; empty for all.
-    pub(crate) states: Vec<RunState>,
-    pub(crate) plugin: Option<String>,
-    pub(crate) device: Option<String>,
-    pub(crate) job: Option<String>,
-    /// Of ended runs, only occurrences from here on.
-    pub(crate) since: Option<Instant>,
-    /// Of ended runs, only occurrences before.
-    pub(crate) until: Option<Instant>,
-    /// Only runs that are listed after this one.
-    pub(crate) after: Option<RunCursor>,
-    /// The largest number of runs.
-    pub(crate) limit: usize,
-    /// Whether all runs are listed by occurrence, the oldest first.
-    pub(crate) in_order: bool,
-}
-
-/// A place in a list: that of its last run.
-#[derive(Clone, Debug)]
-pub(crate) struct RunCursor {
-    /// When the run's next step is due, if it is under way.
-    pub(crate) due: Option<Instant>,
-    pub(crate) run: RunId,
-}
-
-/// A run in the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RunView {
-    pub(crate) id: RunId,
-    pub(crate) state: RunState,
-    /// The reason for its state; of a run that is under way, why it was cut short, or its first failed step.
-    pub(crate) reason: Option<String>,
-    pub(crate) started: Option<Instant>,
-    pub(crate) ended: Option<Instant>,
-    /// The attempts at its last step.
-    pub(crate) attempts: Option<u32>,
-    /// The device's time zone, if it is known.
-    pub(crate) zone: Option<Zone>,
-    /// The plugin's note.
-    pub(crate) note: Option<String>,
-    /// The outcome as JSON, with all values; `None` if the run succeeded without remarks.
-    pub(crate) why: Option<String>,
-    /// The label of its job.
-    pub(crate) label: Option<String>,
-    /// The first of its messages as JSON, if it has started and ended.
-    pub(crate) messages: Option<String>,
-    /// The next step, if it is under way.
-    pub(crate) next: Option<NextStep>,
-}
+use crate::job_json::{body_from_json, policy_from_json};
 
 /// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended, the
 /// newest occurrence first; or all by occurrence.
-pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
+pub(in crate::store) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
     query_current(data, |connection| {
         if filter.in_order {
             return select(connection, filter, ALL);
@@ -93,33 +37,15 @@ pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, Stor
 }
 
 fn under_way(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunView>, Damage> {
-    let due = |run: &RunView| run.next.map(|next| next.due);
-    let place = match &filter.after {
-        None => None,
-        Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
-        // They have been listed.
-        Some(RunCursor { due: None, .. }) => return Ok(Vec::new()),
-    };
-    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..filter.clone() };
+    let Some(every) = filter.under_way() else { return Ok(Vec::new()) };
     let mut runs = select(connection, &every, UNDER_WAY)?;
-    runs.retain(|run| place.is_none_or(|place| (due(run), &run.id) > place));
-    runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
-    runs.truncate(filter.limit);
+    filter.page_of_those_under_way(&mut runs);
     Ok(runs)
 }
 
 /// Returns one run.
-pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
-    let filter = RunFilter {
-        plugin: Some(run.plugin.to_string()),
-        device: Some(run.device.to_string()),
-        job: Some(run.job.to_string()),
-        since: Some(run.occurrence),
-        until: Some(run.occurrence.plus_ms(1)),
-        limit: usize::MAX,
-        ..RunFilter::default()
-    };
-    Ok(runs(data, &filter)?.into_iter().find(|found| found.id == *run))
+pub(in crate::store) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
+    Ok(runs(data, &RunFilter::of_run(run))?.into_iter().find(|found| found.id == *run))
 }
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
@@ -151,21 +77,8 @@ fn select(connection: &Connection, filter: &RunFilter, which: &str) -> Result<Ve
     Ok(runs)
 }
 
-/// The runs of a job around an instant.
-#[derive(Debug, Default)]
-pub(crate) struct Around {
-    /// The run of an occurrence of the job's trigger.
-    pub(crate) of_occurrence: Option<RunView>,
-    /// If there is none, the first run after it, which may stand for several.
-    pub(crate) behind: Option<RunView>,
-    /// The nearest runs of any origin: one up to the instant, one after it, and one replay.
-    pub(crate) nearest: Vec<RunView>,
-    /// The oldest occurrence of any run of any job.
-    pub(crate) oldest: Option<Instant>,
-}
-
 /// Returns the runs of a job for an occurrence and, within a window, around an instant.
-pub(crate) fn around(
+pub(in crate::store) fn around(
     data: &Path,
     (plugin, device, job): &JobName,
     occurrence: Option<Instant>,
@@ -239,7 +152,7 @@ fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl
         None => {}
     }
     let place = after.map_or(if filter.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
-    let mut rows = statement.query(named_params! {
+    let mut found = statement.query(named_params! {
         ":states": states(&filter.states),
         ":plugin": filter.plugin,
         ":device": filter.device,
@@ -254,60 +167,11 @@ fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl
         ":limit": i64::try_from(filter.limit).unwrap_or(i64::MAX),
     })?;
     let mut number = 0;
-    while let Some(row) = rows.next()? {
+    while let Some(row) = found.next()? {
         number += 1;
-        take(view(row).map_err(|what| Damage::Row { table: "runs", row: number, what })?);
+        take(rows::view(&Row::new("runs", number, row))?);
     }
     Ok(())
-}
-
-fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
-    let text = |column| row.get_ref(column).map_err(to_text)?.as_str_or_null().map_err(to_text);
-    let must = |column| text(column)?.ok_or_else(|| format!("column {column} is empty"));
-    let instant = |column| -> Result<Option<Instant>, String> {
-        let millis: Option<i64> = row.get(column).map_err(to_text)?;
-        millis.map(|ms| Instant::from_millis(ms).ok_or_else(|| format!("{ms} is not an instant"))).transpose()
-    };
-    let id = RunId {
-        plugin: PluginName::parse_owner(must(0)?).map_err(to_text)?,
-        device: DeviceName::parse(must(1)?).map_err(to_text)?,
-        job: JobId::parse(must(2)?).map_err(to_text)?,
-        occurrence: instant(3)?.ok_or("it has no occurrence")?,
-        origin: must(4)?.parse().map_err(to_text)?,
-    };
-    let mut run = RunView {
-        id,
-        state: parse_state(must(5)?)?,
-        reason: text(6)?.map(str::to_owned),
-        started: instant(7)?,
-        ended: instant(8)?,
-        attempts: row.get(9).map_err(to_text)?,
-        zone: text(10)?.and_then(|zone| zones::find(zone).ok()),
-        next: None,
-        note: text(17)?.map(str::to_owned),
-        why: text(18)?.map(str::to_owned),
-        label: text(19)?.map(str::to_owned),
-        messages: text(20)?.map(str::to_owned),
-    };
-    if row.get(11).map_err(to_text)? {
-        let (action, done): (_, usize) = (action_from_json(must(12)?)?, row.get(13).map_err(to_text)?);
-        let (of, after_ms) = match &action {
-            Action::Steps(steps) => (steps.len(), steps.get(done).ok_or("it has no step left")?.after_ms),
-            // Its plugin has not been called yet.
-            Action::Task(_) => (1, 0),
-        };
-        let start = instant(14)?.ok_or("it has no start")?;
-        let due = match run.started {
-            Some(started) if done > 0 => started.plus_ms(after_ms.into()),
-            _ => start,
-        };
-        run.next = Some(NextStep { step: done + 1, of, due });
-        let failed = text(15)?.map(failed_from_json).transpose()?.map(|failed| failed.to_string());
-        let cancelled =
-            text(16)?.map(cancelled_from_json).transpose()?.map(Outcome::Cancelled).map(|end| end.to_string());
-        run.reason = cancelled.or(failed);
-    }
-    Ok(run)
 }
 
 /// Returns the states as `,failed,missed,`; `None` for all.
@@ -316,16 +180,8 @@ fn states(states: &[RunState]) -> Option<String> {
     (!words.is_empty()).then(|| format!(",{words},"))
 }
 
-fn parse_state(word: &str) -> Result<RunState, String> {
-    RunState::parse(word).ok_or_else(|| format!("`{word}` is not the state of a run"))
-}
-
-fn to_text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
 /// Returns the content of a failed run, to be replayed.
-pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> {
+pub(in crate::store) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> {
     let found = query(&data.join(DATABASE), |connection, _| {
         let row = connection
             .query_row(

@@ -1,13 +1,14 @@
 //! Replaces the database by another file, and keeps the old one under another name.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::{
-    StoreError, folder,
+    StoreError,
     reading::{log_of, with_suffix},
 };
 
@@ -18,7 +19,7 @@ use super::{
 /// meet that log. A failed replacement is undone.
 pub(super) fn replace(path: &Path, with: &Path) -> Result<Option<PathBuf>, StoreError> {
     let target = |source: io::Error| StoreError::Target { path: path.to_owned(), source: source.into() };
-    fs::File::open(with).and_then(|file| file.sync_all()).map_err(target)?;
+    File::open(with).and_then(|file| file.sync_all()).map_err(target)?;
     let kept = free(path);
     // A log that could be read is in the database already.
     let old: Vec<_> = [(log_of(path), log_of(&kept)), (path.to_owned(), kept.clone())]
@@ -28,7 +29,7 @@ pub(super) fn replace(path: &Path, with: &Path) -> Result<Option<PathBuf>, Store
     let was_there = is_there(path);
     let placed = old.iter().try_for_each(|(from, to)| keep(from, to)).and_then(|()| {
         [log_of(path), with_suffix(path, "-shm")].iter().try_for_each(|old| gone(old))?;
-        folder::put_in_place(with, path)
+        put_in_place(with, path)
     });
     let Err(source) = placed else { return Ok(was_there.then_some(kept)) };
     // If the new file has taken its place, the old one keeps its new name: only the flush of the folder has failed.
@@ -72,6 +73,13 @@ pub(super) fn gone(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Renames a flushed file, durably.
+pub(super) fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(unfinished, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 #![allow(clippy::too_many_lines, reason = "snapshots are in their tests")]
 
 use expect_test::expect;
-use roost_scheduler::event::Tombstone;
+use roost_scheduler::{
+    body::Body,
+    event::{Progress, SavedRun, Tombstone},
+    model::Step,
+    names::{JobId, RunId},
+};
 
 use super::*;
 
@@ -347,7 +352,7 @@ fn an_invalid_backup_changes_nothing() {
         UPDATE runs SET attempts = -1 WHERE state <> 'running':
         `[FOLDER]/bad` cannot be restored
           caused by: `[FOLDER]/bad` is damaged
-          caused by: in table `runs`, row 2: Integer -1 out of range at index 9
+          caused by: in table `runs`, row 2: -1 is out of range
         hint: nothing was changed: name a file that `roost backup` has written
         UPDATE runs SET number = NULL WHERE state = 'running':
         `[FOLDER]/bad` cannot be restored

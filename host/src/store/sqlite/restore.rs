@@ -19,10 +19,11 @@ use roost_scheduler::{
 use rusqlite::{Connection, Transaction, config::DbConfig, params};
 
 use super::{
-    DATABASE, MIGRATIONS, Retention, RunFilter, RunView, StoreError, backup, commit,
+    DATABASE, MIGRATIONS, Retention, StoreError, backup, commit,
     error::Damage,
     folder, format_of, load, migrate,
     outcomes::outcome_to_json,
+    queries::{RunFilter, RunView},
     reading::{query, uri, with_suffix},
     replace::{gone, replace},
     retention::Past,
@@ -53,7 +54,7 @@ enum RestoreDecision {
 }
 
 /// Replaces the database by the copy `from`, unless a host uses it. A failed restore changes nothing.
-pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
+pub(in crate::store) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
     check(from).map_err(|error| StoreError::NoBackup { path: from.to_owned(), source: Box::new(error) })?;
     let path = data.join(DATABASE);
     let unfinished = with_suffix(&path, ".restoring");

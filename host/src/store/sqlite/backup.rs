@@ -11,13 +11,14 @@ use std::{
 use super::{
     DATABASE, StoreError,
     error::Damage,
-    folder, limits,
+    limits,
     reading::{query, with_suffix},
+    replace::put_in_place,
 };
 use crate::files;
 
 /// Writes a copy to a new file: all of it or nothing.
-pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
+pub(in crate::store) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
     let path = data.join(DATABASE);
     // A missing or foreign database is reported before anything is written.
     query(&path, |_, _| Ok(()))?;
@@ -27,7 +28,7 @@ pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
     let target = |source| StoreError::Target { path: to.to_owned(), source };
     let (unfinished, file) = make_beside(to).map_err(|error| target(error.into()))?;
     let done = copy(&path, &unfinished, &file, target);
-    let done = done.and_then(|()| folder::put_in_place(&unfinished, to).map_err(|error| target(error.into())));
+    let done = done.and_then(|()| put_in_place(&unfinished, to).map_err(|error| target(error.into())));
     done.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 

@@ -1,4 +1,4 @@
-//! The store against a plain model of it, with random changes and crashes.
+//! The store against a plain model of it, with random changes.
 
 use std::collections::BTreeMap;
 
@@ -363,40 +363,64 @@ impl Model {
     }
 }
 
-fn everything_in(data: &Path) -> String {
-    let (mut store, saved) = open(data).unwrap();
+fn everything_in(place: &Place) -> String {
+    let (mut store, saved) = place.open();
     let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
-    let mut known = runs(data, &RunFilter { limit: usize::MAX, ..RunFilter::default() }).unwrap();
+    drop(store);
+    let mut known = place.reader().runs(&RunFilter { limit: usize::MAX, ..RunFilter::default() }).unwrap();
     known.retain(|run| run.next.is_none());
     known.sort_by(|one, other| one.id.cmp(&other.id));
     let ended = known.into_iter().map(|run| {
-        let body = dead_letter(data, &run.id).ok();
+        let body = place.reader().dead_letter(&run.id).ok();
         (run.id, run.state, run.reason, run.started, run.ended, run.attempts, body)
     });
     format!("{}\n{:#?}", text_of(&saved, &jobs), ended.collect::<Vec<_>>())
 }
 
+/// I2, I3 and I5 depend on it. `crashed` returns what a crash at this moment would leave, if that can be had.
+fn is_the_sum_of_its_commits(
+    place: &Place,
+    (batches, stop_at): (&[Vec<Act>], usize),
+    crashed: impl Fn(&Place) -> Option<Place>,
+) -> Result<(), TestCaseError> {
+    let (mut store, _) = place.open();
+    let mut model = Model::default();
+    for (number, acts) in batches.iter().enumerate() {
+        let changes: Vec<_> = acts.iter().filter_map(|act| model.take(act)).collect();
+        store.commit(&changes).unwrap();
+        if number == stop_at
+            && let Some(left) = crashed(place)
+        {
+            prop_assert_eq!(everything_in(&left), model.text());
+        }
+    }
+    drop(store);
+    prop_assert_eq!(everything_in(place), model.text());
+    Ok(())
+}
+
+/// Copies the files that a crash of the process at this moment would leave.
+fn copied(place: &Place) -> Option<Place> {
+    let copy = Place::folder();
+    copy_files(place.data.path(), copy.data.path());
+    Some(copy)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// I2, I3 and I5 depend on it.
     #[test]
     fn after_a_crash_the_store_is_the_sum_of_its_commits(
         batches in proptest::collection::vec(proptest::collection::vec(act(), 0..30), 1..6),
         stop_at in 0..6_usize,
     ) {
-        let data = tempfile::tempdir().unwrap();
-        let (mut store, _) = open(data.path()).unwrap();
-        let mut model = Model::default();
-        for (number, acts) in batches.iter().enumerate() {
-            let changes: Vec<_> = acts.iter().filter_map(|act| model.take(act)).collect();
-            store.commit(&changes).unwrap();
-            if number == stop_at {
-                let copy = crashed(data.path());
-                prop_assert_eq!(everything_in(copy.path()), model.text());
-            }
-        }
-        drop(store);
-        prop_assert_eq!(everything_in(data.path()), model.text());
+        is_the_sum_of_its_commits(&Place::folder(), (&batches, stop_at), copied)?;
+    }
+
+    #[test]
+    fn in_a_database_the_store_is_the_sum_of_its_commits(
+        batches in proptest::collection::vec(proptest::collection::vec(act(), 0..30), 1..6),
+    ) {
+        is_the_sum_of_its_commits(&Place::database(), (&batches, 0), |_| None)?;
     }
 }

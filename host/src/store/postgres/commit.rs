@@ -1,0 +1,168 @@
+//! Writes a batch of changes in one transaction.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use roost_lease::{event::Event, row::Fence, time::WallTime};
+use roost_scheduler::{event::Change, time::Instant};
+use tokio_postgres::{Client, Statement, types::ToSql};
+
+use super::{
+    CELL, Fault, Session,
+    batch::{Batch, Rows, Value},
+    keeper::owner_text,
+    kinds::Kind,
+};
+use crate::store::limits;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Deletes runs that ended too long ago, of the oldest occurrences.
+const TOO_OLD: &str = "DELETE FROM runs WHERE cell = $1 AND (occurrence, plugin, device, job, origin) IN (
+     SELECT occurrence, plugin, device, job, origin
+     FROM (SELECT * FROM runs WHERE cell = $1 AND occurrence < $2 AND state <> 'running' ORDER BY occurrence LIMIT $4) AS old
+     WHERE ended < $2 LIMIT $3)";
+
+/// The statements of a connection that have been prepared.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    kinds: HashMap<Kind, Statement>,
+    too_old: Option<Statement>,
+}
+
+/// The first statement of each transaction: renews the lease, or finds no row if the cell is another's.
+const FENCE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock, $4)
+     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+const RELEASE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock, $4), owner = NULL
+     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+
+/// Commits the fence alone, and releases the cell if it is to.
+pub(super) fn alone(session: &Session, fence: &Fence, releases: bool) -> Result<Event, Fault> {
+    let (sql, fence) = (if releases { RELEASE } else { FENCE }, *fence);
+    session.run(limits::COMMIT, async move |client: &Client| {
+        Ok(renew(client, sql, &fence).await?.map_or(Event::Fenced, |clock| Event::Committed { clock }))
+    })
+}
+
+/// Returns the database's clock, or `None` if the cell is another's.
+async fn renew(client: &Client, sql: &str, fence: &Fence) -> Result<Option<WallTime>, tokio_postgres::Error> {
+    let (epoch, owner, clock) = (fence.epoch.0, owner_text(fence.owner), fence.clock.millis());
+    let row = client.query_opt(sql, &[&CELL, &epoch, &owner, &clock]).await?;
+    row.map(|row| row.try_get(0).map(WallTime::from_millis)).transpose()
+}
+
+/// Commits all changes behind the fence, or none. Runs that ended more than `days` ago are deleted with them.
+pub(super) fn commit(
+    session: &Session,
+    statements: &mut Statements,
+    fence: &Fence,
+    changes: &[Change],
+    days: u32,
+) -> Result<Event, Fault> {
+    let fence = *fence;
+    let batch: Vec<(Kind, Rows)> = Batch::new(changes)?.into_statements().collect();
+    let old = old(changes, days);
+    session.run(limits::COMMIT, async move |client: &Client| {
+        prepare(client, statements, batch.iter().map(|(kind, _)| *kind), old.is_some()).await?;
+        client.batch_execute("BEGIN").await?;
+        let Some(clock) = renew(client, FENCE, &fence).await? else {
+            client.batch_execute("ROLLBACK").await?;
+            return Ok(Event::Fenced);
+        };
+        // The connection is given up if one of them fails, and the transaction with it.
+        write(client, statements, batch, old).await?;
+        client.batch_execute("COMMIT").await?;
+        Ok(Event::Committed { clock })
+    })
+}
+
+async fn write(
+    client: &Client,
+    statements: &Statements,
+    batch: Vec<(Kind, Rows)>,
+    old: Option<(i64, i64, i64)>,
+) -> Result<(), tokio_postgres::Error> {
+    for (kind, rows) in batch {
+        let lists = lists(rows);
+        let cell: &(dyn ToSql + Sync) = &CELL;
+        let params: Vec<_> = std::iter::once(cell).chain(lists.iter().map(List::as_param)).collect();
+        client.execute(&statements.kinds[&kind], &params).await?;
+    }
+    if let (Some((before, most, examined)), Some(statement)) = (old, &statements.too_old) {
+        client.execute(statement, &[&CELL, &before, &most, &examined]).await?;
+    }
+    Ok(())
+}
+
+async fn prepare(
+    client: &Client,
+    statements: &mut Statements,
+    kinds: impl Iterator<Item = Kind>,
+    prunes: bool,
+) -> Result<(), Fault> {
+    for kind in kinds {
+        if let Entry::Vacant(unknown) = statements.kinds.entry(kind) {
+            unknown.insert(client.prepare(&kind.sql()).await?);
+        }
+    }
+    if prunes && statements.too_old.is_none() {
+        statements.too_old = Some(client.prepare(TOO_OLD).await?);
+    }
+    Ok(())
+}
+
+/// Returns before which instant ended runs are too old, how many of them are deleted, and how many are examined.
+fn old(changes: &[Change], days: u32) -> Option<(i64, i64, i64)> {
+    let ended =
+        || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run.ended) } else { None });
+    let (first, last) = (ended().min()?, ended().max()?);
+    // Runs that end with this batch stay, even if the clock was set back meanwhile (I13).
+    let before: Instant = last.plus_ms(-DAY_MS * i64::from(days)).min(first);
+    let count = ended().count() as i64;
+    let examined = count + limits::PRUNED_BEYOND;
+    Some((before.millis(), examined.min(2 * count), examined))
+}
+
+/// The values of a column.
+#[derive(Debug)]
+enum List {
+    Integers(Vec<Option<i64>>),
+    Reals(Vec<Option<f64>>),
+    Texts(Vec<Option<String>>),
+}
+
+impl List {
+    fn of(value: Value) -> Self {
+        match value {
+            Value::Integer(value) => Self::Integers(vec![value]),
+            Value::Real(value) => Self::Reals(vec![value]),
+            Value::Text(value) => Self::Texts(vec![value]),
+        }
+    }
+
+    fn push(&mut self, value: Value) {
+        match (self, value) {
+            (Self::Integers(list), Value::Integer(value)) => list.push(value),
+            (Self::Reals(list), Value::Real(value)) => list.push(value),
+            (Self::Texts(list), Value::Text(value)) => list.push(value),
+            (list, value) => unreachable!("{value:?} is no value of {list:?}"),
+        }
+    }
+
+    fn as_param(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Self::Integers(list) => list,
+            Self::Reals(list) => list,
+            Self::Texts(list) => list,
+        }
+    }
+}
+
+/// Turns rows into columns.
+fn lists(rows: Rows) -> Vec<List> {
+    let mut rows = rows.into_iter();
+    let mut lists: Vec<List> = rows.next().unwrap_or_default().into_iter().map(List::of).collect();
+    for row in rows {
+        lists.iter_mut().zip(row).for_each(|(list, value)| list.push(value));
+    }
+    lists
+}
