@@ -129,7 +129,11 @@ fn as_other_user(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={}", UNPRIVILEGED.0), format!("--regid={}", UNPRIVILEGED.1), "--clear-groups".to_owned()]);
+    command.args([
+        format!("--reuid={}", UNPRIVILEGED.0),
+        format!("--regid={}", UNPRIVILEGED.1),
+        "--clear-groups".to_owned(),
+    ]);
     command.arg(program).current_dir("/");
     command
 }
