@@ -215,5 +215,7 @@ fn is_cut_off(history: &History, record: &Record<'_>, job: &Job, row: &Row) -> b
     }
     let (Some(started), Some(ended)) = (row.started, row.ended) else { return false };
     let was_killed = history.kills.iter().any(|kill| started <= kill.within.1 && kill.within.0 <= ended);
-    was_killed && job.words.len() > 1 && row.reason.starts_with("step 1 was given up after 1 attempt")
+    // A run that was killed within moments of its start has no attempt on disk.
+    let reasons = ["step 1 was given up after 1 attempt", "step 1 was given up: it is unknown whether it was sent"];
+    was_killed && job.words.len() > 1 && reasons.iter().any(|reason| row.reason.starts_with(reason))
 }
