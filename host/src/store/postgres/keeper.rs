@@ -115,7 +115,8 @@ impl Standby {
                         }
                     }
                     Effect::Disconnect => self.session = None,
-                    Effect::Exit(_) | Effect::Abort(_) => begin_anew("the process was a standby for too long"),
+                    // A standby has no work.
+                    Effect::Exit(_) | Effect::Abort(_) => {}
                     Effect::Report(notice) => report(notice),
                     effect => next = Some(self.carry_out(effect)),
                 }
@@ -314,8 +315,10 @@ pub(super) fn begin_anew(why: &str) -> ! {
     tracing::error!("this host has lost its cell, and begins anew: {why}");
     // The log is written by a thread of its own.
     thread::sleep(limits::LAST_WORDS);
-    let program = std::env::current_exe().unwrap_or_else(|_| "roost".into());
-    let failed = Command::new(program).args(std::env::args_os().skip(1)).exec();
+    // The file may have been replaced by a newer one meanwhile.
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "roost".into());
+    let failed = Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
     tracing::error!("the program could not be executed again: {failed}");
     std::process::abort();
 }
