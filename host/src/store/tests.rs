@@ -285,6 +285,16 @@ pub(super) fn copy_files(from: &Path, to: &Path) {
     }
 }
 
+#[test]
+fn a_text_with_a_nul_is_stored_without_it_in_a_database() {
+    let place = Place::database();
+    let (mut store, _) = place.open();
+    let Change::RunEnded(ended) = run_failed(run_id(1), 0) else { unreachable!() };
+    store.commit(&[Change::RunEnded(RunEnded { note: Some("dry\0run".into()), ..ended })]).unwrap();
+    let run = place.reader().run(&run_id(1)).unwrap().unwrap();
+    assert_eq!(run.note.as_deref(), Some("dry\u{fffd}run"));
+}
+
 fn jobs_in(place: &Place) -> Vec<SavedJob> {
     place.open().0.jobs(|jobs| jobs.collect()).unwrap()
 }

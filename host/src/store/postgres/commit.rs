@@ -135,7 +135,7 @@ impl List {
         match value {
             Value::Integer(value) => Self::Integers(vec![value]),
             Value::Real(value) => Self::Reals(vec![value]),
-            Value::Text(value) => Self::Texts(vec![value]),
+            Value::Text(value) => Self::Texts(vec![value.map(without_nul)]),
         }
     }
 
@@ -143,7 +143,7 @@ impl List {
         match (self, value) {
             (Self::Integers(list), Value::Integer(value)) => list.push(value),
             (Self::Reals(list), Value::Real(value)) => list.push(value),
-            (Self::Texts(list), Value::Text(value)) => list.push(value),
+            (Self::Texts(list), Value::Text(value)) => list.push(value.map(without_nul)),
             (list, value) => unreachable!("{value:?} is no value of {list:?}"),
         }
     }
@@ -155,6 +155,11 @@ impl List {
             Self::Texts(list) => list,
         }
     }
+}
+
+/// Replaces what a text in PostgreSQL cannot have. A device may report it, and a plugin may note it.
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 /// Turns rows into columns.

@@ -74,9 +74,10 @@ impl Keeper {
     /// Commits all changes durably, or none.
     pub(super) fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let (answer, committed) = mpsc::channel();
-        // The thread ends only with the process.
         let _ = self.orders.send(Order::Commit(changes.to_vec(), answer));
-        committed.recv().unwrap_or(Ok(())).map_err(|fault| self.source.error(fault))
+        // The thread ends before the process only if it panics.
+        let committed = committed.recv().unwrap_or_else(|_| begin_anew("the thread that writes has ended"));
+        committed.map_err(|fault| self.source.error(fault))
     }
 }
 
