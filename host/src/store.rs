@@ -56,11 +56,11 @@ enum Engine {
     Postgres(Box<postgres::Database>),
 }
 
-/// Opens the store of a data folder, or of a database; they are made if they do not exist. Returns everything in it but
+/// Opens the store of a data folder, or of a cell in a database; they are made if they do not exist. Returns everything in it but
 /// the jobs, which [`Store::jobs`] reads.
 pub(crate) async fn open(
     data: &Path,
-    database: Option<&DatabaseUrl>,
+    database: Option<(DatabaseUrl, i64)>,
     keep: Retention,
 ) -> Result<(Store, Saved), StoreError> {
     let (engine, saved) = match database {
@@ -68,11 +68,11 @@ pub(crate) async fn open(
             let (database, saved) = sqlite::Database::open(data, keep)?;
             (Engine::Sqlite(database.into()), saved)
         }
-        Some(url) => {
+        Some(cell) => {
             // It may wait for long.
             let (to, opened) = oneshot::channel();
-            let (data, url) = (data.to_owned(), url.clone());
-            let open = move || drop(to.send(postgres::Database::open(&data, url, keep)));
+            let data = data.to_owned();
+            let open = move || drop(to.send(postgres::Database::open(&data, cell, keep)));
             thread::Builder::new().name("standby".into()).spawn(open).map_err(StoreError::Thread)?;
             let ended = || StoreError::Thread(io::Error::other("it has panicked"));
             let (database, saved) = opened.await.map_err(|_| ended())??;

@@ -35,6 +35,9 @@ use crate::{
     telemetry,
 };
 
+/// The cell of a host that shares its plugins with no other.
+const CELL: i64 = 0;
+
 /// Run the host
 ///
 /// Loads the plugins and publishes what they plan, until it is stopped with Ctrl-C or SIGTERM. Every option can also be
@@ -142,7 +145,7 @@ async fn open_store(
     config: &Config,
     stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Option<(Store, Saved)>> {
-    let mut opened = Box::pin(store::open(&config.data, config.store.as_ref(), config.history));
+    let mut opened = Box::pin(store::open(&config.data, config.store.clone().map(|url| (url, CELL)), config.history));
     let mut watchdog = Watchdog::new();
     if config.store.is_some() {
         service::started();

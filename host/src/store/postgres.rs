@@ -32,9 +32,6 @@ use crate::lease::LeaseHandle;
 const SCHEMA: &str = include_str!("postgres/schema.sql");
 const FORMAT: i64 = 1;
 
-/// The cell of a host that shares its plugins with no other.
-const CELL: i64 = 0;
-
 /// An open database, of which this process owns a cell, and the lock on its data folder, which has what is of this
 /// machine alone: compiled plugins, logins.
 #[derive(Debug)]
@@ -53,12 +50,13 @@ pub(crate) struct Source(Arc<Connections>);
 #[derive(Debug)]
 struct Connections {
     address: Address,
+    cell: i64,
     free: Mutex<Vec<Session>>,
 }
 
 impl Source {
-    pub(crate) fn new(address: Address) -> Self {
-        Self(Arc::new(Connections { address, free: Mutex::default() }))
+    pub(crate) fn new(address: Address, cell: i64) -> Self {
+        Self(Arc::new(Connections { address, cell, free: Mutex::default() }))
     }
 
     /// Returns the database's name for errors.
@@ -73,7 +71,8 @@ impl Source {
     /// Queries with a connection of its own.
     fn query<T>(&self, query: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, StoreError> {
         let free = self.free().pop().filter(|session| !session.is_closed());
-        let session = free.map_or_else(|| Session::open(&self.0.address), Ok).map_err(|fault| self.error(fault))?;
+        let session =
+            free.map_or_else(|| Session::open(&self.0.address, self.0.cell), Ok).map_err(|fault| self.error(fault))?;
         let found = query(&session);
         if found.is_ok() {
             self.free().push(session);
@@ -89,9 +88,13 @@ impl Source {
 impl Database {
     /// Opens the database, and waits until this process owns the cell; the tables are made if there are none. Returns
     /// everything in it but the jobs.
-    pub(super) fn open(data: &Path, address: Address, keep: Retention) -> Result<(Self, Saved), StoreError> {
+    pub(super) fn open(
+        data: &Path,
+        (address, cell): (Address, i64),
+        keep: Retention,
+    ) -> Result<(Self, Saved), StoreError> {
         let lock = folder::lock(&folder::open(data)?, data)?;
-        let source = Source::new(address);
+        let source = Source::new(address, cell);
         let (keeper, lease) = Keeper::acquire(&source, keep.days)?;
         let saved = or_begin_anew(source.query(load::load))?;
         Ok((Self { source, keeper, lease, _lock: lock }, saved))

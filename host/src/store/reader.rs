@@ -29,9 +29,9 @@ impl Reader {
         Self::Sqlite(data.to_owned())
     }
 
-    /// Returns a handle to a database of several hosts.
-    pub(crate) fn database(url: DatabaseUrl) -> Self {
-        Self::Postgres(postgres::Source::new(url))
+    /// Returns a handle to a cell in a database of several hosts.
+    pub(crate) fn database(url: DatabaseUrl, cell: i64) -> Self {
+        Self::Postgres(postgres::Source::new(url, cell))
     }
 
     /// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended,
