@@ -28,9 +28,9 @@ use super::{
 };
 use crate::lease::LeaseHandle;
 
-/// The tables; the format of the database counts the changes of them.
-const SCHEMA: &str = include_str!("postgres/schema.sql");
-const FORMAT: i64 = 1;
+/// The tables: each format of the database is an addition to the one before. A host works with its own format and with
+/// the next one, so that hosts are replaced by newer ones one after the other.
+const FORMATS: [&str; 2] = [include_str!("postgres/format_1.sql"), include_str!("postgres/format_2.sql")];
 
 /// An open database, of which this process owns a cell, and the lock on its data folder, which has what is of this
 /// machine alone: compiled plugins, logins.

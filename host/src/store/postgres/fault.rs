@@ -19,8 +19,8 @@ pub(crate) enum Fault {
     Damage(#[from] Damage),
     #[error("a value cannot be written as JSON")]
     Json(#[from] serde_json::Error),
-    #[error("it has format {found}, and this Roost knows formats up to {known}")]
-    Newer { found: i64, known: i64 },
+    #[error("it has format {found}, and this Roost works with formats up to {}", known + 1)]
+    Newer { found: usize, known: usize },
 }
 
 impl From<tokio_postgres::Error> for Fault {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, mem, pin::pin, sync::mpsc, thread};
 use roost_scheduler::event::{DeviceKey, Saved, SavedJob};
 use tokio_postgres::{Client, RowStream, types::ToSql};
 
-use super::{FORMAT, Fault, SCHEMA, Session};
+use super::{FORMATS, Fault, Session};
 use crate::{
     store::{
         error::Damage,
@@ -22,13 +22,19 @@ pub(super) fn prepare(session: &Session) -> Result<(), Fault> {
         // Another host that does the same waits here.
         client.batch_execute("BEGIN; LOCK TABLE roost IN EXCLUSIVE MODE").await?;
         let made = async {
-            match client.query_opt("SELECT format FROM roost", &[]).await?.map(|row| row.get::<_, i64>(0)) {
-                None => {
-                    client.batch_execute(SCHEMA).await?;
-                    client.execute("INSERT INTO roost (format) VALUES ($1)", &[&FORMAT]).await?;
+            let found = client.query_opt("SELECT format FROM roost", &[]).await?.map(|row| row.get::<_, i64>(0));
+            let known = FORMATS.len();
+            match found.map_or(0, |found| usize::try_from(found).unwrap_or(usize::MAX)) {
+                // A format only adds to the one before, so that hosts with the one before go on meanwhile.
+                newer if newer > known + 1 => return Err(Fault::Newer { found: newer, known }),
+                newer if newer >= known => {}
+                older => {
+                    for addition in &FORMATS[older..] {
+                        client.batch_execute(addition).await?;
+                    }
+                    client.execute("DELETE FROM roost", &[]).await?;
+                    client.execute("INSERT INTO roost (format) VALUES ($1)", &[&(known as i64)]).await?;
                 }
-                Some(found) if found > FORMAT => return Err(Fault::Newer { found, known: FORMAT }),
-                Some(_) => {}
             }
             client.execute("INSERT INTO cells (id) VALUES ($1) ON CONFLICT DO NOTHING", &[&session.cell]).await?;
             Ok(())
