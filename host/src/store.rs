@@ -34,7 +34,7 @@ pub(crate) use self::{
     folder::is_in_use,
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
-    postgres::Address as DatabaseUrl,
+    postgres::{Address as DatabaseUrl, FileKind, PluginFile, PluginFiles},
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
     reader::{Reader, restore},
     retention::Retention,
@@ -82,6 +82,11 @@ pub(crate) async fn open(
     Ok((Store { engine, last_outcomes: LastOutcomes::default() }, saved))
 }
 
+/// Begins anew if a database is away, because it may be back when this process is.
+pub(crate) fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+    postgres::or_begin_anew(read)
+}
+
 impl Store {
     /// Returns the handle of the last outcomes.
     pub(crate) fn last_outcomes(&self) -> LastOutcomes {
@@ -111,6 +116,14 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(_) => SendPermit::default(),
             Engine::Postgres(database) => SendPermit::of(database.lease()),
+        }
+    }
+
+    /// Returns the files of plugins, if hosts share them.
+    pub(crate) fn plugin_files(&self) -> Option<PluginFiles> {
+        match &self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(database) => Some(database.plugin_files()),
         }
     }
 

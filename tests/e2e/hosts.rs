@@ -10,20 +10,22 @@ use super::*;
 /// A job that is due each second, and a run of which must not start more than half a minute late.
 const OFTEN: &str = "every_ms = 1000";
 
-/// Makes a folder for a host that uses a database, with a plugin that publishes each second.
+/// Makes a folder for a host that uses a database.
 fn site(database: &str) -> Site {
     let site = Site::new();
     fs::write(site.path().join("roost.toml"), format!("[store]\nurl = \"{database}\"\n")).unwrap();
-    site.settings("declared", &job("often", OFTEN, "declared/often"));
-    site.drop_in(&guest("declared"), "declared");
     site
 }
 
-/// Starts a host that becomes the owner, and one that becomes a standby.
+/// Starts a host that becomes the owner, with a plugin that publishes each second, and one that becomes a standby.
 fn pair(server: &Postgres, broker: &Broker) -> ([Site; 2], Roost, Roost) {
     let database = server.database("roost");
     let sites = [site(&database), site(&database)];
     let owner = sites[0].start(broker);
+    owner.wait_for_log("connected to the broker");
+    sites[0].settings("declared", &job("often", OFTEN, "declared/often"));
+    sites[0].drop_in(&guest("declared"), "declared");
+    assert_eq!(sites[0].roost(&["adopt", "plugins"]), "declared is installed: 1 jobs\n");
     owner.wait_for_log("jobs of `declared`: 1 new");
     let standby = sites[1].start(broker);
     standby.wait_for_log("another host owns the cell: this one is a standby");

@@ -7,6 +7,7 @@ mod fault;
 mod keeper;
 mod kinds;
 mod load;
+mod plugin_files;
 mod runs;
 mod session;
 
@@ -18,7 +19,11 @@ use std::{
 use roost_scheduler::event::{Change, Saved, SavedJob};
 use tokio_postgres::Row;
 
-pub(crate) use self::{address::Address, fault::Fault};
+pub(crate) use self::{
+    address::Address,
+    fault::Fault,
+    plugin_files::{FileKind, PluginFile, PluginFiles},
+};
 use self::{keeper::Keeper, session::Session};
 use super::{
     Retention, StoreError,
@@ -109,6 +114,11 @@ impl Database {
         self.lease.clone()
     }
 
+    /// Returns a handle to the files of plugins.
+    pub(super) fn plugin_files(&self) -> PluginFiles {
+        self.source.plugin_files().owned(self.lease())
+    }
+
     pub(super) fn source(&self) -> Source {
         self.source.clone()
     }
@@ -133,7 +143,7 @@ impl Database {
 }
 
 /// Begins anew if the database is away: it may be back when this process is.
-fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
     match read {
         Err(StoreError::Postgres { fault, .. }) if !fault.is_lasting() => keeper::begin_anew(&fault.to_string()),
         read => read,
