@@ -1,5 +1,7 @@
 //! `roost run`: starts the host and runs it until it is stopped.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use roost_scheduler::{
     event::{Event, Saved, Version},
@@ -77,7 +79,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is started, so that a port in use is reported at once.
     let listening = http::listen(&config.data, &config.http)?;
     let shared = shared_files(&config, store.plugin_files())?;
-    copy_all(shared.as_ref())?;
+    copy_all(shared.as_ref(), &config.plugins)?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let zones = saved.zones.clone();
@@ -183,8 +185,9 @@ fn shared_files(config: &Config, files: Option<PluginFiles>) -> Result<Option<Sh
     files.map(open).transpose()
 }
 
-/// Copies the files of plugins before the first one is loaded: a plugin without a file counts as removed.
-fn copy_all(files: Option<&SharedFiles>) -> Result<(), Report> {
+/// Copies the files of plugins before the first one is loaded: a plugin without a file counts as removed. `folder` is
+/// the one that is not used.
+fn copy_all(files: Option<&SharedFiles>, folder: &Path) -> Result<(), Report> {
     let Some(files) = files else { return Ok(()) };
     let copied = match files.copy() {
         Err(SharedError::Store(error)) => store::or_begin_anew(Err(error)).map_err(SharedError::Store),
@@ -192,7 +195,20 @@ fn copy_all(files: Option<&SharedFiles>) -> Result<(), Report> {
     };
     copied.map_err(|error| {
         Report::new("the plugins could not be copied from the database").chain(&error).hint(error.hint())
-    })
+    })?;
+    if !has_component(files.folder()) && has_component(folder) {
+        tracing::warn!(
+            "the plugins in `{0}` do not run: hosts that share a database have their plugins in it, and it has none\n\
+             hint: `roost adopt {0}` puts them there",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+fn has_component(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().extension().is_some_and(|extension| extension == "wasm"))
 }
 
 /// Returns how to connect to the broker. Starts the built-in one if no other one is configured.
