@@ -209,7 +209,7 @@ impl Installer {
             }
             match shared {
                 Some(shared) => {
-                    shared.write(&name, FileKind::Component, None).map_err(|error| not_shared(what(), &error))?
+                    shared.write(&name, FileKind::Component, None).map_err(|error| not_shared(what(), &error))?;
                 }
                 None => {
                     let removed = fs::remove_file(&path).and_then(|()| Folder::open(&folder)?.sync());
