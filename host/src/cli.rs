@@ -1,5 +1,6 @@
 //! The command line: its commands and their exit codes.
 
+mod adopt;
 mod backup;
 mod calendars;
 mod check;
@@ -53,6 +54,7 @@ enum Command {
     Status(status::Args),
     Plugins(plugins::Args),
     Upload(upload::Args),
+    Adopt(adopt::Args),
     Remove(rollback::Remove),
     Rollback(rollback::Rollback),
     Replan(rollback::Replan),
@@ -91,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::main(args),
         Command::Plugins(args) => plugins::main(args),
         Command::Upload(args) => upload::main(args),
+        Command::Adopt(args) => adopt::main(args),
         Command::Remove(args) => rollback::remove(args),
         Command::Rollback(args) => rollback::rollback(args),
         Command::Replan(args) => rollback::replan(args),

@@ -161,7 +161,7 @@ impl Config {
     pub(crate) fn reader(&self) -> Reader {
         match &self.store {
             None => Reader::folder(&self.data),
-            Some(url) => Reader::database(url.clone()),
+            Some(url) => Reader::database(url.clone(), 0),
         }
     }
 }

@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod mqtt;
 mod page;
+mod places;
 mod plugins;
 mod process;
 mod report;

@@ -27,6 +27,7 @@ mod queries;
 mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod settings;
+mod shared_files;
 mod statuses;
 mod stored_versions;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub(crate) use self::{
     installer::{COMPONENT_BYTES, Expected, Installed, Installer, Refused, SETTINGS_BYTES, SettingsFile, Tried},
     queries::PluginQueries,
     settings::places,
+    shared_files::{SharedError, SharedFiles},
     statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
     trigger_cache::TriggerCache,
 };
@@ -74,8 +76,10 @@ use crate::{
 /// The options of the edge.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// The plugin folder.
+    /// The plugin folder, unless hosts share the plugins.
     pub(crate) folder: PathBuf,
+    /// The files that several hosts share.
+    pub(crate) shared: Option<SharedFiles>,
     /// The data folder.
     pub(crate) data: PathBuf,
     /// The site of devices without one of their own.
@@ -109,7 +113,8 @@ pub(crate) struct PluginHandle {
 /// # Errors
 /// Returns an error if the data folder, the WebAssembly engine, the threads or the watch cannot be set up.
 pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plugins, Report> {
-    let Options { folder, data, site, rules, known, event_log } = options;
+    let Options { folder, shared, data, site, rules, known, event_log } = options;
+    let folder = shared.as_ref().map_or(folder, |shared| shared.folder().to_owned());
     // If plugins ran before, a missing folder means a missing disk. Creating the folder would hide that (I9).
     if known.is_empty() && !folder.exists() {
         match std::fs::create_dir_all(&folder) {
@@ -117,7 +122,7 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
             Err(error) => tracing::debug!(%error, "the plugin folder could not be created"),
         }
     }
-    let loader = Loader::open(&data, site, rules, event_log)?;
+    let loader = Loader::open(&data, shared.clone(), site, rules, event_log)?;
     let guests = guest_threads()?;
     let (sender, folder_events) = mpsc::channel(limits::FOLDER_EVENTS);
     // At most one question for each device, each due run and each query, because each waits for its answer (I10).
@@ -127,8 +132,11 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     let room = loader.room().clone();
     let registry = Registry::new(loader, known, events, statuses.clone());
     let queries = PluginQueries::new(questions.clone());
-    let installer = Installer::new(&folder, &data, statuses.clone(), questions.clone());
+    let installer = Installer::new(&folder, (&data, shared.clone()), statuses.clone(), questions.clone());
     let handle = PluginHandle { statuses, queries, installer };
+    if let Some(shared) = shared {
+        guests.spawn(shared.follow());
+    }
     guests.spawn(async {
         clock::is_set().await;
         registry.run(folder_events, receiver).await;

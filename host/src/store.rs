@@ -34,7 +34,7 @@ pub(crate) use self::{
     folder::is_in_use,
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
-    postgres::Address as DatabaseUrl,
+    postgres::{Address as DatabaseUrl, FileKind, PluginFile, PluginFiles},
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
     reader::{Reader, restore},
     retention::Retention,
@@ -56,11 +56,11 @@ enum Engine {
     Postgres(Box<postgres::Database>),
 }
 
-/// Opens the store of a data folder, or of a database; they are made if they do not exist. Returns everything in it but
+/// Opens the store of a data folder, or of a cell in a database; they are made if they do not exist. Returns everything in it but
 /// the jobs, which [`Store::jobs`] reads.
 pub(crate) async fn open(
     data: &Path,
-    database: Option<&DatabaseUrl>,
+    database: Option<(DatabaseUrl, i64)>,
     keep: Retention,
 ) -> Result<(Store, Saved), StoreError> {
     let (engine, saved) = match database {
@@ -68,11 +68,11 @@ pub(crate) async fn open(
             let (database, saved) = sqlite::Database::open(data, keep)?;
             (Engine::Sqlite(database.into()), saved)
         }
-        Some(url) => {
+        Some(cell) => {
             // It may wait for long.
             let (to, opened) = oneshot::channel();
-            let (data, url) = (data.to_owned(), url.clone());
-            let open = move || drop(to.send(postgres::Database::open(&data, url, keep)));
+            let data = data.to_owned();
+            let open = move || drop(to.send(postgres::Database::open(&data, cell, keep)));
             thread::Builder::new().name("standby".into()).spawn(open).map_err(StoreError::Thread)?;
             let ended = || StoreError::Thread(io::Error::other("it has panicked"));
             let (database, saved) = opened.await.map_err(|_| ended())??;
@@ -80,6 +80,11 @@ pub(crate) async fn open(
         }
     };
     Ok((Store { engine, last_outcomes: LastOutcomes::default() }, saved))
+}
+
+/// Begins anew if a database is away, because it may be back when this process is.
+pub(crate) fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+    postgres::or_begin_anew(read)
 }
 
 impl Store {
@@ -111,6 +116,14 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(_) => SendPermit::default(),
             Engine::Postgres(database) => SendPermit::of(database.lease()),
+        }
+    }
+
+    /// Returns the files of plugins, if hosts share them.
+    pub(crate) fn plugin_files(&self) -> Option<PluginFiles> {
+        match &self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(database) => Some(database.plugin_files()),
         }
     }
 

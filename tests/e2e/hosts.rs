@@ -10,20 +10,22 @@ use super::*;
 /// A job that is due each second, and a run of which must not start more than half a minute late.
 const OFTEN: &str = "every_ms = 1000";
 
-/// Makes a folder for a host that uses a database, with a plugin that publishes each second.
+/// Makes a folder for a host that uses a database.
 fn site(database: &str) -> Site {
     let site = Site::new();
     fs::write(site.path().join("roost.toml"), format!("[store]\nurl = \"{database}\"\n")).unwrap();
-    site.settings("declared", &job("often", OFTEN, "declared/often"));
-    site.drop_in(&guest("declared"), "declared");
     site
 }
 
-/// Starts a host that becomes the owner, and one that becomes a standby.
+/// Starts a host that becomes the owner, with a plugin that publishes each second, and one that becomes a standby.
 fn pair(server: &Postgres, broker: &Broker) -> ([Site; 2], Roost, Roost) {
     let database = server.database("roost");
     let sites = [site(&database), site(&database)];
     let owner = sites[0].start(broker);
+    owner.wait_for_log("connected to the broker");
+    sites[0].settings("declared", &job("often", OFTEN, "declared/often"));
+    sites[0].drop_in(&guest("declared"), "declared");
+    assert_eq!(sites[0].roost(&["adopt", "plugins"]), "declared is installed: 1 jobs\n");
     owner.wait_for_log("jobs of `declared`: 1 new");
     let standby = sites[1].start(broker);
     standby.wait_for_log("another host owns the cell: this one is a standby");
@@ -111,6 +113,64 @@ fn a_host_whose_database_is_away_sends_nothing_and_goes_on_when_it_is_back() {
     third.wait_for_log("cannot be used, and is tried again");
     server.start();
     third.wait_for_log("another host owns the cell: this one is a standby");
+}
+
+#[test]
+fn plugins_are_those_of_all_hosts() {
+    let (server, broker) = (Postgres::new(), Broker::new());
+    let database = server.database("roost");
+    let listener = Listener::new(broker.port);
+    let sites = [site(&database), site(&database)];
+    // What lies in a folder is not used.
+    sites[0].settings("declared", &job("first", OFTEN, "declared/first"));
+    sites[0].drop_in(&guest("declared"), "declared");
+    let first = sites[0].start(&broker);
+    first.wait_for_log("the plugins in `plugins` do not run");
+    first.wait_for_log("connected to the broker");
+    assert_eq!(sites[0].roost(&["adopt", "plugins"]), "declared is installed: 1 jobs\n");
+    more(&listener, 1);
+
+    let second = sites[1].start(&broker);
+    second.wait_for_log("another host owns the cell: this one is a standby");
+    // A new version of the settings, another plugin, and a component that is refused.
+    sites[0].settings("declared", &job("second", OFTEN, "declared/second"));
+    sites[0].drop_in(&guest("declared"), "other");
+    sites[0].settings("other", &job("third", OFTEN, "other/third"));
+    assert_eq!(sites[0].roost(&["adopt", "plugins"]), "declared is replaced: 1 jobs\nother is installed: 1 jobs\n");
+    listener.wait("the new settings", |messages| messages.iter().any(|message| message.topic == "declared/second"));
+    fs::write(sites[0].path().join("broken.wasm"), "no component").unwrap();
+    sites[0].tried(&["upload", "broken.wasm", "--as", "other"]).refused();
+    // A version that is rolled back by the next owner.
+    fs::copy(guest("at-once"), sites[0].path().join("at-once.wasm")).unwrap();
+    sites[0].roost(&["upload", "at-once.wasm", "--as", "declared"]);
+    let status = || sites[0].roost(&["plugins", "declared", "--json"]);
+    first.until("the version", || status().contains("previous").then_some(()));
+    first.kill();
+    second.wait_for_log("connected to the broker");
+    sites[1].roost(&["rollback", "declared"]);
+    let taken = listener.messages().len();
+    listener.wait("messages of both", |messages| {
+        let of = |topic: &str| messages[taken..].iter().any(|message| message.topic == topic);
+        of("declared/second") && of("other/third")
+    });
+    assert!(!listener.messages()[taken..].iter().any(|message| message.topic == "declared/first"));
+    assert!(!second.log.all().iter().any(|line| line.contains("jobs of `other`")));
+
+    // What the second one removes, the first one does not have.
+    sites[1].roost(&["remove", "other"]);
+    let first = sites[0].start(&broker);
+    first.wait_for_log("another host owns the cell: this one is a standby");
+    second.wait_for_log("other removed");
+    assert!(second.stop().success());
+    first.wait_for_log("connected to the broker");
+    let taken = listener.messages().len();
+    more(&listener, 2);
+    assert!(!listener.messages()[taken..].iter().any(|message| message.topic == "other/third"));
+    assert_eq!(
+        server.ask("roost", "SELECT plugin, component IS NULL FROM plugin_files ORDER BY 1"),
+        ["declared|f", "other|t"]
+    );
+    assert!(first.stop().success());
 }
 
 #[test]

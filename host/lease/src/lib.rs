@@ -111,6 +111,7 @@ pub mod lease;
 pub mod limits;
 pub mod mutants;
 pub mod row;
+pub mod share;
 mod skew;
 mod tenure;
 pub mod time;

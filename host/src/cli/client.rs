@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH},
 };
 use hyper_util::rt::TokioIo;
 use roost_scheduler::suggest::{did_you_mean, nearest};
@@ -89,7 +89,7 @@ impl Client {
     pub(super) fn has_host(&self) -> bool {
         let probe = async {
             let stream = self.endpoint.connect().await?;
-            self.endpoint.send(stream, Method::GET, "/healthz", None).await
+            self.endpoint.send(stream, Method::GET, "/healthz", None, None).await
         };
         match &self.endpoint {
             Endpoint::Folder(_) => self
@@ -122,6 +122,24 @@ impl Client {
         component: Vec<u8>,
     ) -> Result<T, Report> {
         self.request(method, path, Some((WASM, component.into())))
+    }
+
+    /// Checks whether there is something at a path.
+    pub(super) fn exists(&self, path: &str) -> Result<bool, Report> {
+        match self.exchange(Method::GET, path, None, None)? {
+            (StatusCode::NOT_FOUND, _) => Ok(false),
+            (status, _) if status.is_success() => Ok(true),
+            (status, bytes) => Err(self.problem(status, &bytes)),
+        }
+    }
+
+    /// Writes a settings file: a new one, or with `replaces` one that takes the place of another.
+    pub(super) fn put_settings(&self, path: &str, text: Vec<u8>, replaces: bool) -> Result<(), Report> {
+        let condition = if replaces { IF_MATCH } else { IF_NONE_MATCH };
+        match self.exchange(Method::PUT, path, Some(("application/toml", text.into())), Some(condition))? {
+            (status, _) if status.is_success() => Ok(()),
+            (status, bytes) => Err(self.problem(status, &bytes)),
+        }
     }
 
     /// Sends a GET request with query parameters.
@@ -199,7 +217,7 @@ impl Client {
         self.runtime.block_on(async {
             let exchange = async {
                 let stream = self.endpoint.connect().await?;
-                self.endpoint.send(stream, Method::GET, path, None).await
+                self.endpoint.send(stream, Method::GET, path, None, None).await
             };
             let response = timeout(limits::REQUEST_TIMEOUT, exchange).await.map_err(|_| silent())??;
             if !response.status().is_success() {
@@ -225,24 +243,37 @@ impl Client {
     }
 
     fn request<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
-        let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind == WASM);
-        let limit = if is_upload { limits::UPLOAD_TIMEOUT } else { limits::REQUEST_TIMEOUT };
-        let exchange = async {
-            let stream = self.endpoint.connect().await?;
-            let response = self.endpoint.send(stream, method, path, body).await?;
-            self.endpoint.read(response).await
-        };
-        let (status, bytes) = self.runtime.block_on(async {
-            timeout(limit, exchange).await.unwrap_or_else(|_| {
-                let report = Report::new(format!("{} did not respond within {} s", self.endpoint, limit.as_secs()));
-                Err(report.hint("see the host's log for the reason, and `roost runs` for the state of the runs"))
-            })
-        })?;
+        let (status, bytes) = self.exchange(method, path, body, None)?;
         if status.is_success() {
             let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
             return serde_json::from_slice(text).map_err(|error| self.not_understood(status, error));
         }
         Err(self.problem(status, &bytes))
+    }
+
+    /// Sends a request, and returns the status and the body of the response. `condition` is a header that requires some
+    /// file, or none.
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Content>,
+        condition: Option<HeaderName>,
+    ) -> Result<(StatusCode, Bytes), Report> {
+        // The host tries what is uploaded.
+        let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind != "application/json");
+        let limit = if is_upload { limits::UPLOAD_TIMEOUT } else { limits::REQUEST_TIMEOUT };
+        let exchange = async {
+            let stream = self.endpoint.connect().await?;
+            let response = self.endpoint.send(stream, method, path, body, condition).await?;
+            self.endpoint.read(response).await
+        };
+        self.runtime.block_on(async {
+            timeout(limit, exchange).await.unwrap_or_else(|_| {
+                let report = Report::new(format!("{} did not respond within {} s", self.endpoint, limit.as_secs()));
+                Err(report.hint("see the host's log for the reason, and `roost runs` for the state of the runs"))
+            })
+        })
     }
 
     fn not_understood(&self, status: StatusCode, error: serde_json::Error) -> Report {
@@ -320,6 +351,7 @@ impl Endpoint {
         method: Method,
         path: &str,
         body: Option<Content>,
+        condition: Option<HeaderName>,
     ) -> Result<Response<Incoming>, Report> {
         let no_response = |error: &dyn std::error::Error| self.no_response(error);
         let (mut sender, connection) =
@@ -337,6 +369,9 @@ impl Endpoint {
         }
         if let Some((kind, _)) = body {
             request = request.header(CONTENT_TYPE, kind);
+        }
+        if let Some(condition) = condition {
+            request = request.header(condition, "*");
         }
         let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|error| no_response(&error))?;

@@ -1,5 +1,7 @@
 //! `roost run`: starts the host and runs it until it is stopped.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use roost_scheduler::{
     event::{Event, Saved, Version},
@@ -28,12 +30,15 @@ use crate::{
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, LinkInfo, Ports},
     page,
-    plugins::{self, stored_grant},
+    plugins::{self, SharedError, SharedFiles, stored_grant},
     report::Report,
     service::{self, Watchdog},
-    store::{self, Store},
+    store::{self, PluginFiles, Store},
     telemetry,
 };
+
+/// The cell of a host that shares its plugins with no other.
+const CELL: i64 = 0;
 
 /// Run the host
 ///
@@ -73,6 +78,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let Some((mut store, mut saved)) = open_store(&config, &mut stop).await? else { return Ok(()) };
     // Before anything is started, so that a port in use is reported at once.
     let listening = http::listen(&config.data, &config.http)?;
+    let shared = shared_files(&config, store.plugin_files())?;
+    copy_all(shared.as_ref(), &config.plugins)?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let zones = saved.zones.clone();
@@ -98,6 +105,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (event_log, metrics) = (EventLog::default(), Metrics::default());
     let options = plugins::Options {
         folder: config.plugins.clone(),
+        shared,
         data: config.data.clone(),
         site: config.site,
         rules: config.rules.clone(),
@@ -142,8 +150,16 @@ async fn open_store(
     config: &Config,
     stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Option<(Store, Saved)>> {
-    let mut opened = Box::pin(store::open(&config.data, config.store.as_ref(), config.history));
+    let mut opened = Box::pin(store::open(&config.data, config.store.clone().map(|url| (url, CELL)), config.history));
     let mut watchdog = Watchdog::new();
+    let ahead = shared_files(config, config.reader().plugin_files())?;
+    let has_ahead = ahead.is_some();
+    let ahead = async {
+        if let Some(files) = ahead {
+            files.stand_by(config.data.clone()).await;
+        }
+    };
+    tokio::pin!(ahead);
     if config.store.is_some() {
         service::started();
     }
@@ -153,8 +169,46 @@ async fn open_store(
             opened = &mut opened => return Ok(Some(opened.map_err(|error| Report::from(&error))?)),
             () = &mut *stop => return Ok(None),
             () = watchdog.sign() => {}
+            () = &mut ahead, if has_ahead => {}
         }
     }
+}
+
+/// Returns this host's copy of the files of plugins, if hosts share them.
+fn shared_files(config: &Config, files: Option<PluginFiles>) -> Result<Option<SharedFiles>, Report> {
+    let open = |files| {
+        SharedFiles::open(files, &config.data).map_err(|error| {
+            let what = format!("the copies of plugins in `{}` cannot be used", config.data.display());
+            Report::new(what).chain(&error).hint(error.hint())
+        })
+    };
+    files.map(open).transpose()
+}
+
+/// Copies the files of plugins before the first one is loaded: a plugin without a file counts as removed. `folder` is
+/// the one that is not used.
+fn copy_all(files: Option<&SharedFiles>, folder: &Path) -> Result<(), Report> {
+    let Some(files) = files else { return Ok(()) };
+    let copied = match files.copy() {
+        Err(SharedError::Store(error)) => store::or_begin_anew(Err(error)).map_err(SharedError::Store),
+        copied => copied.map(drop),
+    };
+    copied.map_err(|error| {
+        Report::new("the plugins could not be copied from the database").chain(&error).hint(error.hint())
+    })?;
+    if !has_component(files.folder()) && has_component(folder) {
+        tracing::warn!(
+            "the plugins in `{0}` do not run: hosts that share a database have their plugins in it, and it has none\n\
+             hint: `roost adopt {0}` puts them there",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+fn has_component(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().extension().is_some_and(|extension| extension == "wasm"))
 }
 
 /// Returns how to connect to the broker. Starts the built-in one if no other one is configured.

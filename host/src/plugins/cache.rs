@@ -193,6 +193,11 @@ impl Cache {
         self.key.seal(&[b"roost cwasm 2", &digest.0, &self.compatibility.to_le_bytes(), compiled])
     }
 
+    /// Checks whether a compiled component is there; its seal is checked when it is loaded.
+    pub(super) fn has(&self, digest: Digest) -> bool {
+        self.folder.join(self.names(digest).0).is_file()
+    }
+
     /// Loads a compiled component. Returns `None` if it is not in the cache, or its seal does not match.
     pub(super) fn load(&self, digest: Digest) -> Option<Component> {
         let begun = clock::monotonic();

@@ -21,12 +21,14 @@ use super::{
     folder::{Candidate, settings_at},
     limits,
     registry::Question,
+    shared_files::{SharedError, SharedFiles},
     statuses::PluginStatuses,
     stored_versions::{Versions, digest_of},
 };
 use crate::{
     files::{self, Folder},
     report::Report,
+    store::FileKind,
 };
 
 /// The most bytes of an upload.
@@ -36,6 +38,8 @@ pub(crate) const COMPONENT_BYTES: u64 = limits::COMPONENT_BYTES;
 #[derive(Clone, Debug)]
 pub(crate) struct Installer {
     folder: Arc<Path>,
+    /// If several hosts share the files: the folder is a copy of theirs.
+    shared: Option<SharedFiles>,
     versions: Versions,
     statuses: PluginStatuses,
     questions: mpsc::UnboundedSender<Question>,
@@ -111,11 +115,11 @@ pub(crate) struct Installed {
 impl Installer {
     pub(super) fn new(
         folder: &Path,
-        data: &Path,
+        (data, shared): (&Path, Option<SharedFiles>),
         statuses: PluginStatuses,
         questions: mpsc::UnboundedSender<Question>,
     ) -> Self {
-        Self { folder: folder.into(), versions: Versions::at(data), statuses, questions, lock: Arc::default() }
+        Self { folder: folder.into(), shared, versions: Versions::at(data), statuses, questions, lock: Arc::default() }
     }
 
     /// Loads a component on trial, with the settings in the folder. Nothing is installed.
@@ -195,21 +199,30 @@ impl Installer {
     pub(crate) async fn remove(&self, plugin: &PluginName) -> Result<(), Refused> {
         let guard = self.lock.clone().lock_owned().await;
         let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
+        let shared = self.shared.clone();
         let removed = blocking(move || {
             let _guard = guard;
-            fs::remove_file(&path)?;
-            tracing::info!("plugin `{name}` was removed from the folder by request");
-            Folder::open(&folder)?.sync()
-        });
-        removed.await?.map_err(|error| {
-            let path = self.file(plugin, "wasm");
-            let report = Report::new(format!("plugin `{plugin}` was not removed"));
-            if error.kind() == io::ErrorKind::NotFound {
-                let report = report.cause(format!("`{}` does not exist", path.display()));
-                return Refused::Unknown(report.hint("`roost plugins` lists the plugins"));
+            let what = || Report::new(format!("plugin `{name}` was not removed"));
+            if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                let report = what().cause(format!("`{}` does not exist", path.display()));
+                return Err(Refused::Unknown(report.hint("`roost plugins` lists the plugins")));
             }
-            Refused::Conflict(report.cause(format!("`{}` cannot be removed: {error}", path.display())).hint(WRITABLE))
-        })
+            match shared {
+                Some(shared) => {
+                    shared.write(&name, FileKind::Component, None).map_err(|error| not_shared(what(), &error))?;
+                }
+                None => {
+                    let removed = fs::remove_file(&path).and_then(|()| Folder::open(&folder)?.sync());
+                    removed.map_err(|error| {
+                        let cause = format!("`{}` cannot be removed: {error}", path.display());
+                        Refused::Conflict(what().cause(cause).hint(WRITABLE))
+                    })?;
+                }
+            }
+            tracing::info!("plugin `{name}` was removed by request");
+            Ok(())
+        });
+        removed.await?
     }
 
     /// Undoes the last change of a plugin's file: a component that does not run is replaced by the running one, and the
@@ -250,19 +263,26 @@ impl Installer {
     ) -> Result<Installed, Refused> {
         self.check_mounted(plugin)?;
         let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
+        let shared = self.shared.clone();
         let put = blocking(move || {
             // Held even if the request is abandoned.
             let _guard = guard;
             let is_new = fs::symlink_metadata(&path).is_err();
-            put(&folder, &name, &component)?;
+            let what = || Report::new(format!("plugin `{name}` was not written into the folder"));
+            match shared {
+                Some(shared) => {
+                    let written = shared.write(&name, FileKind::Component, Some(&component));
+                    written.map_err(|error| not_shared(what(), &error))?;
+                }
+                None => put(&folder, &name, &component).map_err(|error| {
+                    let cause = format!("`{}` cannot be written: {error}", path.display());
+                    Refused::Conflict(what().cause(cause).hint(WRITABLE))
+                })?,
+            }
             tracing::info!("plugin `{name}` was written into the folder by request");
             Ok(Installed { digest: digest_of(&component), is_new })
         });
-        put.await?.map_err(|error: io::Error| {
-            let report = Report::new(format!("plugin `{plugin}` was not written into the folder"));
-            let path = self.file(plugin, "wasm");
-            Refused::Conflict(report.cause(format!("`{}` cannot be written: {error}", path.display())).hint(WRITABLE))
-        })
+        put.await?
     }
 
     /// I9: refuses a folder without any of the running plugins, which is most likely a mount point without its disk. A
@@ -291,6 +311,11 @@ impl Installer {
 }
 
 const WRITABLE: &str = "check that the user that runs Roost can write to the folder, and that its disk has free space";
+
+/// Returns the refusal of a change that hosts could not share.
+fn not_shared(report: Report, error: &SharedError) -> Refused {
+    Refused::Conflict(report.chain(error).hint(error.hint()))
+}
 
 /// Writes a file under a name that the watch ignores, and renames it.
 fn put(folder: &Path, plugin: &PluginName, component: &[u8]) -> io::Result<()> {
@@ -336,7 +361,7 @@ mod tests {
     async fn a_component_that_cannot_be_read_is_not_the_same_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let questions = mpsc::unbounded_channel().0;
-        let installer = Installer::new(folder.path(), folder.path(), PluginStatuses::default(), questions);
+        let installer = Installer::new(folder.path(), (folder.path(), None), PluginStatuses::default(), questions);
         let porch = &PluginName::parse("porch").unwrap();
         assert_eq!(installer.in_folder(porch).await.unwrap(), None);
         let install = |expected| installer.install(porch, Arc::from(*b"component"), [expected, Expected::Anything]);
@@ -358,7 +383,7 @@ mod tests {
     async fn two_files_that_were_never_tried_together_do_not_meet_in_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let questions = mpsc::unbounded_channel().0;
-        let installer = Installer::new(folder.path(), folder.path(), PluginStatuses::default(), questions);
+        let installer = Installer::new(folder.path(), (folder.path(), None), PluginStatuses::default(), questions);
         let porch = &PluginName::parse("porch").unwrap();
         // Both were tried when the folder was empty.
         let alone = || [Expected::Anything, Expected::Nothing];

@@ -1,6 +1,6 @@
 //! Loads plugins: compiles and links a candidate, requests the plan of every device, and stores the version.
 
-use std::{path::Path, pin::pin, sync::Arc};
+use std::{io, path::Path, pin::pin, sync::Arc};
 
 use roost_scheduler::{
     accept::{self, TaskDescription, draft::TaskDraft},
@@ -24,6 +24,7 @@ use super::{
     linked_cache::LinkedCache,
     program::Program,
     settings::{Device, Settings, places},
+    shared_files::SharedFiles,
     statuses::UsageCounter,
     stored_versions::{StoredError, Versions, digest_of},
 };
@@ -42,6 +43,8 @@ pub(super) struct Loader {
     calls: Calls,
     room: LoadRoom,
     versions: Versions,
+    /// The files that several hosts share, if this one shares its plugins.
+    shared: Option<SharedFiles>,
     site: Site,
     rules: Arc<Rules>,
     event_log: EventLog,
@@ -82,7 +85,7 @@ pub(super) enum LoadError {
     #[error(transparent)]
     Task(CallError),
     #[error("it cannot be stored in the data folder")]
-    Keep(#[source] std::io::Error),
+    Keep(#[source] io::Error),
 }
 
 /// A task call that was not checked yet.
@@ -179,7 +182,13 @@ pub(super) struct Proposal {
 }
 
 impl Loader {
-    pub(super) fn open(data: &Path, site: Site, rules: Rules, event_log: EventLog) -> Result<Self, Report> {
+    pub(super) fn open(
+        data: &Path,
+        shared: Option<SharedFiles>,
+        site: Site,
+        rules: Rules,
+        event_log: EventLog,
+    ) -> Result<Self, Report> {
         let unusable = |what: &str, error: &FolderError| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).chain(error).hint(error.hint())
         };
@@ -195,6 +204,7 @@ impl Loader {
             ready: LinkedCache::default(),
             room: LoadRoom::default(),
             versions,
+            shared,
             site,
             rules: rules.into(),
             event_log,
@@ -286,10 +296,14 @@ impl Loader {
         let bytes = proposal.candidate.component.clone();
         let Accepted { program, loaded } = self.try_out(proposal, running, clock).await?;
         // I6: it is on disk before the scheduler receives it, and therefore before the store records that it runs.
-        let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
+        let (versions, shared, plugin) = (self.versions.clone(), self.shared.clone(), program.plugin.clone());
         let (version, settings) = (program.version, program.settings.to_json());
-        let kept = tokio::task::spawn_blocking(move || versions.keep(&plugin, &version, &bytes, &settings)).await;
-        kept.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(LoadError::Keep)?;
+        let kept = tokio::task::spawn_blocking(move || {
+            versions.keep(&plugin, &version, &bytes, &settings)?;
+            let contents = [(version.component, &*bytes), (version.settings, settings.as_bytes())];
+            shared.map_or(Ok(()), |shared| shared.keep(&contents)).map_err(io::Error::other)
+        });
+        kept.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(LoadError::Keep)?;
         Ok(Accepted { program, loaded })
     }
 
@@ -331,8 +345,24 @@ impl Loader {
         Ok(Accepted { program, loaded })
     }
 
-    pub(super) fn versions(&self) -> &Versions {
-        &self.versions
+    /// Returns the previous component of a plugin, if it is stored.
+    pub(super) fn previous(&self, plugin: &PluginName) -> Option<Digest> {
+        self.versions.previous(plugin)
+    }
+
+    /// Records the previous component of a plugin.
+    pub(super) fn set_previous(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
+        self.versions.set_previous(plugin, component)?;
+        let shared = self.shared.as_ref();
+        shared.map_or(Ok(()), |shared| shared.set_previous(plugin, Some(component))).map_err(io::Error::other)
+    }
+
+    /// Removes the record of a plugin's previous component.
+    pub(super) fn clear_previous(&self, plugin: &PluginName) {
+        self.versions.clear_previous(plugin);
+        if let Some(Err(error)) = self.shared.as_ref().map(|shared| shared.set_previous(plugin, None)) {
+            tracing::warn!("the previous version of plugin `{plugin}` stays in the database: {error}");
+        }
     }
 
     /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first
@@ -446,6 +476,12 @@ impl Loader {
     /// are kept.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest], tried: &[Digest]) {
         self.versions.sweep(in_use, before);
+        if let Some(shared) = &self.shared {
+            let versions = in_use.iter().flat_map(|version| [version.component, version.settings]);
+            if let Err(error) = shared.sweep(&versions.chain(before.iter().copied()).collect::<Vec<_>>()) {
+                tracing::debug!("unused contents were not deleted from the database: {error}");
+            }
+        }
         let components = in_use.iter().map(|version| &version.component).chain(before).chain(tried);
         self.cache.sweep(&components.copied().collect());
     }

@@ -93,7 +93,7 @@ impl Registry {
     ) -> Self {
         let mut slots = HashMap::new();
         for (name, version) in known {
-            let previous = loader.versions().previous(&name).filter(|before| *before != version.component);
+            let previous = loader.previous(&name).filter(|before| *before != version.component);
             let running = match loader.stored(&name, version) {
                 Ok(program) => {
                     statuses.set_running(&name, version, program.settings.limits, previous);
@@ -242,7 +242,7 @@ impl Registry {
         if let Some(component) = ran {
             slot.previous = Some(component);
             let (loader, name) = (self.loader.clone(), plugin.clone());
-            let kept = tokio::task::spawn_blocking(move || loader.versions().set_previous(&name, component)).await;
+            let kept = tokio::task::spawn_blocking(move || loader.set_previous(&name, component)).await;
             if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
                 let report = Report::new(format!("the previous version of plugin `{plugin}` was not recorded"));
                 tracing::warn!("{}", report.cause(error).hint("after a restart, the plugin cannot be rolled back"));
@@ -317,7 +317,8 @@ impl Registry {
 
     async fn on_removed(&mut self, plugin: PluginName) {
         self.statuses.remove(&plugin);
-        self.loader.versions().clear_previous(&plugin);
+        let (loader, name) = (self.loader.clone(), plugin.clone());
+        let _ = tokio::task::spawn_blocking(move || loader.clear_previous(&name)).await;
         let Some(slot) = self.slots.get_mut(&plugin) else { return };
         slot.waiting = None;
         slot.withdrawn = slot.loading;

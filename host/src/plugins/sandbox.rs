@@ -66,7 +66,7 @@ impl Sandbox {
 
     pub(crate) fn new(site: Site, rules: Rules) -> Result<Self, Report> {
         let data = TempDir::new()?;
-        let loader = Arc::new(Loader::open(&data.0, site, rules, EventLog::default())?);
+        let loader = Arc::new(Loader::open(&data.0, None, site, rules, EventLog::default())?);
         Ok(Self { loader, guests: super::guest_threads()?, _data: data })
     }
 

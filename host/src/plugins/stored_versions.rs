@@ -51,6 +51,20 @@ impl Versions {
         Self { folder: data.join("versions") }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Checks whether a file is stored, with its contents.
+    pub(super) fn has(&self, name: &str, digest: Digest) -> bool {
+        self.read_verified(name, digest).is_ok()
+    }
+
+    /// Stores a file, durably.
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        Folder::own(&self.folder)?.replace(name, &format!(".{name}.part"), bytes, files::PRIVATE)
+    }
+
     /// Stores a version durably, before the store records that it runs.
     pub(super) fn keep(
         &self,

@@ -25,7 +25,7 @@ pub(super) fn site() -> Site {
 }
 
 fn loader(data: &Path) -> Loader {
-    Loader::open(data, site(), Rules::default(), crate::event_log::EventLog::default()).unwrap()
+    Loader::open(data, None, site(), Rules::default(), crate::event_log::EventLog::default()).unwrap()
 }
 
 fn candidate(component: Vec<u8>, settings: Option<&str>) -> Candidate {

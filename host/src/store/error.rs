@@ -122,7 +122,7 @@ impl StoreError {
         }
     }
 
-    pub(super) fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> String {
         match self {
             Self::Folder(error) => error.hint(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => FULL_HINT.into(),

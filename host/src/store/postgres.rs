@@ -7,6 +7,7 @@ mod fault;
 mod keeper;
 mod kinds;
 mod load;
+mod plugin_files;
 mod runs;
 mod session;
 
@@ -18,7 +19,11 @@ use std::{
 use roost_scheduler::event::{Change, Saved, SavedJob};
 use tokio_postgres::Row;
 
-pub(crate) use self::{address::Address, fault::Fault};
+pub(crate) use self::{
+    address::Address,
+    fault::Fault,
+    plugin_files::{FileKind, PluginFile, PluginFiles},
+};
 use self::{keeper::Keeper, session::Session};
 use super::{
     Retention, StoreError,
@@ -28,12 +33,9 @@ use super::{
 };
 use crate::lease::LeaseHandle;
 
-/// The tables; the format of the database counts the changes of them.
-const SCHEMA: &str = include_str!("postgres/schema.sql");
-const FORMAT: i64 = 1;
-
-/// The cell of a host that shares its plugins with no other.
-const CELL: i64 = 0;
+/// The tables: each format of the database is an addition to the one before. A host works with its own format and with
+/// the next one, so that hosts are replaced by newer ones one after the other.
+const FORMATS: [&str; 2] = [include_str!("postgres/format_1.sql"), include_str!("postgres/format_2.sql")];
 
 /// An open database, of which this process owns a cell, and the lock on its data folder, which has what is of this
 /// machine alone: compiled plugins, logins.
@@ -53,12 +55,13 @@ pub(crate) struct Source(Arc<Connections>);
 #[derive(Debug)]
 struct Connections {
     address: Address,
+    cell: i64,
     free: Mutex<Vec<Session>>,
 }
 
 impl Source {
-    pub(crate) fn new(address: Address) -> Self {
-        Self(Arc::new(Connections { address, free: Mutex::default() }))
+    pub(crate) fn new(address: Address, cell: i64) -> Self {
+        Self(Arc::new(Connections { address, cell, free: Mutex::default() }))
     }
 
     /// Returns the database's name for errors.
@@ -73,7 +76,8 @@ impl Source {
     /// Queries with a connection of its own.
     fn query<T>(&self, query: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, StoreError> {
         let free = self.free().pop().filter(|session| !session.is_closed());
-        let session = free.map_or_else(|| Session::open(&self.0.address), Ok).map_err(|fault| self.error(fault))?;
+        let session =
+            free.map_or_else(|| Session::open(&self.0.address, self.0.cell), Ok).map_err(|fault| self.error(fault))?;
         let found = query(&session);
         if found.is_ok() {
             self.free().push(session);
@@ -89,9 +93,13 @@ impl Source {
 impl Database {
     /// Opens the database, and waits until this process owns the cell; the tables are made if there are none. Returns
     /// everything in it but the jobs.
-    pub(super) fn open(data: &Path, address: Address, keep: Retention) -> Result<(Self, Saved), StoreError> {
+    pub(super) fn open(
+        data: &Path,
+        (address, cell): (Address, i64),
+        keep: Retention,
+    ) -> Result<(Self, Saved), StoreError> {
         let lock = folder::lock(&folder::open(data)?, data)?;
-        let source = Source::new(address);
+        let source = Source::new(address, cell);
         let (keeper, lease) = Keeper::acquire(&source, keep.days)?;
         let saved = or_begin_anew(source.query(load::load))?;
         Ok((Self { source, keeper, lease, _lock: lock }, saved))
@@ -104,6 +112,11 @@ impl Database {
 
     pub(super) fn lease(&self) -> LeaseHandle {
         self.lease.clone()
+    }
+
+    /// Returns a handle to the files of plugins.
+    pub(super) fn plugin_files(&self) -> PluginFiles {
+        self.source.plugin_files().owned(self.lease())
     }
 
     pub(super) fn source(&self) -> Source {
@@ -130,7 +143,7 @@ impl Database {
 }
 
 /// Begins anew if the database is away: it may be back when this process is.
-fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn or_begin_anew<T>(read: Result<T, StoreError>) -> Result<T, StoreError> {
     match read {
         Err(StoreError::Postgres { fault, .. }) if !fault.is_lasting() => keeper::begin_anew(&fault.to_string()),
         read => read,

@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use super::{
-    DatabaseUrl, StoreError, postgres,
+    DatabaseUrl, PluginFiles, StoreError, postgres,
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunFilter, RunView},
     sqlite::{self, Restored},
 };
@@ -29,9 +29,17 @@ impl Reader {
         Self::Sqlite(data.to_owned())
     }
 
-    /// Returns a handle to a database of several hosts.
-    pub(crate) fn database(url: DatabaseUrl) -> Self {
-        Self::Postgres(postgres::Source::new(url))
+    /// Returns a handle to a cell in a database of several hosts.
+    pub(crate) fn database(url: DatabaseUrl, cell: i64) -> Self {
+        Self::Postgres(postgres::Source::new(url, cell))
+    }
+
+    /// Returns the files of plugins, if hosts share them.
+    pub(crate) fn plugin_files(&self) -> Option<PluginFiles> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(source) => Some(source.plugin_files()),
+        }
     }
 
     /// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended,

@@ -72,7 +72,7 @@ impl<'a> Row<'a> {
         self.columns.real(column).map_err(|error| self.damage(error))
     }
 
-    fn optional_text(&self, column: usize) -> Result<Option<&'a str>, Damage> {
+    pub(super) fn optional_text(&self, column: usize) -> Result<Option<&'a str>, Damage> {
         self.columns.text(column).map_err(|error| self.damage(error))
     }
 
@@ -85,7 +85,11 @@ impl<'a> Row<'a> {
     }
 
     /// Returns the parsed text of a column.
-    fn parsed<T, E: fmt::Display>(&self, column: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Damage> {
+    pub(super) fn parsed<T, E: fmt::Display>(
+        &self,
+        column: usize,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Damage> {
         parse(self.text(column)?).map_err(|error| self.damage(error))
     }
 
@@ -110,7 +114,7 @@ impl<'a> Row<'a> {
         policy_from_json(self.optional_text(column)?).map_err(|error| self.damage(error))
     }
 
-    fn digest(&self, column: usize) -> Result<Digest, Damage> {
+    pub(super) fn digest(&self, column: usize) -> Result<Digest, Damage> {
         let bytes = hex::decode(self.text(column)?).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map(Digest).ok_or_else(|| self.damage("a SHA-256 is not one"))
     }

@@ -32,7 +32,8 @@ pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// A place that keeps a store.
 struct Place {
     data: TempDir,
-    database: Option<DatabaseUrl>,
+    /// A database, and the cell in it.
+    database: Option<(DatabaseUrl, i64)>,
 }
 
 impl Place {
@@ -46,17 +47,19 @@ impl Place {
         static DATABASES: AtomicU32 = AtomicU32::new(0);
         let name = format!("test-{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let url = SERVER.get_or_init(Postgres::new).database(&name);
-        Self { database: Some(url.parse().unwrap()), ..Self::folder() }
+        Self { database: Some((url.parse().unwrap(), 3)), ..Self::folder() }
     }
 
     fn open(&self) -> (Store, Saved) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let opened = super::open(self.data.path(), self.database.as_ref(), Retention::default());
+        let opened = super::open(self.data.path(), self.database.clone(), Retention::default());
         runtime.block_on(opened).unwrap()
     }
 
     fn reader(&self) -> Reader {
-        self.database.clone().map_or_else(|| Reader::folder(self.data.path()), Reader::database)
+        self.database
+            .clone()
+            .map_or_else(|| Reader::folder(self.data.path()), |(url, cell)| Reader::database(url, cell))
     }
 }
 

@@ -13,13 +13,15 @@ use super::{
         folder::{Candidate, SettingsText, settings_at},
         limits,
         registry::Question,
+        shared_files::SharedFiles,
         stored_versions::digest_of,
     },
-    Expected, Installed, Installer, Refused, Tried, WRITABLE, blocking,
+    Expected, Installed, Installer, Refused, Tried, WRITABLE, blocking, not_shared,
 };
 use crate::{
     files::{self, Folder},
     report::Report,
+    store::FileKind,
 };
 
 /// The most bytes of settings.
@@ -114,11 +116,11 @@ impl Installer {
             return Err(self.never_tried_together(not_written(plugin), plugin, "wasm"));
         }
         self.check_mounted(plugin)?;
-        let (folder, name) = (self.folder.clone(), plugin.clone());
+        let (folder, shared, name) = (self.folder.clone(), self.shared.clone(), plugin.clone());
         let written = blocking(move || {
             // Held even if the request is abandoned.
             let _guard = guard;
-            write(&folder, &name, &text, &expected)
+            write(&folder, shared.as_ref(), &name, &text, &expected)
         });
         written.await?.inspect(|_| tracing::info!("the settings of plugin `{plugin}` were written by request"))
     }
@@ -163,9 +165,20 @@ fn check(folder: &Path, plugin: &PluginName, found: Option<Digest>, expected: &E
     Err(Refused::Changed(report.hint("read the settings again, and repeat the change")))
 }
 
-fn write(folder: &Path, plugin: &PluginName, text: &str, expected: &Expected) -> Result<Installed, Refused> {
+fn write(
+    folder: &Path,
+    shared: Option<&SharedFiles>,
+    plugin: &PluginName,
+    text: &str,
+    expected: &Expected,
+) -> Result<Installed, Refused> {
     let found = found(folder, plugin)?;
     check(folder, plugin, found, expected)?;
+    let installed = Installed { digest: digest_of(text.as_bytes()), is_new: found.is_none() };
+    if let Some(shared) = shared {
+        let written = shared.write(plugin, FileKind::Settings, Some(text.as_bytes()));
+        return written.map(|()| installed).map_err(|error| not_shared(not_written(plugin), &error));
+    }
     let name = format!("{plugin}.toml");
     // A name that the watch ignores.
     let part = format!(".{name}.part");
@@ -175,7 +188,7 @@ fn write(folder: &Path, plugin: &PluginName, text: &str, expected: &Expected) ->
         let cause = format!("`{}` cannot be written: {error}", folder.join(&name).display());
         Refused::Conflict(not_written(plugin).cause(cause).hint(WRITABLE))
     })?;
-    Ok(Installed { digest: digest_of(text.as_bytes()), is_new: found.is_none() })
+    Ok(installed)
 }
 
 #[cfg(test)]
@@ -188,7 +201,7 @@ mod tests {
     fn settings_replace_the_expected_file_and_keep_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let (path, porch) = (folder.path().join("porch.toml"), PluginName::parse("porch").unwrap());
-        let put = |text: &str, expected: Expected| write(folder.path(), &porch, text, &expected);
+        let put = |text: &str, expected: Expected| write(folder.path(), None, &porch, text, &expected);
         let first = put("# one", Expected::Nothing).unwrap();
         assert!(first.is_new && matches!(put("# two", Expected::Nothing), Err(Refused::Changed(_))));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -208,9 +221,9 @@ mod tests {
         symlink(&victim, folder.join("porch.toml")).unwrap();
         symlink(&victim, folder.join(".porch.toml.part")).unwrap();
         let porch = PluginName::parse("porch").unwrap();
-        assert!(matches!(write(&folder, &porch, "", &Expected::Something), Err(Refused::Conflict(_))));
+        assert!(matches!(write(&folder, None, &porch, "", &Expected::Something), Err(Refused::Conflict(_))));
         fs::remove_file(folder.join("porch.toml")).unwrap();
-        write(&folder, &porch, "# new", &Expected::Nothing).unwrap();
+        write(&folder, None, &porch, "# new", &Expected::Nothing).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
 }

@@ -37,6 +37,7 @@ impl TestFolder {
         let (sender, events) = mpsc::channel(16);
         let options = Options {
             folder: self.folder.path().into(),
+            shared: None,
             data: self.data.path().into(),
             site: site(),
             rules: Rules::default(),

@@ -7,7 +7,7 @@ use roost_scheduler::{event::Change, time::Instant};
 use tokio_postgres::{Client, Statement, types::ToSql};
 
 use super::{
-    CELL, Fault, Session,
+    Fault, Session,
     batch::{Batch, Rows, Value},
     keeper::owner_text,
     kinds::Kind,
@@ -37,16 +37,21 @@ const RELEASE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock,
 
 /// Commits the fence alone, and releases the cell if it is to.
 pub(super) fn alone(session: &Session, fence: &Fence, releases: bool) -> Result<Event, Fault> {
-    let (sql, fence) = (if releases { RELEASE } else { FENCE }, *fence);
+    let (sql, fence, cell) = (if releases { RELEASE } else { FENCE }, *fence, session.cell);
     session.run(limits::COMMIT, async move |client: &Client| {
-        Ok(renew(client, sql, &fence).await?.map_or(Event::Fenced, |clock| Event::Committed { clock }))
+        Ok(renew(client, sql, cell, &fence).await?.map_or(Event::Fenced, |clock| Event::Committed { clock }))
     })
 }
 
 /// Returns the database's clock, or `None` if the cell is another's.
-async fn renew(client: &Client, sql: &str, fence: &Fence) -> Result<Option<WallTime>, tokio_postgres::Error> {
+async fn renew(
+    client: &Client,
+    sql: &str,
+    cell: i64,
+    fence: &Fence,
+) -> Result<Option<WallTime>, tokio_postgres::Error> {
     let (epoch, owner, clock) = (fence.epoch.0, owner_text(fence.owner), fence.clock.millis());
-    let row = client.query_opt(sql, &[&CELL, &epoch, &owner, &clock]).await?;
+    let row = client.query_opt(sql, &[&cell, &epoch, &owner, &clock]).await?;
     row.map(|row| row.try_get(0).map(WallTime::from_millis)).transpose()
 }
 
@@ -58,18 +63,18 @@ pub(super) fn commit(
     changes: &[Change],
     days: u32,
 ) -> Result<Event, Fault> {
-    let fence = *fence;
+    let (fence, cell) = (*fence, session.cell);
     let batch: Vec<(Kind, Rows)> = Batch::new(changes)?.into_statements().collect();
     let old = old(changes, days);
     session.run(limits::COMMIT, async move |client: &Client| {
         prepare(client, statements, batch.iter().map(|(kind, _)| *kind), old.is_some()).await?;
         client.batch_execute("BEGIN").await?;
-        let Some(clock) = renew(client, FENCE, &fence).await? else {
+        let Some(clock) = renew(client, FENCE, cell, &fence).await? else {
             client.batch_execute("ROLLBACK").await?;
             return Ok(Event::Fenced);
         };
         // The connection is given up if one of them fails, and the transaction with it.
-        write(client, statements, batch, old).await?;
+        write(client, statements, cell, batch, old).await?;
         client.batch_execute("COMMIT").await?;
         Ok(Event::Committed { clock })
     })
@@ -78,17 +83,18 @@ pub(super) fn commit(
 async fn write(
     client: &Client,
     statements: &Statements,
+    cell: i64,
     batch: Vec<(Kind, Rows)>,
     old: Option<(i64, i64, i64)>,
 ) -> Result<(), tokio_postgres::Error> {
     for (kind, rows) in batch {
         let lists = lists(rows);
-        let cell: &(dyn ToSql + Sync) = &CELL;
-        let params: Vec<_> = std::iter::once(cell).chain(lists.iter().map(List::as_param)).collect();
+        let of_cell: &(dyn ToSql + Sync) = &cell;
+        let params: Vec<_> = std::iter::once(of_cell).chain(lists.iter().map(List::as_param)).collect();
         client.execute(&statements.kinds[&kind], &params).await?;
     }
     if let (Some((before, most, examined)), Some(statement)) = (old, &statements.too_old) {
-        client.execute(statement, &[&CELL, &before, &most, &examined]).await?;
+        client.execute(statement, &[&cell, &before, &most, &examined]).await?;
     }
     Ok(())
 }

@@ -19,8 +19,10 @@ pub(crate) enum Fault {
     Damage(#[from] Damage),
     #[error("a value cannot be written as JSON")]
     Json(#[from] serde_json::Error),
-    #[error("it has format {found}, and this Roost knows formats up to {known}")]
-    Newer { found: i64, known: i64 },
+    #[error("it has format {found}, and this Roost works with formats up to {}", known + 1)]
+    Newer { found: usize, known: usize },
+    #[error("this host does not own the cell")]
+    NotOwner,
 }
 
 impl From<tokio_postgres::Error> for Fault {
@@ -54,7 +56,7 @@ impl Fault {
                 lasting.contains(code)
             }),
             Self::Damage(_) | Self::Json(_) | Self::Newer { .. } => true,
-            Self::NoAnswer(_) | Self::Io(_) => false,
+            Self::NoAnswer(_) | Self::Io(_) | Self::NotOwner => false,
         }
     }
 
@@ -88,6 +90,7 @@ impl Fault {
                 "the database must run and be reachable at `[store] url`; nothing was changed since the last commit".into()
             }
             Self::Damage(_) | Self::Json(_) => "put a copy from a backup in its place".into(),
+            Self::NotOwner => "another host works, or is about to: try again".into(),
             Self::Newer { .. } => "a newer Roost has written it, and nothing was changed: run that one".into(),
         }
     }

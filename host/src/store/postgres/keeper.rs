@@ -23,7 +23,7 @@ use roost_scheduler::event::Change;
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
-    Address, CELL, Fault, Session, Source,
+    Address, Fault, Session, Source,
     commit::{self, Statements},
     load,
 };
@@ -58,8 +58,13 @@ impl Keeper {
     pub(super) fn acquire(source: &Source, keep_days: u32) -> Result<(Self, LeaseHandle), StoreError> {
         let owner = random().map_err(|error| source.error(Fault::Io(error)))?;
         let handle = LeaseHandle::new(Lease::new(Owner(owner)));
-        let mut standby =
-            Standby { address: source.0.address.clone(), lease: handle.clone(), session: None, logged: String::new() };
+        let mut standby = Standby {
+            address: source.0.address.clone(),
+            cell: source.0.cell,
+            lease: handle.clone(),
+            session: None,
+            logged: String::new(),
+        };
         let session = standby.acquire().map_err(|fault| source.error(fault))?;
         let (orders, inbox) = mpsc::channel();
         let (work, watched) =
@@ -93,6 +98,7 @@ impl Drop for Keeper {
 /// A process that waits for the cell.
 struct Standby {
     address: Address,
+    cell: i64,
     lease: LeaseHandle,
     session: Option<Session>,
     /// The fault that was logged last.
@@ -159,7 +165,8 @@ impl Standby {
 
     /// Tries to connect. The tables are made if there are none.
     fn connect(&mut self) -> Result<Event, Fault> {
-        let connected = Session::open(&self.address).and_then(|session| load::prepare(&session).map(|()| session));
+        let connected =
+            Session::open(&self.address, self.cell).and_then(|session| load::prepare(&session).map(|()| session));
         match connected {
             Ok(session) => {
                 self.logged.clear();
@@ -334,7 +341,7 @@ fn random() -> std::io::Result<u128> {
 
 fn read(session: &Session) -> Result<Event, Fault> {
     session.run(limits::QUESTION, async move |client: &Client| {
-        let row = client.query_one(READ, &[&CELL]).await?;
+        let row = client.query_one(READ, &[&session.cell]).await?;
         let owner =
             row.try_get::<_, Option<&str>>(1)?.and_then(|owner| u128::from_str_radix(owner, 16).ok()).map(Owner);
         let (backend, clock): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
@@ -354,7 +361,7 @@ fn claim(session: &Session, claim: &Claim) -> Result<Event, Fault> {
     let (owner, host) = (owner_text(owner), host_name());
     session.run(limits::QUESTION, async move |client: &Client| {
         client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {LOCK_MS}")).await?;
-        match client.execute(CLAIM, &[&CELL, &epoch.0, &beat, &owner, &clock.millis(), &host]).await {
+        match client.execute(CLAIM, &[&session.cell, &epoch.0, &beat, &owner, &clock.millis(), &host]).await {
             Ok(1) => {
                 client.batch_execute("COMMIT").await?;
                 Ok(Event::Claimed)

@@ -10,7 +10,7 @@ use roost_scheduler::{
 };
 use tokio_postgres::{Client, types::ToSql};
 
-use super::{CELL, Fault, Session, Source, load::each_row};
+use super::{Fault, Session, Source, load::each_row};
 use crate::{
     job_json::{body_from_json, policy_from_json},
     store::{
@@ -86,7 +86,8 @@ impl Source {
             let distance = |run: &RunView| run.id.moment().ms_since(at).abs();
             found.nearest.extend(select(session, &of_again, AGAIN)?.into_iter().min_by_key(distance));
             let oldest = session.run(limits::QUERY, async move |client: &Client| {
-                let row = client.query_one("SELECT min(occurrence) FROM runs WHERE cell = $1", &[&CELL]).await?;
+                let row =
+                    client.query_one("SELECT min(occurrence) FROM runs WHERE cell = $1", &[&session.cell]).await?;
                 Ok(row.try_get::<_, Option<i64>>(0)?)
             });
             found.oldest = oldest?.and_then(Instant::from_millis);
@@ -101,7 +102,7 @@ impl Source {
                            WHERE cell = $1 AND occurrence = $2 AND plugin = $3 AND device = $4 AND job = $5 AND origin = $6";
                 let (occurrence, origin) = (run.occurrence.millis(), run.origin.to_string());
                 let (plugin, device, job) = (run.plugin.as_str(), run.device.as_str(), run.job.as_str());
-                let row = client.query_opt(sql, &[&CELL, &occurrence, &plugin, &device, &job, &origin]).await?;
+                let row = client.query_opt(sql, &[&session.cell, &occurrence, &plugin, &device, &job, &origin]).await?;
                 let Some(row) = row else { return Ok(Err(None)) };
                 let damage = |what| Damage::Row { table: "runs", row: 1, what };
                 let state = parse_state(row.try_get(0)?).map_err(damage)?;
@@ -128,7 +129,7 @@ impl Source {
         self.query(|session| {
             session.run(limits::QUERY, async move |client: &Client| {
                 let mut collected = T::default();
-                each_row(client, "runs", &sql, &[&CELL, &from, &to, plugin, device], |row| {
+                each_row(client, "runs", &sql, &[&session.cell, &from, &to, plugin, device], |row| {
                     collect(&mut collected, rows::ended_run(row)?);
                     Ok(())
                 })
@@ -155,7 +156,7 @@ impl Source {
         self.query(|session| {
             session.run(limits::QUERY, async move |client: &Client| {
                 let mut collected = T::default();
-                each_row(client, "runs", &sql, &[&CELL, &from, &to, plugin, device, &buckets], |row| {
+                each_row(client, "runs", &sql, &[&session.cell, &from, &to, plugin, device, &buckets], |row| {
                     collect(&mut collected, rows::count(row)?);
                     Ok(())
                 })
@@ -203,7 +204,7 @@ fn select(session: &Session, filter: &RunFilter, which: &str) -> Result<Vec<RunV
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     session.run(limits::QUERY, async move |client: &Client| {
         let params: [&(dyn ToSql + Sync); 13] = [
-            &CELL,
+            &session.cell,
             &since,
             &until,
             &states,
@@ -229,7 +230,7 @@ fn select(session: &Session, filter: &RunFilter, which: &str) -> Result<Vec<RunV
 
 /// Returns the runs that have ended up to now.
 pub(super) fn ended(source: &Source) -> Result<last_outcomes::Source, Box<dyn Error + Send + Sync>> {
-    let session = Session::open(&source.0.address)?;
+    let session = Session::open(&source.0.address, source.0.cell)?;
     // From the first read on, the transaction sees one state.
     session.run(limits::QUERY, async move |client: &Client| {
         client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT series FROM cells").await?;
@@ -239,7 +240,7 @@ pub(super) fn ended(source: &Source) -> Result<last_outcomes::Source, Box<dyn Er
         let sql = format!("SELECT {} FROM runs WHERE cell = $1 AND state <> 'running'", rows::LAST_OUTCOMES);
         let mut ended = Vec::new();
         session.run(limits::LOAD, async |client: &Client| {
-            each_row(client, "runs", &sql, &[&CELL], |row: &Row<'_>| {
+            each_row(client, "runs", &sql, &[&session.cell], |row: &Row<'_>| {
                 ended.extend(rows::last_outcome(row).ok());
                 Ok(())
             })

@@ -17,16 +17,18 @@ use crate::store::limits;
 #[derive(Debug)]
 pub(super) struct Session {
     client: Client,
+    /// The cell that it is used for.
+    pub(super) cell: i64,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Session {
     /// Connects.
-    pub(super) fn open(address: &Address) -> Result<Self, Fault> {
+    pub(super) fn open(address: &Address, cell: i64) -> Result<Self, Fault> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Io)?;
         let client = wait(&runtime, limits::CONNECT, connect(address))??;
-        Ok(Self { client, runtime: Some(runtime) })
+        Ok(Self { client, cell, runtime: Some(runtime) })
     }
 
     /// Waits for what `query` does with the connection.
