@@ -28,13 +28,14 @@ pub(crate) fn live(mut rng: Rng, rounds: u64, folder: &Path) -> (History, Past) 
     let since = now();
     for round in 1..=rounds {
         std::thread::sleep(rng.between(REST_MS.0, REST_MS.1));
-        if rng.one_in(4) {
-            cluster.replace_plugin(round);
-        }
+        let upload = rng.one_in(3).then(|| cluster.upload(round));
         let trouble = cluster.suffer(&mut rng);
         let silent = cluster.wait_for_messages();
         eprintln!("{round:4}  {}: on time again after {silent:.1} s", trouble.what);
         troubles.push(trouble);
+        if let Some(upload) = upload {
+            cluster.finish(upload);
+        }
     }
     let until = now().plus_ms(AFTERMATH_MS);
     wait_for_ends(|| cluster.rows(), since, until);

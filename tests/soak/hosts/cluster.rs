@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    process::Child,
     thread,
     time::{Duration, Instant as Clock},
 };
@@ -19,6 +20,8 @@ pub(crate) const MACHINES: usize = 3;
 const DURABLE: &str = "fsync = on";
 /// How late a message may be that shows that the hosts are on time again.
 const ON_TIME_MS: i64 = 1_000;
+const VERSION: &str = "SELECT encode(substring(bytes FROM length(bytes) - 7), 'hex') FROM plugin_files
+     JOIN contents ON digest = component WHERE plugin = 'soak'";
 
 pub(crate) struct Cluster {
     broker: Broker,
@@ -31,6 +34,14 @@ pub(crate) struct Cluster {
     pub(crate) faults: Vec<String>,
     /// The highest epoch in the database so far.
     epoch: i64,
+    /// The number of the plugin's version in the database.
+    plugin: u64,
+}
+
+/// An upload that may be under way.
+pub(crate) struct Upload {
+    version: u64,
+    request: Child,
 }
 
 impl Cluster {
@@ -48,8 +59,12 @@ impl Cluster {
         let machine = |(number, port): (usize, &u16)| Machine::new(number, *port, ports);
         let machines = of_machine.iter().enumerate().map(machine).collect();
         let (databases, faults) = ([Some(first), None], Vec::new());
-        let mut cluster = Self { broker, listener, databases, machines, ports, faults, epoch: 0 };
+        let mut cluster = Self { broker, listener, databases, machines, ports, faults, epoch: 0, plugin: 0 };
         cluster.machines.iter_mut().for_each(Machine::start);
+        let owner = &cluster.machines[cluster.owner()];
+        owner.wait_until_connected();
+        owner.install();
+        cluster.plugin = cluster.version();
         cluster.listener.wait("each device's first message", |messages| {
             DEVICES
                 .iter()
@@ -77,9 +92,29 @@ impl Cluster {
         }
     }
 
-    /// Replaces the plugin on all machines, each of which goes by its own folder.
-    pub(crate) fn replace_plugin(&self, version: u64) {
-        self.machines.iter().for_each(|machine| machine.replace_plugin(version));
+    /// Begins to replace the plugin, by way of the owner.
+    pub(crate) fn upload(&self, version: u64) -> Upload {
+        Upload { version, request: self.machines[self.owner()].upload(version) }
+    }
+
+    /// Waits for the end of an upload, and checks that a confirmed one is kept.
+    pub(crate) fn finish(&mut self, mut upload: Upload) {
+        let is_confirmed = upload.request.wait().expect("it was started").success();
+        let stored = self.version();
+        if stored != upload.version && (is_confirmed || stored != self.plugin) {
+            let (before, wanted) = (self.plugin, upload.version);
+            let was = if is_confirmed { "confirmed" } else { "not confirmed" };
+            let what =
+                format!("version {wanted} of the plugin was {was}, and after {before} the database has {stored}");
+            self.faults.push(what);
+        }
+        self.plugin = stored;
+    }
+
+    /// Returns the number at the end of the component in the database.
+    fn version(&mut self) -> u64 {
+        let stored = self.database().ask("roost", VERSION);
+        stored.first().and_then(|hex| u64::from_str_radix(hex, 16).ok()).expect("a version")
     }
 
     /// Waits for a message that is on time, and due from now on. Returns how many seconds that took.

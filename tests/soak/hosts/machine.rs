@@ -1,6 +1,9 @@
 //! A machine with a host, and the networks between it and the servers.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Child, Stdio},
+};
 
 use roost_tests::{Proxy, Roost, Site, guest};
 
@@ -27,8 +30,6 @@ impl Machine {
         let site = Site::new();
         let text = format!("[mqtt]\nstatus_topic = \"{STATUS}{number}\"\n[store]\nurl = \"{url}\"\n{PUMP}");
         fs::write(site.path().join("roost.toml"), text).expect("a file");
-        site.settings("soak", &settings());
-        site.drop_in(&guest("soak"), "soak");
         Self { number, site, to_broker, to_database, host: None, log: Vec::new() }
     }
 
@@ -66,13 +67,26 @@ impl Machine {
         self.site.shift_clock(ms);
     }
 
-    /// Replaces the component by one with the same jobs, and that number in it.
-    pub(crate) fn replace_plugin(&self, version: u64) {
+    pub(crate) fn wait_until_connected(&self) {
+        self.host.as_ref().expect("a host").wait_for_log("connected to the broker");
+    }
+
+    /// Installs the plugin, by way of the host.
+    pub(crate) fn install(&self) {
+        self.site.settings("soak", &settings());
+        self.site.drop_in(&guest("soak"), "soak");
+        self.site.roost(&["adopt", "plugins"]);
+    }
+
+    /// Uploads a component with the same jobs and with a number at its end, by way of the host.
+    pub(crate) fn upload(&self, version: u64) -> Child {
         let mut bytes = fs::read(guest("soak")).expect("a component");
         // A custom section: its id, its length, and the length of its name, which is empty.
         bytes.extend([0, 9, 0]);
-        bytes.extend(version.to_le_bytes());
-        fs::write(self.site.plugin("soak.wasm"), bytes).expect("a file");
+        bytes.extend(version.to_be_bytes());
+        fs::write(self.site.path().join("upload.wasm"), bytes).expect("a file");
+        let mut command = self.site.command(&["upload", "upload.wasm", "--as", "soak"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts")
     }
 
     /// Checks whether the host has ended by itself.

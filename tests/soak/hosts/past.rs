@@ -110,9 +110,6 @@ impl Past {
             "a commit failed",
             "the lease was not renewed",
             "this host takes over nothing: its clock is",
-            // The plugin was replaced, and this host has not kept what the owner before has installed.
-            "the stored settings of plugin `soak` cannot be read",
-            "the last version of plugin `soak` cannot be loaded",
         ];
         let is_bad = move |line: &&String| {
             let is_error = line.contains("ERROR") && !known.iter().any(|known| line.contains(known));
