@@ -22,6 +22,10 @@ help: ## show the targets
 run: wasm plugins ## build everything and run Roost with the sample plugins
 	cargo run --release -p roost -- run
 
+cluster: plugins ## run three hosts with a PostgreSQL and a Mosquitto of their own, to see what happens when one fails; Ctrl-C ends all
+	cargo build --release -p roost
+	cargo run --quiet --release -p roost-tests --example cluster
+
 # Most end-to-end tests wait rather than compute, so two of them run on each core.
 test: setup check plugins guests ## run all tests, after `check`
 	cargo build --bins --tests
@@ -200,4 +204,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak soak-hosts mutants oracles home-assistant
+.PHONY: help run cluster test check setup wasm brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak soak-hosts mutants oracles home-assistant

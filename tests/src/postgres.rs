@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::chown,
+    os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -87,7 +87,8 @@ impl Postgres {
         let mut command = as_other_user(Path::new("/bin/sh"));
         command.args(["-c", guard, "sh"]).arg(program("postgres")).arg("-D").arg(self.folder.path().join("data"));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.process = Some(command.spawn().unwrap());
+        // In a group of its own, so that Ctrl-C ends it last.
+        self.process = Some(command.process_group(0).spawn().unwrap());
         wait("its start", || self.sql("postgres", "SELECT 1"));
     }
 
