@@ -8,6 +8,7 @@ use std::{
 
 use roost_lease::{
     lease::Lease,
+    row::Owner,
     time::{BootTime, Moment, WallTime},
 };
 
@@ -20,6 +21,13 @@ pub(crate) struct LeaseHandle(Arc<Mutex<Lease>>);
 impl LeaseHandle {
     pub(crate) fn new(lease: Lease) -> Self {
         Self(Arc::new(Mutex::new(lease)))
+    }
+
+    /// Returns the number of this process, and the highest wall clock by which it has sent; nothing if the lease is in use:
+    /// this never waits.
+    pub(crate) fn identity(&self) -> Option<(Owner, WallTime)> {
+        let lease = self.0.try_lock().ok()?;
+        Some((lease.owner(), lease.decided()))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Lease> {

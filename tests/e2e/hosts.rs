@@ -40,12 +40,17 @@ fn more(listener: &Listener, count: usize) {
 
 /// Checks that each run was heard once.
 fn each_once(listener: &Listener) {
+    each_once_but(listener, 0);
+}
+
+/// Checks that each run was heard once, but for so many whose end could not be stored: these come again, with their id.
+fn each_once_but(listener: &Listener, lost_commits: usize) {
     let mut heard: HashMap<String, u32> = HashMap::new();
     for message in listener.messages().iter().filter(|message| message.topic == "declared/often") {
         *heard.entry(message.property("roost-run").unwrap().to_owned()).or_default() += 1;
     }
     heard.retain(|_, count| *count > 1);
-    assert_eq!(heard, HashMap::new());
+    assert!(heard.len() <= lost_commits && heard.values().all(|count| *count == 2), "{heard:?}");
 }
 
 #[test]
@@ -94,6 +99,26 @@ fn an_owner_that_was_suspended_sends_nothing_more_and_becomes_a_standby() {
 }
 
 #[test]
+fn an_owner_that_has_lost_its_connection_takes_its_own_cell_again_at_once() {
+    let (server, broker) = (Postgres::new(), Broker::new());
+    let listener = Listener::new(broker.port);
+    let (_sites, owner, standby) = pair(&server, &broker);
+    more(&listener, 2);
+    let of_owner = "SELECT pg_terminate_backend(backend::int4) FROM cells";
+    for _ in 0..3 {
+        let (count, epoch) = (owner.log.all().len(), server.ask("roost", "SELECT epoch FROM cells"));
+        assert_eq!(server.ask("roost", of_owner), ["t"]);
+        owner.log.wait_for(count, "this host owns the cell");
+        assert_ne!(server.ask("roost", "SELECT epoch FROM cells"), epoch);
+        more(&listener, 2);
+    }
+    each_once_but(&listener, 3);
+    assert!(!standby.log.all().iter().any(|line| line.contains("this host owns the cell")));
+    assert!(owner.stop().success());
+    standby.wait_for_log("this host owns the cell");
+}
+
+#[test]
 fn a_host_whose_database_is_away_sends_nothing_and_goes_on_when_it_is_back() {
     let (mut server, broker) = (Postgres::new(), Broker::new());
     let listener = Listener::new(broker.port);
@@ -103,7 +128,7 @@ fn a_host_whose_database_is_away_sends_nothing_and_goes_on_when_it_is_back() {
     owner.wait_for_log("this host has lost its cell, and begins anew");
     server.start();
     more(&listener, 3);
-    each_once(&listener);
+    each_once_but(&listener, 1);
     let is_owner = |host: &Roost| host.log.all().iter().any(|line| line.contains("this host owns the cell"));
     assert!(is_owner(&standby) || owner.log.all().iter().filter(|line| line.contains("owns the cell")).count() > 1);
     // One that starts meanwhile waits for it as well.

@@ -78,6 +78,27 @@ impl Lease {
         }
     }
 
+    /// Makes a lease that goes on where one of this process has ended: `decided` is that one's [`Self::decided`], and nothing
+    /// of its work is left.
+    #[must_use]
+    pub const fn again(owner: Owner, decided: WallTime) -> Self {
+        let mut lease = Self::new(owner);
+        lease.decided = decided;
+        lease
+    }
+
+    /// Returns the number of this process.
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Returns the highest wall clock by which this process has sent.
+    #[must_use]
+    pub const fn decided(&self) -> WallTime {
+        self.decided
+    }
+
     /// Sets for how many milliseconds a free cell is left to other hosts, because it should be one of theirs.
     pub const fn set_patience(&mut self, ms: i64) {
         self.patience_ms = ms;

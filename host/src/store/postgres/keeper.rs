@@ -7,7 +7,7 @@
 use std::{
     os::unix::process::CommandExt as _,
     process::Command,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{OnceLock, mpsc},
     thread,
     time::Duration,
 };
@@ -20,12 +20,14 @@ use roost_lease::{
     time::{BootTime, WallTime},
 };
 use roost_scheduler::event::Change;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     Address, Fault, Session, Source,
     commit::{self, Statements},
     load,
+    session::Waited,
 };
 use crate::{
     lease::{LeaseHandle, moment},
@@ -38,6 +40,12 @@ const CLAIM: &str =
     "UPDATE cells SET epoch = epoch + 1, beat = beat + 1, owner = $4, backend = pg_backend_pid(), clock = $5, host = $6
      WHERE id = $1 AND epoch = $2 AND beat = $3";
 
+/// The lease of this process.
+static OWN: OnceLock<LeaseHandle> = OnceLock::new();
+/// The environment variable by which a program that begins anew knows the cell for its own: the process, the number of
+/// the owner, and the highest wall clock by which it has sent.
+const ANEW: &str = "ROOST_BEGUN_ANEW";
+
 /// A request to the thread.
 enum Order {
     /// Commit these changes, and report it.
@@ -49,15 +57,19 @@ enum Order {
 /// The handle to the thread that keeps the lease.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    orders: mpsc::Sender<Order>,
+    orders: UnboundedSender<Order>,
     source: Source,
 }
 
 impl Keeper {
     /// Waits until this process owns the cell, and starts the thread.
     pub(super) fn acquire(source: &Source, keep_days: u32) -> Result<(Self, LeaseHandle), StoreError> {
-        let owner = random().map_err(|error| source.error(Fault::Io(error)))?;
-        let handle = LeaseHandle::new(Lease::new(Owner(owner)));
+        let lease = match begun_anew() {
+            Some((owner, decided)) => Lease::again(owner, decided),
+            None => Lease::new(Owner(random().map_err(|error| source.error(Fault::Io(error)))?)),
+        };
+        let handle = LeaseHandle::new(lease);
+        let _ = OWN.set(handle.clone());
         let mut standby = Standby {
             address: source.0.address.clone(),
             cell: source.0.cell,
@@ -66,10 +78,11 @@ impl Keeper {
             logged: String::new(),
         };
         let session = standby.acquire().map_err(|fault| source.error(fault))?;
-        let (orders, inbox) = mpsc::channel();
+        // One batch is committed at a time.
+        let (orders, inbox) = unbounded_channel();
         let (work, watched) =
             (Work { session, statements: Statements::default(), lease: handle.clone(), keep_days }, handle.clone());
-        let started = thread::Builder::new().name("lease".into()).spawn(move || work.run(&inbox));
+        let started = thread::Builder::new().name("lease".into()).spawn(move || work.run(inbox));
         let started =
             started.and_then(|_| thread::Builder::new().name("deadline".into()).spawn(move || watch(&watched)));
         started.map_err(StoreError::Thread)?;
@@ -205,21 +218,23 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, inbox: &mpsc::Receiver<Order>) {
+    fn run(mut self, mut inbox: UnboundedReceiver<Order>) {
         loop {
             let wake = self.lease.lock().wake();
-            match inbox.recv_timeout(wake.map_or(limits::RECONNECT, until)) {
-                Ok(Order::Commit(changes, answer)) => {
+            match self.session.wait_for(wake.map_or(limits::RECONNECT, until), inbox.recv()) {
+                Waited::Value(Some(Order::Commit(changes, answer))) => {
                     let result = self.commit(&changes);
                     let _ = answer.send(result);
                 }
-                Ok(Order::Release(answer)) => {
+                Waited::Value(Some(Order::Release(answer))) => {
                     self.step(Event::Stopped);
                     let _ = answer.send(());
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.step(Event::Woke),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Waited::Value(None) => return,
+                // Noticed before anything is sent that could not be committed.
+                Waited::Disconnected => self.step(Event::ConnectionLost),
+                Waited::Nothing => self.step(Event::Woke),
             }
         }
     }
@@ -326,9 +341,24 @@ pub(super) fn begin_anew(why: &str) -> ! {
     // The file may have been replaced by a newer one meanwhile.
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "roost".into());
-    let failed = Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(name).args(arguments);
+    if let Some((owner, decided)) = OWN.get().and_then(LeaseHandle::identity) {
+        command.env(ANEW, format!("{} {} {}", std::process::id(), owner_text(owner), decided.millis()));
+    }
+    let failed = command.exec();
     tracing::error!("the program could not be executed again: {failed}");
     std::process::abort();
+}
+
+/// Returns the number of this process and the highest wall clock by which it has sent, if it has begun anew. Another
+/// process that was given the variable has another id.
+fn begun_anew() -> Option<(Owner, WallTime)> {
+    let text = std::env::var(ANEW).ok()?;
+    let [process, owner, decided]: [&str; 3] = text.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let is_own = process.parse() == Ok(std::process::id());
+    let owner = u128::from_str_radix(owner, 16).ok().filter(|_| is_own)?;
+    Some((Owner(owner), WallTime::from_millis(decided.parse().ok()?)))
 }
 
 /// Draws the number of this process.

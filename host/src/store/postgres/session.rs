@@ -4,7 +4,8 @@ use std::{future::Future, io, thread, time::Duration};
 
 use tokio::{
     runtime::{self, Handle, Runtime},
-    time::timeout,
+    task::JoinHandle,
+    time::{sleep, timeout},
 };
 use tokio_postgres::{Client, NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -21,14 +22,23 @@ pub(super) struct Session {
     pub(super) cell: i64,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
+    /// The task that serves the connection, which ends with it.
+    connection: JoinHandle<()>,
+}
+
+/// What came first.
+pub(super) enum Waited<T> {
+    Value(T),
+    Disconnected,
+    Nothing,
 }
 
 impl Session {
     /// Connects.
     pub(super) fn open(address: &Address, cell: i64) -> Result<Self, Fault> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Io)?;
-        let client = wait(&runtime, limits::CONNECT, connect(address))??;
-        Ok(Self { client, cell, runtime: Some(runtime) })
+        let (client, connection) = wait(&runtime, limits::CONNECT, connect(address))??;
+        Ok(Self { client, connection, cell, runtime: Some(runtime) })
     }
 
     /// Waits for what `query` does with the connection.
@@ -42,6 +52,19 @@ impl Session {
     {
         let runtime = self.runtime.as_ref().ok_or_else(|| Fault::Io(io::ErrorKind::NotConnected.into()))?;
         wait(runtime, within, query(&self.client))?
+    }
+
+    /// Waits for what comes first: a value, the end of the connection, or nothing within some time.
+    pub(super) fn wait_for<T>(&mut self, within: Duration, value: impl Future<Output = T>) -> Waited<T> {
+        let Some(runtime) = &self.runtime else { return Waited::Disconnected };
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                value = value => Waited::Value(value),
+                _ = &mut self.connection => Waited::Disconnected,
+                () = sleep(within) => Waited::Nothing,
+            }
+        })
     }
 
     /// Checks whether the connection has ended.
@@ -71,17 +94,15 @@ fn wait<T: Send>(runtime: &Runtime, within: Duration, future: impl Future<Output
     })
 }
 
-async fn connect(address: &Address) -> Result<Client, Fault> {
+async fn connect(address: &Address) -> Result<(Client, JoinHandle<()>), Fault> {
     let config = &address.config;
     // The connection ends with the client.
     if config.get_ssl_mode() == SslMode::Disable {
         let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
-        return Ok(client);
+        return Ok((client, tokio::spawn(async { drop(connection.await) })));
     }
     let (client, connection) = config.connect(MakeRustlsConnect::new(tls())).await?;
-    tokio::spawn(connection);
-    Ok(client)
+    Ok((client, tokio::spawn(async { drop(connection.await) })))
 }
 
 /// Trusts the system's certificate authorities.
