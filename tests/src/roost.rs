@@ -177,17 +177,32 @@ impl Roost {
         self.log.wait_for(0, text)
     }
 
-    /// Suspends it: its connections stay open, and nothing is answered until it is resumed.
+    /// Suspends all its processes: its connections stay open, and nothing is answered until it is resumed.
     pub fn suspend(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::STOP).expect("it runs");
+        self.signal_all(Signal::STOP);
     }
 
     /// Resumes it.
     pub fn resume(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::CONT).expect("it runs");
+        self.signal_all(Signal::CONT);
     }
 
-    /// Kills it with SIGKILL.
+    /// Returns the process that works for a cell, where the host has a process of its own for that.
+    pub fn cell_process(&self) -> Option<Pid> {
+        children(Pid::from_child(&self.process)).into_iter().next()
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let mut processes = vec![Pid::from_child(&self.process)];
+        while let Some(process) = processes.pop() {
+            // One that compiles a plugin may have ended.
+            let sent = kill_process(process, signal);
+            assert!(sent.is_ok() || process != Pid::from_child(&self.process), "it runs");
+            processes.extend(children(process));
+        }
+    }
+
+    /// Kills it with SIGKILL. Its other processes end with it.
     pub fn kill(mut self) {
         self.process.kill().expect("it ran");
         self.process.wait().expect("it ran");
@@ -212,6 +227,15 @@ impl Roost {
         let error = log.iter().skip_while(|line| !line.starts_with("error: "));
         redact(&error.map(|line| format!("{line}\n")).collect::<String>())
     }
+}
+
+/// Returns the processes that a process has started.
+fn children(parent: Pid) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    texts
+        .flat_map(|text| text.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect::<Vec<_>>())
+        .collect()
 }
 
 impl Drop for Roost {
