@@ -8,7 +8,7 @@ use roost_tests::{
     http::{ask, get, talk, text},
     redact,
 };
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::*;
@@ -402,11 +402,9 @@ fn a_process_of_a_cell_that_crashes_or_hangs_is_started_again_and_ends_with_its_
     kill_process(host.cell_process().unwrap(), Signal::STOP).unwrap();
     host.log.wait_for(before, "the process of the cell does not respond, and is killed");
     host.log.wait_for(before, "connected to the broker");
-    // It has the lock of its folder for as long as it lives.
-    host.kill();
-    let host = site.start(&broker);
-    host.wait_for_log("connected to the broker");
-    assert!(host.stop().success());
+    // The gateway alone is killed; the log ends when the last process does.
+    kill_process(Pid::from_raw(host.id().cast_signed()).unwrap(), Signal::KILL).unwrap();
+    assert!(!host.ended().0.success());
 }
 
 #[test]

@@ -51,6 +51,7 @@ mod tasks;
 mod timeline;
 mod timers;
 mod uploads;
+mod wakes;
 mod why;
 mod zones;
 

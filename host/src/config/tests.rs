@@ -178,7 +178,8 @@ fn a_host_is_known_by_a_name_and_an_address() {
         | store = { advertise = 'http://10.0.0.5:8080' }
         roost.toml:1:23: `[store]` has an `advertise`, but no `url` of a database
         hint: leave it out: a host with a database of its own has no other hosts
-    "#]].assert_eq(&faults(&[
+    "#]]
+    .assert_eq(&faults(&[
         "store = { url = 'postgres://roost@db.example/roost', advertise = '10.0.0.5:8080' }",
         "store = { url = 'postgres://roost@db.example/roost', advertise = 'https://attic.example' }",
         "store = { url = 'postgres://roost@db.example/roost', advertise = 'http://attic:8080/roost' }",
