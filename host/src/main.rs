@@ -8,6 +8,7 @@ mod config;
 mod describe;
 mod event_log;
 mod files;
+mod gateway;
 mod home_assistant;
 mod http;
 mod job_json;

@@ -195,7 +195,7 @@ impl Roost {
         self.log.wait_for(0, text)
     }
 
-    /// Suspends it: its connections stay open, and nothing is answered until it is resumed.
+    /// Suspends all its processes: its connections stay open, and nothing is answered until it is resumed.
     pub fn suspend(&self) {
         kill_process_group(Pid::from_child(&self.process), Signal::STOP).expect("it runs");
     }
@@ -205,7 +205,12 @@ impl Roost {
         kill_process_group(Pid::from_child(&self.process), Signal::CONT).expect("it runs");
     }
 
-    /// Kills it with SIGKILL.
+    /// Returns the process that works for a cell, where the host has a process of its own for that.
+    pub fn cell_process(&self) -> Option<Pid> {
+        children(Pid::from_child(&self.process)).into_iter().next()
+    }
+
+    /// Kills it with SIGKILL. Its other processes end with it.
     pub fn kill(mut self) {
         kill_process_group(Pid::from_child(&self.process), Signal::KILL).expect("it ran");
         self.process.wait().expect("it ran");
@@ -230,6 +235,15 @@ impl Roost {
         let error = log.iter().skip_while(|line| !line.starts_with("error: "));
         redact(&error.map(|line| format!("{line}\n")).collect::<String>())
     }
+}
+
+/// Returns the processes that a process has started.
+fn children(parent: Pid) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    texts
+        .flat_map(|text| text.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect::<Vec<_>>())
+        .collect()
 }
 
 impl Drop for Roost {

@@ -67,3 +67,5 @@ pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
 pub(super) const QUERY: Duration = Duration::from_secs(30);
 /// How long reading everything may take at the start.
 pub(super) const LOAD: Duration = Duration::from_secs(600);
+/// Milliseconds after which a host that is not seen is forgotten: a machine that was replaced does not stay in the list.
+pub(super) const HOST_FORGOTTEN_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
