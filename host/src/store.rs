@@ -15,8 +15,10 @@ mod reader;
 mod retention;
 mod rows;
 mod sqlite;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::{io, path::Path, thread};
@@ -34,11 +36,13 @@ pub(crate) use self::{
     folder::is_in_use,
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
-    postgres::{Address as DatabaseUrl, FileKind, PluginFile, PluginFiles},
+    postgres::{Address as DatabaseUrl, FileKind, PluginCopies, PluginFile, PluginFiles},
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
     reader::{Reader, restore},
     retention::Retention,
     sqlite::Restored,
+    tables::Copied,
+    transfer::{move_to, restore_to},
     writer::{Committed, Writer},
 };
 

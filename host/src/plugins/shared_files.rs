@@ -120,7 +120,11 @@ impl SharedFiles {
         for version in listing.running.into_iter().filter(|version| *version != Version::BUILT_IN) {
             let Version { component, settings } = version;
             for (name, digest) in [(format!("{component}.wasm"), component), (format!("{settings}.json"), settings)] {
-                self.copy_version(copied, &name, digest)?;
+                match self.copy_version(copied, &name, digest) {
+                    // As on one machine, where a stored version is gone: the plugin is loaded from its file.
+                    Err(SharedError::Missing { .. }) => {}
+                    done => done?,
+                }
             }
         }
         copied.changes = Some(listing.changes);

@@ -28,8 +28,6 @@ pub(crate) enum StoreError {
         #[source]
         fault: Box<Fault>,
     },
-    #[error("the store is a database: `{}`", .0)]
-    NoFile(String),
     #[error("the thread of the store cannot be started")]
     Thread(#[source] io::Error),
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
@@ -131,7 +129,6 @@ impl StoreError {
                     .into()
             }
             Self::Postgres { fault, .. } => fault.hint(),
-            Self::NoFile(_) => "copy it with the tools of the database, such as `pg_dump`".into(),
             Self::Thread(_) => "the system limits threads or memory: allow more, and start Roost again".into(),
             Self::InUse { .. } => {
                 "only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`".into()

@@ -67,3 +67,7 @@ pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
 pub(super) const QUERY: Duration = Duration::from_secs(30);
 /// How long reading everything may take at the start.
 pub(super) const LOAD: Duration = Duration::from_secs(600);
+/// How long copying a whole store may take, however long its history is.
+pub(super) const COPY: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long an owner that has not renewed its lease is waited for: longer than a standby waits.
+pub(super) const LIVES: Duration = Duration::from_millis(roost_lease::limits::TTL_MS as u64 + 500);

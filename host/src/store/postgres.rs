@@ -3,6 +3,7 @@
 mod address;
 mod batch;
 mod commit;
+mod copy;
 mod fault;
 mod keeper;
 mod kinds;
@@ -19,8 +20,10 @@ use std::{
 use roost_scheduler::event::{Change, Saved, SavedJob};
 use tokio_postgres::Row;
 
+pub(super) use self::copy::write_all;
 pub(crate) use self::{
     address::Address,
+    copy::{Facts, PluginCopies},
     fault::Fault,
     plugin_files::{FileKind, PluginFile, PluginFiles},
 };

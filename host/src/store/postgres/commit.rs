@@ -8,11 +8,11 @@ use tokio_postgres::{Client, Statement, types::ToSql};
 
 use super::{
     Fault, Session,
-    batch::{Batch, Rows, Value},
+    batch::{Batch, Rows},
     keeper::owner_text,
     kinds::Kind,
 };
-use crate::store::limits;
+use crate::store::{limits, tables::Value};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -164,7 +164,7 @@ impl List {
 }
 
 /// Replaces what a text in PostgreSQL cannot have. A device may report it, and a plugin may note it.
-fn without_nul(text: String) -> String {
+pub(super) fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 

@@ -23,6 +23,10 @@ pub(crate) enum Fault {
     Newer { found: usize, known: usize },
     #[error("this host does not own the cell")]
     NotOwner,
+    #[error("a host works with it, or is about to")]
+    InUse,
+    #[error("it has plugins, jobs or runs already")]
+    NotEmpty,
 }
 
 impl From<tokio_postgres::Error> for Fault {
@@ -55,8 +59,8 @@ impl Fault {
                 ];
                 lasting.contains(code)
             }),
-            Self::Damage(_) | Self::Json(_) | Self::Newer { .. } => true,
-            Self::NoAnswer(_) | Self::Io(_) | Self::NotOwner => false,
+            Self::Damage(_) | Self::Json(_) | Self::Newer { .. } | Self::NotEmpty => true,
+            Self::NoAnswer(_) | Self::Io(_) | Self::NotOwner | Self::InUse => false,
         }
     }
 
@@ -91,6 +95,12 @@ impl Fault {
             }
             Self::Damage(_) | Self::Json(_) => "put a copy from a backup in its place".into(),
             Self::NotOwner => "another host works, or is about to: try again".into(),
+            Self::InUse => "nothing was changed: stop all hosts that use it, and try again".into(),
+            Self::NotEmpty => {
+                "nothing was changed: name an empty database; as an administrator: `ALTER DATABASE roost RENAME TO roost_before;`, \
+                 `CREATE DATABASE roost OWNER roost;`"
+                    .into()
+            }
             Self::Newer { .. } => "a newer Roost has written it, and nothing was changed: run that one".into(),
         }
     }
