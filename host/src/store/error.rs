@@ -24,7 +24,7 @@ pub(crate) enum StoreError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("the database `{database}` could not be used")]
     Postgres {
-        database: Address,
+        database: Box<Address>,
         #[source]
         fault: Box<Fault>,
     },

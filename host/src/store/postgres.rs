@@ -80,7 +80,7 @@ impl Source {
     }
 
     fn error(&self, fault: Fault) -> StoreError {
-        StoreError::Postgres { database: self.0.address.clone(), fault: Box::new(fault) }
+        StoreError::Postgres { database: self.0.address.clone().into(), fault: Box::new(fault) }
     }
 
     /// Queries with a connection of its own, which is waited for while too many are in use.
