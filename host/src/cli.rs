@@ -76,6 +76,7 @@ enum Command {
     Abandon(replay::Abandon),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Move(backup::Move),
     Completions(completions::Args),
     Manual(manual::Args),
     #[command(hide = true)]
@@ -119,6 +120,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Move(args) => backup::move_to(args),
         Command::Completions(args) => completions::main::<Cli>(&args),
         Command::Manual(args) => manual::main::<Cli>(&args),
         Command::Compile(args) => return compile::main(&args),

@@ -15,8 +15,10 @@ mod reader;
 mod retention;
 mod rows;
 mod sqlite;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::{io, path::Path, thread};
@@ -35,12 +37,15 @@ pub(crate) use self::{
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
     postgres::{
-        Address as DatabaseUrl, CellOfHost, FileKind, Host, Hosts, Look, OwnHost, OwnedCell, PluginFile, PluginFiles,
+        Address as DatabaseUrl, CellOfHost, FileKind, Host, Hosts, Look, OwnHost, OwnedCell, PluginCopies, PluginFile,
+        PluginFiles,
     },
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
     reader::{Reader, restore},
     retention::Retention,
     sqlite::Restored,
+    tables::Copied,
+    transfer::{move_to, restore_to},
     writer::{Committed, Writer},
 };
 

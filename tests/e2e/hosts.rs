@@ -447,15 +447,15 @@ fn what_is_missing_in_the_database_is_reported_with_the_statement_that_mends_it(
     expect![[r#"
         error: the database `postgres://127.0.0.1:[PORT]/none` could not be used
           caused by: database "none" does not exist
-        hint: as an administrator of the database: `CREATE DATABASE roost OWNER roost;`
+        hint: as an administrator of the database: `CREATE DATABASE none OWNER roost;`
 
         error: the database `postgres://127.0.0.1:[PORT]/roost` could not be used
           caused by: role "eve" does not exist
-        hint: as an administrator of the database: `CREATE ROLE roost LOGIN PASSWORD '…';`, and a line for it in `pg_hba.conf`
+        hint: as an administrator of the database: `CREATE ROLE eve LOGIN PASSWORD '…';`
 
         error: the database `postgres://127.0.0.1:[PORT]/roost` could not be used
           caused by: permission denied for schema public
-        hint: give Roost a database of its own; as an administrator: `ALTER DATABASE roost OWNER TO roost;`, and `ALTER SCHEMA public OWNER TO roost;` in it
+        hint: give Roost a database of its own; as an administrator of the database: `ALTER DATABASE roost OWNER TO ada;`, and `ALTER SCHEMA public OWNER TO ada;` in it
 
         error: roost.toml:2:7: this is not the address of a database: it names no database: end it with `/roost`
         hint: write `postgres://USER:PASSWORD@HOST/DATABASE`
