@@ -15,6 +15,7 @@ mod limits;
 mod login;
 mod logs;
 mod manual;
+mod new;
 mod next;
 mod output;
 mod plugins;
@@ -31,6 +32,7 @@ mod target;
 mod timeline;
 mod trigger;
 mod upload;
+mod wit;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -48,6 +50,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    New(new::Args),
     Check(check::Args),
     Next(next::Args),
     Simulate(simulate::Args),
@@ -74,6 +77,7 @@ enum Command {
     Abandon(replay::Abandon),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Wit(wit::Args),
     Completions(completions::Args),
     Manual(manual::Args),
     #[command(hide = true)]
@@ -87,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(escape_offset));
     let result = match cli.command {
         Command::Run(args) => run::main(&args),
+        Command::New(args) => new::main(args),
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
@@ -113,6 +118,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Wit(args) => wit::main(&args),
         Command::Completions(args) => completions::main::<Cli>(&args),
         Command::Manual(args) => manual::main::<Cli>(&args),
         Command::Compile(args) => return compile::main(&args),
