@@ -97,6 +97,14 @@ guests: wasm ## build the plugins that the tests use, ordinary and hostile ones
 	@$(foreach name,$(GUESTS),$(call put,$(WASM)/examples/$(subst -,_,$(name)).wasm,target/guests/$(name).wasm) && ):
 	cargo run --quiet -p roost-guests --bin generate-guests target/guests
 
+templates: brokers wasm languages ## build and run what `roost new` makes, in each language: ONLY="js python" picks
+	cargo build --bins
+	cargo test --quiet --test templates
+
+languages:
+	@command -v npm > /dev/null || { $(INSTALL) --no-install-recommends npm; }
+	@$(VENV)
+
 pictures: browser plugins guests ## draw the pictures of docs/page.md anew
 	cargo build --bins
 	UPDATE_PICTURES=1 cargo test --quiet -p roost-tests --test e2e page_pictures
@@ -207,4 +215,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run cluster test check setup wasm brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak soak-hosts mutants oracles home-assistant
+.PHONY: help run cluster test check setup wasm templates languages brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak soak-hosts mutants oracles home-assistant

@@ -16,6 +16,7 @@ mod limits;
 mod login;
 mod logs;
 mod manual;
+mod new;
 mod next;
 mod output;
 mod plugins;
@@ -32,6 +33,7 @@ mod target;
 mod timeline;
 mod trigger;
 mod upload;
+mod wit;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -49,6 +51,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    New(new::Args),
     Check(check::Args),
     Next(next::Args),
     Simulate(simulate::Args),
@@ -77,6 +80,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Move(backup::Move),
+    Wit(wit::Args),
     Completions(completions::Args),
     Manual(manual::Args),
     #[command(hide = true)]
@@ -93,6 +97,7 @@ pub(crate) fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::New(args) => new::main(args),
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
@@ -121,6 +126,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
         Command::Move(args) => backup::move_to(args),
+        Command::Wit(args) => wit::main(&args),
         Command::Completions(args) => completions::main::<Cli>(&args),
         Command::Manual(args) => manual::main::<Cli>(&args),
         Command::Compile(args) => return compile::main(&args),

@@ -25,7 +25,8 @@ const PAGES: [(&str, &[&str]); 9] = [
 const SAMPLES: [&str; 4] = ["coop-door", "greenhouse", "sprinkler", "timers"];
 
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 15] = [
+    ("roost new ", "`make templates` builds what it makes, and `makers.rs` looks at it"),
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
     ("make deb", "it takes minutes: `make deb-check` runs it"),

@@ -25,6 +25,7 @@ mod home_assistant;
 mod hostile;
 mod hosts;
 mod login;
+mod makers;
 mod moved_hosts;
 mod moving;
 mod operations;

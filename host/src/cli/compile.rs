@@ -9,11 +9,13 @@ use crate::plugins::compile;
 pub(super) struct Args {
     /// Limit of the address space, in bytes
     memory: u64,
+    /// Limit of the processor time, in seconds
+    cpu_s: u32,
 }
 
 #[allow(clippy::print_stderr, reason = "the parent reads it")]
 pub(super) fn main(args: &Args) -> ExitCode {
-    match compile::child(args.memory) {
+    match compile::child(args.memory, args.cpu_s) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => {
             eprintln!("{error}");

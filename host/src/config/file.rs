@@ -120,7 +120,7 @@ impl File {
                     .map(|value| read_grants(&value, &mqtt.topic))
                     .transpose()?
                     .unwrap_or_default(),
-                memory: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
+                guests: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
                 calendars: top

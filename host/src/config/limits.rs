@@ -13,5 +13,10 @@ pub(super) const CAPACITY: u32 = 10_000;
 pub(super) const GUESTS_MIB: u32 = 384;
 /// Less leaves no room for a plugin in Go; no machine that Roost is made for has more.
 pub(super) const GUEST_MIB: RangeInclusive<u32> = 192..=1 << 20;
+/// The default for the processor time of a compile: four times what the largest known useful plugin takes. A hostile file
+/// can keep a compiler busy for hours.
+pub(super) const COMPILE_CPU_S: u32 = 60;
+/// A plugin in Rust takes less than a second; what takes more than an hour is no plugin.
+pub(super) const COMPILE_S: RangeInclusive<u32> = 5..=3_600;
 /// More than any broker or disk can take: as good as no rate at all.
 pub(super) const MESSAGES: u32 = 10_000_000;

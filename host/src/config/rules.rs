@@ -39,32 +39,34 @@ pub(crate) struct Rules {
     pub(crate) rates: Rates,
     /// The largest limits that a plugin's own settings may set.
     pub(crate) ceilings: CallLimits,
-    /// The memory that the calls of all plugins may have together.
-    pub(crate) memory: GuestMemory,
+    /// What all plugins may have together, and the compile of each.
+    pub(crate) guests: Guests,
     /// The topic at and below which the host itself publishes and listens.
     pub(crate) host_topic: HostTopic,
 }
 
-/// The memory of all guests together, in MiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GuestMemory(u32);
+/// The most processor time in seconds that a compile can be given.
+pub(crate) const MOST_COMPILE_S: u32 = *limits::COMPILE_S.end();
 
-impl GuestMemory {
-    pub(crate) const fn mib(self) -> u32 {
-        self.0
-    }
+/// What all guests may have together, and the compile of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guests {
+    /// The memory of all calls together.
+    pub(crate) memory_mib: u32,
+    /// The processor time of a compile.
+    pub(crate) compile_cpu_s: u32,
 }
 
-impl Default for GuestMemory {
+impl Default for Guests {
     fn default() -> Self {
-        Self(limits::GUESTS_MIB)
+        Self { memory_mib: limits::GUESTS_MIB, compile_cpu_s: limits::COMPILE_CPU_S }
     }
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        let (grants, resources, calendars, rates, memory, host_topic) = Default::default();
-        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, memory, host_topic }
+        let (grants, resources, calendars, rates, guests, host_topic) = Default::default();
+        Self { grants, resources, calendars, rates, ceilings: CallLimits::MOST, guests, host_topic }
     }
 }
 
@@ -193,11 +195,13 @@ pub(super) fn read_grants(value: &Value<'_>, host: &HostTopic) -> Result<HashMap
 }
 
 /// Reads `[guests]`.
-pub(super) fn read_guests(value: &Value<'_>) -> Result<GuestMemory, Report> {
-    let table = value.table(&["memory_mib"])?;
-    Ok(GuestMemory(
-        table.get("memory_mib").map_or(Ok(limits::GUESTS_MIB), |value| value.integer_in(limits::GUEST_MIB))?,
-    ))
+pub(super) fn read_guests(value: &Value<'_>) -> Result<Guests, Report> {
+    let table = value.table(&["memory_mib", "compile_cpu_s"])?;
+    let number = |key, range, default| table.get(key).map_or(Ok(default), |value| value.integer_in(range));
+    Ok(Guests {
+        memory_mib: number("memory_mib", limits::GUEST_MIB, limits::GUESTS_MIB)?,
+        compile_cpu_s: number("compile_cpu_s", limits::COMPILE_S, limits::COMPILE_CPU_S)?,
+    })
 }
 
 const RATE_KEYS: [&str; 2] = ["per_second", "burst"];

@@ -133,8 +133,10 @@ fn ceilings_are_read() {
 
 #[test]
 fn the_memory_of_all_guests_is_read() {
-    assert_eq!(config("", &[]).rules.memory.mib(), 384);
-    assert_eq!(config("[guests]\nmemory_mib = 1024", &[]).rules.memory.mib(), 1_024);
+    let guests = config("", &[]).rules.guests;
+    assert_eq!((guests.memory_mib, guests.compile_cpu_s), (384, 60));
+    let guests = config("[guests]\nmemory_mib = 1024\ncompile_cpu_s = 300", &[]).rules.guests;
+    assert_eq!((guests.memory_mib, guests.compile_cpu_s), (1_024, 300));
 }
 
 #[test]

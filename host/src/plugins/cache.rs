@@ -5,6 +5,7 @@
 mod key;
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fs::{self, File},
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -70,9 +71,9 @@ pub(super) enum CacheError {
 
 impl CacheError {
     /// Returns what the operator can do about the error.
-    pub(super) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Compile(error) => error.hint(),
+    pub(super) fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::Compile(error) => return error.hint(),
             Self::Folder { .. } => Some(compile::WRITABLE),
             Self::Load(_) => Some("restart Roost; if the error remains, remove the folder `cache` in the data folder"),
             Self::NotExecutable(_) => Some(
@@ -83,7 +84,8 @@ impl CacheError {
                 "ordinary toolchains do not produce such components: check the plugin's parts (`wasm-tools objdump \
                  PLUGIN.wasm`)",
             ),
-        }
+        };
+        hint.map(Cow::Borrowed)
     }
 
     /// Classifies the runtime's error for a compiled component.
@@ -123,6 +125,13 @@ impl Cache {
         })
     }
 
+    /// Limits the processor time of a compile.
+    pub(super) fn within(mut self, cpu_s: u32) -> Self {
+        self.long.bounds = self.long.bounds.within(cpu_s);
+        self.short.bounds = self.short.bounds.within(cpu_s);
+        self
+    }
+
     /// Compiles a component that is not in the cache.
     pub(super) async fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, CacheError> {
         let (permit, bounds, other) = tokio::select! {
@@ -136,7 +145,7 @@ impl Cache {
         let bounds = Bounds { threads, ..bounds };
         match self.compile_within(digest, bytes, bounds).await {
             // The other lane has higher limits.
-            Err(CacheError::Compile(CompileError::Wall(_) | CompileError::Memory(_)))
+            Err(CacheError::Compile(CompileError::Wall { .. } | CompileError::Memory(_)))
                 if bounds.wall == self.short.bounds.wall =>
             {
                 drop(permit);

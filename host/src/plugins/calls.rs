@@ -106,6 +106,22 @@ impl CallError {
             Fault::Type(_) => {
                 Some("build the plugin against the `wit/` of this Roost, or install the Roost it was built for".into())
             }
+            Fault::Exit { stderr, .. } | Fault::Trap { stderr, .. } if stderr.contains("ModuleNotFoundError") => Some(
+                "a plugin has no files when it is called: import the module at the top of the file, so that it is built \
+                 into the component"
+                    .into(),
+            ),
+            // A stub has no name, and a trap of a language has.
+            Fault::Trap { reason, frames, .. }
+                if reason.contains("`unreachable`")
+                    && frames.first().is_some_and(|frame| frame.starts_with("`<wasm function") ) =>
+            {
+                Some(
+                    "the fault is in the plugin: its author can reproduce it with `roost check`. If it was built with \
+                     `--stub-wasi`, build it without: Roost has WASI's clocks, random numbers and output"
+                        .into(),
+                )
+            }
             Fault::Exit { .. } | Fault::Trap { .. } => {
                 Some("the fault is in the plugin: its author can reproduce it with `roost check`".into())
             }
@@ -339,6 +355,19 @@ mod tests {
     use wasmtime::component::Component;
 
     use super::*;
+
+    #[test]
+    fn usual_mistakes_of_toolchains_have_their_own_hints() {
+        let hint = |frame: &str, stderr: &str| {
+            let reason = "wasm trap: wasm `unreachable` instruction executed".into();
+            let fault = Fault::Trap { reason, frames: vec![frame.into()], stderr: stderr.into() };
+            CallError::Failed { function: ScheduleJobs::NAME, fault }.hint().unwrap()
+        };
+        let missing = hint("`abort`", "ModuleNotFoundError: No module named 'json.tool'");
+        assert!(missing.contains("import the module at the top of the file"), "{missing}");
+        assert!(hint("`<wasm function 61>`", "").contains("`--stub-wasi`"));
+        assert!(!hint("`rust_panic`", "").contains("`--stub-wasi`"));
+    }
     use crate::plugins::{
         settings::Settings,
         tests::{guests, site},
@@ -354,7 +383,7 @@ mod tests {
         let version = Version { component: Digest([0; 32]), settings: settings.digest() };
         let program = Program::new(plugin, version, settings, Arc::default(), crate::event_log::EventLog::default());
         let device = &program.settings.devices[0];
-        let calls = Calls::new(engine, crate::config::rules::Rules::default().memory.mib());
+        let calls = Calls::new(engine, crate::config::rules::Rules::default().guests.memory_mib);
 
         let mut greedy = Vec::new();
         for _ in 0..limits::CALLS_ALIVE {

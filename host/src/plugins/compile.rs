@@ -5,6 +5,7 @@
 mod confine;
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{Read as _, Write as _},
     os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
@@ -19,17 +20,20 @@ use tokio::{
 };
 
 use super::{engine, limits};
-use crate::process;
+use crate::{
+    config::rules::{Guests, MOST_COMPILE_S},
+    process,
+};
 
 /// Why a compile failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CompileError {
     #[error("{0}")]
     Invalid(String),
-    #[error("compiling it took more than {} s of CPU time", limits::COMPILE_CPU_S)]
-    Cpu,
-    #[error("compiling it took more than {} s", .0.as_secs())]
-    Wall(Duration),
+    #[error("compiling it took more than {cpu_s} s of CPU time")]
+    Cpu { cpu_s: u32 },
+    #[error("compiling it took more than {} s", .wall.as_secs())]
+    Wall { wall: Duration, cpu_s: u32 },
     #[error("compiling it took more than {} MiB of memory", .0 >> 20)]
     Memory(u64),
     #[error("the compiled component is larger than {} MiB", limits::COMPILED_BYTES >> 20)]
@@ -54,13 +58,20 @@ const UNUSUAL: &str = "ordinary plugins take far less; do not use the plugin unl
 
 impl CompileError {
     /// Returns what the operator can do about the error.
-    pub(super) fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    pub(super) fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Cpu { cpu_s } | Self::Wall { cpu_s, .. } if *cpu_s < MOST_COMPILE_S => {
+                let more = (cpu_s * 4).min(MOST_COMPILE_S);
+                return Some(Cow::Owned(format!(
+                    "large plugins, such as those in Python, take long on a small machine; if you trust its author, \
+                     put this into `roost.toml` and start Roost again:\n[guests]\ncompile_cpu_s = {more}"
+                )));
+            }
             Self::Memory(most) if *most < limits::COMPILE_ADDRESS_SPACE => {
                 "a compile may take half of the machine's memory, or of the service's memory limit: use a machine \
                  with more memory, or a smaller plugin; ordinary plugins take a few dozen MiB"
             }
-            Self::Cpu | Self::Wall(_) | Self::Memory(_) | Self::Size => UNUSUAL,
+            Self::Cpu { .. } | Self::Wall { .. } | Self::Memory(_) | Self::Size => UNUSUAL,
             Self::Invalid(error) if error.contains("disabled") || error.contains("not enabled") => {
                 "it uses a WebAssembly feature that plugins cannot use: build it for `wasm32-wasip2` with the default \
                  features"
@@ -78,13 +89,15 @@ impl CompileError {
                 "check that `/proc` is mounted, and that the user that runs Roost may start another process \
                  (`TasksMax` of systemd, `ulimit -u`)"
             }
-        })
+        }))
     }
 }
 
 /// The limits of one compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
+    /// The processor time in seconds.
+    pub(super) cpu_s: u32,
     /// The wall-clock time.
     pub(super) wall: Duration,
     /// The address space in bytes.
@@ -99,9 +112,21 @@ impl Bounds {
         // If the machine's memory is unknown, it is assumed to be large.
         let [long, short] = shares(process::memory_limit().unwrap_or(u64::MAX));
         let threads = limits::COMPILE_THREADS;
-        let bounds = |wall, memory| Self { wall, memory, threads };
-        [bounds(limits::COMPILE_WALL, long), bounds(limits::COMPILE_SOON, short)]
+        let cpu_s = Guests::default().compile_cpu_s;
+        let bounds = |wall, memory| Self { cpu_s, wall, memory, threads };
+        [bounds(wall(cpu_s), long), bounds(limits::COMPILE_SOON, short)]
     }
+
+    /// Returns the limits with another processor time, and as much more time in all.
+    pub(super) fn within(self, cpu_s: u32) -> Self {
+        let wall = if self.wall == limits::COMPILE_SOON { self.wall } else { wall(cpu_s) };
+        Self { cpu_s, wall, ..self }
+    }
+}
+
+/// Returns the time in all of a compile in the long lane.
+fn wall(cpu_s: u32) -> Duration {
+    Duration::from_secs((cpu_s * limits::COMPILE_WALL).into())
 }
 
 /// Returns the address space of a compile in the long and in the short lane, on a machine with this much memory.
@@ -115,7 +140,7 @@ fn shares(memory: u64) -> [u64; 2] {
 /// # Errors
 /// Returns an error if the component is invalid, exceeds a limit, or the child fails.
 pub(super) async fn compile(component: &[u8], into: File, bounds: Bounds) -> Result<(), CompileError> {
-    let mut child = command(bounds.memory)
+    let mut child = command(bounds.memory, bounds.cpu_s)
         .env_clear()
         .env("RAYON_NUM_THREADS", bounds.threads.to_string())
         // Each arena takes 64 MiB of address space, on a small machine half of the limit.
@@ -146,7 +171,7 @@ pub(super) async fn compile(component: &[u8], into: File, bounds: Bounds) -> Res
         (stderr, status)
     };
     let Ok((stderr, status)) = tokio::time::timeout(bounds.wall, work).await else {
-        return Err(CompileError::Wall(bounds.wall));
+        return Err(CompileError::Wall { wall: bounds.wall, cpu_s: bounds.cpu_s });
     };
     check_exit(status.map_err(CompileError::Start)?, stderr, bounds)
 }
@@ -164,7 +189,7 @@ fn check_exit(status: ExitStatus, stderr: String, bounds: Bounds) -> Result<(), 
     }
     let killed = |signal: Signal| status.signal() == Some(signal.as_raw());
     if killed(Signal::XCPU) {
-        return Err(CompileError::Cpu);
+        return Err(CompileError::Cpu { cpu_s: bounds.cpu_s });
     }
     if killed(Signal::XFSZ) {
         return Err(CompileError::Size);
@@ -182,9 +207,9 @@ fn check_exit(status: ExitStatus, stderr: String, bounds: Bounds) -> Result<(), 
 }
 
 #[cfg(not(test))]
-fn command(memory: u64) -> Command {
+fn command(memory: u64, cpu_s: u32) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("compile").arg(memory.to_string());
+    command.arg("compile").arg(memory.to_string()).arg(cpu_s.to_string());
     command
 }
 
@@ -197,18 +222,18 @@ const IO: u8 = 4;
 ///
 /// # Errors
 /// Returns the exit code and the error message.
-pub(crate) fn child(memory: u64) -> Result<(), (u8, String)> {
+pub(crate) fn child(memory: u64, cpu_s: u32) -> Result<(), (u8, String)> {
     confine::close_inherited();
     #[allow(clippy::disallowed_methods, reason = "it is a file for machine code")]
     let into = std::io::stdout().as_fd().try_clone_to_owned();
     into.map_err(|error| error.to_string()).map_or_else(
         |error| Err((IO, format!("standard output cannot be used: {error}"))),
-        |into| compile_into(into.into(), memory),
+        |into| compile_into(into.into(), memory, cpu_s),
     )
 }
 
-fn compile_into(mut into: File, memory: u64) -> Result<(), (u8, String)> {
-    confine::confine(memory).map_err(|error| (IO, format!("the compiler cannot be confined: {error}")))?;
+fn compile_into(mut into: File, memory: u64, cpu_s: u32) -> Result<(), (u8, String)> {
+    confine::confine(memory, cpu_s).map_err(|error| (IO, format!("the compiler cannot be confined: {error}")))?;
     let mut component = Vec::new();
     std::io::stdin()
         .take(limits::COMPONENT_BYTES)
@@ -222,11 +247,11 @@ fn compile_into(mut into: File, memory: u64) -> Result<(), (u8, String)> {
 /// Builds the child's command in tests: the test program itself, which runs one test as the child. Standard output has
 /// the tests' results, so a shell moves the file to another descriptor.
 #[cfg(test)]
-fn command(memory: u64) -> Command {
+fn command(memory: u64, cpu_s: u32) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", r#"exec 3>&1 >/dev/null; exec "$0" "$@""#]).arg(std::env::current_exe().unwrap());
     command.args(["--exact", "plugins::compile::tests::the_child", "--nocapture", "--test-threads=1", "--"]);
-    command.arg(format!("memory={memory}"));
+    command.args([format!("memory={memory}"), format!("cpu={cpu_s}")]);
     command
 }
 
@@ -238,8 +263,12 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { wall: limits::COMPILE_WALL, memory: limits::COMPILE_ADDRESS_SPACE, threads: limits::COMPILE_THREADS };
+    const BOUNDS: Bounds = Bounds {
+        cpu_s: 60,
+        wall: Duration::from_secs(300),
+        memory: limits::COMPILE_ADDRESS_SPACE,
+        threads: limits::COMPILE_THREADS,
+    };
 
     fn end(result: Result<(), (u8, String)>) {
         #[allow(clippy::print_stderr, clippy::exit, reason = "this test is a process of its own")]
@@ -251,10 +280,10 @@ mod tests {
 
     #[test]
     fn the_child() {
-        let memory = std::env::args().find_map(|argument| argument.strip_prefix("memory=").map(str::to_owned));
-        if let Some(memory) = memory {
+        let given = |key| std::env::args().find_map(|argument| argument.strip_prefix(key).map(str::to_owned));
+        if let (Some(memory), Some(cpu)) = (given("memory="), given("cpu=")) {
             let into = File::options().write(true).open("/proc/self/fd/3").unwrap();
-            end(compile_into(into, memory.parse().unwrap()));
+            end(compile_into(into, memory.parse().unwrap(), cpu.parse().unwrap()));
         }
     }
 
@@ -294,7 +323,7 @@ mod tests {
         let bounds = Bounds { memory: 256 << 20, ..BOUNDS };
         let error = compile(&large, file(), bounds).await.unwrap_err();
         assert_eq!(error.to_string(), "compiling it took more than 256 MiB of memory");
-        expect!["a compile may take half of the machine's memory, or of the service's memory limit: use a machine with more memory, or a smaller plugin; ordinary plugins take a few dozen MiB"].assert_eq(error.hint().unwrap());
+        expect!["a compile may take half of the machine's memory, or of the service's memory limit: use a machine with more memory, or a smaller plugin; ordinary plugins take a few dozen MiB"].assert_eq(&error.hint().unwrap());
     }
 
     #[test]
@@ -305,6 +334,19 @@ mod tests {
         assert_eq!(mib(430), [215, 128]);
         assert_eq!(mib(64), [128, 128], "the minimum");
         assert!(Bounds::of_machine().iter().all(|bounds| bounds.memory >= limits::COMPILE_ADDRESS_SPACE_LEAST));
+    }
+
+    #[test]
+    fn the_operator_can_give_a_compile_more_time() {
+        let [long, short] = Bounds::of_machine().map(|bounds| bounds.within(240));
+        assert_eq!((long.cpu_s, long.wall), (240, Duration::from_secs(1_200)));
+        assert_eq!((short.cpu_s, short.wall), (240, limits::COMPILE_SOON));
+        let hint = CompileError::Cpu { cpu_s: 60 }.hint().unwrap();
+        assert!(hint.ends_with("start Roost again:\n[guests]\ncompile_cpu_s = 240"), "{hint}");
+        assert_eq!(
+            CompileError::Wall { wall: long.wall, cpu_s: 240 }.to_string(),
+            "compiling it took more than 1200 s"
+        );
     }
 
     #[test]

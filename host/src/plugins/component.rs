@@ -27,7 +27,7 @@ pub(super) enum ComponentError {
     #[error("it is not a WebAssembly component{}", but(*.looks_like))]
     NotWasm { looks_like: Option<&'static str> },
     #[error("it is a core module, but must be a component")]
-    CoreModule,
+    CoreModule { made_by: Option<Maker> },
     #[error("it does not export `{SCHEDULE}@1.0.0`, which every plugin must export; it exports {}", listed(.exports))]
     NoSchedule { exports: Vec<String> },
     #[error("it was built for `{export}`, but this Roost supports `{supported}@1.0.0`")]
@@ -49,16 +49,56 @@ impl ComponentError {
             Self::NotWasm { .. } => Some(
                 "a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`",
             ),
-            Self::CoreModule => Some("build it with `cargo build --release --target wasm32-wasip2`"),
+            Self::CoreModule { made_by: Some(Maker::Rust) } => {
+                Some("build it with `cargo build --release --target wasm32-wasip2`")
+            }
+            Self::CoreModule { made_by } => Some(match made_by {
+                Some(Maker::Go) => {
+                    "Go makes core modules: build it with `-buildmode=c-shared`, with the bindings of `wit-bindgen go`, and \
+                     then make it a component: `npx @bytecodealliance/jco new PLUGIN.wasm --wasi-reactor -o OUT.wasm`, or \
+                     `wasm-tools component new` with WASI's adapter for reactors"
+                }
+                Some(Maker::C) => {
+                    "C compilers make core modules: build it with `-mexec-model=reactor`, with the bindings of `wit-bindgen \
+                     c`, and then make it a component: `npx @bytecodealliance/jco new PLUGIN.wasm --wasi-reactor -o \
+                     OUT.wasm`, or `wasm-tools component new` with WASI's adapter for reactors"
+                }
+                _ => {
+                    "make it a component with `wasm-tools component new`; `roost new` makes a plugin that is one, in \
+                     several languages"
+                }
+            }),
             Self::NoSchedule { .. } => Some("build it for the world `device-plugin` of `wit/`, or with the plugin SDK"),
             Self::OtherVersion { .. } | Self::NewerContract(_) => {
                 Some("install a newer Roost, or build the plugin against the `wit/` of this one")
             }
+            Self::NotGranted(imports) if imports.iter().all(|name| name.starts_with("wasi:http/")) => Some(
+                "plugins have no access to the network. componentize-js and jco import it even if it is not used: build it \
+                 with `-d http -d fetch-event`, or by componentize-qjs",
+            ),
             Self::NotGranted(_) => {
                 Some("plugins have no access to the network or the system; remove the code that uses these interfaces")
             }
             Self::Unfitting(_) => Some("build it against the `wit/` of this Roost"),
         }
+    }
+}
+
+/// The language of a core module, as its sections name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Maker {
+    Rust,
+    Go,
+    C,
+}
+
+impl Maker {
+    /// Finds the name of the compiler. Rust's own libraries are partly in C, so it comes first.
+    fn of(module: &[u8]) -> Option<Self> {
+        let names: [(&[u8], Self); 4] =
+            [(b"rustc", Self::Rust), (b"cmd/compile", Self::Go), (b"go:buildid", Self::Go), (b"clang", Self::C)];
+        let names_it = |name: &[u8]| module.windows(name.len()).any(|bytes| bytes == name);
+        names.into_iter().find(|(name, _)| names_it(name)).map(|(_, maker)| maker)
     }
 }
 
@@ -98,7 +138,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     }
     // The preamble's last two bytes are the layer: 0 is a core module, 1 a component.
     if bytes.get(6..8) == Some(&[0, 0]) {
-        return Err(ComponentError::CoreModule);
+        return Err(ComponentError::CoreModule { made_by: Maker::of(bytes) });
     }
     Ok(())
 }
@@ -191,6 +231,31 @@ mod tests {
         assert_eq!(text(b"hunter2"), "it is not a WebAssembly component");
         assert_eq!(text(b"\0asm\x01\0\0\0"), "it is a core module, but must be a component");
         assert_eq!(recognise(b"\0asm\x0d\0\x01\0"), Ok(()));
+    }
+
+    #[test]
+    fn a_core_module_gets_the_hint_of_its_language() {
+        let hint = |section: &str| {
+            let module = [b"\0asm\x01\0\0\0", section.as_bytes()].concat();
+            recognise(&module).expect_err("no component").hint().expect("a hint")
+        };
+        assert!(hint("clang 21 rustc 1.95.0").contains("cargo build --release --target wasm32-wasip2"));
+        assert!(hint("go:buildid").starts_with("Go makes core modules: build it with `-buildmode=c-shared`"));
+        assert!(
+            hint("Debian clang").starts_with("C compilers make core modules: build it with `-mexec-model=reactor`")
+        );
+        assert!(hint("").contains("`roost new`"));
+    }
+
+    #[test]
+    fn an_import_of_http_alone_is_a_mistake_of_the_build() {
+        let hint = |names: &[&str]| {
+            let imports: Vec<_> = names.iter().map(ToString::to_string).collect();
+            check_imports(&imports).expect_err("it is not granted").hint().expect("a hint")
+        };
+        let http = ["wasi:http/types@0.2.10", "wasi:http/outgoing-handler@0.2.10", "wasi:io/poll@0.2.10"];
+        assert!(hint(&http).contains("`-d http -d fetch-event`"));
+        assert!(!hint(&["wasi:http/types@0.2.10", "wasi:nn/graph@0.2.0"]).contains("fetch-event"));
     }
 
     #[test]

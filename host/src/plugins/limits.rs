@@ -24,10 +24,9 @@ pub(super) const COMPILED_BYTES: u64 = 512 << 20;
 pub(super) const SEAL_BYTES: u64 = 33;
 /// Threads of a compile. Each takes address space for its stack and arena.
 pub(super) const COMPILE_THREADS: usize = 2;
-/// CPU seconds of a compile. A hostile file can keep a compiler busy for hours.
-pub(super) const COMPILE_CPU_S: u64 = 60;
-/// The wall-clock time of a compile, so that one that gets little CPU time does not delay all others forever.
-pub(super) const COMPILE_WALL: Duration = Duration::from_secs(300);
+/// The wall-clock time of a compile, as a multiple of its CPU time, so that one that gets little CPU time does not delay
+/// all others forever.
+pub(super) const COMPILE_WALL: u32 = 5;
 /// The wall-clock time of a compile in the short lane, after which it starts over in the long lane. A hostile component
 /// delays others by at most this. An ordinary plugin takes a tenth of it.
 pub(super) const COMPILE_SOON: Duration = Duration::from_secs(3);

@@ -196,9 +196,10 @@ impl Loader {
             .map_err(|error| Report::new("the WebAssembly engine cannot be started").cause(format!("{error:#}")))?;
         let engine = Arc::new(engine);
         let cache = Cache::open(data, engine.wasm()).map_err(|error| unusable("the cache", &error))?;
+        let cache = cache.within(rules.guests.compile_cpu_s);
         let versions = Versions::open(data).map_err(|error| unusable("the stored versions", &error))?;
         Ok(Self {
-            calls: Calls::new(engine.clone(), rules.memory.mib()),
+            calls: Calls::new(engine.clone(), rules.guests.memory_mib),
             engine,
             cache,
             ready: LinkedCache::default(),

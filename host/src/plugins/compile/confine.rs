@@ -23,13 +23,13 @@ pub(super) fn close_inherited() {
 
 /// Confines the process: afterwards it can only compute, and read and write its open files. Threads that it starts
 /// later are confined as well.
-pub(super) fn confine(memory: u64) -> io::Result<()> {
+pub(super) fn confine(memory: u64, cpu_s: u32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // Without a writable `/proc`, the score stays as it is.
     let _ = fs::write("/proc/self/oom_score_adj", FIRST_TO_BE_KILLED);
     rustix::process::nice(limits::NICE)?;
     limit(Resource::As, memory, memory)?;
-    limit(Resource::Cpu, limits::COMPILE_CPU_S, limits::COMPILE_CPU_S + 1)?;
+    limit(Resource::Cpu, cpu_s.into(), u64::from(cpu_s) + 1)?;
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Fsize, limits::COMPILED_BYTES, limits::COMPILED_BYTES)?;
     rustix::thread::set_no_new_privs(true)?;
@@ -90,7 +90,7 @@ mod tests {
             return;
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        confine(1 << 30).unwrap();
+        confine(1 << 30, 60).unwrap();
         // Nothing new can be opened at all.
         assert!(
             File::open("/proc/self/status").is_err() && TcpStream::connect(listener.local_addr().unwrap()).is_err()
