@@ -44,7 +44,7 @@ pub(crate) async fn run(
     let folder = DataFolder::open(&config.data).map_err(|error| Report::from(&error))?;
     let listening = http::listen(&config.data, &config.http)?;
     let guard = listening.guard();
-    let address = config.advertise.clone().or_else(|| guard.address().map(|address| advertised(address)));
+    let address = config.advertise.clone().or_else(|| guard.address().map(advertised));
     let own = OwnHost { id: folder.host.clone(), name: config.name.clone(), address };
     let view = view::watch(Hosts::new(url, own), cell)?;
     let forwarder = Forwarder {

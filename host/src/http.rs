@@ -178,7 +178,7 @@ impl Listening {
     }
 
     /// Serves the API and other routes on a thread of its own, so that they do not delay the loop.
-    pub(crate) fn serve(self, state: ApiState, others: Router<ApiState>) -> anyhow::Result<Serving> {
+    pub(crate) fn serve(self, state: &ApiState, others: &Router<ApiState>) -> anyhow::Result<Serving> {
         let guard = state.guard().clone();
         let routers = [Some(guard), None].map(|guard| api::router(state.clone(), others.clone(), guard));
         let event_log = state.event_log().clone();

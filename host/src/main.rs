@@ -17,7 +17,6 @@ mod limits;
 mod metrics;
 mod mqtt;
 mod page;
-mod places;
 mod plugins;
 mod process;
 mod report;

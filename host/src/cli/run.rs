@@ -25,7 +25,7 @@ use crate::{
     config::{self, Broker, BuiltInPorts, Config, Flags},
     event_log::EventLog,
     gateway, home_assistant,
-    http::{self, ApiState},
+    http::{self, ApiState, Listening},
     lease::SendPermit,
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, LinkInfo, Ports},
@@ -105,10 +105,7 @@ async fn run(config: Config, cell: Option<CellOfHost>) -> anyhow::Result<()> {
     let mut stop = Box::pin(stop);
     let Some((mut store, mut saved)) = open_store(&config, cell.as_ref(), &mut stop).await? else { return Ok(()) };
     // Before anything is started, so that a port in use is reported at once.
-    let listening = match cell {
-        None => http::listen(&config.data, &config.http)?,
-        Some(_) => http::listen_behind_gateway(&config.data)?,
-    };
+    let listening = listen(&config, cell.as_ref())?;
     let shared = shared_files(&config, store.plugin_files())?;
     copy_all(shared.as_ref(), &config.plugins)?;
     restore_grants(&mut saved, &config);
@@ -151,7 +148,7 @@ async fn run(config: Config, cell: Option<CellOfHost>) -> anyhow::Result<()> {
     let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
     let settings = config.home_assistant.clone();
     home_assistant::start(settings, (mqtt, link_info), &config.rules.host_topic, &config.data, state.clone())?;
-    let _serving = listening.serve(state, page::routes())?;
+    let _serving = listening.serve(&state, &page::routes())?;
     let app = App {
         scheduler,
         writer,
@@ -173,6 +170,14 @@ async fn run(config: Config, cell: Option<CellOfHost>) -> anyhow::Result<()> {
         broker.stop().await;
     }
     ended
+}
+
+/// Binds the listeners of the API. A process behind a gateway has only a socket.
+fn listen(config: &Config, cell: Option<&CellOfHost>) -> Result<Listening, Report> {
+    match cell {
+        None => http::listen(&config.data, &config.http),
+        Some(_) => http::listen_behind_gateway(&config.data),
+    }
 }
 
 /// Opens the store. A host that shares it is a standby for as long as another one owns the cell. `None`: it was stopped

@@ -86,11 +86,7 @@ fn describe(status: &Status) -> String {
         counts.runs
     );
     // Writing to a string cannot fail.
-    if let Some(AnsweringHost { name, role, owner }) = answering {
-        let of_another = if *role == Role::Owner { String::new() } else { format!(" of `{owner}`") };
-        let role = if *role == Role::Owner { "the owner" } else { "a standby" };
-        let _ = writeln!(text, "host      {name}, {role}{of_another}: see `roost hosts`");
-    }
+    answering.iter().for_each(|host| put_host(&mut text, host));
     if let Some(reason) = not_ready {
         let _ = writeln!(text, "not ready {reason}");
     }
@@ -155,6 +151,13 @@ fn broker(link: &LinkStatus, times: &Times) -> String {
         (Some(since), ..) => format!("connected since {}", times.format(since)),
         (None, ..) => "not connected".into(),
     }
+}
+
+/// Writes a line about the host of several that answers.
+fn put_host(text: &mut String, AnsweringHost { name, role, owner }: &AnsweringHost) {
+    let role = if *role == Role::Owner { "the owner".to_owned() } else { format!("a standby of `{owner}`") };
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "host      {name}, {role}: see `roost hosts`");
 }
 
 /// Writes a line about the devices in Home Assistant, and one about what the broker refuses.

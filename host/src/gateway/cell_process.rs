@@ -96,11 +96,14 @@ pub(super) async fn hangs(view: watch::Receiver<View>, (own, cell): (&str, i64),
                 Ok(Ok(())) => unanswered = Some(0),
                 // It does not listen: it has lost the cell, or is ending.
                 Ok(Err(_)) => unanswered = None,
-                Err(_) => unanswered = unanswered.map(|count: u32| count + 1),
+                Err(_) => {
+                    unanswered = unanswered.map(|count: u32| count + 1);
+                    if unanswered.is_some_and(|count| count >= limits::UNANSWERED) {
+                        return;
+                    }
+                    continue;
+                }
             }
-        }
-        if unanswered.is_some_and(|count| count >= limits::UNANSWERED) {
-            return;
         }
         sleep(limits::ASK_EVERY).await;
     }
