@@ -68,7 +68,7 @@ fn explain(broker: &Broker, database: &str, machines: &[Machine]) {
         "\n\
          see the messages    mosquitto_sub -h 127.0.0.1 -p {} -t '#' -v\n\
          see the claim       {psql}\n\
-         see the page        at the address of the host that owns the cell, as the log below says\n\
+         see the hosts       ROOST_URL={} {} hosts\n\
          stop a host         kill PROCESS              another one works within a second\n\
          kill a host         kill -9 -- -PROCESS       after about five seconds\n\
          suspend it          kill -STOP -- -PROCESS    after about five seconds\n\
@@ -76,7 +76,9 @@ fn explain(broker: &Broker, database: &str, machines: &[Machine]) {
          A message is due every five seconds, and the coop opens in about a minute. A host that has ended is started again \
          after ten seconds.\n\
          Ctrl-C ends everything.\n",
-        broker.port
+        broker.port,
+        machines[1].page,
+        roost_tests::binary().display(),
     );
 }
 
