@@ -10,6 +10,7 @@ mod completions;
 mod control;
 mod explain;
 mod format;
+mod hosts;
 mod jobs;
 mod limits;
 mod login;
@@ -52,6 +53,7 @@ enum Command {
     Next(next::Args),
     Simulate(simulate::Args),
     Status(status::Args),
+    Hosts(hosts::Args),
     Plugins(plugins::Args),
     Upload(upload::Args),
     Adopt(adopt::Args),
@@ -87,11 +89,15 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(escape_offset));
     let result = match cli.command {
-        Command::Run(args) => run::main(&args),
+        Command::Run(args) => match run::main(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Status(args) => status::main(args),
+        Command::Hosts(args) => hosts::main(args),
         Command::Plugins(args) => plugins::main(args),
         Command::Upload(args) => upload::main(args),
         Command::Adopt(args) => adopt::main(args),

@@ -52,6 +52,7 @@ mod tasks;
 mod timeline;
 mod timers;
 mod uploads;
+mod wakes;
 mod why;
 mod zones;
 

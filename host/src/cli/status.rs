@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::DataFlags,
-    http::{CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Status, pauses::PauseRecord},
+    http::{AnsweringHost, CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Role, Status, pauses::PauseRecord},
     report::counted,
     when::distance,
 };
@@ -46,6 +46,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 fn describe(status: &Status) -> String {
     let Status {
         version,
+        host: answering,
         started,
         uptime_ms,
         clock,
@@ -85,6 +86,11 @@ fn describe(status: &Status) -> String {
         counts.runs
     );
     // Writing to a string cannot fail.
+    if let Some(AnsweringHost { name, role, owner }) = answering {
+        let of_another = if *role == Role::Owner { String::new() } else { format!(" of `{owner}`") };
+        let role = if *role == Role::Owner { "the owner" } else { "a standby" };
+        let _ = writeln!(text, "host      {name}, {role}{of_another}: see `roost hosts`");
+    }
     if let Some(reason) = not_ready {
         let _ = writeln!(text, "not ready {reason}");
     }

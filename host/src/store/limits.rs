@@ -76,3 +76,5 @@ pub(super) const LIVES: Duration = Duration::from_millis(roost_lease::limits::TT
 pub(super) const CONNECTIONS: usize = 8;
 /// After how long a connection that is not used is closed.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
+/// Milliseconds after which a host that is not seen is forgotten: a machine that was replaced does not stay in the list.
+pub(super) const HOST_FORGOTTEN_MS: i64 = 7 * 24 * 60 * 60 * 1_000;

@@ -5,6 +5,7 @@ mod batch;
 mod commit;
 mod copy;
 mod fault;
+mod hosts;
 mod keeper;
 mod kinds;
 mod load;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     address::Address,
     copy::{Facts, PluginCopies},
     fault::Fault,
+    hosts::{Host, Hosts, Look, OwnHost, OwnedCell},
     plugin_files::{FileKind, PluginFile, PluginFiles},
 };
 use self::{keeper::Keeper, session::Session};
@@ -41,7 +43,20 @@ use crate::{clock, lease::LeaseHandle, report::Report};
 
 /// The tables: each format of the database is an addition to the one before. A host works with its own format and with
 /// the next one, so that hosts are replaced by newer ones one after the other.
-const FORMATS: [&str; 2] = [include_str!("postgres/format_1.sql"), include_str!("postgres/format_2.sql")];
+const FORMATS: [&str; 3] = [
+    include_str!("postgres/format_1.sql"),
+    include_str!("postgres/format_2.sql"),
+    include_str!("postgres/format_3.sql"),
+];
+
+/// A cell that this process works for.
+#[derive(Clone, Debug)]
+pub(crate) struct CellOfHost {
+    pub(crate) url: Address,
+    pub(crate) number: i64,
+    /// The id of the host.
+    pub(crate) host: String,
+}
 
 /// An open database, of which this process owns a cell, and the lock on its data folder, which has what is of this
 /// machine alone: compiled plugins, logins.
@@ -142,12 +157,12 @@ impl Database {
     /// everything in it but the jobs.
     pub(super) fn open(
         data: &Path,
-        (address, cell): (Address, i64),
+        CellOfHost { url, number, host }: CellOfHost,
         keep: Retention,
     ) -> Result<(Self, Saved), StoreError> {
         let lock = folder::lock(&folder::open(data)?, data)?;
-        let source = Source::new(address, cell);
-        let (keeper, lease) = Keeper::acquire(&source, keep.days)?;
+        let source = Source::new(url, number);
+        let (keeper, lease) = Keeper::acquire(&source, host, keep.days)?;
         let saved = or_begin_anew(source.query(load::load))?;
         if let Ok(true) = source.query(load::may_lose_commits) {
             let report = Report::new("the database has replicas, and none of them is synchronous")
