@@ -96,7 +96,7 @@ fn hosts_with_a_database_go_on_with_what_one_host_has_begun() {
     let known = others[1].runs(&["--plugin", "ticking", "--limit", "1000"]).len();
     assert!(standby.stop().success());
     let back = Site::new();
-    let plugins = others[1].path().join("data/plugins");
+    let plugins = others[1].path().join("data/cell-0/plugins");
     for file in fs::read_dir(&plugins).unwrap().map(|file| file.unwrap().path()) {
         fs::copy(&file, back.plugin(file.file_name().unwrap().to_str().unwrap())).unwrap();
     }

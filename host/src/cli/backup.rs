@@ -77,14 +77,16 @@ pub(super) fn backup(args: Backup) -> Result<()> {
 pub(super) fn restore(args: Restore) -> Result<()> {
     let config = config::load(&args.data.into())?;
     let (data, file, now) = (&config.data, &args.file, clock::now());
-    // What hosts copied from the database that was lost.
-    let copied = data.join("plugins");
-    let plugins =
-        if fs::read_dir(&copied).is_ok_and(|mut files| files.next().is_some()) { &copied } else { &config.plugins };
     let restored = match &config.store {
         None => show_while("checking and restoring the copy", || store::restore(data, file, now)),
         Some(url) => {
-            let plugins = plugin_copies(plugins, data)?;
+            // What this host copied from the database that was lost.
+            let copy = data.join(format!("cell-{CELL}"));
+            let is_there = fs::read_dir(copy.join("plugins")).is_ok_and(|mut files| files.next().is_some());
+            let plugins = match is_there {
+                true => plugin_copies(&copy.join("plugins"), &copy),
+                false => plugin_copies(&config.plugins, data),
+            }?;
             let restore = || store::restore_to((url.clone(), CELL), data, file, plugins, now);
             show_while("checking and restoring the copy", restore)
         }

@@ -74,7 +74,7 @@ pub(super) const COPY: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long an owner that has not renewed its lease is waited for: longer than a standby waits.
 pub(super) const LIVES: Duration = Duration::from_millis(roost_lease::limits::TTL_MS as u64 + 500);
 /// Connections that the queries of a process use at the same time: a database has a hundred for all of its clients,
-/// unless it is told otherwise.
+/// unless its settings say otherwise.
 pub(super) const CONNECTIONS: usize = 8;
 /// After how long a connection that is not used is closed.
 pub(super) const IDLE: Duration = Duration::from_secs(60);

@@ -72,7 +72,7 @@ pub(super) struct Database {
 #[derive(Clone, Debug)]
 pub(crate) struct Source(Arc<Connections>);
 
-/// The connections that queries use. A server has a hundred for all of its clients, unless it is told otherwise.
+/// The connections that queries use. A server has a hundred for all of its clients, unless its settings say otherwise.
 #[derive(Debug)]
 struct Connections {
     address: Address,
