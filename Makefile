@@ -22,12 +22,20 @@ help: ## show the targets
 run: wasm plugins ## build everything and run Roost with the sample plugins
 	cargo run --release -p roost -- run
 
+cluster: plugins ## run three hosts with a PostgreSQL and a Mosquitto of their own, to see what happens when one fails; Ctrl-C ends all
+	cargo build --release -p roost
+	cargo run --quiet --release -p roost-tests --example cluster
+
+# Of this seed, twenty rounds have almost everything that can fail, and are short.
+HOSTS_SEED := 267703
+
 # Most end-to-end tests wait rather than compute, so two of them run on each core.
 test: setup check plugins guests ## run all tests, after `check`
 	cargo build --bins --tests
 	@FROM=1000 RUST_TEST_THREADS=$$(( 2 * $$(nproc) )) cargo test --no-fail-fast 2>&1 | tee target/test.log
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 	@cargo test --quiet --test soak
+	@ROUNDS=20 SEED=$(HOSTS_SEED) cargo test --quiet --test soak -- hosts
 	@FROM=1000 $(MAKE) --no-print-directory sim
 	@$(MAKE) --no-print-directory instructions
 
@@ -163,6 +171,10 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 	cargo build --bins
 	cargo test --quiet --test soak
 
+soak-hosts: setup guests ## the same for three hosts that share a database, while servers, networks and clocks fail as well
+	cargo build --bins
+	cargo test --quiet --test soak -- hosts
+
 mutants: ## break the core and the lease in one way after the other, and see that the simulations notice: ONLY=word picks, HISTORIES=n for each
 	cargo test --quiet --profile sim -p roost-scheduler --features mutants --test simulation -- mutants --nocapture
 	cargo test --quiet --profile sim -p roost-lease --features mutants --test simulation -- mutants --nocapture
@@ -203,4 +215,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm templates languages brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak mutants oracles home-assistant
+.PHONY: help run cluster test check setup wasm templates languages brokers database browser plugins guests pictures deb deb-check image cross-tools cross cross-test bench bench-peers instructions conformance sim sim-lease fuzz soak soak-hosts mutants oracles home-assistant

@@ -10,6 +10,7 @@ mod completions;
 mod control;
 mod explain;
 mod format;
+mod hosts;
 mod jobs;
 mod limits;
 mod login;
@@ -55,6 +56,7 @@ enum Command {
     Next(next::Args),
     Simulate(simulate::Args),
     Status(status::Args),
+    Hosts(hosts::Args),
     Plugins(plugins::Args),
     Upload(upload::Args),
     Adopt(adopt::Args),
@@ -77,6 +79,7 @@ enum Command {
     Abandon(replay::Abandon),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Move(backup::Move),
     Wit(wit::Args),
     Completions(completions::Args),
     Manual(manual::Args),
@@ -90,12 +93,16 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(escape_offset));
     let result = match cli.command {
-        Command::Run(args) => run::main(&args),
+        Command::Run(args) => match run::main(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::New(args) => new::main(args),
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
         Command::Status(args) => status::main(args),
+        Command::Hosts(args) => hosts::main(args),
         Command::Plugins(args) => plugins::main(args),
         Command::Upload(args) => upload::main(args),
         Command::Adopt(args) => adopt::main(args),
@@ -118,6 +125,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Move(args) => backup::move_to(args),
         Command::Wit(args) => wit::main(&args),
         Command::Completions(args) => completions::main::<Cli>(&args),
         Command::Manual(args) => manual::main::<Cli>(&args),

@@ -38,7 +38,7 @@ pub(crate) use self::{
 use crate::{
     files::{self, Exposure},
     report::{Report, utf8},
-    store::{DatabaseUrl, Reader, Retention},
+    store::{self, DatabaseUrl, Reader, Retention},
 };
 
 /// The settings file that is read if it exists, unless another one is named.
@@ -70,6 +70,10 @@ pub(crate) struct Config {
     pub(crate) history: Retention,
     /// The database that several hosts share; `None`: one in the data folder.
     pub(crate) store: Option<DatabaseUrl>,
+    /// The name of this host: by default the machine's.
+    pub(crate) name: String,
+    /// Where other hosts reach this one, if it is configured.
+    pub(crate) advertise: Option<String>,
     pub(crate) http: Http,
     /// Settings that are accepted with a warning, for the log.
     pub(crate) warnings: Vec<Report>,
@@ -129,7 +133,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
     let status_topic = file.mqtt.status_topic.clone();
     let status_topic = status_topic.unwrap_or_else(|| Some(file.rules.host_topic.below("status")));
-    let has_password = file.mqtt.is_password_in_it || file.store.as_ref().is_some_and(DatabaseUrl::has_password);
+    let has_password = file.mqtt.is_password_in_it || file.store.url.as_ref().is_some_and(DatabaseUrl::has_password);
     let of_settings = path.as_ref().and_then(|path| exposed_settings(path, has_password));
     let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
     let plugins = flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into());
@@ -151,7 +155,9 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
         },
         rules: file.rules,
         history: file.history,
-        store: file.store,
+        store: file.store.url,
+        name: file.store.name.unwrap_or_else(store::machine_name),
+        advertise: file.store.advertise,
         http: Http::new(flags.http, file.http)?,
     })
 }

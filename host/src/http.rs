@@ -14,6 +14,7 @@ mod faults;
 mod faulty_jobs;
 mod health;
 mod host_events;
+mod hosts;
 mod jobs;
 mod limits;
 mod links;
@@ -56,8 +57,11 @@ use tokio::{
 
 pub(crate) use self::{
     api::{BodyBounds, buffer_body, limit_time, unknown},
-    auth::{Guard, LOGIN, comes_from_elsewhere, is_page, is_secure},
-    codes::CodeRecord,
+    auth::{
+        Access, Guard, LOGIN, check as check_access, comes_from_elsewhere, content_type, is_page, is_secure,
+        security_headers,
+    },
+    codes::{CodeRecord, PATH as CODES, make as make_code},
     devices::{
         DeviceFilter, DeviceRecord, LastOutcomeRecord, NamePart, find as find_device, list as list_devices,
         plugin_names,
@@ -65,11 +69,14 @@ pub(crate) use self::{
     explain::{Explanation, Remedy, explain_id, explain_run},
     extract::{NoParameters, Query},
     faults::{FaultGroup, Faults, Faulty, grouped},
+    health::Health,
     host_events::{GapRecord, HostEventRecord},
+    hosts::{HostRecord, Role},
     jobs::{JobRecord, list as list_jobs, record as job_record},
     limits::{COLLAPSED_BUCKETS, DEVICES_PAUSED, NEXT_BYTES, REQUEST, UPLOAD},
     login::Login,
     logs::{Logs, newest as newest_logs},
+    metrics::{HostFigures, host_metrics},
     pagination::Page,
     plugins::{
         ChangedMessageRecord, DeviceDifferencesRecord, DifferencesRecord, FaultRecord, GrantRecord, InstalledRecord,
@@ -87,7 +94,7 @@ pub(crate) use self::{
     session::{Found, Session},
     socket::path as socket_path,
     state::ApiState,
-    status::{CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Status, host_status},
+    status::{AnsweringHost, CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Status, host_status},
     sun::skies,
     timeline::{
         CollapsedRecord, OwnerFilter, TimelineEntry, TimelineRecord, collapsed,
@@ -108,6 +115,8 @@ use crate::{
 pub(crate) struct Listening {
     tcp: Option<TcpListener>,
     socket: Option<Socket>,
+    /// Whether the socket is for a gateway.
+    is_behind_gateway: bool,
     guard: Guard,
 }
 
@@ -146,7 +155,13 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
     let port = address.map_or(0, |address| address.port());
     let login = http.token.clone().map(|token| Login::new(token, data, port));
     let guard = Guard::new(login, http.hosts.clone(), address);
-    Ok(Listening { tcp, socket: Socket::bind(data), guard })
+    let socket = Socket::bind(data).inspect_err(|report| tracing::warn!("{report}")).ok();
+    Ok(Listening { tcp, socket, is_behind_gateway: false, guard })
+}
+
+/// Binds the socket of a process whose gateway has all other listeners, and checks who may ask for what.
+pub(crate) fn listen_behind_gateway(data: &Path) -> Result<Listening, Report> {
+    Ok(Listening { tcp: None, socket: Some(Socket::bind(data)?), is_behind_gateway: true, guard: Guard::none() })
 }
 
 fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -163,11 +178,30 @@ impl Listening {
     }
 
     /// Serves the API and other routes on a thread of its own, so that they do not delay the loop.
-    pub(crate) fn serve(self, state: ApiState, others: Router<ApiState>) -> anyhow::Result<Serving> {
-        let Self { tcp, mut socket, guard: _ } = self;
-        let on_socket = socket.as_mut().and_then(Socket::listener);
+    pub(crate) fn serve(self, state: &ApiState, others: &Router<ApiState>) -> anyhow::Result<Serving> {
+        let guard = state.guard().clone();
+        let routers = [Some(guard), None].map(|guard| api::router(state.clone(), others.clone(), guard));
+        let event_log = state.event_log().clone();
+        let waiting = event_log.clone();
+        self.start(routers, async move { waiting.wake_subscribers().await }, move || event_log.close())
+    }
+
+    /// Serves routes over TCP, and others on the socket, on a thread of its own.
+    pub(crate) fn serve_routers(self, on_tcp: Router, on_socket: Router) -> anyhow::Result<Serving> {
+        self.start([on_tcp, on_socket], std::future::pending(), || {})
+    }
+
+    /// Starts the thread. It ends when `ended` completes or the server is dropped; then `close` ends what lasts.
+    fn start(
+        self,
+        routers: [Router; 2],
+        ended: impl Future<Output = ()> + Send + 'static,
+        close: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<Serving> {
+        let Self { tcp, mut socket, is_behind_gateway, guard: _ } = self;
+        let on_socket = socket.as_mut().and_then(Socket::listener).map(|listener| (listener, is_behind_gateway));
         let (stop, stopped) = oneshot::channel();
-        let (ended_in, ended) = mpsc::channel();
+        let (ended_in, has_ended) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(limits::BLOCKING_THREADS)
@@ -176,45 +210,46 @@ impl Listening {
             .context("the runtime of the HTTP API cannot be started")?;
         let serve = move || {
             let _ = rustix::process::nice(limits::NICE);
-            runtime.block_on(run_servers(tcp, on_socket, (state, others), stopped));
+            let ends = async {
+                tokio::select! {
+                    _ = stopped => {}
+                    () = ended => {}
+                }
+                close();
+            };
+            runtime.block_on(run_servers(tcp, on_socket, routers, ends));
             // Does not wait for threads that still read the database.
             runtime.shutdown_background();
             drop(ended_in);
         };
         thread::Builder::new().name("http".into()).spawn(serve).context("the thread `http` cannot be started")?;
-        Ok(Serving { socket, stop: Some(stop), ended })
+        Ok(Serving { socket, stop: Some(stop), ended: has_ended })
     }
 }
 
-/// Runs the servers until `stopped` completes or the event log ends.
+/// Runs the servers until `ends` completes.
 async fn run_servers(
     tcp: Option<TcpListener>,
-    socket: Option<UnixListener>,
-    (state, others): (ApiState, Router<ApiState>),
-    stopped: oneshot::Receiver<()>,
+    socket: Option<(UnixListener, bool)>,
+    [on_tcp, on_socket]: [Router; 2],
+    ends: impl Future<Output = ()>,
 ) {
     let (stop, on_stop) = watch::channel(());
     let mut servers = JoinSet::new();
     if let Some(listener) = tcp {
-        let router = api::router(state.clone(), others.clone(), Some(state.guard().clone()));
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), router, on_stop.clone()))),
+            Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), on_tcp, on_stop.clone()))),
             Err(error) => tracing::error!("the HTTP API cannot listen\n  caused by: {error}"),
         }
     }
-    if let Some(listener) = socket {
-        let router = api::router(state.clone(), others, None);
+    if let Some((listener, is_behind_gateway)) = socket {
+        let kind = if is_behind_gateway { Listener::Gateway } else { Listener::Socket };
         match tokio::net::UnixListener::from_std(listener) {
-            Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, on_stop))),
+            Ok(listener) => drop(servers.spawn(serve(kind(listener), on_socket, on_stop))),
             Err(error) => tracing::error!("the socket in the data folder cannot be listened on\n  caused by: {error}"),
         }
     }
-    let event_log = state.event_log().clone();
-    tokio::select! {
-        _ = stopped => {}
-        () = event_log.wake_subscribers() => {}
-    }
-    event_log.close();
+    ends.await;
     drop(stop);
     let _ = tokio::time::timeout(limits::SHUTDOWN, async { while servers.join_next().await.is_some() {} }).await;
 }

@@ -33,8 +33,8 @@ mod why;
 
 use axum::{
     Extension, Router,
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    extract::{FromRef, Path, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{Next, from_extractor, from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -47,8 +47,8 @@ use self::{
     shared::Shared,
 };
 use crate::http::{
-    ApiState, BodyBounds, LOGIN, NoParameters, Problem, Query, REQUEST, UPLOAD, buffer_body, is_page, limit_time,
-    unknown,
+    Access, ApiState, BodyBounds, LOGIN, NoParameters, Problem, Query, REQUEST, UPLOAD, buffer_body, is_page,
+    limit_time, unknown,
 };
 
 /// Pages that are made at a time: each reads the database.
@@ -60,7 +60,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Returns the routes of the page.
 pub(crate) fn routes() -> Router<ApiState> {
-    let login = limited(Router::new().route(LOGIN, get(login::show).post(login::submit)));
     // Their number at a time is that of uploads and settings of the API, because each is one.
     let checks = Router::new()
         .route("/plugins", post(install::check))
@@ -87,17 +86,66 @@ pub(crate) fn routes() -> Router<ApiState> {
         .merge(tonight.layer(from_fn(in_time)).layer(no_parameters()))
         // A form that comes slowly takes no place meanwhile.
         .merge(checks)
-        .merge(login.route_layer(from_fn_with_state(BodyBounds::of_login(), buffer_body)))
+        .merge(login())
         .fallback(unknown)
         .layer(map_response(headers))
         .layer(from_fn(problem_as_page))
         .route("/assets/{digest}/{name}", get(assets::asset))
 }
 
+/// Returns the routes at which a browser logs in.
+fn login<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Access: FromRef<S>,
+{
+    let login = limited(Router::new().route(LOGIN, get(login::show).post(login::submit)));
+    login.route_layer(from_fn_with_state(BodyBounds::of_login(), buffer_body))
+}
+
+/// Returns the routes of the page that every host serves by itself, whichever one works.
+pub(crate) fn own_routes<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Access: FromRef<S>,
+{
+    login().layer(map_response(headers)).layer(from_fn(problem_as_page))
+}
+
+/// Returns a file of the page, unless it is one of another version.
+pub(crate) async fn asset(digest: String, name: String) -> Option<Response> {
+    let response = assets::asset(Path((digest, name))).await;
+    response.status().is_success().then_some(response)
+}
+
+/// Checks whether a client asks for a page.
+pub(crate) fn is_asked_for(path: &str, wanted: &HeaderMap) -> bool {
+    let accepted = wanted.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    is_page(path) && accepted.into_iter().any(|kinds| kinds.contains("text/html"))
+}
+
+/// Returns a page with a problem that passes. It is loaded again by itself.
+pub(crate) async fn passing(problem: Problem) -> Response {
+    let Problem { status, detail, hint, .. } = &problem;
+    let page = maud::html! {
+        (maud::DOCTYPE)
+        html lang="en" {
+            (frame::head("Please wait", &maud::html! { meta http-equiv="refresh" content="2"; }))
+            body { main {
+                h1 { "Please wait" }
+                p { (detail) }
+                @if let Some(hint) = hint { p.soft { (text::lines(hint)) } }
+                p { "This page is loaded again by itself." }
+            } }
+        }
+    };
+    let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    headers((status, [(header::RETRY_AFTER, "2")], Html(page)).into_response()).await
+}
+
 /// Shows a problem as a page to a client that asks for one.
 async fn problem_as_page(request: Request, next: Next) -> Response {
-    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let is_asked_for = is_page(request.uri().path()) && accepted.into_iter().any(|kinds| kinds.contains("text/html"));
+    let is_asked_for = is_asked_for(request.uri().path(), request.headers());
     let mut response = next.run(request).await;
     if !is_asked_for {
         return response;

@@ -11,6 +11,7 @@ pub(crate) mod compile;
 mod complete;
 mod component;
 mod contract;
+mod copies;
 mod engine;
 mod first_loads;
 mod folder;
@@ -53,6 +54,7 @@ use tokio::{
 pub(crate) use roost_scheduler::accept::TaskDescription;
 
 pub(crate) use self::{
+    copies::plugin_copies,
     installer::{COMPONENT_BYTES, Expected, Installed, Installer, Refused, SETTINGS_BYTES, SettingsFile, Tried},
     queries::PluginQueries,
     settings::places,

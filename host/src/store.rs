@@ -15,8 +15,10 @@ mod reader;
 mod retention;
 mod rows;
 mod sqlite;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::{io, path::Path, thread};
@@ -31,14 +33,19 @@ use crate::lease::SendPermit;
 pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
     error::StoreError,
-    folder::is_in_use,
+    folder::{DataFolder, host_id, is_in_use, machine_name},
     last_outcomes::{LastOutcome, LastOutcomes},
     outcomes::outcome_from_json,
-    postgres::{Address as DatabaseUrl, FileKind, PluginFile, PluginFiles},
+    postgres::{
+        Address as DatabaseUrl, CellOfHost, FileKind, Host, Hosts, Look, OwnHost, OwnedCell, PluginCopies, PluginFile,
+        PluginFiles,
+    },
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunCursor, RunFilter, RunView},
     reader::{Reader, restore},
     retention::Retention,
     sqlite::Restored,
+    tables::Copied,
+    transfer::{move_to, restore_to},
     writer::{Committed, Writer},
 };
 
@@ -58,12 +65,8 @@ enum Engine {
 
 /// Opens the store of a data folder, or of a cell in a database; they are made if they do not exist. Returns everything in it but
 /// the jobs, which [`Store::jobs`] reads.
-pub(crate) async fn open(
-    data: &Path,
-    database: Option<(DatabaseUrl, i64)>,
-    keep: Retention,
-) -> Result<(Store, Saved), StoreError> {
-    let (engine, saved) = match database {
+pub(crate) async fn open(data: &Path, cell: Option<CellOfHost>, keep: Retention) -> Result<(Store, Saved), StoreError> {
+    let (engine, saved) = match cell {
         None => {
             let (database, saved) = sqlite::Database::open(data, keep)?;
             (Engine::Sqlite(database.into()), saved)

@@ -11,6 +11,7 @@ mod disk;
 mod end_to_end;
 mod home_assistant;
 mod hostile;
+mod hosts;
 mod idle;
 mod loading;
 mod log;
@@ -37,7 +38,7 @@ struct Group {
 }
 
 /// All groups. The scheduler is first, because its memory is measured in this process, which is still small then.
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 16] = [
     Group { word: "scheduler", title: "The scheduler alone, 1,000,000 jobs", measure: scheduler::scheduler },
     Group { word: "burst", title: "Jobs due at one instant", measure: end_to_end::burst },
     Group { word: "lateness", title: "500 jobs a second", measure: end_to_end::lateness_at_500 },
@@ -55,6 +56,8 @@ const GROUPS: [Group; 14] = [
         measure: home_assistant::thousand_described,
     },
     Group { word: "hostile", title: "Beside everything hostile", measure: hostile::beside_hostile },
+    Group { word: "hosts", title: "A host with PostgreSQL, and a standby", measure: hosts::owner },
+    Group { word: "takeover", title: "Until a standby works", measure: hosts::takeover },
     Group { word: "idle", title: "Idle, with the samples", measure: idle::idle },
 ];
 

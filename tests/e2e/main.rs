@@ -26,6 +26,7 @@ mod hostile;
 mod hosts;
 mod login;
 mod makers;
+mod moved_hosts;
 mod moving;
 mod operations;
 mod other_brokers;
@@ -52,6 +53,7 @@ mod tasks;
 mod timeline;
 mod timers;
 mod uploads;
+mod wakes;
 mod why;
 mod zones;
 

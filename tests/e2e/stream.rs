@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use crate::{job, ticking};
 
 /// A stream of events, which is closed when it is dropped.
-struct Stream(BufReader<TcpStream>);
+pub(crate) struct Stream(BufReader<TcpStream>);
 
 /// An event: its id, its kind, and its data.
-type Event = (String, String, Value);
+pub(crate) type Event = (String, String, Value);
 
 impl Stream {
-    fn open(address: &str, query: &str, headers: &str) -> Self {
+    pub(crate) fn open(address: &str, query: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let head = format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n");
@@ -57,12 +57,20 @@ impl Stream {
     }
 
     /// Returns the next event that satisfies a condition.
-    fn find(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) fn find(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
         loop {
             let event = self.next();
             if is_it(&event) {
                 return event;
             }
+        }
+    }
+
+    /// Waits until the stream ends, whatever comes before.
+    pub(crate) fn ends_early(mut self) {
+        let mut line = String::new();
+        while self.0.read_line(&mut line).is_ok_and(|count| count > 0) {
+            line.clear();
         }
     }
 

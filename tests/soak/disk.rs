@@ -9,7 +9,7 @@ use roost_scheduler::{
 use rusqlite::{Connection, OpenFlags};
 
 /// A stored run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) run: RunId,
     pub(crate) state: String,

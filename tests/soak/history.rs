@@ -2,9 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    process::Command,
-    thread,
+    fs, thread,
     time::{Duration, Instant as Clock},
 };
 
@@ -23,7 +21,7 @@ const LIFE_MS: (u64, u64) = (300, 3_000);
 /// How long it lives if it is killed during its start.
 const SHORT_LIFE_MS: (u64, u64) = (0, 100);
 /// How long jobs remain due after the last kill.
-const AFTERMATH_MS: i64 = 2_500;
+pub(crate) const AFTERMATH_MS: i64 = 2_500;
 /// How long the last host may take until one more occurrence has ended; on a slow machine many are left.
 const STUCK: Duration = Duration::from_secs(60);
 /// The message that is published when all runs have ended.
@@ -35,13 +33,16 @@ pub(crate) struct History {
     pub(crate) since: Instant,
     /// Up to here, every occurrence has had time to end.
     pub(crate) until: Instant,
-    /// The kills, each of the host of that number; the last host was not killed.
+    /// The kills, each of the host of that number; the last host was not killed. Where several hosts share a database, a
+    /// host counts as another one with each connection that it makes to the broker, and as killed by its end.
     pub(crate) kills: Vec<Kill>,
     pub(crate) rows: Vec<Row>,
     /// The messages, in the broker's order.
     pub(crate) messages: Vec<Received>,
     /// Faults of the host.
     pub(crate) faults: Vec<String>,
+    /// What else happened, and when, in seconds since the epoch.
+    pub(crate) events: Vec<(f64, String)>,
 }
 
 /// A received message.
@@ -58,8 +59,8 @@ pub(crate) struct Received {
 pub(crate) struct Kill {
     /// When the host still ran, and when it no longer did.
     pub(crate) within: (Instant, Instant),
-    /// The runs on disk after it, with which the next host began.
-    pub(crate) disk: HashMap<RunId, Kept>,
+    /// The runs on disk after it, with which the next host began; none if it is not known.
+    pub(crate) disk: Option<HashMap<RunId, Kept>>,
 }
 
 /// The state of a run on disk.
@@ -73,6 +74,14 @@ pub(crate) struct Kept {
     pub(crate) armed: bool,
 }
 
+impl Kill {
+    /// Checks whether a run may have been under way.
+    pub(crate) fn is_during(&self, run: &Row) -> bool {
+        let (Some(started), Some(ended)) = (run.started, run.ended) else { return false };
+        started <= self.within.1 && self.within.0 <= ended
+    }
+}
+
 impl From<&Row> for Kept {
     fn from(row: &Row) -> Self {
         Self { is_known: row.started.is_some(), steps_done: row.steps_done, armed: row.armed }
@@ -81,7 +90,7 @@ impl From<&Row> for Kept {
 
 impl Rng {
     /// Draws a duration between two numbers of milliseconds.
-    fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
+    pub(crate) fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
         Duration::from_millis(least_ms + self.below::<u64>(most_ms - least_ms + 1))
     }
 }
@@ -112,14 +121,14 @@ pub(crate) fn live(mut rng: Rng, rounds: u64, site: &Site) -> History {
         host = start(kills.len(), site, &broker);
     }
     let until = now().plus_ms(AFTERMATH_MS);
-    wait_for_ends(site, since, until);
+    wait_for_ends(|| rows(site.path()), since, until);
     check_log(&host, kills.len(), site, &mut faults);
     let status = host.stop();
     if !status.success() {
         faults.push(format!("the host was stopped with SIGTERM, and ended with {status}"));
     }
-    let messages = all_messages(&listener, broker.port);
-    History { since, until, kills, rows: rows(site.path()), messages, faults }
+    let messages = all_messages(&listener, &broker);
+    History { since, until, kills, rows: rows(site.path()), messages, faults, events: Vec::new() }
 }
 
 /// Starts a host.
@@ -137,7 +146,8 @@ fn kill(mut host: Roost, number: usize, site: &Site, faults: &mut Vec<String>) -
     let from = now();
     host.kill();
     let within = (from, now());
-    Kill { within, disk: rows(site.path()).into_iter().map(|row| (row.run.clone(), Kept::from(&row))).collect() }
+    let disk = rows(site.path()).into_iter().map(|row| (row.run.clone(), Kept::from(&row))).collect();
+    Kill { within, disk: Some(disk) }
 }
 
 /// Keeps a host's log, and adds the errors in it to the faults; warnings are allowed.
@@ -150,14 +160,14 @@ fn check_log(host: &Roost, number: usize, site: &Site, faults: &mut Vec<String>)
 
 /// Waits until every occurrence has ended. If none ends for a while, those that are left count as lost.
 #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
-fn wait_for_ends(site: &Site, since: Instant, until: Instant) {
+pub(crate) fn wait_for_ends(rows: impl Fn() -> Vec<Row>, since: Instant, until: Instant) {
     let (mut fewest, mut end) = (usize::MAX, Clock::now() + STUCK);
     while Clock::now() < end {
         thread::sleep(Duration::from_millis(200));
         if now() < until {
             continue;
         }
-        let rows = rows(site.path());
+        let rows = rows();
         let has_to_end = |row: &&Row| !row.has_ended() && row.run.occurrence < until;
         let left = rows.iter().filter(has_to_end).count() + Ends::of(&rows).unaccounted(since, until).len();
         if left == 0 {
@@ -169,16 +179,17 @@ fn wait_for_ends(site: &Site, since: Instant, until: Instant) {
     }
 }
 
-/// Returns the messages, after a last one has arrived, because the broker keeps their order.
-fn all_messages(listener: &Listener, port: u16) -> Vec<Received> {
-    let status = Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", LAST, "-m", LAST])
-        .status()
-        .expect("mosquitto_pub is not installed: run `make setup`");
-    assert!(status.success(), "the broker does not accept the last message");
+/// Returns all messages, after a last one has arrived, because the broker keeps their order.
+pub(crate) fn record(listener: &Listener, broker: &Broker) -> Vec<Message> {
+    broker.publish(&["-q", "1", "-t", LAST, "-m", LAST]);
     listener.wait_for(LAST);
+    listener.messages()
+}
+
+/// Returns the messages, each with its host.
+fn all_messages(listener: &Listener, broker: &Broker) -> Vec<Received> {
     let (mut host, mut received) = (0, Vec::new());
-    for (place, message) in listener.messages().into_iter().enumerate() {
+    for (place, message) in record(listener, broker).into_iter().enumerate() {
         if let Some(number) = message.topic.strip_prefix(STATUS).filter(|_| message.payload == "online") {
             host = number.parse().expect("the number of a host");
         } else if message.topic.starts_with("soak/") {
@@ -188,6 +199,6 @@ fn all_messages(listener: &Listener, port: u16) -> Vec<Received> {
     received
 }
 
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::from_millis_clamped(now_ms())
 }

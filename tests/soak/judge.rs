@@ -83,7 +83,8 @@ impl Verdict {
         for run in record.messages.keys().filter(is_unknown) {
             // The kill lost it, and the next host found that several of its job had been missed meanwhile.
             let is_lost = |received: &&Received| {
-                history.kills.get(received.host).is_some_and(|kill| !kill.disk.contains_key(run))
+                let kill = history.kills.get(received.host);
+                kill.is_some_and(|kill| kill.disk.as_ref().is_none_or(|disk| !disk.contains_key(run)))
             };
             let is_missed = matches!(ends.end(&Due::of(run)), End::OneOfSeveral) && words(run).len() == 1;
             if !is_missed || !record.messages(run).iter().all(is_lost) {
@@ -176,7 +177,7 @@ impl Verdict {
             return Err(format!("host {} sent both", first.host));
         }
         // What the second host began with.
-        let kept = history.kills[again.host - 1].disk.get(run);
+        let kept = history.kills[again.host - 1].disk.as_ref().and_then(|disk| disk.get(run));
         if kept.is_some_and(|kept| kept.steps_done > step) {
             return Err("the step was completed on disk".into());
         }
@@ -213,8 +214,7 @@ fn is_cut_off(history: &History, record: &Record<'_>, job: &Job, row: &Row) -> b
     if row.reason.ends_with("was possibly sent, and is not to be repeated") {
         return record.was_armed(&row.run);
     }
-    let (Some(started), Some(ended)) = (row.started, row.ended) else { return false };
-    let was_killed = history.kills.iter().any(|kill| started <= kill.within.1 && kill.within.0 <= ended);
+    let was_killed = history.kills.iter().any(|kill| kill.is_during(row));
     // A run that was killed within moments of its start has no attempt on disk.
     let reasons = ["step 1 was given up after 1 attempt", "step 1 was given up: it is unknown whether it was sent"];
     was_killed && job.words.len() > 1 && reasons.iter().any(|reason| row.reason.starts_with(reason))

@@ -60,9 +60,11 @@ pub(crate) fn settings() -> String {
 /// passes on the host's `online` before its messages, so that it is known of each message which host has sent it,
 /// however late it arrives.
 pub(crate) fn settings_of_host(host: usize) -> String {
-    let pump = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
-    format!("[mqtt]\nstatus_topic = \"{STATUS}{host}\"\n{pump}")
+    format!("[mqtt]\nstatus_topic = \"{STATUS}{host}\"\n{PUMP}")
 }
+
+/// The resource of the jobs `pump`.
+pub(crate) const PUMP: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
 
 /// How the topic begins on which a host states that it is online; its number follows.
 pub(crate) const STATUS: &str = "host/";

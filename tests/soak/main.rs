@@ -4,11 +4,14 @@
 //!
 //! `ROUNDS=n` sets the number of kills, `SEED=n` repeats their moments. The host's timing depends on the machine. `KEEP=1`
 //! keeps the folder with the database, the hosts' logs and the messages if there are faults.
+//!
+//! With the argument `hosts` (`make soak-hosts`), three hosts share a database, and everything around them fails as well.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table and the faults are its output")]
 
 mod disk;
 mod ends;
 mod history;
+mod hosts;
 mod judge;
 mod load;
 mod record;
@@ -20,7 +23,7 @@ mod story;
 use std::{collections::BTreeSet, env, fs, hash::BuildHasher, process::ExitCode};
 
 use history::History;
-use judge::Verdict;
+use judge::{Fault, Verdict};
 use record::Record;
 use rng::Rng;
 use roost_tests::Site;
@@ -32,11 +35,24 @@ fn main() -> ExitCode {
     let rounds = number("ROUNDS").unwrap_or(20);
     let seed = number("SEED").unwrap_or_else(|| std::hash::RandomState::new().hash_one("seed") >> 32);
     eprintln!("soak: {rounds} rounds, SEED={seed}");
+    let rng = Rng::new(seed);
+    if env::args().any(|argument| argument == "hosts") {
+        let folder = Site::new();
+        let (history, past) = hosts::live(rng, rounds, folder.path());
+        let further = |record: &Record<'_>| hosts::faults(&past, record);
+        return conclude(&history, further, folder, &format!("soak-hosts ROUNDS={rounds} SEED={seed}"));
+    }
     let site = Site::new();
-    let history = history::live(Rng::new(seed), rounds, &site);
-    let record = Record::of(&history);
-    let verdict = judge::judge(&history, &record);
-    print!("{}", table(rounds, history.kills.len(), &verdict));
+    let history = history::live(rng, rounds, &site);
+    conclude(&history, |_| Vec::new(), site, &format!("soak ROUNDS={rounds} SEED={seed}"))
+}
+
+/// Prints the verdict, and the story of each fault.
+fn conclude(history: &History, further: impl Fn(&Record<'_>) -> Vec<Fault>, site: Site, again: &str) -> ExitCode {
+    let record = Record::of(history);
+    let mut verdict = judge::judge(history, &record);
+    verdict.faults.extend(further(&record));
+    print!("{}", table(history.kills.len(), &verdict));
     if verdict.faults.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -44,12 +60,12 @@ fn main() -> ExitCode {
     for fault in verdict.faults.iter().take(PRINTED) {
         eprintln!("{fault}");
         if let Some(due) = fault.due.as_ref().filter(|due| printed.insert((*due).clone())) {
-            eprint!("{}", story::story(&history, &record, due));
+            eprint!("{}", story::story(history, &record, due));
         }
     }
-    eprintln!("{} faults; the same moments again: make soak ROUNDS={rounds} SEED={seed}", verdict.faults.len());
+    eprintln!("{} faults; the same moments again: make {again}", verdict.faults.len());
     if env::var_os("KEEP").is_some() {
-        keep(site, &history);
+        keep(site, history);
     }
     ExitCode::FAILURE
 }
@@ -65,9 +81,8 @@ fn keep(site: Site, history: &History) {
     eprintln!("database, logs and messages are kept in {}", site.keep().display());
 }
 
-fn table(rounds: u64, kills: usize, verdict: &Verdict) -> String {
+fn table(kills: usize, verdict: &Verdict) -> String {
     let rows = [
-        ("rounds", rounds.to_string()),
         ("kills", kills.to_string()),
         ("runs", verdict.runs.to_string()),
         ("messages", verdict.messages.to_string()),

@@ -6,7 +6,7 @@ use roost_scheduler::names::RunId;
 
 use crate::{
     disk::Row,
-    history::{History, Received},
+    history::{History, Kill, Received},
     load::jobs,
 };
 
@@ -70,8 +70,12 @@ impl<'a> Record<'a> {
     /// Checks whether a run that did not succeed was armed on disk when a host was killed: its step marked `once` counts as
     /// possibly sent.
     pub(crate) fn was_armed(&self, run: &RunId) -> bool {
-        let has_succeeded = self.rows.get(run).is_some_and(|row| row.state == "succeeded");
-        !has_succeeded && self.history.kills.iter().any(|kill| kill.disk.get(run).is_some_and(|kept| kept.armed))
+        let row = self.rows.get(run);
+        let may_be_armed = |kill: &Kill| match &kill.disk {
+            Some(disk) => disk.get(run).is_some_and(|kept| kept.armed),
+            None => row.is_some_and(|row| kill.is_during(row)),
+        };
+        row.is_none_or(|row| row.state != "succeeded") && self.history.kills.iter().any(may_be_armed)
     }
 }
 

@@ -46,14 +46,16 @@ pub(crate) fn story(history: &History, record: &Record<'_>, due: &Due) -> String
     }
     let kills = history.kills.iter().enumerate().filter(|(_, kill)| is_near(seconds(kill.within.1)));
     for (number, kill) in kills {
+        let Some(disk) = &kill.disk else { continue };
         let mut text = format!("host {number} is killed; on disk:");
-        for (run, kept) in kill.disk.iter().filter(|(run, kept)| is_of_group(run) && kept.steps_done != usize::MAX) {
+        for (run, kept) in disk.iter().filter(|(run, kept)| is_of_group(run) && kept.steps_done != usize::MAX) {
             let started = if kept.is_known { "started" } else { "not started" };
             let armed = if kept.armed { ", armed" } else { "" };
             let _ = write!(text, " {} {} ({started}, {} steps done{armed})", run.job, run.occurrence, kept.steps_done);
         }
         events.push((seconds(kill.within.1), text));
     }
+    events.extend(history.events.iter().cloned());
     events.retain(|(at, _)| is_near(*at));
     events.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     events.into_iter().map(|(at, what)| format!("    {:+8.3} s  {what}\n", at - from - AROUND_S)).collect()

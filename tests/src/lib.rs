@@ -16,6 +16,7 @@ pub mod http;
 mod lines;
 mod listener;
 mod postgres;
+mod proxy;
 mod redact;
 mod roost;
 mod without_5;
@@ -35,6 +36,7 @@ pub use firmware::House;
 pub use lines::Lines;
 pub use listener::{Listener, Message, retained};
 pub use postgres::Postgres;
+pub use proxy::{Cut, Network, Proxy};
 pub use redact::{redact, redact_in};
 pub use roost::{Roost, Site};
 

@@ -64,18 +64,33 @@ impl Lines {
         self.wait_at_most(PATIENCE, what, done)
     }
 
+    /// As [`Self::wait`], for the lines after the first `from`.
+    pub fn wait_after<T>(&self, from: usize, what: &str, done: impl FnMut(&[String]) -> Option<T>) -> T {
+        self.wait_until(from, PATIENCE, what, done)
+    }
+
     /// As [`Self::wait`], with another time limit.
+    pub fn wait_at_most<T>(&self, limit: Duration, what: &str, done: impl FnMut(&[String]) -> Option<T>) -> T {
+        self.wait_until(0, limit, what, done)
+    }
+
     #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
-    pub fn wait_at_most<T>(&self, limit: Duration, what: &str, mut done: impl FnMut(&[String]) -> Option<T>) -> T {
+    fn wait_until<T>(
+        &self,
+        from: usize,
+        limit: Duration,
+        what: &str,
+        mut done: impl FnMut(&[String]) -> Option<T>,
+    ) -> T {
         let until = Instant::now() + limit;
         loop {
-            let so_far = self.all();
+            let so_far = self.after(from);
             if let Some(answer) = done(&so_far) {
                 return answer;
             }
             assert!(Instant::now() < until, "timed out waiting for {what}; the lines are:\n{}", so_far.join("\n"));
             let read = self.0.0.lock().unwrap();
-            if read.lines.len() == so_far.len() {
+            if read.lines.len() == from + so_far.len() {
                 // A condition may depend on other things as well, so it is checked again now and then.
                 drop(self.0.1.wait_timeout(read, Duration::from_millis(50)).unwrap());
             }

@@ -94,6 +94,16 @@ impl Listener {
         self.lines.wait(what, |lines| Some(parse_all(lines)).filter(|messages| done(messages)))
     }
 
+    /// Returns how much has arrived so far, for [`Self::wait_after`].
+    pub fn position(&self) -> usize {
+        self.lines.count()
+    }
+
+    /// Waits until the messages after a position satisfy a condition.
+    pub fn wait_after(&self, position: usize, what: &str, done: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+        self.lines.wait_after(position, what, |lines| Some(parse_all(lines)).filter(|messages| done(messages)))
+    }
+
     /// Waits for a message on a topic.
     pub fn wait_for(&self, topic: &str) -> Message {
         let messages = self.wait(topic, |messages| messages.iter().any(|message| message.topic == topic));

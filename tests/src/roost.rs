@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use crate::{Broker, Lines, binary, now_ms, redact};
@@ -58,7 +59,10 @@ impl Site {
 
     /// Returns a command that runs `roost` here with the given arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.prepared(Command::new(binary()), arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.current_dir(self.path()).args(arguments);
         for name in ["ROOST_MQTT", "ROOST_CONFIG", "ROOST_HTTP", "ROOST_URL", "ROOST_TOKEN"] {
             command.env_remove(name);
@@ -75,7 +79,12 @@ impl Site {
     /// Tests move this clock instead of waiting.
     pub fn start_at(&self, broker: &Broker, millis: i64) -> Roost {
         self.set_clock(millis);
-        self.start_in(&[("ROOST_CLOCK_AHEAD_FILE", &self.clock())], &["--mqtt", &broker.url()])
+        self.start_shifted(&broker.url())
+    }
+
+    /// Starts a host here, with the address of a broker, at Greenwich, whose clock [`Self::shift_clock`] has shifted.
+    pub fn start_shifted(&self, broker: &str) -> Roost {
+        self.start_in(&[("ROOST_CLOCK_AHEAD_FILE", &self.clock())], &["--mqtt", broker])
     }
 
     /// Starts a host here again, as if it had been down for some milliseconds.
@@ -86,7 +95,12 @@ impl Site {
 
     /// Sets the clock of the host that [`Self::start_at`] has started.
     pub fn set_clock(&self, millis: i64) {
-        fs::write(self.clock(), (millis - now_ms()).to_string()).expect("a file");
+        self.shift_clock(millis - now_ms());
+    }
+
+    /// Shifts the clock of such a host forward by milliseconds.
+    pub fn shift_clock(&self, millis: i64) {
+        fs::write(self.clock(), millis.to_string()).expect("a file");
     }
 
     fn clock(&self) -> PathBuf {
@@ -108,7 +122,10 @@ impl Site {
 
     /// Starts a host here, with the given environment variables and arguments.
     pub fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
-        Self::started(self.command(&["run"]), environment, arguments)
+        // It ends with this process also where this one is killed, although it is in a group of its own.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(binary());
+        Self::started(self.prepared(command, &["run"]), environment, arguments)
     }
 
     fn started(mut command: Command, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
@@ -117,7 +134,8 @@ impl Site {
         // A port of its own, because other hosts run at the same time.
         command.env("ROOST_HTTP", "127.0.0.1:0").envs(environment.iter().copied());
         command.args(place).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("the binary starts");
+        // In a group of its own, because it may start further processes.
+        let mut process = command.process_group(0).spawn().expect("the binary starts");
         let log = Lines::of(process.stderr.take().expect("it is piped"));
         Roost { process, log }
     }
@@ -177,19 +195,24 @@ impl Roost {
         self.log.wait_for(0, text)
     }
 
-    /// Suspends it: its connections stay open, and nothing is answered until it is resumed.
+    /// Suspends all its processes: its connections stay open, and nothing is answered until it is resumed.
     pub fn suspend(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::STOP).expect("it runs");
+        kill_process_group(Pid::from_child(&self.process), Signal::STOP).expect("it runs");
     }
 
     /// Resumes it.
     pub fn resume(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::CONT).expect("it runs");
+        kill_process_group(Pid::from_child(&self.process), Signal::CONT).expect("it runs");
     }
 
-    /// Kills it with SIGKILL.
+    /// Returns the process that works for a cell, where the host has a process of its own for that.
+    pub fn cell_process(&self) -> Option<Pid> {
+        children(Pid::from_child(&self.process)).into_iter().next()
+    }
+
+    /// Kills it with SIGKILL. Its other processes end with it.
     pub fn kill(mut self) {
-        self.process.kill().expect("it ran");
+        kill_process_group(Pid::from_child(&self.process), Signal::KILL).expect("it ran");
         self.process.wait().expect("it ran");
     }
 
@@ -214,9 +237,21 @@ impl Roost {
     }
 }
 
+/// Returns the processes that a process has started.
+fn children(parent: Pid) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    texts
+        .flat_map(|text| text.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect::<Vec<_>>())
+        .collect()
+}
+
 impl Drop for Roost {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Without a check, the group of another process could have this number by now.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
+        }
         let _ = self.process.wait();
     }
 }

@@ -45,8 +45,6 @@ pub struct Lease {
     state: State,
     is_connected: bool,
     is_stopping: bool,
-    /// For how many milliseconds a free cell is left to other hosts.
-    patience_ms: i64,
     /// Kept through lost connections: it was true when it was read.
     seen: Option<Seen>,
     /// The highest wall clock by which this process has sent, under any epoch.
@@ -67,7 +65,6 @@ impl Lease {
             state: State::Standby { asked: None, next: BootTime::from_millis(0) },
             is_connected: false,
             is_stopping: false,
-            patience_ms: 0,
             seen: None,
             decided: WallTime::MIN,
             skew: Skew::new(),
@@ -97,11 +94,6 @@ impl Lease {
     #[must_use]
     pub const fn decided(&self) -> WallTime {
         self.decided
-    }
-
-    /// Sets for how many milliseconds a free cell is left to other hosts, because it should be one of theirs.
-    pub const fn set_patience(&mut self, ms: i64) {
-        self.patience_ms = ms;
     }
 
     /// Takes an event and returns what to do about it, in order. `now` is read after what the event reports has come.
@@ -236,10 +228,9 @@ impl Lease {
         };
         let since = self.seen.filter(|seen| row.is_unchanged(&seen.row)).map_or(at, |seen| seen.since);
         self.seen = Some(Seen { row, since });
-        let ttl_ms = if row.owner.is_none() { 0 } else { TTL_MS };
-        let free_at = since.plus_ms(ttl_ms + self.patience_ms);
+        let free_at = since.plus_ms(TTL_MS);
         let is_own = self.is_own(&row) && !mutated(Mutation::OwnRowIsWaitedFor);
-        let is_free = is_own || at >= free_at;
+        let is_free = row.owner.is_none() || is_own || at >= free_at;
         if is_free
             && !self.is_stopping
             && let Some(claim) = self.claim(now, &row, effects)

@@ -111,7 +111,6 @@ pub mod lease;
 pub mod limits;
 pub mod mutants;
 pub mod row;
-pub mod share;
 mod skew;
 mod tenure;
 pub mod time;

@@ -14,9 +14,6 @@ pub const POLL_MS: i64 = 500;
 /// After how many milliseconds an owner that has nothing to commit renews. Two renewals may fail to arrive in time before
 /// the lease ends.
 pub const RENEW_MS: i64 = 1_000;
-/// For how many milliseconds a host leaves a free cell to each host that owns fewer: more than [`POLL_MS`], so that that
-/// one has looked.
-pub const TURN_MS: i64 = 750;
 /// For how many milliseconds a claim waits for the lock of the row (`lock_timeout`): more than a commit holds it, and
 /// little beside [`TTL_MS`].
 pub const LOCK_MS: i64 = 300;

@@ -1,6 +1,6 @@
 //! `roost run`: starts the host and runs it until it is stopped.
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use roost_scheduler::{
@@ -24,16 +24,16 @@ use crate::{
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
     event_log::EventLog,
-    home_assistant,
-    http::{self, ApiState},
+    gateway, home_assistant,
+    http::{self, ApiState, Listening},
     lease::SendPermit,
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, LinkInfo, Ports},
     page,
     plugins::{self, SharedError, SharedFiles, stored_grant},
     report::Report,
-    service::{self, Watchdog},
-    store::{self, PluginFiles, Store},
+    service::Watchdog,
+    store::{self, CellOfHost, PluginFiles, Store},
     telemetry,
 };
 
@@ -48,12 +48,46 @@ const CELL: i64 = 0;
 pub(super) struct Args {
     #[command(flatten)]
     flags: Flags,
+    /// Work for this cell, behind the gateway
+    #[arg(long, hide = true, requires = "gateway")]
+    cell: Option<i64>,
+    /// The process id of that gateway
+    #[arg(long, hide = true, requires = "cell")]
+    gateway: Option<u32>,
 }
 
-pub(super) fn main(args: &Args) -> anyhow::Result<()> {
+pub(super) fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(gateway) = args.gateway {
+        gateway::end_with_gateway(gateway)?;
+    }
     forbid_writes_by_others();
-    let config = config::load(&args.flags)?;
+    let mut config = config::load(&args.flags)?;
     let _flush = telemetry::start(&config.log.level, config.log.format).context("the log cannot be started")?;
+    if args.cell.is_none() {
+        introduce(&config);
+    }
+    clock::follow_file().context("the file that shifts the clock cannot be watched")?;
+    raise_open_files_limit();
+    // The loop and the link share this thread, so that a due message is written to the broker without waking another
+    // one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("the runtime cannot be started")?;
+    let cell = match (config.store.clone(), args.cell) {
+        (Some(url), None) => {
+            return runtime.block_on(async { gateway::run(&config, (url, CELL), stop_signal()?).await });
+        }
+        (Some(url), Some(number)) => {
+            let host = store::host_id(&config.data).map_err(|error| Report::from(&error))?;
+            config.data = gateway::cell_folder(&config.data, number);
+            Some(CellOfHost { url, number, host })
+        }
+        (None, _) => None,
+    };
+    runtime.block_on(run(config, cell)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Logs which program runs with which settings.
+fn introduce(config: &Config) {
     let file =
         config.file.as_ref().map_or("no settings file".into(), |path| format!("settings from `{}`", path.display()));
     tracing::info!(
@@ -63,21 +97,15 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         config.zone_from
     );
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    clock::follow_file().context("the file that shifts the clock cannot be watched")?;
-    raise_open_files_limit();
-    // The loop and the link share this thread, so that a due message is written to the broker without waking another
-    // one.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("the runtime cannot be started")?.block_on(run(config))
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, cell: Option<CellOfHost>) -> anyhow::Result<()> {
     // Installed first, so that a signal during the start does not kill the process half way.
     let stop = stop_signal()?;
     let mut stop = Box::pin(stop);
-    let Some((mut store, mut saved)) = open_store(&config, &mut stop).await? else { return Ok(()) };
+    let Some((mut store, mut saved)) = open_store(&config, cell.as_ref(), &mut stop).await? else { return Ok(()) };
     // Before anything is started, so that a port in use is reported at once.
-    let listening = http::listen(&config.data, &config.http)?;
+    let listening = listen(&config, cell.as_ref())?;
     let shared = shared_files(&config, store.plugin_files())?;
     copy_all(shared.as_ref(), &config.plugins)?;
     restore_grants(&mut saved, &config);
@@ -120,7 +148,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let state = ApiState::new(events_in, replies.clone(), inspector, edges, watched, health, access);
     let settings = config.home_assistant.clone();
     home_assistant::start(settings, (mqtt, link_info), &config.rules.host_topic, &config.data, state.clone())?;
-    let _serving = listening.serve(state, page::routes())?;
+    let _serving = listening.serve(&state, &page::routes())?;
     let app = App {
         scheduler,
         writer,
@@ -144,13 +172,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
+/// Binds the listeners of the API. A process behind a gateway has only a socket.
+fn listen(config: &Config, cell: Option<&CellOfHost>) -> Result<Listening, Report> {
+    match cell {
+        None => http::listen(&config.data, &config.http),
+        Some(_) => http::listen_behind_gateway(&config.data),
+    }
+}
+
 /// Opens the store. A host that shares it is a standby for as long as another one owns the cell. `None`: it was stopped
 /// meanwhile.
 async fn open_store(
     config: &Config,
+    cell: Option<&CellOfHost>,
     stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Option<(Store, Saved)>> {
-    let mut opened = Box::pin(store::open(&config.data, config.store.clone().map(|url| (url, CELL)), config.history));
+    let mut opened = Box::pin(store::open(&config.data, cell.cloned(), config.history));
     let mut watchdog = Watchdog::new();
     let ahead = shared_files(config, config.reader().plugin_files())?;
     let has_ahead = ahead.is_some();
@@ -160,9 +197,6 @@ async fn open_store(
         }
     };
     tokio::pin!(ahead);
-    if config.store.is_some() {
-        service::started();
-    }
     loop {
         tokio::select! {
             biased;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     config::DataFlags,
-    http::{CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Status, pauses::PauseRecord},
+    http::{AnsweringHost, CalendarStatus, HomeAssistantStatus, LinkStatus, Paused, Role, Status, pauses::PauseRecord},
     report::counted,
     when::distance,
 };
@@ -46,6 +46,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 fn describe(status: &Status) -> String {
     let Status {
         version,
+        host: answering,
         started,
         uptime_ms,
         clock,
@@ -85,6 +86,7 @@ fn describe(status: &Status) -> String {
         counts.runs
     );
     // Writing to a string cannot fail.
+    answering.iter().for_each(|host| put_host(&mut text, host));
     if let Some(reason) = not_ready {
         let _ = writeln!(text, "not ready {reason}");
     }
@@ -149,6 +151,13 @@ fn broker(link: &LinkStatus, times: &Times) -> String {
         (Some(since), ..) => format!("connected since {}", times.format(since)),
         (None, ..) => "not connected".into(),
     }
+}
+
+/// Writes a line about the host of several that answers.
+fn put_host(text: &mut String, AnsweringHost { name, role, owner }: &AnsweringHost) {
+    let role = if *role == Role::Owner { "the owner".to_owned() } else { format!("a standby of `{owner}`") };
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "host      {name}, {role}: see `roost hosts`");
 }
 
 /// Writes a line about the devices in Home Assistant, and one about what the broker refuses.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use roost_scheduler::topic::{HostTopic, Topic};
+use url::Url;
 
 use super::{
     BuiltInPorts, LogFormat,
@@ -33,9 +34,17 @@ pub(super) struct File {
     pub(super) log_format: Option<LogFormat>,
     pub(super) rules: Rules,
     pub(super) history: Retention,
-    /// The database of several hosts.
-    pub(super) store: Option<DatabaseUrl>,
+    pub(super) store: StoreFile,
     pub(super) http: HttpFile,
+}
+
+/// The table `[store]`.
+#[derive(Default)]
+pub(super) struct StoreFile {
+    /// The database of several hosts.
+    pub(super) url: Option<DatabaseUrl>,
+    pub(super) name: Option<String>,
+    pub(super) advertise: Option<String>,
 }
 
 /// The table `[mqtt]`.
@@ -81,7 +90,7 @@ const KEYS: [&str; 18] = [
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
 const MQTT_KEYS: [&str; 9] =
     ["url", "user", "password", "password_file", "ca_file", "cert_file", "key_file", "topic", "status_topic"];
-const STORE_KEYS: [&str; 1] = ["url"];
+const STORE_KEYS: [&str; 3] = ["url", "name", "advertise"];
 const HISTORY_KEYS: [&str; 2] = ["days", "runs"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
@@ -128,7 +137,7 @@ impl File {
             },
             mqtt,
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
-            store: top.get("store").map(|value| read_store(&value)).transpose()?.flatten(),
+            store: top.get("store").map(|value| read_store(&value)).transpose()?.unwrap_or_default(),
             http: top.get("http").map(|value| HttpFile::read(folder, &value)).transpose()?.unwrap_or_default(),
         })
     }
@@ -223,14 +232,46 @@ fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
     Ok(BuiltInPorts { devices: port("devices")?.unwrap_or(devices), roost: port("roost")? })
 }
 
-/// Reads the address of the database that several hosts share.
-fn read_store(value: &Value<'_>) -> Result<Option<DatabaseUrl>, Report> {
+/// Reads the address of the database that several hosts share, and how this host is known to the others.
+fn read_store(value: &Value<'_>) -> Result<StoreFile, Report> {
     let table = value.table(&STORE_KEYS)?;
     let parse = |text: &str| text.parse().map_err(|fault| format!("this is not the address of a database: {fault}"));
     let read = |value: Value<'_>| {
         value.parsed(parse).map_err(|report| report.hint("write `postgres://USER:PASSWORD@HOST/DATABASE`"))
     };
-    table.get("url").map(read).transpose()
+    let url = table.get("url").map(read).transpose()?;
+    let name = table.get("name").map(|value| value.parsed(parse_name)).transpose()?;
+    let advertise = table.get("advertise");
+    if let (None, Some(value)) = (&url, &advertise) {
+        let hint = "leave it out: a host with a database of its own has no other hosts";
+        return Err(value.error("`[store]` has an `advertise`, but no `url` of a database").hint(hint));
+    }
+    let read = |value: Value<'_>| {
+        value.parsed(parse_advertised).map_err(|report| report.hint("write an address such as `http://10.0.0.5:8080`"))
+    };
+    Ok(StoreFile { url, name, advertise: advertise.map(read).transpose()? })
+}
+
+/// Accepts the name of a host.
+fn parse_name(text: &str) -> Result<String, String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_part) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not the name of a host: write up to 64 letters, digits, `.`, `-` and `_`"))
+}
+
+/// Accepts the address at which other hosts reach this one.
+fn parse_advertised(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is not an address: {error}"))?;
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    match (url.scheme(), url.host_str()) {
+        ("http", Some(host)) if is_bare && url.password().is_none() => {
+            Ok(format!("http://{host}:{}", url.port_or_known_default().unwrap_or(80)))
+        }
+        ("http", Some(_)) => Err(format!("`{text}` has more than a host and a port")),
+        _ => Err(format!("`{text}` does not begin with `http://`: hosts reach one another without TLS")),
+    }
 }
 
 /// Reads how many ended runs are kept.

@@ -9,7 +9,7 @@ use roost_tests::redact;
 use tempfile::TempDir;
 
 use super::{call_limits::CallLimits, *};
-use crate::{calendars::Source, zones::zone};
+use crate::{calendars::Source, store, zones::zone};
 
 pub(crate) mod fuzz;
 
@@ -152,6 +152,42 @@ fn resources_are_read() {
     assert_eq!(shared.plugins, [PluginName::parse("sprinkler").unwrap(), PluginName::host()]);
     assert_eq!(shared.longest_hold_ms, 5_400_000);
     assert!(config("", &[]).rules.resources.is_empty() && config("resource = []", &[]).rules.resources.is_empty());
+}
+
+#[test]
+fn a_host_is_known_by_a_name_and_an_address() {
+    let url = "[store]\nurl = 'postgres://roost@db.example/roost'\n";
+    let both = config(&format!("{url}name = 'attic'\nadvertise = 'http://10.0.0.5'"), &[]);
+    assert_eq!((both.name.as_str(), both.advertise.as_deref()), ("attic", Some("http://10.0.0.5:80")));
+    let neither = config(url, &[]);
+    assert_eq!((neither.name, neither.advertise), (store::machine_name(), None));
+    expect![[r#"
+        | store = { url = 'postgres://roost@db.example/roost', advertise = '10.0.0.5:8080' }
+        roost.toml:1:66: `10.0.0.5:8080` is not an address: relative URL without a base
+        hint: write an address such as `http://10.0.0.5:8080`
+
+        | store = { url = 'postgres://roost@db.example/roost', advertise = 'https://attic.example' }
+        roost.toml:1:66: `https://attic.example` does not begin with `http://`: hosts reach one another without TLS
+        hint: write an address such as `http://10.0.0.5:8080`
+
+        | store = { url = 'postgres://roost@db.example/roost', advertise = 'http://attic:8080/roost' }
+        roost.toml:1:66: `http://attic:8080/roost` has more than a host and a port
+        hint: write an address such as `http://10.0.0.5:8080`
+
+        | store = { name = 'the attic' }
+        roost.toml:1:18: `the attic` is not the name of a host: write up to 64 letters, digits, `.`, `-` and `_`
+
+        | store = { advertise = 'http://10.0.0.5:8080' }
+        roost.toml:1:23: `[store]` has an `advertise`, but no `url` of a database
+        hint: leave it out: a host with a database of its own has no other hosts
+    "#]]
+    .assert_eq(&faults(&[
+        "store = { url = 'postgres://roost@db.example/roost', advertise = '10.0.0.5:8080' }",
+        "store = { url = 'postgres://roost@db.example/roost', advertise = 'https://attic.example' }",
+        "store = { url = 'postgres://roost@db.example/roost', advertise = 'http://attic:8080/roost' }",
+        "store = { name = 'the attic' }",
+        "store = { advertise = 'http://10.0.0.5:8080' }",
+    ]));
 }
 
 #[test]

@@ -36,7 +36,7 @@ use super::{
     extract::{NoParameters, Query},
     faults, health,
     host_events::{GapRecord, HostEventRecord},
-    jobs, limits, links, logs, metrics, overrides, pauses, plugins,
+    hosts, jobs, limits, links, logs, metrics, overrides, pauses, plugins,
     plugins::{settings, steering, uploads},
     problem::Problem,
     runs, schedule, session,
@@ -73,6 +73,7 @@ fn routes() -> (Router<ApiState>, OpenApi) {
     let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
     let reads = OpenApiRouter::new()
         .routes(routes!(status::status))
+        .routes(routes!(hosts::hosts))
         .routes(routes!(metrics::metrics))
         .routes(routes!(plugins::plugins))
         .routes(routes!(plugins::plugin))

@@ -12,6 +12,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use roost_scheduler::zone::Zone;
 use url::form_urlencoded;
 
 use super::{codes::PATH as CODES, login::Login, problem::Problem, session::Found};
@@ -27,6 +28,13 @@ struct Rules {
     hosts: Vec<String>,
     /// The address that the host listens on, if it does.
     address: Option<SocketAddr>,
+}
+
+/// What handlers of the login need: the guard, and the zone of times.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) guard: Guard,
+    pub(crate) zone: Zone,
 }
 
 /// The page to log in at. It is the only path that takes a form.
@@ -46,9 +54,22 @@ impl Guard {
         Self(Arc::new(Rules { login, hosts, address }))
     }
 
+    /// Returns the guard of a process that no client reaches over TCP.
+    pub(crate) fn none() -> Self {
+        Self::new(None, Vec::new(), None)
+    }
+
     /// Returns how clients log in, if they have to.
     pub(crate) fn login(&self) -> Option<&Login> {
         self.0.login.as_ref()
+    }
+
+    /// Waits for the end of the session of a request: for ever, if it has none.
+    pub(crate) async fn session_ended(&self, session: Option<&Found>) {
+        match (self.login(), session) {
+            (Some(login), Some(session)) => login.sessions.ended(&session.digest, clock::now).await,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Returns the names of the host that are configured.
@@ -57,7 +78,7 @@ impl Guard {
     }
 
     /// Returns the address that the host listens on, if it does.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.0.address
     }
 
@@ -198,7 +219,7 @@ fn check_origin(method: &Method, path: &str, headers: &HeaderMap, host: &str) ->
 }
 
 /// Checks a request over TCP. A browser that opens a page without a session is led to the login.
-pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let (method, headers) = (request.method(), request.headers());
     match guard.check(method, request.uri().path(), headers) {
         Ok(None) => Ok(next.run(request).await),
@@ -227,7 +248,7 @@ pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next
 }
 
 /// Adds headers that forbid foreign pages to embed, run or probe a response.
-pub(super) async fn security_headers(mut response: Response) -> Response {
+pub(crate) async fn security_headers(mut response: Response) -> Response {
     let headers = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // A page has a policy of its own.
@@ -243,7 +264,7 @@ pub(super) async fn security_headers(mut response: Response) -> Response {
 /// Requires that bodies are JSON, a component or settings, which the forms of a foreign page cannot send. Only the login takes a
 /// form; its guard requires an `Origin`. Where a request needs no body, some clients send an empty one with no type, in
 /// chunks, or with the type of any bytes: whether there is one is found when it is read.
-pub(super) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
     let has_length = text(headers, header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     let has_body = has_length || headers.contains_key(header::TRANSFER_ENCODING);

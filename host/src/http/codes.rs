@@ -7,15 +7,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    auth::LOGIN,
+    auth::{Access, LOGIN},
     limits,
     problem::{Answered, Problem},
-    state::ApiState,
 };
 use crate::clock;
 
 /// The path at which codes are made. The guard refuses it over TCP.
-pub(super) const PATH: &str = "/api/v1/login-codes";
+pub(crate) const PATH: &str = "/api/v1/login-codes";
 
 /// A one-time code to log in with.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -43,8 +42,7 @@ pub(crate) struct CodeRecord {
         (status = 200, body = CodeRecord),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "There is no token, or the host does not listen"),
     ))]
-pub(super) async fn make(State(state): State<ApiState>) -> Answered<CodeRecord> {
-    let guard = state.guard();
+pub(crate) async fn make(State(Access { guard, zone }): State<Access>) -> Answered<CodeRecord> {
     let conflict = |detail: &str, hint: &str| Problem::new(StatusCode::CONFLICT, detail).hint(hint);
     let address = guard.address().ok_or_else(|| {
         let hint =
@@ -65,7 +63,7 @@ pub(super) async fn make(State(state): State<ApiState>) -> Answered<CodeRecord> 
     let expires = clock::now().plus_ms(limits::CODE_VALID.as_millis() as i64);
     let origins = origins(address, guard.hosts(), own_addresses);
     Ok(Json(CodeRecord {
-        expires: expires.in_zone(state.zone()),
+        expires: expires.in_zone(zone),
         addresses: origins.iter().map(|origin| format!("{origin}{LOGIN}#{code}")).collect(),
         code,
         is_reachable: !address.ip().is_loopback() || !guard.hosts().is_empty(),

@@ -34,6 +34,8 @@ use super::limits;
 pub(super) enum Listener {
     Tcp(TcpListener),
     Socket(UnixListener),
+    /// A socket by which a gateway passes on what comes over TCP.
+    Gateway(UnixListener),
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -48,13 +50,13 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok(Box::new(stream))
             }
-            Self::Socket(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Socket(listener) | Self::Gateway(listener) => Ok(Box::new(listener.accept().await?.0)),
         }
     }
 
     fn most(&self) -> usize {
         match self {
-            Self::Tcp(_) => {
+            Self::Tcp(_) | Self::Gateway(_) => {
                 let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
                 limits::TCP_CONNECTIONS.min(usize::try_from(files / limits::FILES_EACH).unwrap_or(usize::MAX)).max(1)
             }

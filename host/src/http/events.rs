@@ -33,10 +33,7 @@ use super::{
     session::Found,
     state::ApiState,
 };
-use crate::{
-    clock,
-    event_log::{EventLog, HostEvent, Kind},
-};
+use crate::event_log::{EventLog, HostEvent, Kind};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -127,7 +124,7 @@ pub(super) async fn events(
     tokio::spawn(async move {
         tokio::select! {
             () = follow => {}
-            () = session_end(&state, session.as_deref()) => {}
+            () = state.guard().session_ended(session.as_deref()) => {}
         }
     });
     let mut response = Response::new(Body::new(Chunks(chunks)));
@@ -137,14 +134,6 @@ pub(super) async fn events(
     // Turns off the buffering of nginx.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// Waits for the end of the session of a request: for ever, if it has none.
-async fn session_end(state: &ApiState, session: Option<&Found>) {
-    match (state.guard().login(), session) {
-        (Some(login), Some(session)) => login.sessions.ended(&session.digest, clock::now).await,
-        _ => std::future::pending().await,
-    }
 }
 
 /// The position from which a stream continues.

@@ -16,25 +16,34 @@ use crate::{clock, mqtt::BuiltInHealth};
 
 /// The host is healthy.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// Always `ok`.
     status: &'static str,
+    /// Whether requests are answered: between two owners, a host of several is healthy and can only wait.
+    answers: bool,
+}
+
+impl Health {
+    /// `answers` is whether the owner answers.
+    pub(crate) const fn ok(answers: bool) -> Self {
+        Self { status: "ok", answers }
+    }
 }
 
 /// Check that the host is alive
 ///
-/// Succeeds if the loop of the host responds.
+/// Succeeds if the loop of the host responds; with `[store] url`, if this host works, as the owner or as a standby.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {
     state.inspect(|_| ()).await?;
-    Ok(Json(Health { status: "ok" }))
+    Ok(Json(Health::ok(true)))
 }
 
 /// Check that the host is ready
 ///
 /// The host is ready when its clock is set, the plugins that were in the folder at the start are loaded, refused or set
 /// aside because their files are still being written, it is connected to the broker, the built-in broker, if used,
-/// responds, and the database can be written.
+/// responds, and the database can be written. With `[store] url`, it is ready when the owner is, and can be reached.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -47,7 +56,7 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health
 )]
 pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
     match not_ready(&state).await? {
-        None => Ok(Json(Health { status: "ok" }).into_response()),
+        None => Ok(Json(Health::ok(true)).into_response()),
         Some(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)),
     }
 }

@@ -171,6 +171,35 @@ fn of_process(text: &mut Text, process: &Process) {
     text.gauge("process_open_fds", "Open file descriptors", &[], files);
 }
 
+/// Figures of one of the hosts that share a database.
+pub(crate) struct HostFigures<'f> {
+    pub(crate) name: &'f str,
+    pub(crate) is_owner: bool,
+    /// The cell: how often it was taken over, and for how many seconds this host has seen no sign of its owner.
+    pub(crate) cell: Option<(i64, f64)>,
+    pub(crate) clock_ahead_ms: Option<i64>,
+    pub(crate) database_up: bool,
+}
+
+/// Returns the metrics of a host that shares a database, without those of its work.
+pub(crate) fn host_metrics(figures: &HostFigures<'_>) -> String {
+    let HostFigures { name, is_owner, cell, clock_ahead_ms, database_up } = figures;
+    let mut text = Text::default();
+    let labels = [("name", *name), ("version", env!("CARGO_PKG_VERSION"))];
+    text.gauge("roost_host_info", "The name and the version of this host", &labels, 1);
+    text.gauge("roost_host_owner", "Whether this host is the owner", &[], u8::from(*is_owner));
+    text.gauge("roost_host_database_up", "Whether this host reaches the database", &[], u8::from(*database_up));
+    if let Some((epoch, beat_age_s)) = cell {
+        text.gauge("roost_cell_epoch", "How often the cell was taken over", &[], epoch);
+        text.gauge("roost_cell_beat_age_seconds", "Time since the last sign of life of the owner", &[], beat_age_s);
+    }
+    if let Some(ahead) = clock_ahead_ms {
+        let seconds = *ahead as f64 / 1e3;
+        text.gauge("roost_host_clock_ahead_seconds", "The host's clock less the database's", &[], seconds);
+    }
+    text.0
+}
+
 /// An exposition text under construction.
 #[derive(Default)]
 struct Text(String);

@@ -25,15 +25,15 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 }
 
 impl Socket {
-    /// Binds the socket. A failure is logged, and the host runs without it.
-    pub(super) fn bind(data: &Path) -> Option<Self> {
+    /// Binds the socket.
+    pub(super) fn bind(data: &Path) -> Result<Self, Report> {
         let path = path(data);
         match bind(data, &path) {
-            Ok((listener, file)) => Some(Self { path, listener: Some(listener), file }),
+            Ok((listener, file)) => Ok(Self { path, listener: Some(listener), file }),
             Err(error) => {
                 let what = format!("commands cannot reach this host: it cannot listen on `{}`", path.display());
                 let report = Report::new(what).cause(&error);
-                let report = match error.kind() {
+                Err(match error.kind() {
                     // The kernel accepts paths of up to 107 bytes.
                     io::ErrorKind::InvalidInput => {
                         report.hint("use a data folder with a shorter path: `--data DIR`")
@@ -42,9 +42,7 @@ impl Socket {
                         "the names `control.sock` and `control.new` in the data folder are reserved for Roost: move other \
                          files with these names away, and restart Roost",
                     ),
-                };
-                tracing::warn!("{report}");
-                None
+                })
             }
         }
     }
@@ -106,9 +104,9 @@ mod tests {
     fn a_path_that_cannot_be_bound_gives_no_socket() {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(path(data.path())).unwrap();
-        assert!(Socket::bind(data.path()).is_none());
+        assert!(Socket::bind(data.path()).is_err());
         let deep = data.path().join("d".repeat(120));
         fs::create_dir(&deep).unwrap();
-        assert!(Socket::bind(&deep).is_none());
+        assert!(Socket::bind(&deep).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::http::StatusCode;
+use axum::{extract::FromRef, http::StatusCode};
 use roost_scheduler::{
     event::{Done, Event, Part, Request},
     scheduler::{Operator, Scheduler},
@@ -17,7 +17,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{auth::Guard, limits, not_found::not_found, problem::Problem, status::HomeAssistantStatus};
+use super::{
+    auth::{Access, Guard},
+    limits,
+    not_found::not_found,
+    problem::Problem,
+    status::HomeAssistantStatus,
+};
 use crate::{
     app::{Inspector, PendingReplies},
     clock,
@@ -60,6 +66,18 @@ struct Parts {
     has_been_ready: AtomicBool,
     broker: Option<BuiltInHealth>,
     guard: Guard,
+    /// Whether clients over TCP need a token, here or at the gateway.
+    has_login: bool,
+    /// The name of this host.
+    name: String,
+    /// Whether it shares a database with others.
+    is_shared: bool,
+}
+
+impl FromRef<ApiState> for Access {
+    fn from_ref(state: &ApiState) -> Self {
+        Self { guard: state.guard().clone(), zone: state.zone() }
+    }
 }
 
 impl ApiState {
@@ -100,6 +118,9 @@ impl ApiState {
             has_been_ready: AtomicBool::new(false),
             broker,
             guard,
+            has_login: config.http.token.is_some(),
+            name: config.name.clone(),
+            is_shared: config.store.is_some(),
         }))
     }
 
@@ -151,6 +172,21 @@ impl ApiState {
     /// Returns the guard of requests over TCP: how clients log in, and where the host listens.
     pub(crate) fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    /// Checks whether browsers have to log in.
+    pub(crate) fn has_login(&self) -> bool {
+        self.0.has_login
+    }
+
+    /// Returns the name of this host.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Checks whether the host shares a database with others.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.is_shared
     }
 
     /// Returns the metrics.

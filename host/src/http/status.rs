@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    health, limits,
+    health,
+    hosts::Role,
+    limits,
     pauses::{self, PauseRecord},
     problem::{Answered, Problem},
     state::ApiState,
@@ -32,6 +34,9 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
     pub(crate) version: String,
+    /// The host that answers. Omitted if it shares no database with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<AnsweringHost>,
     /// When the host started, by the system clock.
     #[schema(format = DateTime)]
     pub(crate) started: String,
@@ -67,6 +72,17 @@ pub(crate) struct Status {
     /// devices and jobs may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) loading: Option<LoadingStatus>,
+}
+
+/// The host of several that answers. Everything else in the status is of the owner.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AnsweringHost {
+    #[schema(example = "barn")]
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// The name of the owner.
+    #[schema(example = "attic")]
+    pub(crate) owner: String,
 }
 
 /// The progress of the first load of the plugins.
@@ -295,6 +311,11 @@ pub(crate) async fn host_status(state: &ApiState) -> Result<Status, Problem> {
     let text = |at: Instant| at.in_zone(zone);
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").into(),
+        host: state.is_shared().then(|| AnsweringHost {
+            name: state.name().into(),
+            role: Role::Owner,
+            owner: state.name().into(),
+        }),
         started: text(state.started()),
         uptime_ms: state.uptime_ms(),
         clock: ClockStatus { now: text(now), zone: zone.name().into() },

@@ -17,7 +17,7 @@ use super::{Html, assets, frame::head as common_head};
 use crate::{
     clock,
     http::{
-        ApiState, Found, LOGIN, Login, NEXT_BYTES, Problem, Query, Session, comes_from_elsewhere, is_page, is_secure,
+        Access, Found, LOGIN, Login, NEXT_BYTES, Problem, Query, Session, comes_from_elsewhere, is_page, is_secure,
     },
     report::Report,
 };
@@ -31,16 +31,16 @@ pub(super) struct LoginQuery {
 
 /// Shows the form, or to a browser with a session the list of sessions.
 pub(super) async fn show(
-    State(state): State<ApiState>,
+    State(access): State<Access>,
     session: Option<Extension<Found>>,
     headers: HeaderMap,
     Query(query): Query<LoginQuery>,
 ) -> Response {
     let next = query.next.as_deref().filter(|next| is_safe(next));
-    let Some(login) = state.guard().login() else { return Html(no_login()).into_response() };
+    let Some(login) = access.guard.login() else { return Html(no_login()).into_response() };
     match (session.as_deref(), next) {
         (Some(_), Some(next)) => Redirect::to(next).into_response(),
-        (Some(own), None) => Html(list(&login.sessions.list(clock::now()), own, state.zone())).into_response(),
+        (Some(own), None) => Html(list(&login.sessions.list(clock::now()), own, access.zone)).into_response(),
         // A browser leaves out the cookie where a link on another site has led here. It sends it with the next request,
         // which comes from this page.
         (None, Some(next)) if comes_from_elsewhere(&headers) => Html(again(next)).into_response(),
@@ -50,7 +50,7 @@ pub(super) async fn show(
 
 /// Begins or ends a session.
 pub(super) async fn submit(
-    State(state): State<ApiState>,
+    State(access): State<Access>,
     session: Option<Extension<Found>>,
     headers: HeaderMap,
     body: Bytes,
@@ -59,7 +59,7 @@ pub(super) async fn submit(
         let mut fields = form_urlencoded::parse(&body);
         fields.find(|(other, _)| other == name).map(|(_, value)| value)
     };
-    let Some(login) = state.guard().login() else { return Ok(Redirect::to("/").into_response()) };
+    let Some(login) = access.guard.login() else { return Ok(Redirect::to("/").into_response()) };
     match (field("secret"), field("end")) {
         (Some(secret), _) => begin(login, &headers, &secret, field("next")).await,
         (None, Some(ended)) => end(login, session.as_deref(), &ended).await,

@@ -60,7 +60,7 @@ async fn page(state: &ApiState) -> Result<Markup, Failed> {
         (fault_groups(&faults, &now))
         div.actions { (rain_delay(&plugins)) }
         (runs)
-        @if state.guard().login().is_some() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
+        @if state.has_login() { p { a.button href=(LOGIN) { "Sign out or see all sessions" } } }
     };
     Ok(frame("Tonight", Current::Tonight, &page))
 }

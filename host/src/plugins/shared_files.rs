@@ -27,6 +27,9 @@ use crate::{
 /// How often the database is asked whether a file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Locked while the copy is written: what a standby has begun to copy goes on for a moment after it has taken over.
+static WRITING: Mutex<()> = Mutex::new(());
+
 /// The files of plugins that several hosts share. Clones refer to the same files.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedFiles(Arc<Inner>);
@@ -103,6 +106,7 @@ impl SharedFiles {
     }
 
     fn copy_all(&self, copied: &mut Copied) -> Result<(), SharedError> {
+        let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         let listing = self.0.files.list()?;
         let mut expected = BTreeSet::new();
         for PluginFile { plugin, component, settings, previous } in listing.files {
@@ -120,7 +124,11 @@ impl SharedFiles {
         for version in listing.running.into_iter().filter(|version| *version != Version::BUILT_IN) {
             let Version { component, settings } = version;
             for (name, digest) in [(format!("{component}.wasm"), component), (format!("{settings}.json"), settings)] {
-                self.copy_version(copied, &name, digest)?;
+                match self.copy_version(copied, &name, digest) {
+                    // As on one machine, where a stored version is gone: the plugin is loaded from its file.
+                    Err(SharedError::Missing { .. }) => {}
+                    done => done?,
+                }
             }
         }
         copied.changes = Some(listing.changes);

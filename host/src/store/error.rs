@@ -8,7 +8,7 @@ use std::{
 use roost_scheduler::{names::RunId, outcome::RunState};
 use rusqlite::ErrorCode;
 
-use super::postgres::Fault;
+use super::postgres::{Address, Fault};
 use crate::{files::FolderError, report::Report};
 
 const FULL_HINT: &str = "nothing was damaged: make space and start Roost again";
@@ -24,12 +24,10 @@ pub(crate) enum StoreError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("the database `{database}` could not be used")]
     Postgres {
-        database: String,
+        database: Box<Address>,
         #[source]
         fault: Box<Fault>,
     },
-    #[error("the store is a database: `{}`", .0)]
-    NoFile(String),
     #[error("the thread of the store cannot be started")]
     Thread(#[source] io::Error),
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
@@ -130,8 +128,7 @@ impl StoreError {
                 "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"
                     .into()
             }
-            Self::Postgres { fault, .. } => fault.hint(),
-            Self::NoFile(_) => "copy it with the tools of the database, such as `pg_dump`".into(),
+            Self::Postgres { database, fault } => fault.hint(database),
             Self::Thread(_) => "the system limits threads or memory: allow more, and start Roost again".into(),
             Self::InUse { .. } => {
                 "only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`".into()

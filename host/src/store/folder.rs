@@ -19,6 +19,32 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read: closing it ends the lock")] File);
 
+/// The data folder of a host that shares a database, which has folders of its cells in it, and the lock on it.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    /// The id of the host: made once, so that other hosts recognise it when it is restarted.
+    pub(crate) host: String,
+    _lock: Lock,
+}
+
+impl DataFolder {
+    /// Opens the folder, and makes it if it does not exist.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock(&open(path)?, path)?;
+        Ok(Self { host: host_id(path)?, _lock: lock })
+    }
+}
+
+/// Returns the id of the host of a data folder.
+pub(crate) fn host_id(folder: &Path) -> Result<String, StoreError> {
+    made_once(folder, "host-id", "host")
+}
+
+/// Returns the name of this machine.
+pub(crate) fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Opens the data folder, and makes it if it does not exist. It belongs to the user that runs Roost alone, because a
 /// user that can write there decides what is sent.
 pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
@@ -80,7 +106,12 @@ pub(crate) fn is_in_use(folder: &Path) -> bool {
 /// Returns the MQTT client id of this data folder. It is made once, so that the broker treats a restarted host as the
 /// same client.
 pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
-    let path = folder.join("client-id");
+    made_once(folder, "client-id", "roost")
+}
+
+/// Returns the text of a file, which is a random id. It is made if there is none.
+fn made_once(folder: &Path, name: &str, beginning: &str) -> Result<String, StoreError> {
+    let path = folder.join(name);
     let error = |what| {
         let path = path.clone();
         move |source| StoreError::File { what, path, source }
@@ -93,9 +124,10 @@ pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     }
     let mut random = [0; 8];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(error("cannot make"))?;
-    let id = format!("roost-{:016x}", u64::from_ne_bytes(random));
+    let id = format!("{beginning}-{:016x}", u64::from_ne_bytes(random));
+    let text = format!("{id}\n");
     let written = Folder::open(folder)
-        .and_then(|folder| folder.replace("client-id", "client-id.new", format!("{id}\n").as_bytes(), files::PRIVATE));
+        .and_then(|folder| folder.replace(name, &format!("{name}.new"), text.as_bytes(), files::PRIVATE));
     written.map_err(error("cannot write"))?;
     Ok(id)
 }

@@ -67,3 +67,14 @@ pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
 pub(super) const QUERY: Duration = Duration::from_secs(30);
 /// How long reading everything may take at the start.
 pub(super) const LOAD: Duration = Duration::from_secs(600);
+/// Milliseconds after which a host that is not seen is forgotten: a machine that was replaced does not stay in the list.
+pub(super) const HOST_FORGOTTEN_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// How long copying a whole store may take, however long its history is.
+pub(super) const COPY: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long an owner that has not renewed its lease is waited for: longer than a standby waits.
+pub(super) const LIVES: Duration = Duration::from_millis(roost_lease::limits::TTL_MS as u64 + 500);
+/// Connections that the queries of a process use at the same time: a database has a hundred for all of its clients,
+/// unless it is told otherwise.
+pub(super) const CONNECTIONS: usize = 8;
+/// After how long a connection that is not used is closed.
+pub(super) const IDLE: Duration = Duration::from_secs(60);

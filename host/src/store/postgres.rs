@@ -3,25 +3,33 @@
 mod address;
 mod batch;
 mod commit;
+mod copy;
 mod fault;
+mod hosts;
 mod keeper;
 mod kinds;
 mod load;
 mod plugin_files;
 mod runs;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time,
 };
 
 use roost_scheduler::event::{Change, Saved, SavedJob};
 use tokio_postgres::Row;
 
+pub(super) use self::copy::write_all;
 pub(crate) use self::{
     address::Address,
+    copy::{Facts, PluginCopies},
     fault::Fault,
+    hosts::{Host, Hosts, Look, OwnHost, OwnedCell},
     plugin_files::{FileKind, PluginFile, PluginFiles},
 };
 use self::{keeper::Keeper, session::Session};
@@ -29,13 +37,26 @@ use super::{
     Retention, StoreError,
     folder::{self, Lock},
     last_outcomes::LastOutcomes,
-    rows,
+    limits, rows,
 };
-use crate::lease::LeaseHandle;
+use crate::{clock, lease::LeaseHandle, report::Report};
 
 /// The tables: each format of the database is an addition to the one before. A host works with its own format and with
 /// the next one, so that hosts are replaced by newer ones one after the other.
-const FORMATS: [&str; 2] = [include_str!("postgres/format_1.sql"), include_str!("postgres/format_2.sql")];
+const FORMATS: [&str; 3] = [
+    include_str!("postgres/format_1.sql"),
+    include_str!("postgres/format_2.sql"),
+    include_str!("postgres/format_3.sql"),
+];
+
+/// A cell that this process works for.
+#[derive(Clone, Debug)]
+pub(crate) struct CellOfHost {
+    pub(crate) url: Address,
+    pub(crate) number: i64,
+    /// The id of the host.
+    pub(crate) host: String,
+}
 
 /// An open database, of which this process owns a cell, and the lock on its data folder, which has what is of this
 /// machine alone: compiled plugins, logins.
@@ -51,42 +72,83 @@ pub(super) struct Database {
 #[derive(Clone, Debug)]
 pub(crate) struct Source(Arc<Connections>);
 
-/// The connections that queries use. One that is free is used again.
+/// The connections that queries use. A server has a hundred for all of its clients, unless it is told otherwise.
 #[derive(Debug)]
 struct Connections {
     address: Address,
     cell: i64,
-    free: Mutex<Vec<Session>>,
+    sessions: Mutex<Sessions>,
+    /// Notified when a query has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    /// Those that are free, with the time since when, the oldest first. They are used again.
+    free: Vec<(Session, time::Instant)>,
+    in_use: usize,
 }
 
 impl Source {
     pub(crate) fn new(address: Address, cell: i64) -> Self {
-        Self(Arc::new(Connections { address, cell, free: Mutex::default() }))
-    }
-
-    /// Returns the database's name for errors.
-    pub(super) fn name(&self) -> String {
-        self.0.address.to_string()
+        Self(Arc::new(Connections { address, cell, sessions: Mutex::default(), ended: Condvar::new() }))
     }
 
     fn error(&self, fault: Fault) -> StoreError {
-        StoreError::Postgres { database: self.name(), fault: Box::new(fault) }
+        StoreError::Postgres { database: self.0.address.clone().into(), fault: Box::new(fault) }
     }
 
-    /// Queries with a connection of its own.
+    /// Queries with a connection of its own, which is waited for while too many are in use.
     fn query<T>(&self, query: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let free = self.free().pop().filter(|session| !session.is_closed());
+        let turn = Turn::wait(&self.0).map_err(|fault| self.error(fault))?;
+        let free = turn.free();
         let session =
             free.map_or_else(|| Session::open(&self.0.address, self.0.cell), Ok).map_err(|fault| self.error(fault))?;
         let found = query(&session);
         if found.is_ok() {
-            self.free().push(session);
+            turn.keep(session);
         }
         found.map_err(|fault| self.error(fault))
     }
+}
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
-        self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
+/// The right to use a connection.
+struct Turn<'a>(&'a Connections);
+
+impl<'a> Turn<'a> {
+    fn wait(of: &'a Connections) -> Result<Self, Fault> {
+        let is_full = |sessions: &mut Sessions| sessions.in_use >= limits::CONNECTIONS;
+        let waited = of.ended.wait_timeout_while(of.lock(), limits::QUERY, is_full);
+        let (mut sessions, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return Err(Fault::Crowded);
+        }
+        sessions.in_use += 1;
+        Ok(Self(of))
+    }
+
+    /// Returns the connection that was used last of those that are free.
+    fn free(&self) -> Option<Session> {
+        let mut sessions = self.0.lock();
+        sessions.free.retain(|(session, since)| !session.is_closed() && since.elapsed() < limits::IDLE);
+        sessions.free.pop().map(|(session, _)| session)
+    }
+
+    fn keep(&self, session: Session) {
+        self.0.lock().free.push((session, clock::monotonic()));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().in_use -= 1;
+        self.0.ended.notify_one();
+    }
+}
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,13 +157,18 @@ impl Database {
     /// everything in it but the jobs.
     pub(super) fn open(
         data: &Path,
-        (address, cell): (Address, i64),
+        CellOfHost { url, number, host }: CellOfHost,
         keep: Retention,
     ) -> Result<(Self, Saved), StoreError> {
         let lock = folder::lock(&folder::open(data)?, data)?;
-        let source = Source::new(address, cell);
-        let (keeper, lease) = Keeper::acquire(&source, keep.days)?;
+        let source = Source::new(url, number);
+        let (keeper, lease) = Keeper::acquire(&source, host, keep.days)?;
         let saved = or_begin_anew(source.query(load::load))?;
+        if let Ok(true) = source.query(load::may_lose_commits) {
+            let report = Report::new("the database has replicas, and none of them is synchronous")
+                .cause("one that takes its place may lack the last commits: then runs are sent twice");
+            tracing::warn!("{}", report.hint("as an administrator: `ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)';`, `SELECT pg_reload_conf();`"));
+        }
         Ok((Self { source, keeper, lease, _lock: lock }, saved))
     }
 

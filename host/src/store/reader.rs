@@ -12,6 +12,7 @@ use super::{
     DatabaseUrl, PluginFiles, StoreError, postgres,
     queries::{Around, Count, CountBy, CountFilter, EndedRun, RunFilter, RunView},
     sqlite::{self, Restored},
+    tables,
 };
 
 /// A handle to a store, for queries. None of them changes anything.
@@ -110,7 +111,9 @@ impl Reader {
     pub(crate) fn back_up(&self, to: &Path) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(data) => sqlite::back_up(data, to),
-            Self::Postgres(source) => Err(StoreError::NoFile(source.name())),
+            Self::Postgres(source) => {
+                tables::copy(|to| source.read_all(to), |parts| sqlite::write_all(to, parts)).map(|_| ())
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use super::{
     outcomes::outcome_from_json,
     progress::{cancelled_from_json, failed_from_json, late_from_json},
     queries::{Count, EndedRun, RunView},
+    tables::{Type, Value},
 };
 use crate::{
     job_json::{action_from_json, body_from_json, policy_from_json},
@@ -62,6 +63,15 @@ impl<'a> Row<'a> {
 
     pub(super) fn integer<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Damage> {
         self.optional_integer(column)?.ok_or_else(|| self.damage("a number is missing"))
+    }
+
+    /// Returns the value of a column as it is.
+    pub(super) fn value(&self, column: usize, of: Type) -> Result<Value, Damage> {
+        Ok(match of {
+            Type::Integer => Value::Integer(self.optional_integer(column)?),
+            Type::Real => Value::Real(self.real(column)?),
+            Type::Text => Value::Text(self.owned_text(column)?),
+        })
     }
 
     fn flag(&self, column: usize) -> Result<bool, Damage> {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod commit;
+mod copy;
 mod counts;
 mod database_file;
 mod ended;
@@ -29,8 +30,9 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, functions::FunctionFlags
 pub(crate) use self::restore::Restored;
 pub(super) use self::{
     backup::back_up,
+    copy::{read_all, write_all},
     counts::{collect_ended, count_ended},
-    restore::restore,
+    restore::{restore, restore_elsewhere},
     runs::{around, dead_letter, run, runs},
 };
 use self::{database_file::DatabaseFile, retention::Past};
@@ -43,7 +45,7 @@ use super::{
 use crate::{job_json::base64_payloads, report::Report};
 
 /// The database, in the data folder.
-const DATABASE: &str = "roost.db";
+pub(super) const DATABASE: &str = "roost.db";
 
 /// `RoST`: the application id by which SQLite databases of Roost are recognised.
 const APPLICATION_ID: i64 = 0x526f_5354;
@@ -214,6 +216,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
+}
+
+/// Settings for a database that is not in use yet, and is flushed when it is ready.
+fn configure_unused(connection: &Connection) -> rusqlite::Result<()> {
+    // Without effect on a database that has pages already.
+    connection.pragma_update(None, "page_size", limits::PAGE_BYTES)?;
+    connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "off")
 }
 
 fn apply(connection: &Connection, migrations: &[&str]) -> rusqlite::Result<()> {

@@ -52,7 +52,8 @@ impl Place {
 
     fn open(&self) -> (Store, Saved) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let opened = super::open(self.data.path(), self.database.clone(), Retention::default());
+        let cell = self.database.clone().map(|(url, number)| CellOfHost { url, number, host: "host".into() });
+        let opened = super::open(self.data.path(), cell, Retention::default());
         runtime.block_on(opened).unwrap()
     }
 

@@ -48,7 +48,6 @@ fn calm(world: &mut World) {
     for host in &mut world.hosts {
         host.ahead_ms = world.rng.below::<i64>(100) - 50;
         host.is_sticky = false;
-        host.lease.set_patience(0);
         until = until.max(host.paused_until).max(host.cut.until[0]).max(host.cut.until[1]);
     }
     world.run_until(until);

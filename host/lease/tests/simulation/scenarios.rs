@@ -121,15 +121,6 @@ fn the_connection_that_locks_the_row_is_ended() {
 }
 
 #[test]
-fn a_free_cell_is_left_to_other_hosts_for_a_while() {
-    let mut process = Process::standby();
-    process.lease.set_patience(300);
-    assert_eq!(process.read(row(None)), []);
-    assert_eq!(process.after(300).step(Event::Woke), [Effect::Read]);
-    assert_eq!(process.read(row(None)), [process.claim(process.now().wall)]);
-}
-
-#[test]
 fn an_owner_renews_and_counts_from_before_it_asked() {
     let mut process = Process::working();
     assert_eq!(process.after(RENEW_MS).step(Event::Woke), [Effect::Renew(process.fence(8))]);

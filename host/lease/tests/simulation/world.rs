@@ -104,7 +104,7 @@ pub(crate) struct Work {
 pub(crate) struct Host {
     /// The running process, by its random number.
     pub(crate) process: Option<u128>,
-    pub(crate) lease: Lease,
+    lease: Lease,
     pub(crate) work: Option<Work>,
     pub(crate) connection: Option<usize>,
     outbox: VecDeque<(Moment, Effect)>,

@@ -23,9 +23,11 @@ function setAway(now) {
 async function question() {
   asked = Date.now();
   const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
+  // One of several hosts is there, and can only wait, while no other one works.
+  const { answers } = answer?.ok ? await answer.json().catch(() => ({})) : {};
   asking = null;
   // A page that is left cancels its requests.
-  if (!document.hidden) setAway(!answer?.ok);
+  if (!document.hidden) setAway(!answers);
   return !isAway;
 }
 

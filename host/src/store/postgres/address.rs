@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use tokio_postgres::{
     Config,
-    config::{Host, SslMode},
+    config::{Host, SslMode, TargetSessionAttrs},
 };
 
 use crate::store::limits;
@@ -44,9 +44,20 @@ impl FromStr for Address {
         if config.get_ssl_mode() == SslMode::Prefer {
             config.ssl_mode(SslMode::Require);
         }
+        // One of several servers is a standby, and becomes the one that writes when that fails.
+        if config.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         config.application_name("roost").connect_timeout(limits::CONNECT).tcp_user_timeout(limits::CONNECT);
         Ok(Self { config })
     }
+}
+
+/// Quotes a name, unless it is a plain word.
+fn quoted(name: &str) -> String {
+    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '_');
+    if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 fn is_local(host: &Host) -> bool {
@@ -57,6 +68,16 @@ fn is_local(host: &Host) -> bool {
 }
 
 impl Address {
+    /// Returns the name of the role, as SQL has it.
+    pub(super) fn role(&self) -> String {
+        quoted(self.config.get_user().unwrap_or_default())
+    }
+
+    /// Returns the name of the database, as SQL has it.
+    pub(super) fn database(&self) -> String {
+        quoted(self.config.get_dbname().unwrap_or_default())
+    }
+
     /// Checks whether the address itself has a password.
     pub(crate) fn has_password(&self) -> bool {
         self.config.get_password().is_some()

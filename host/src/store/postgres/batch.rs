@@ -23,16 +23,9 @@ use crate::{
     store::{
         outcomes::outcome_to_json,
         progress::{ProgressText, progress_to_json},
+        tables::Value,
     },
 };
-
-/// A value of a column.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    Integer(Option<i64>),
-    Real(Option<f64>),
-    Text(Option<String>),
-}
 
 /// The rows of a statement.
 pub(super) type Rows = Vec<Vec<Value>>;

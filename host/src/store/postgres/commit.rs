@@ -1,18 +1,23 @@
 //! Writes a batch of changes in one transaction.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    future::poll_fn,
+    pin::Pin,
+    task::Poll,
+};
 
 use roost_lease::{event::Event, row::Fence, time::WallTime};
 use roost_scheduler::{event::Change, time::Instant};
-use tokio_postgres::{Client, Statement, types::ToSql};
+use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
 use super::{
     Fault, Session,
-    batch::{Batch, Rows, Value},
+    batch::{Batch, Rows},
     keeper::owner_text,
     kinds::Kind,
 };
-use crate::store::limits;
+use crate::store::{limits, tables::Value};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -25,37 +30,40 @@ const TOO_OLD: &str = "DELETE FROM runs WHERE cell = $1 AND (occurrence, plugin,
 /// The statements of a connection that have been prepared.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
+    fence: Option<Statement>,
     kinds: HashMap<Kind, Statement>,
     too_old: Option<Statement>,
 }
 
 /// The first statement of each transaction: renews the lease, or finds no row if the cell is another's.
 const FENCE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock, $4)
-     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8, pg_backend_pid()";
 const RELEASE: &str = "UPDATE cells SET beat = beat + 1, clock = greatest(clock, $4), owner = NULL
-     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+     WHERE id = $1 AND epoch = $2 AND owner = $3 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::int8, pg_backend_pid()";
 
 /// Commits the fence alone, and releases the cell if it is to.
 pub(super) fn alone(session: &Session, fence: &Fence, releases: bool) -> Result<Event, Fault> {
     let (sql, fence, cell) = (if releases { RELEASE } else { FENCE }, *fence, session.cell);
     session.run(limits::COMMIT, async move |client: &Client| {
-        Ok(renew(client, sql, cell, &fence).await?.map_or(Event::Fenced, |clock| Event::Committed { clock }))
+        let (epoch, owner, clock) = (fence.epoch.0, owner_text(fence.owner), fence.clock.millis());
+        let row = client.query_opt(sql, &[&cell, &epoch, &owner, &clock]).await?;
+        Ok(renewed(session, row)?.map_or(Event::Fenced, |clock| Event::Committed { clock }))
     })
 }
 
 /// Returns the database's clock, or `None` if the cell is another's.
-async fn renew(
-    client: &Client,
-    sql: &str,
-    cell: i64,
-    fence: &Fence,
-) -> Result<Option<WallTime>, tokio_postgres::Error> {
-    let (epoch, owner, clock) = (fence.epoch.0, owner_text(fence.owner), fence.clock.millis());
-    let row = client.query_opt(sql, &[&cell, &epoch, &owner, &clock]).await?;
-    row.map(|row| row.try_get(0).map(WallTime::from_millis)).transpose()
+fn renewed(session: &Session, row: Option<Row>) -> Result<Option<WallTime>, Fault> {
+    let Some(row) = row else { return Ok(None) };
+    if row.try_get::<_, i32>(1)? != session.backend {
+        return Err(Fault::Pooled);
+    }
+    Ok(Some(WallTime::from_millis(row.try_get(0)?)))
 }
 
 /// Commits all changes behind the fence, or none. Runs that ended more than `days` ago are deleted with them.
+///
+/// It takes two round trips, however many statements there are: the server executes them in the order in which they are
+/// sent, and nothing after one that fails.
 pub(super) fn commit(
     session: &Session,
     statements: &mut Statements,
@@ -67,44 +75,77 @@ pub(super) fn commit(
     let batch: Vec<(Kind, Rows)> = Batch::new(changes)?.into_statements().collect();
     let old = old(changes, days);
     session.run(limits::COMMIT, async move |client: &Client| {
-        prepare(client, statements, batch.iter().map(|(kind, _)| *kind), old.is_some()).await?;
-        client.batch_execute("BEGIN").await?;
-        let Some(clock) = renew(client, FENCE, cell, &fence).await? else {
-            client.batch_execute("ROLLBACK").await?;
-            return Ok(Event::Fenced);
-        };
-        // The connection is given up if one of them fails, and the transaction with it.
-        write(client, statements, cell, batch, old).await?;
-        client.batch_execute("COMMIT").await?;
-        Ok(Event::Committed { clock })
+        let of_fence = prepare(client, statements, batch.iter().map(|(kind, _)| *kind), old.is_some()).await?;
+        let row = write(client, statements, &of_fence, &fence, cell, batch, old).await?;
+        // The connection is given up if one of them has failed, and the transaction with it.
+        let clock = renewed(session, row)?;
+        client.batch_execute(if clock.is_some() { "COMMIT" } else { "ROLLBACK" }).await?;
+        Ok(clock.map_or(Event::Fenced, |clock| Event::Committed { clock }))
     })
 }
 
+/// Begins a transaction, with the fence and all changes. Returns the row of the fence.
 async fn write(
     client: &Client,
     statements: &Statements,
+    of_fence: &Statement,
+    fence: &Fence,
     cell: i64,
     batch: Vec<(Kind, Rows)>,
     old: Option<(i64, i64, i64)>,
-) -> Result<(), tokio_postgres::Error> {
-    for (kind, rows) in batch {
-        let lists = lists(rows);
-        let of_cell: &(dyn ToSql + Sync) = &cell;
-        let params: Vec<_> = std::iter::once(of_cell).chain(lists.iter().map(List::as_param)).collect();
-        client.execute(&statements.kinds[&kind], &params).await?;
+) -> Result<Option<Row>, tokio_postgres::Error> {
+    let (epoch, owner, clock) = (fence.epoch.0, owner_text(fence.owner), fence.clock.millis());
+    let fence: [&(dyn ToSql + Sync); 4] = [&cell, &epoch, &owner, &clock];
+    let batch: Vec<(Kind, Vec<List>)> = batch.into_iter().map(|(kind, rows)| (kind, lists(rows))).collect();
+    let batch: Vec<(&Statement, Vec<_>)> =
+        batch.iter().map(|(kind, lists)| (&statements.kinds[kind], params(&cell, lists))).collect();
+    let old = old.map(|(before, most, examined)| [before, most, examined]);
+    let old = old
+        .as_ref()
+        .map(|[before, most, examined]| -> Vec<&(dyn ToSql + Sync)> { vec![&cell, before, most, examined] });
+    let changes = batch.iter().map(|(statement, params)| (*statement, params));
+    let changes = changes.chain(statements.too_old.as_ref().zip(old.as_ref()));
+    let mut sent: Vec<Sent<'_>> = vec![
+        Box::pin(async { client.batch_execute("BEGIN").await.map(|()| None) }),
+        Box::pin(client.query_opt(of_fence, &fence)),
+    ];
+    for (statement, params) in changes {
+        sent.push(Box::pin(async move { client.execute(statement, params).await.map(|_| None) }));
     }
-    if let (Some((before, most, examined)), Some(statement)) = (old, &statements.too_old) {
-        client.execute(statement, &[&cell, &before, &most, &examined]).await?;
-    }
-    Ok(())
+    Ok(in_order(sent).await?.into_iter().flatten().next())
 }
 
+fn params<'a>(cell: &'a i64, lists: &'a [List]) -> Vec<&'a (dyn ToSql + Sync)> {
+    let of_cell: &(dyn ToSql + Sync) = cell;
+    std::iter::once(of_cell).chain(lists.iter().map(List::as_param)).collect()
+}
+
+/// A statement that is sent when it is polled first, with the row that it returns.
+type Sent<'a> = Pin<Box<dyn Future<Output = Result<Option<Row>, tokio_postgres::Error>> + Send + 'a>>;
+
+/// Sends all statements at once, in their order, and waits for all of them. Returns the first error: those behind it are
+/// its consequences.
+async fn in_order(mut sent: Vec<Sent<'_>>) -> Result<Vec<Option<Row>>, tokio_postgres::Error> {
+    let mut done: Vec<Option<Result<Option<Row>, _>>> = sent.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (statement, done) in sent.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+            if let Poll::Ready(result) = statement.as_mut().poll(context) {
+                *done = Some(result);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+/// Prepares statements that were not used before. Returns that of the fence.
 async fn prepare(
     client: &Client,
     statements: &mut Statements,
     kinds: impl Iterator<Item = Kind>,
     prunes: bool,
-) -> Result<(), Fault> {
+) -> Result<Statement, Fault> {
     for kind in kinds {
         if let Entry::Vacant(unknown) = statements.kinds.entry(kind) {
             unknown.insert(client.prepare(&kind.sql()).await?);
@@ -113,7 +154,10 @@ async fn prepare(
     if prunes && statements.too_old.is_none() {
         statements.too_old = Some(client.prepare(TOO_OLD).await?);
     }
-    Ok(())
+    match &statements.fence {
+        Some(fence) => Ok(fence.clone()),
+        None => Ok(statements.fence.insert(client.prepare(FENCE).await?).clone()),
+    }
 }
 
 /// Returns before which instant ended runs are too old, how many of them are deleted, and how many are examined.
@@ -164,7 +208,7 @@ impl List {
 }
 
 /// Replaces what a text in PostgreSQL cannot have. A device may report it, and a plugin may note it.
-fn without_nul(text: String) -> String {
+pub(super) fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 

@@ -31,13 +31,14 @@ use super::{
 };
 use crate::{
     lease::{LeaseHandle, moment},
-    store::{StoreError, limits},
+    store::{StoreError, limits, machine_name},
 };
 
 const READ: &str = "SELECT epoch, owner, beat, backend, clock, (extract(epoch FROM clock_timestamp()) * 1000)::int8
      FROM cells WHERE id = $1";
 const CLAIM: &str =
-    "UPDATE cells SET epoch = epoch + 1, beat = beat + 1, owner = $4, backend = pg_backend_pid(), clock = $5, host = $6
+    "UPDATE cells SET epoch = epoch + 1, beat = beat + 1, owner = $4, backend = pg_backend_pid(), clock = $5, host = $6,
+         host_id = $7
      WHERE id = $1 AND epoch = $2 AND beat = $3";
 
 /// The lease of this process.
@@ -63,7 +64,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Waits until this process owns the cell, and starts the thread.
-    pub(super) fn acquire(source: &Source, keep_days: u32) -> Result<(Self, LeaseHandle), StoreError> {
+    pub(super) fn acquire(source: &Source, host: String, keep_days: u32) -> Result<(Self, LeaseHandle), StoreError> {
         let lease = match begun_anew() {
             Some((owner, decided)) => Lease::again(owner, decided),
             None => Lease::new(Owner(random().map_err(|error| source.error(Fault::Io(error)))?)),
@@ -73,6 +74,7 @@ impl Keeper {
         let mut standby = Standby {
             address: source.0.address.clone(),
             cell: source.0.cell,
+            host,
             lease: handle.clone(),
             session: None,
             logged: String::new(),
@@ -112,6 +114,8 @@ impl Drop for Keeper {
 struct Standby {
     address: Address,
     cell: i64,
+    /// The id of this host.
+    host: String,
     lease: LeaseHandle,
     session: Option<Session>,
     /// The fault that was logged last.
@@ -163,7 +167,7 @@ impl Standby {
         let Some(session) = &self.session else { return Event::ConnectionLost };
         let answer = match effect {
             Effect::Read => read(session),
-            Effect::Claim(claim) => self::claim(session, &claim),
+            Effect::Claim(claim) => self::claim(session, &claim, &self.host),
             Effect::Terminate(backend) => terminate(session, backend),
             Effect::Renew(fence) => commit::alone(session, &fence, false),
             Effect::Release(fence) => commit::alone(session, &fence, true),
@@ -386,12 +390,12 @@ fn read(session: &Session) -> Result<Event, Fault> {
     })
 }
 
-fn claim(session: &Session, claim: &Claim) -> Result<Event, Fault> {
+fn claim(session: &Session, claim: &Claim, host_id: &str) -> Result<Event, Fault> {
     let Claim { epoch, beat, owner, clock } = *claim;
-    let (owner, host) = (owner_text(owner), host_name());
+    let (owner, host) = (owner_text(owner), machine_name());
     session.run(limits::QUESTION, async move |client: &Client| {
         client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = {LOCK_MS}")).await?;
-        match client.execute(CLAIM, &[&session.cell, &epoch.0, &beat, &owner, &clock.millis(), &host]).await {
+        match client.execute(CLAIM, &[&session.cell, &epoch.0, &beat, &owner, &clock.millis(), &host, &host_id]).await {
             Ok(1) => {
                 client.batch_execute("COMMIT").await?;
                 Ok(Event::Claimed)
@@ -411,11 +415,6 @@ fn claim(session: &Session, claim: &Claim) -> Result<Event, Fault> {
 
 pub(super) fn owner_text(Owner(owner): Owner) -> String {
     format!("{owner:032x}")
-}
-
-/// Returns the name of this machine.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn terminate(session: &Session, Backend(backend): Backend) -> Result<Event, Fault> {

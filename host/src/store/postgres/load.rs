@@ -45,6 +45,15 @@ pub(super) fn prepare(session: &Session) -> Result<(), Fault> {
     })
 }
 
+/// Checks whether the server has replicas, and waits for none of them before it answers a commit.
+pub(super) fn may_lose_commits(session: &Session) -> Result<bool, Fault> {
+    session.run(limits::QUERY, async move |client: &Client| {
+        let sql =
+            "SELECT current_setting('synchronous_standby_names') = '' AND EXISTS (SELECT FROM pg_stat_replication)";
+        Ok(client.query_one(sql, &[]).await?.try_get(0)?)
+    })
+}
+
 /// Returns the client id of the cell, which is `own` if there is none yet.
 pub(super) fn client_id(session: &Session, own: &str) -> Result<String, Fault> {
     session.run(limits::QUERY, async move |client: &Client| {

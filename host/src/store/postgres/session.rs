@@ -20,6 +20,8 @@ pub(super) struct Session {
     client: Client,
     /// The cell that it is used for.
     pub(super) cell: i64,
+    /// The process of the server that answers: `pg_backend_pid()`.
+    pub(super) backend: i32,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     /// The task that serves the connection, which ends with it.
@@ -37,8 +39,13 @@ impl Session {
     /// Connects.
     pub(super) fn open(address: &Address, cell: i64) -> Result<Self, Fault> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Io)?;
-        let (client, connection) = wait(&runtime, limits::CONNECT, connect(address))??;
-        Ok(Self { client, connection, cell, runtime: Some(runtime) })
+        let connected = async {
+            let (client, connection) = connect(address).await?;
+            let backend = configure(&client).await?;
+            Ok::<_, Fault>((client, connection, backend))
+        };
+        let (client, connection, backend) = wait(&runtime, limits::CONNECT, connected)??;
+        Ok(Self { client, connection, cell, backend, runtime: Some(runtime) })
     }
 
     /// Waits for what `query` does with the connection.
@@ -103,6 +110,19 @@ async fn connect(address: &Address) -> Result<(Client, JoinHandle<()>), Fault> {
     }
     let (client, connection) = config.connect(MakeRustlsConnect::new(tls())).await?;
     Ok((client, tokio::spawn(async { drop(connection.await) })))
+}
+
+/// Lets the server answer commits only once they are durable. Returns its process, which a pooler may change.
+async fn configure(client: &Client) -> Result<i32, Fault> {
+    let backend = "SELECT pg_backend_pid()";
+    let sql = "SELECT pg_backend_pid(), current_setting('synchronous_commit') IN ('off', 'local')";
+    let row = client.query_one(sql, &[]).await?;
+    // I3: other values wait for the disk of this server at least, and for a synchronous replica.
+    if row.try_get(1)? {
+        client.batch_execute("SET synchronous_commit = on").await?;
+    }
+    let found = row.try_get(0)?;
+    if client.query_one(backend, &[]).await?.try_get::<_, i32>(0)? == found { Ok(found) } else { Err(Fault::Pooled) }
 }
 
 /// Trusts the system's certificate authorities.

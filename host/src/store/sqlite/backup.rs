@@ -22,13 +22,23 @@ pub(in crate::store) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError
     let path = data.join(DATABASE);
     // A missing or foreign database is reported before anything is written.
     query(&path, |_, _| Ok(()))?;
+    write_new(to, |unfinished, file| {
+        copy(&path, unfinished, file, |source| StoreError::Target { path: to.to_owned(), source })
+    })
+}
+
+/// Makes a new file, which has its name once `write` has written all of it.
+pub(super) fn write_new<T>(
+    to: &Path,
+    write: impl FnOnce(&Path, &File) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(StoreError::Exists(to.to_owned()));
     }
-    let target = |source| StoreError::Target { path: to.to_owned(), source };
-    let (unfinished, file) = make_beside(to).map_err(|error| target(error.into()))?;
-    let done = copy(&path, &unfinished, &file, target);
-    let done = done.and_then(|()| put_in_place(&unfinished, to).map_err(|error| target(error.into())));
+    let target = |error: io::Error| StoreError::Target { path: to.to_owned(), source: error.into() };
+    let (unfinished, file) = make_beside(to).map_err(target)?;
+    let written = write(&unfinished, &file);
+    let done = written.and_then(|written| put_in_place(&unfinished, to).map(|()| written).map_err(target));
     done.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 

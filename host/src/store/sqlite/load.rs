@@ -37,7 +37,7 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
 }
 
 /// Calls `take` with each row of a query.
-fn each_row(
+pub(super) fn each_row(
     connection: &Connection,
     table: &'static str,
     sql: &str,

@@ -19,7 +19,7 @@ use roost_scheduler::{
 use rusqlite::{Connection, Transaction, config::DbConfig, params};
 
 use super::{
-    DATABASE, MIGRATIONS, Retention, StoreError, backup, commit,
+    DATABASE, MIGRATIONS, Retention, StoreError, backup, commit, configure_unused,
     error::Damage,
     folder, format_of, load, migrate,
     outcomes::outcome_to_json,
@@ -55,6 +55,34 @@ enum RestoreDecision {
 
 /// Replaces the database by the copy `from`, unless a host uses it. A failed restore changes nothing.
 pub(in crate::store) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
+    restore_by(data, from, now, |path, unfinished, restored| {
+        let kept = replace(path, unfinished)?;
+        Ok(Restored { kept, ..restored })
+    })
+}
+
+/// Passes the copy `from` to `take` as a file of the data folder with which a host can resume, unless a host uses the
+/// folder.
+pub(in crate::store) fn restore_elsewhere(
+    data: &Path,
+    from: &Path,
+    now: Instant,
+    take: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<Restored, StoreError> {
+    restore_by(data, from, now, |_, unfinished, restored| {
+        take(unfinished)?;
+        let _ = fs::remove_file(unfinished);
+        Ok(restored)
+    })
+}
+
+/// `place` gets the path of the database, and that of the new one.
+fn restore_by(
+    data: &Path,
+    from: &Path,
+    now: Instant,
+    place: impl FnOnce(&Path, &Path, Restored) -> Result<Restored, StoreError>,
+) -> Result<Restored, StoreError> {
     check(from).map_err(|error| StoreError::NoBackup { path: from.to_owned(), source: Box::new(error) })?;
     let path = data.join(DATABASE);
     let unfinished = with_suffix(&path, ".restoring");
@@ -78,10 +106,7 @@ pub(in crate::store) fn restore(data: &Path, from: &Path, now: Instant) -> Resul
     let made = gone(&unfinished).and_then(|()| backup::make(&unfinished));
     let copied = backup::copy(from, &unfinished, &made.map_err(|error| target(error.into()))?, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
-    let placed = restored.and_then(|restored| {
-        let kept = replace(&path, &unfinished)?;
-        Ok(Restored { kept, ..restored })
-    });
+    let placed = restored.and_then(|restored| place(&path, &unfinished, restored));
     let mut restored = placed.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
     restored.forgotten = known.owed.into_iter().filter(|run| !restored.owed.contains(run)).collect();
     Ok(restored)
@@ -156,9 +181,7 @@ fn checkpoint(path: &Path) -> Result<Known, StoreError> {
 /// Turns a copy into a database that a host can resume with.
 fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
     let mut connection = Connection::open(path)?;
-    // It is not in use yet, and is flushed when it is ready.
-    connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "off")?;
+    configure_unused(&connection)?;
     let format = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     migrate(&mut connection, usize::try_from(format).unwrap_or(MIGRATIONS.len()))?;
     let saved = load::load(&mut connection)?;

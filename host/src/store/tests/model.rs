@@ -424,3 +424,55 @@ proptest! {
         is_the_sum_of_its_commits(&Place::database(), (&batches, 0), |_| None)?;
     }
 }
+
+/// Returns every row of every table of a database, as text.
+fn rows_of(path: &Path) -> Vec<String> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    let mut names = connection.prepare(names).unwrap();
+    let tables: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut rows = Vec::new();
+    for table in tables {
+        let mut found = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = found.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            let values = (0..columns).map(|column| row.get_ref(column).unwrap());
+            Ok(format!("{table}: {:?}", values.collect::<Vec<_>>()))
+        };
+        let mut of_table: Vec<String> = found.query_map([], row).unwrap().map(Result::unwrap).collect();
+        of_table.sort();
+        rows.extend(of_table);
+    }
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_store_that_is_moved_to_a_database_and_backed_up_is_the_same(
+        acts in proptest::collection::vec(act(), 0..120),
+    ) {
+        let (folder, database) = (Place::folder(), Place::database());
+        let mut model = Model::default();
+        let mut changes: Vec<_> = acts.iter().filter_map(|act| model.take(act)).collect();
+        model.0.zones = Some("2027a".into());
+        changes.push(Change::ZonesKnown("2027a".into()));
+        let (mut store, _) = folder.open();
+        store.commit(&changes).unwrap();
+        drop(store);
+        let cell = || database.database.clone().unwrap();
+        let copied = move_to(cell(), folder.data.path(), PluginCopies::default(), at(500)).unwrap();
+        prop_assert_eq!(copied.jobs, model.1.len() as u64);
+        prop_assert_eq!(copied.runs, (model.0.runs.len() + model.2.len()) as u64);
+        let copy = folder.data.path().join("copy.db");
+        database.reader().back_up(&copy).unwrap();
+        prop_assert_eq!(rows_of(&copy), rows_of(&folder.data.path().join("roost.db")));
+        let again = move_to(cell(), folder.data.path(), PluginCopies::default(), at(500));
+        if copied.runs + copied.jobs > 0 {
+            let why = Report::from(&again.unwrap_err()).to_string();
+            prop_assert!(why.contains("it has plugins, jobs or runs already"));
+        }
+        prop_assert_eq!(everything_in(&database), model.text());
+    }
+}

@@ -21,9 +21,6 @@ impl World {
         let host_state = &mut self.hosts[host];
         host_state.process = Some(process);
         host_state.lease = Lease::new(Owner(process));
-        if !self.is_calm && self.rng.below::<u8>(3) == 0 {
-            host_state.lease.set_patience(self.rng.below(2_000));
-        }
         host_state.outbox.clear();
         let after = self.rng.below(100);
         self.schedule(host, after, Action::Connect);
