@@ -74,20 +74,17 @@ fn bad_names_folders_with_files_and_unknown_languages_are_refused() {
         (exit 1)
 
         $ roost new 'Duck House'
-        error: `Duck House` is no name for a plugin
-          caused by: `Duck House` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+        error: `Duck House` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
         hint: did you mean `duck-house`?
         (exit 1)
 
         $ roost new ___
-        error: `___` is no name for a plugin
-          caused by: `___` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+        error: `___` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
         hint: choose another name, such as `coop-door`
         (exit 1)
 
         $ roost new ../up
-        error: `../up` is no name for a plugin
-          caused by: `../up` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+        error: `../up` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
         hint: did you mean `up`?
         (exit 1)
 

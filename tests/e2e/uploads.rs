@@ -157,7 +157,7 @@ fn a_new_version_reports_its_changes_and_a_broken_one_changes_nothing() {
 
         a core module:
         error: plugin `declared` was not loaded: it is a core module, but must be a component
-        hint: build it with `cargo build --release --target wasm32-wasip2`
+        hint: make it a component with `wasm-tools component new`; `roost new` makes a plugin that is one, in several languages
 
     "#]].assert_eq(&refusals);
     // On a busy machine it reaches its time limit before its memory limit.

@@ -23,7 +23,7 @@ async fn files_that_are_not_components() {
     is_refused(Vec::new(), "the file is empty", "copy it again").await;
     is_refused(b"(component)".to_vec(), "in text form", "wasm-tools parse").await;
     is_refused(b"#!/bin/sh".to_vec(), "not a WebAssembly component, but looks like a script", "wasm32-wasip2").await;
-    is_refused(wat::parse_str("(module)").unwrap(), "a core module", "wasm32-wasip2").await;
+    is_refused(wat::parse_str("(module)").unwrap(), "a core module", "wasm-tools component new").await;
     is_refused(b"\0asm\x0d\0\x01\0\x01\x01\x00".to_vec(), "unexpected end", "the file is damaged").await;
 }
 
