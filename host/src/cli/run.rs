@@ -193,7 +193,7 @@ async fn open_store(
     let has_ahead = ahead.is_some();
     let ahead = async {
         if let Some(files) = ahead {
-            files.stand_by(config.data.clone()).await;
+            files.stand_by(&config.data, config.rules.guests.compile_cpu_s).await;
         }
     };
     tokio::pin!(ahead);

@@ -244,9 +244,10 @@ impl SharedFiles {
     }
 
     /// Copies what changes, and compiles it, while another host works: so that this one can take over at once.
-    pub(crate) async fn stand_by(self, data: PathBuf) {
+    pub(crate) async fn stand_by(self, data: &Path, compile_cpu_s: u32) {
         let engine = wasmtime::Engine::new(&engine::config());
-        let cache = engine.ok().and_then(|engine| Cache::open(&data, &engine).ok());
+        let cache = engine.ok().and_then(|engine| Cache::open(data, &engine).ok());
+        let cache = cache.map(|cache| cache.within(compile_cpu_s));
         let (mut logged, mut compiled) = (String::new(), BTreeSet::new());
         loop {
             self.copy_in_background(&mut logged).await;
