@@ -128,7 +128,7 @@ async fn status(State(gateway): State<Gateway>, request: Request) -> Result<Resp
 /// This host works, whether there is an owner or not.
 async fn healthz(State(gateway): State<Gateway>) -> Json<Health> {
     let response = ask(&gateway.forwarder, Reach::Any, "/healthz").await;
-    Json(Health::ok(response.is_ok_and(|response| response.status().is_success())))
+    Json(Health::of_several(response.is_ok_and(|response| response.status().is_success())))
 }
 
 /// The owner is ready, and this host reaches it.

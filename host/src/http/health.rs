@@ -19,14 +19,17 @@ use crate::{clock, mqtt::BuiltInHealth};
 pub(crate) struct Health {
     /// Always `ok`.
     status: &'static str,
-    /// Whether requests are answered: between two owners, a host of several is healthy and can only wait.
-    answers: bool,
+    /// Of a host that shares a database: whether an owner answers. Between two owners, it is healthy and can only wait
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<bool>,
 }
 
 impl Health {
-    /// `answers` is whether the owner answers.
-    pub(crate) const fn ok(answers: bool) -> Self {
-        Self { status: "ok", answers }
+    const OK: Self = Self { status: "ok", answers: None };
+
+    /// The health of a host that shares a database.
+    pub(crate) const fn of_several(answers: bool) -> Self {
+        Self { answers: Some(answers), ..Self::OK }
     }
 }
 
@@ -36,7 +39,7 @@ impl Health {
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {
     state.inspect(|_| ()).await?;
-    Ok(Json(Health::ok(true)))
+    Ok(Json(Health::OK))
 }
 
 /// Check that the host is ready
@@ -56,7 +59,7 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health
 )]
 pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
     match not_ready(&state).await? {
-        None => Ok(Json(Health::ok(true)).into_response()),
+        None => Ok(Json(Health::OK).into_response()),
         Some(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)),
     }
 }
