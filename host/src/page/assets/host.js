@@ -24,10 +24,10 @@ async function question() {
   asked = Date.now();
   const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
   // One of several hosts is there, and can only wait, while no other one works.
-  const { answers } = answer?.ok ? await answer.json().catch(() => ({})) : {};
+  const { status, answers } = answer?.ok ? await answer.json().catch(() => ({})) : {};
   asking = null;
   // A page that is left cancels its requests.
-  if (!document.hidden) setAway(!answers);
+  if (!document.hidden) setAway(status !== "ok" || answers === false);
   return !isAway;
 }
 
