@@ -41,6 +41,15 @@ pub(crate) async fn run(
     (url, cell): (DatabaseUrl, i64),
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitCode> {
+    if config.broker.is_none() {
+        let report = Report::new("`[store]` is for several hosts, and `[mqtt]` names no broker that they share");
+        tracing::warn!(
+            "{}",
+            report
+                .cause("each owner starts the built-in broker on its own machine, which devices do not find after a takeover")
+                .hint("add `url = \"mqtt://broker.example\"` below `[mqtt]` in `roost.toml` of each host")
+        );
+    }
     let folder = DataFolder::open(&config.data).map_err(|error| Report::from(&error))?;
     let listening = http::listen(&config.data, &config.http)?;
     let guard = listening.guard();

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs};
 
 use expect_test::expect;
 use roost_tests::{
-    Chromium, Postgres,
+    Chromium, Postgres, free_port,
     http::{ask, get, talk, text},
     redact,
 };
@@ -343,8 +343,26 @@ fn another_host_is_recognised_by_the_secret_in_the_database_and_clients_need_the
     assert_eq!(ask(&standby.address(), "GET", "/api/v1/jobs", &faked, "").0, 403);
     let faked = format!("roost-host: {other}\r\n{}", login::bearer());
     assert_eq!(ask(&standby.address(), "GET", "/api/v1/jobs", &faked, "").0, 200);
+    // What each host makes for its cell is its own from the beginning.
+    for host in [&owner, &standby] {
+        assert!(!host.log.all().iter().any(|line| line.contains("was open to other users")));
+    }
     assert!(standby.stop().success());
     assert!(owner.stop().success());
+}
+
+#[test]
+fn a_host_of_several_without_a_broker_of_theirs_is_warned_of() {
+    let server = Postgres::new();
+    let site = site(&server.database("roost"));
+    let settings = site.path().join("roost.toml");
+    fs::write(
+        &settings,
+        fs::read_to_string(&settings).unwrap() + &format!("[built_in_broker]\ndevices = {}\n", free_port()),
+    )
+    .unwrap();
+    let host = site.start_with(&[]);
+    host.wait_for_log("`[mqtt]` names no broker that they share");
 }
 
 /// Waits until a host that requires a token reaches the owner.

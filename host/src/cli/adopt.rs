@@ -35,6 +35,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let Args { folder, data } = args;
     let plugins = list(&folder)?;
     let client = Client::new(data)?;
+    // Reported once, and not for each plugin.
+    client.exists("/healthz")?;
     let (mut out, mut refused) = (output::stdout(), 0);
     for plugin in &plugins {
         match show_while(&format!("waiting for the host, which tries `{plugin}`"), || adopt(&client, &folder, plugin)) {
@@ -57,7 +59,10 @@ pub(super) fn main(args: Args) -> Result<()> {
 
 /// Lists the plugins of a folder.
 fn list(folder: &Path) -> Result<BTreeSet<PluginName>, Report> {
-    let unreadable = |error| Report::new(format!("the folder `{}` cannot be read", folder.display())).cause(error);
+    let unreadable = |error| {
+        let report = Report::new(format!("the folder `{}` cannot be read", folder.display())).cause(error);
+        report.hint("name a folder with the files `NAME.wasm`, and `NAME.toml` beside them")
+    };
     let mut plugins = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

@@ -85,6 +85,8 @@ impl SharedError {
 impl SharedFiles {
     /// Makes the folders of the copy, in the data folder.
     pub(crate) fn open(files: PluginFiles, data: &Path) -> Result<Self, FolderError> {
+        // Before the folders in it, which would be made in one that is open to others.
+        Folder::own(data)?;
         let folder = data.join("plugins");
         Folder::own(&folder)?;
         let versions = Versions::open(data)?;
